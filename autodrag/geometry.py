@@ -1,0 +1,58 @@
+"""Points and feature maps: the one place that converts between image pixels and feature pixels.
+
+A point is (x, y) in pixels and the centre of the top-left pixel is (0, 0), in images and in feature maps alike. A map of h x w
+covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def to_feature(
+    points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int], feature_hw: tuple[int, int]
+) -> Float[Tensor, "*batch 2"]:
+    """Image pixels -> feature pixels (both half-pixel centred)."""
+    return _rescale(points, image_hw, feature_hw)
+
+
+def to_image(
+    points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int], feature_hw: tuple[int, int]
+) -> Float[Tensor, "*batch 2"]:
+    """Feature pixels -> image pixels: the inverse of `to_feature`, with its arguments in the same order."""
+    return _rescale(points, feature_hw, image_hw)
+
+
+def _rescale(points: Tensor, source_hw: tuple[int, int], destination_hw: tuple[int, int]) -> Tensor:
+    scale = points.new_tensor([destination_hw[1] / source_hw[1], destination_hw[0] / source_hw[0]])
+    return (points + 0.5) * scale - 0.5
+
+
+def sample(features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
+    """Bilinear values of a feature map at points in feature pixels.
+
+    Outside the map the nearest border pixel is used. Computed and returned in float32 or better, because coordinates do not
+    survive half precision. Differentiable with respect to features and points.
+    """
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    size = points.new_tensor([features.shape[-1], features.shape[-2]])
+    grid = ((2 * points + 1) / size - 1).to(dtype)
+    values = F.grid_sample(
+        features.to(dtype), grid[:, :, None], padding_mode="border", align_corners=False
+    )  # [B,C,N,1]
+    return values[..., 0].transpose(1, 2)
+
+
+def patches(
+    features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"], size: int = 7
+) -> Float[Tensor, "B N patch C"]:
+    """The size x size neighbourhood of each point (feature pixels, spacing 1), row by row: [B, N, size * size, C].
+
+    The paper's patch Omega of Eq. 9 and 13 is 7 x 7 around the point.
+    """
+    reach = torch.arange(size, dtype=points.dtype, device=points.device) - (size - 1) / 2
+    y, x = torch.meshgrid(reach, reach, indexing="ij")
+    offsets = torch.stack([x, y], dim=-1).reshape(-1, 2)  # [size*size, 2]
+    around = points[:, :, None] + offsets  # [B, N, size*size, 2]
+    return sample(features, around.flatten(1, 2)).unflatten(1, around.shape[1:3])

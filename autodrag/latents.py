@@ -1,0 +1,70 @@
+"""Latents: which rows a drag may change, how stage 1 corrupts them (Eq. 1) and how a pseudo-trajectory moves them (Eq. 7)."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+EDITED_ROWS = 6  # section 3.1: the first six layers carry spatial attributes, the others are kept
+
+
+def split(ws: Float[Tensor, "*batch L D"]) -> tuple[Float[Tensor, "*batch K D"], Float[Tensor, "*batch M D"]]:
+    """(edited rows 0-5, kept rows 6..) as views: the paper's w1 and w2."""
+    return ws[..., :EDITED_ROWS, :], ws[..., EDITED_ROWS:, :]
+
+
+def join(head: Float[Tensor, "*batch K D"], tail: Float[Tensor, "*batch M D"]) -> Float[Tensor, "*batch L D"]:
+    """The inverse of `split`."""
+    return torch.cat([head, tail], dim=-2)
+
+
+def corrupt(
+    ws: Float[Tensor, "B L D"],
+    std: Float[Tensor, " D"],
+    noise: float,
+    drop: float,
+    granularity: Literal["element", "row"],
+    rng: torch.Generator,
+) -> Float[Tensor, "B L D"]:
+    """Outlier latents for the regularizer; rows 6.. stay clean.
+
+    std: standard deviation of W per dimension. noise: sigma of N as a multiple of `std`. drop: probability that M is zero, for
+    every element or for whole rows. rng: a CPU generator; the draws do not depend on the device or dtype of `ws`.
+    """
+    head, tail = split(ws)
+    shape = head.shape if granularity == "element" else head.shape[:-1] + (1,)
+    keep = torch.rand(shape, generator=rng) >= drop
+    gauss = torch.randn(head.shape, generator=rng)
+    # Eq. 1: w' = w * M + N
+    return join(head * keep.to(head) + noise * std.to(head) * gauss.to(head), tail)
+
+
+def constant_fractions(lam: Float[Tensor, " B"], n: int, direction: Literal["away", "toward"]) -> Float[Tensor, "B n"]:
+    """Eq. 7's constant lambda as the signed fraction of the way to w* that each step goes.
+
+    "away" is the sign as printed, so the distance to w* grows by (1 + lambda) a step; "toward" is that of UserControllableLT.
+    """
+    signed = -lam if direction == "away" else lam
+    return signed[:, None].expand(-1, n)
+
+
+def jump_fractions(batch: int, n: int) -> Float[Tensor, "B n"]:
+    """Fractions that reach w* itself in n equal steps: w_i = w_0 + i/n (w* - w_0)."""
+    return (1 / torch.arange(n, 0, -1)).expand(batch, n)
+
+
+def perturb(
+    ws: Float[Tensor, "B L D"], stars: Float[Tensor, "B n K D"], fractions: Float[Tensor, "B n"]
+) -> Float[Tensor, "B steps L D"]:
+    """The latent motion w_0..w_n, [B, n + 1, L, D]; rows 6.. are those of w_0 throughout.
+
+    stars: the edited rows of w* for every step (the same n times, or redrawn). fractions: signed, see `constant_fractions`.
+    """
+    head, tail = split(ws)
+    heads = [head]
+    for i in range(fractions.shape[1]):
+        # Eq. 7: w_i = w_{i-1} - lambda (w* - w_{i-1}), with fraction = -lambda
+        heads.append(heads[-1] + fractions[:, i, None, None].to(ws) * (stars[:, i] - heads[-1]))
+    sequence = torch.stack(heads, dim=1)
+    return join(sequence, tail[:, None].expand(-1, len(heads), -1, -1))
