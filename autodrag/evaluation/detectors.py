@@ -1,0 +1,145 @@
+"""Facial landmarks: dlib's frontal face detector followed by a 68-point shape predictor, for photographs and synthface alike."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import dlib
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from autodrag.errors import InputError
+
+#: Where each kind of face has its predictor: a file of the package (synthface) or of the model folder (photographs).
+SYNTHFACE_PREDICTOR = Path(__file__).parent.parent / "assets" / "synthface" / "landmarks.dat"
+PHOTO_PREDICTOR = "shape_predictor_68_face_landmarks.dat"
+PHOTO_PREDICTOR_URL = "http://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2"
+
+LANDMARKS = 68
+SYNTHFACE_SCALE = 4  # a quarter of a pixel: at 256 px whole pixels would be a good part of the distances measured
+
+
+@dataclass(frozen=True)
+class Box:
+    """A face's box in pixels: left, top, right and bottom are inside it."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def find_face(image: UInt8[np.ndarray, "H W 3"], upsample: int = 0) -> Box | None:
+    """The largest face of an RGB image by dlib's frontal face detector, or None."""
+    faces = _face_detector()(image, upsample)
+    if len(faces) == 0:
+        return None
+    face = max(faces, key=lambda rectangle: rectangle.area())
+    return Box(face.left(), face.top(), face.right(), face.bottom())
+
+
+class LandmarkDetector:
+    """Detector and predictor as one callable; the predictor's file decides what kind of face it knows.
+
+    path: a dlib shape predictor (.dat) with 68 points in iBUG order. scale: dlib places landmarks at whole pixels, so
+    the predictor looks at the image enlarged this many times and its points are steps of 1 / scale pixels; 1 is what
+    the field does. upsample: how many times the face detector doubles the image first (it finds faces from about
+    80 px). Raises InputError where the file is missing or no such model.
+    """
+
+    def __init__(self, path: Path | str, scale: int = 1, upsample: int = 0) -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise InputError(f"The landmark predictor {path} does not exist; {_how_to_get(path)}.")
+        try:
+            self._predictor: Any = dlib.shape_predictor(str(path))
+        except RuntimeError:
+            raise InputError(f"{path} is no dlib shape predictor, or it is damaged; {_how_to_get(path)}.") from None
+        self.path = path
+        self.scale = scale
+        self.upsample = upsample
+
+    def __call__(self, images: UInt8[np.ndarray, "N H W 3"]) -> list[Float[Tensor, "68 2"] | None]:
+        """Landmarks (x, y) in pixels of each RGB image; None where no face is found.
+
+        Of several faces the largest counts.
+        """
+        return [self._one(np.ascontiguousarray(image)) for image in images]
+
+    def _one(self, image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "68 2"] | None:
+        box = find_face(image, self.upsample)
+        if box is None:
+            return None
+        shape = self._predictor(_enlarge(image, self.scale), _rectangle(box, self.scale))
+        if shape.num_parts != LANDMARKS:
+            raise InputError(
+                f"{self.path} places {shape.num_parts} points, but {LANDMARKS} are expected; use a 68-point model."
+            )
+        points = torch.tensor([(point.x, point.y) for point in shape.parts()], dtype=torch.float32)
+        return (points + 0.5) / self.scale - 0.5
+
+
+def load_detector(dataset: str, model_dir: Path) -> LandmarkDetector:
+    """The detector that belongs to a dataset: the shipped predictor for synthface, else dlib's in `model_dir`."""
+    if dataset == "synthface":
+        return LandmarkDetector(SYNTHFACE_PREDICTOR, SYNTHFACE_SCALE)
+    return LandmarkDetector(model_dir / PHOTO_PREDICTOR)
+
+
+def to_uint8(images: Float[Tensor, "N 3 H W"]) -> UInt8[np.ndarray, "N H W 3"]:
+    """Images in [-1, 1] (values outside are clipped) as RGB bytes, rounded to the nearest."""
+    scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5
+    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def train_predictor(
+    images: Sequence[UInt8[np.ndarray, "H W 3"]],
+    boxes: Sequence[Box],
+    landmarks: Sequence[Float[np.ndarray, "68 2"]],
+    path: Path | str,
+    scale: int = SYNTHFACE_SCALE,
+    **options: float,
+) -> None:
+    """Train a predictor with dlib's own `train_shape_predictor` and write it to `path`.
+
+    boxes: of each image's face, as the detector gives them (`find_face`), so that training sees what use will see.
+    scale: as the `LandmarkDetector` that will use it. options: attributes of `dlib.shape_predictor_training_options`, e.g. `tree_depth=4`.
+    """
+    settings: Any = dlib.shape_predictor_training_options()
+    for name, value in options.items():
+        if not hasattr(settings, name):
+            raise InputError(f"dlib's shape predictor has no training option named {name}; see its documentation.")
+        setattr(settings, name, value)
+    shapes = []
+    for box, points in zip(boxes, landmarks, strict=True):
+        parts = [dlib.point(round(float(x)), round(float(y))) for x, y in (points + 0.5) * scale - 0.5]
+        shapes.append([dlib.full_object_detection(_rectangle(box, scale), parts)])
+    predictor = dlib.train_shape_predictor([_enlarge(image, scale) for image in images], shapes, settings)
+    part = Path(f"{path}.part")
+    predictor.save(str(part))
+    os.replace(part, path)
+
+
+@cache
+def _face_detector() -> Any:
+    return dlib.get_frontal_face_detector()
+
+
+def _enlarge(image: UInt8[np.ndarray, "H W 3"], scale: int) -> UInt8[np.ndarray, "H2 W2 3"]:
+    return image if scale == 1 else cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR)
+
+
+def _rectangle(box: Box, scale: int) -> Any:
+    return dlib.rectangle(box.left * scale, box.top * scale, (box.right + 1) * scale - 1, (box.bottom + 1) * scale - 1)
+
+
+def _how_to_get(path: Path) -> str:
+    if path == SYNTHFACE_PREDICTOR:
+        return "restore it from the repository or make it with scripts/make_synthface.py"
+    return f"unpack {PHOTO_PREDICTOR_URL} and put the file there (python scripts/download.py does both)"

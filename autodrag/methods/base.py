@@ -1,0 +1,204 @@
+"""The one call of every drag method, and the checks and book-keeping they share."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from autodrag.errors import InputError
+
+#: [N, 2] points (x, y) in pixels of the image for one image, or a sequence of such, one an image (N may differ).
+Points = Tensor | np.ndarray | Sequence[object]
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state of an edit after one update of the latents.
+
+    index: number of the update, from 1.
+    ws: latents [B, L, D] after the update; never changed afterwards.
+    points: where the handles are in the image of `ws`, [N, 2] (x, y) pixels for B = 1, else a list of B such.
+    seconds: time this method has worked since the call; what the caller does between two steps is not counted.
+    done: [B], True where the edit is finished: its latents and points stay as they are in all later steps.
+    """
+
+    index: int
+    ws: Float[Tensor, "B L D"]
+    points: Float[Tensor, "N 2"] | list[Float[Tensor, "_ 2"]]
+    seconds: float
+    done: Bool[Tensor, "B"]
+
+
+class DragMethod(Protocol):
+    """A drag method: yields a step after each update of the latents, none for the start."""
+
+    def drag(
+        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
+    ) -> Iterator[Step]:
+        """Move what lies under the handles to the targets.
+
+        ws: latents of the images to edit.
+        handles, targets: [N, 2] (x, y) pixels of the image for B = 1, or a sequence of B such; N >= 1 may differ.
+        mask: [H, W] or [B, H, W] in [0, 1], 1 = may change; None: everything may.
+        Raises InputError when called, before the first step, where the input makes no sense.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked drag: float32 on one device, points of a batch padded to the largest N.
+
+    handles, targets: [B, P, 2] (x, y) pixels. valid: [B, P], True at real points; padding repeats a real one.
+    mask: [B, H, W], 1 = may change, or None.
+    """
+
+    ws: Float[Tensor, "B L D"]
+    handles: Float[Tensor, "B P 2"]
+    targets: Float[Tensor, "B P 2"]
+    valid: Bool[Tensor, "B P"]
+    mask: Float[Tensor, "B H W"] | None
+
+
+@dataclass(frozen=True)
+class Update:
+    """What a method's loop yields: latents, padded points in image pixels and which images are finished."""
+
+    ws: Float[Tensor, "B L D"]
+    points: Float[Tensor, "B P 2"]
+    done: Bool[Tensor, "B"]
+
+
+def read_request(
+    ws: Tensor,
+    handles: Points,
+    targets: Points,
+    mask: Tensor | np.ndarray | None,
+    *,
+    resolution: tuple[int, int],
+    num_ws: int,
+    w_dim: int,
+    device: torch.device,
+) -> Request:
+    """Check the arguments of `drag` and bring them to one form.
+
+    resolution: (H, W) of the generator's images. num_ws, w_dim: L and D that `ws` must have.
+    Raises InputError, one sentence, for anything a user can get wrong.
+    """
+    if ws.ndim != 3 or ws.shape[0] == 0 or ws.shape[1:] != (num_ws, w_dim):
+        raise InputError(
+            f"ws has shape {list(ws.shape)}, but this generator needs [B, {num_ws}, {w_dim}]; make ws with g.map."
+        )
+    if not bool(torch.isfinite(ws).all()):
+        raise InputError("ws holds NaN or infinite numbers; start from the latents of an image.")
+    batch = ws.shape[0]
+    starts = _read_points("handles", handles, batch, device)
+    ends = _read_points("targets", targets, batch, device)
+    for start, end in zip(starts, ends, strict=True):
+        if len(start) != len(end):
+            raise InputError(f"There are {len(start)} handles but {len(end)} targets; give one target for each handle.")
+    _check_inside(starts, resolution)
+    most = max(len(start) for start in starts)
+    counts = torch.tensor([len(start) for start in starts], device=device)
+    return Request(
+        ws=ws.detach().to(device, torch.float32),
+        handles=_pad(starts, most),
+        targets=_pad(ends, most),
+        valid=torch.arange(most, device=device) < counts[:, None],
+        mask=None if mask is None else _read_mask(mask, batch, resolution, device),
+    )
+
+
+def run_steps(make_updates: Callable[[Request], Iterator[Update]], request: Request) -> Iterator[Step]:
+    """Number and time the updates of a method, and hand out the points without their padding."""
+    updates = make_updates(request)
+    seconds = 0.0
+    index = 0
+    while True:
+        start = time.perf_counter()
+        update = next(updates, None)
+        if update is None:
+            return
+        if update.ws.is_cuda:
+            torch.cuda.synchronize(update.ws.device)
+        seconds += time.perf_counter() - start
+        index += 1
+        points = [p[v] for p, v in zip(update.points, request.valid, strict=True)]
+        yield Step(index, update.ws, points[0] if len(points) == 1 else points, seconds, update.done)
+
+
+def _read_points(what: str, points: Points, batch: int, device: torch.device) -> list[Float[Tensor, "_ 2"]]:
+    """One [N, 2] tensor an image, from a single array (B = 1), a [B, N, 2] array or a sequence of B arrays."""
+    sets = _split(what, points)
+    if len(sets) != batch:
+        raise InputError(
+            f"{what} are given for {len(sets)} image(s), but ws holds {batch}; give one [N, 2] array each."
+        )
+    for index, item in enumerate(sets):
+        where = what if batch == 1 else f"{what} of image {index}"
+        if item.numel() == 0:
+            raise InputError(f"There are no {where}; give at least one (x, y) point.")
+        if item.ndim != 2 or item.shape[1] != 2:
+            raise InputError(
+                f"The {where} have shape {list(item.shape)}; give [N, 2], an (x, y) pair of pixels a point."
+            )
+        if not bool(torch.isfinite(item).all()):
+            raise InputError(f"The {where} hold NaN or infinite numbers; give (x, y) in pixels of the image.")
+    return [item.detach().to(device, torch.float32) for item in sets]
+
+
+def _split(what: str, points: Points) -> list[Tensor]:
+    try:
+        if isinstance(points, Tensor | np.ndarray):
+            whole = torch.as_tensor(points)
+            return list(whole) if whole.ndim == 3 else [whole]
+        items = [torch.as_tensor(item, dtype=torch.float32) for item in points]
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"The {what} are no array of numbers ({error}); give [N, 2], an (x, y) pair a point."
+        ) from None
+    if items and all(item.ndim == 1 and item.shape == items[0].shape for item in items):
+        return [torch.stack(items)]  # [[x, y], ...]: the points of one image
+    return items or [torch.empty(0, 2)]
+
+
+def _check_inside(starts: list[Float[Tensor, "_ 2"]], resolution: tuple[int, int]) -> None:
+    height, width = resolution
+    for start in starts:
+        x, y = start.unbind(1)
+        outside = (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
+        if bool(outside.any()):
+            point = ", ".join(f"{value:g}" for value in start[outside][0].tolist())
+            raise InputError(
+                f"The handle ({point}) lies outside the image, which is {width} px wide and {height} px high; "
+                f"give (x, y) with 0 <= x <= {width - 1} and 0 <= y <= {height - 1}."
+            )
+
+
+def _read_mask(
+    mask: Tensor | np.ndarray, batch: int, resolution: tuple[int, int], device: torch.device
+) -> Float[Tensor, "B H W"]:
+    values = torch.as_tensor(mask).detach().to(device, torch.float32)
+    height, width = resolution
+    if values.ndim not in (2, 3) or values.shape[-2:] != (height, width):
+        raise InputError(
+            f"The mask has shape {list(values.shape)}, but the image needs [{height}, {width}] (rows, columns); resize it."
+        )
+    if values.ndim == 3 and values.shape[0] not in (1, batch):
+        raise InputError(
+            f"There are masks for {values.shape[0]} images, but ws holds {batch}; give one mask for each or one for all."
+        )
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        raise InputError(
+            "The mask holds numbers outside [0, 1] or NaN; give 1 where the image may change and 0 where not."
+        )
+    return values.expand(batch, height, width)
+
+
+def _pad(sets: list[Float[Tensor, "_ 2"]], size: int) -> Float[Tensor, "B P 2"]:
+    return torch.stack([torch.cat([item, item[-1:].expand(size - len(item), 2)]) for item in sets])
