@@ -1,0 +1,1 @@
+"""Independent implementations of published formats that autodrag builds on."""

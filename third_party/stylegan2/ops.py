@@ -1,0 +1,68 @@
+"""The arithmetic of StyleGAN2 on tensors, without parameters: FIR resampling and modulated convolutions."""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+LRELU_SLOPE = 0.2
+LRELU_GAIN = 2**0.5  # keeps the second moment of a leaky ReLU's output
+
+
+def resample_kernel(taps: tuple[float, ...]) -> Tensor:
+    """FIR filter of unit sum as checkpoints store it: [k, k], or [k] from 8 taps on (applied along each axis in turn)."""
+    kernel = torch.tensor(taps, dtype=torch.float32)
+    kernel = kernel / kernel.sum()
+    return kernel if len(taps) >= 8 else torch.outer(kernel, kernel)
+
+
+def _passes(kernel: Tensor) -> list[tuple[Tensor, tuple[bool, bool]]]:
+    """What to apply in turn: (taps [kh, kw], which of the two axes they act on); gain 2 an axis makes up for inserted zeros."""
+    if kernel.ndim == 2:
+        return [(kernel * 4, (True, True))]
+    return [(kernel[:, None] * 2, (True, False)), (kernel[None, :] * 2, (False, True))]
+
+
+def filter_upsampled(x: Float[Tensor, "B C h w"], kernel: Tensor) -> Float[Tensor, "B C H W"]:
+    """Low-pass the output of a 3 x 3 transposed convolution of stride 2; 2n + 1 rows and columns become 2n."""
+    size, channels = kernel.shape[0], x.shape[1]
+    before, after = (size + 1) // 2 - 1, (size - 2) // 2
+    for taps, (rows, columns) in _passes(kernel):
+        weight = taps.flip(0, 1).to(x.dtype).expand(channels, 1, *taps.shape)
+        if before == after:
+            x = F.conv2d(x, weight, padding=(before * rows, before * columns), groups=channels)
+        else:
+            x = F.pad(x, (before * columns, after * columns, before * rows, after * rows))
+            x = F.conv2d(x, weight, groups=channels)
+    return x
+
+
+def upsample(x: Float[Tensor, "B C h w"], kernel: Tensor) -> Float[Tensor, "B C H W"]:
+    """Twice the size: a zero after every pixel, then the FIR filter."""
+    size, channels = kernel.shape[0], x.shape[1]
+    begin = size - 1 - (size + 1) // 2  # of the full transposed convolution, the first row that is kept
+    for taps, axes in _passes(kernel):
+        stride = tuple(2 if axis else 1 for axis in axes)
+        wanted = [n * s for n, s in zip(x.shape[2:], stride, strict=True)]
+        x = F.conv_transpose2d(x, taps.to(x.dtype).expand(channels, 1, *taps.shape), stride=stride, groups=channels)
+        first = [begin if axis else 0 for axis in axes]
+        rows, columns = ((-b, n - (have - b)) for b, n, have in zip(first, wanted, x.shape[2:], strict=True))
+        x = F.pad(x, (*columns, *rows))
+    return x
+
+
+def demodulation(
+    weight: Float[Tensor, "O I k k"], styles: Float[Tensor, "B I"], eps: float = 1e-8
+) -> Float[Tensor, "B O"]:
+    """One over the norm of every sample's modulated kernels (StyleGAN2, Eq. 3), in float32."""
+    energy = weight.float().square().sum(dim=(2, 3))  # [O, I]
+    return torch.rsqrt(styles.float().square() @ energy.T + eps)
+
+
+def shared_conv(x: Float[Tensor, "B I h w"], weight: Float[Tensor, "O I k k"], kernel: Tensor | None) -> Tensor:
+    """Convolution that keeps the size, or doubles it where a FIR filter is given."""
+    padding = weight.shape[-1] // 2
+    if kernel is None:
+        return F.conv2d(x, weight, padding=padding)
+    # A transposed convolution is the zero-insertion and the convolution in one, without the products with zeros.
+    return filter_upsampled(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), kernel)

@@ -1,0 +1,99 @@
+"""The synthesis network: ws to images, block by block."""
+
+import math
+from collections.abc import Collection
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from third_party.stylegan2.config import GeneratorConfig
+from third_party.stylegan2.layers import StyledConv, ToRGB, UpSkip
+from third_party.stylegan2.ops import resample_kernel, upsample
+
+NOISE_MODES = ("const", "random", "none")
+RESIDUAL_GAIN = math.sqrt(0.5)
+
+
+class Block(nn.Module):
+    """All layers of one size: two convolutions (one at 4 px) and, where the architecture has it, a conversion to colours."""
+
+    resample_filter: Tensor
+
+    def __init__(self, config: GeneratorConfig, height: int):
+        super().__init__()
+        outputs = config.channels[height]
+        size = (height, height * config.resolution[1] // config.resolution[0])
+        self.first, self.residual = height == 4, config.architecture == "resnet" and height > 4
+        taps, common = config.resample_filter, (config.resample_filter, config.conv_clamp, config.use_noise)
+        self.register_buffer("resample_filter", resample_kernel(taps))
+        if self.first:
+            self.const = nn.Parameter(torch.randn(outputs, *size))
+        else:
+            inputs = config.channels[height // 2]
+            self.conv0 = StyledConv(inputs, outputs, config.w_dim, size, True, *common)
+        self.conv1 = StyledConv(outputs, outputs, config.w_dim, size, False, *common)
+        if self.residual:
+            self.skip = UpSkip(inputs, outputs, taps)
+        if config.architecture == "skip" or height == config.resolution[0]:
+            self.torgb = ToRGB(outputs, config.img_channels, config.w_dim, config.conv_clamp)
+
+    @property
+    def num_convs(self) -> int:
+        """Rows of ws that the convolutions read."""
+        return 1 if self.first else 2
+
+    def features(self, x: Tensor | None, ws: Float[Tensor, "B n D"], noise: str) -> Float[Tensor, "B C H W"]:
+        """Output of the block, before the conversion to colours."""
+        if x is None:
+            x = self.const.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+            return self.conv1(x, ws[:, 0], noise)
+        y = self.conv0(x, ws[:, 0], noise)
+        if not self.residual:
+            return self.conv1(y, ws[:, 1], noise)
+        return self.skip(x, RESIDUAL_GAIN) + self.conv1(y, ws[:, 1], noise, RESIDUAL_GAIN)
+
+    def image(self, x: Tensor, w: Float[Tensor, "B D"], below: Tensor | None) -> Tensor | None:
+        """The image so far: that of the block below, twice as large, plus this block's colours."""
+        below = None if below is None else upsample(below, self.resample_filter)
+        if not hasattr(self, "torgb"):
+            return below
+        colours = self.torgb(x, w)
+        return colours if below is None else below + colours
+
+
+class Synthesis(nn.Module):
+    """ws [B, L, D] to an image [B, C, H, W] in about [-1, 1]."""
+
+    def __init__(self, config: GeneratorConfig):
+        super().__init__()
+        self.heights = config.block_heights
+        for height in self.heights:
+            self.add_module(f"b{height}", Block(config, height))
+
+    def forward(
+        self,
+        ws: Float[Tensor, "B L D"],
+        noise: str = "const",
+        taps: Collection[int] = (),
+        stop: int | None = None,
+    ) -> tuple[Tensor | None, dict[int, Tensor]]:
+        """The image and the outputs of the blocks named in `taps`, counted from 1.
+
+        With `stop` no block above that one is computed and the image is None. Image in float32; features in the type
+        that the blocks are computed in.
+        """
+        x: Tensor | None = None
+        image: Tensor | None = None
+        features: dict[int, Tensor] = {}
+        row = 0
+        for number, height in enumerate(self.heights[:stop], start=1):
+            block = self.get_submodule(f"b{height}")
+            assert isinstance(block, Block)
+            x = block.features(x, ws[:, row : row + block.num_convs], noise)
+            row += block.num_convs
+            if number in taps:
+                features[number] = x
+            if stop is None:
+                image = block.image(x, ws[:, row], image)
+        return image, features
