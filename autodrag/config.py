@@ -1,0 +1,205 @@
+"""Configs: where they lie, how they compose, and how YAML becomes typed, frozen dataclasses.
+
+This and `scripts/` are the only places that know Hydra. Everything else receives dataclasses: `run` at the entry points,
+`load_dataset` in the library.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from autodrag.errors import InputError
+from autodrag.typed import build, leaf_keys, near
+
+T = TypeVar("T")
+
+_PACKAGE = Path(__file__).resolve().parent
+_VERSION_BASE = "1.3"
+CHECKPOINT_SUFFIXES = (".pkl", ".pt", ".pth", ".safetensors")
+
+# An installed wheel carries the configs inside the package; a checkout has them beside it.
+CONFIG_DIR = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
+ASSET_DIR = _PACKAGE / "assets"
+MODEL_DIR = Path(os.environ.get("AUTODRAG_MODELS") or Path.home() / ".cache" / "autodrag").expanduser()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a generator file comes from. Without `url` and `drive_id` it ships with the package or is the user's own."""
+
+    file: str  # name under MODEL_DIR (downloaded) or ASSET_DIR (shipped), or an absolute path
+    url: str | None  # direct address
+    drive_id: str | None  # Google Drive id
+    sha256: str | None  # of the file; None where nobody published one
+    licence: str  # of the weights
+
+    @property
+    def remote(self) -> bool:
+        """Whether the file must be downloaded."""
+        return self.url is not None or self.drive_id is not None
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies or belongs on this machine."""
+        return (MODEL_DIR if self.remote else ASSET_DIR) / self.file
+
+
+@dataclass(frozen=True)
+class DatasetConfig:
+    """One image domain: its generator and the constants that methods and protocols use for it (`configs/dataset/`)."""
+
+    name: str
+    resolution: tuple[int, int] | None  # (H, W) in pixels; None: whatever the file says
+    psi: float  # truncation of the images that are dragged
+    lam: tuple[float, float]  # range that lambda of Eq. 7 is drawn from
+    content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1) as fractions; None: the whole canvas
+    source: Source
+    draggan_lr: float
+    freedrag_l: float
+    freedrag_d: float  # feature pixels
+    sigma_f: float | None  # UserControllableLT's flow scale, px at 256; None: measured before its training
+    sigma_e: float | None  # its scale of log expansion; None: measured
+
+
+def dataset_names() -> list[str]:
+    """Names of the datasets that have a config; `custom` is the template for files given by path."""
+    return sorted(path.stem for path in (CONFIG_DIR / "dataset").glob("*.yaml") if path.stem != "custom")
+
+
+def load_dataset(name: str) -> DatasetConfig:
+    """The config of a dataset by name, or of a generator file by path. Raises InputError for a name nobody knows."""
+    if _is_checkpoint(name):
+        path = Path(name).expanduser().resolve()
+        cfg = OmegaConf.load(CONFIG_DIR / "dataset" / "custom.yaml")
+        cfg.name, cfg.source.file = path.stem, str(path)
+        return typed(DatasetConfig, cfg)
+    if name not in dataset_names():
+        known = ", ".join(dataset_names())
+        raise InputError(f"Unknown dataset {name!r}: choose one of {known}, or give the path of a generator file.")
+    return typed(DatasetConfig, OmegaConf.load(CONFIG_DIR / "dataset" / f"{name}.yaml"))
+
+
+def typed(cls: type[T], cfg: object) -> T:
+    """A composed config, or a plain mapping, as the frozen dataclass `cls`.
+
+    Strict: an unknown or missing key, or a value of another type, raises InputError with one sentence that names the key.
+    """
+    if OmegaConf.is_config(cfg):
+        try:
+            cfg = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[arg-type]
+        except MissingMandatoryValue as error:
+            raise InputError(f"{error.full_key} has no value: give one as {error.full_key}=...") from None
+        except OmegaConfBaseException as error:
+            raise InputError(f"The config does not resolve: {_joined(error)}.") from None
+    if not isinstance(cfg, Mapping):
+        raise InputError(f"Expected a mapping of config keys for {cls.__name__}, found {type(cfg).__name__}.")
+    return build(cls, cfg)
+
+
+def dump(cfg: Any) -> str:
+    """A config dataclass as YAML, for a run folder's `config.yaml`; `typed(cls, yaml)` reads it back."""
+    return OmegaConf.to_yaml(OmegaConf.create(asdict(cfg)))
+
+
+def load_yaml(path: str | Path, cls: type[T]) -> T:
+    """The dataclass that `dump` wrote to `path`. Raises InputError where the file is missing or is not such a config."""
+    try:
+        return typed(cls, OmegaConf.load(path))
+    except FileNotFoundError:
+        raise InputError(f"There is no config at {path}: give a folder that a run has written.") from None
+
+
+def compose(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:
+    """The config `config_name` with `key=value` overrides, as the command line composes it."""
+    GlobalHydra.instance().clear()
+    with (
+        _as_input_errors(config_name),
+        hydra.initialize_config_dir(str(CONFIG_DIR), job_name=config_name, version_base=_VERSION_BASE),
+    ):
+        return hydra.compose(config_name, overrides=list(_expanded(overrides)))
+
+
+def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
+    """A script: compose `config_name` with the command line's overrides and call `main` with it as `cls`.
+
+    The command line is Hydra's (`key=value`, `--help`, `--multirun`, `--cfg job`, launchers), without its output folders,
+    its logging and its change of directory. What the user got wrong is printed as one sentence; the exit status is then 2.
+    """
+
+    def task(cfg: DictConfig) -> None:
+        with _one_sentence():
+            main(typed(cls, cfg))
+
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them at length
+    with _one_sentence():
+        sys.argv[1:] = _expanded(sys.argv[1:])
+        with _as_input_errors(config_name):
+            hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base=_VERSION_BASE)(task)()
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except InputError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+@contextmanager
+def _as_input_errors(config_name: str) -> Iterator[None]:
+    """Turns what Hydra says about a command line into one sentence."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise InputError(_hydra_sentence(error, config_name)) from None
+
+
+def _hydra_sentence(error: Exception, config_name: str) -> str:
+    """One sentence for an error of Hydra's; for an unknown key, with the keys that look like it."""
+    text = str(error)
+    if (start := "Could not override '") in text:
+        key = text.partition(start)[2].partition("'")[0]
+        keys = leaf_keys(OmegaConf.to_container(compose(config_name)))
+        return f"Unknown config key {key!r}{near(key, keys)}; `--help` lists all of them."
+    options: Sequence[str] | None = getattr(error, "options", None)
+    if options:
+        group, _, choice = str(getattr(error, "missing_cfg_file", "")).rpartition("/")
+        return f"Unknown {group} {choice!r}: choose one of {', '.join(sorted(options))}."
+    return f"The command line cannot be read: {_joined(text.partition('See https://')[0])}."
+
+
+def _expanded(overrides: Iterable[str]) -> list[str]:
+    """`dataset=FILE`, which is no choice of the group, spelt as the overrides of `dataset=custom`."""
+    result = []
+    for override in overrides:
+        key, _, value = override.partition("=")
+        if key == "dataset" and _is_checkpoint(value):
+            path = Path(value).expanduser().resolve()
+            result += ["dataset=custom", f"dataset.name={_quoted(path.stem)}", f"dataset.source.file={_quoted(path)}"]
+        else:
+            result.append(override)
+    return result
+
+
+def _is_checkpoint(name: str) -> bool:
+    return Path(name).suffix in CHECKPOINT_SUFFIXES
+
+
+def _quoted(value: object) -> str:
+    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
+
+
+def _joined(error: object) -> str:
+    return " ".join(str(error).split()).rstrip(".")

@@ -1,0 +1,116 @@
+"""Nested mappings -> nested frozen dataclasses, strictly, with one sentence about what does not fit."""
+
+import difflib
+import types
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import dacite
+from dacite.exceptions import DaciteFieldError, MissingValueError, WrongTypeError
+
+from autodrag.errors import InputError
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], data: Mapping[Any, Any]) -> T:
+    """`data` as the dataclass `cls`. Sequences become tuples and integers floats where a field asks for them.
+
+    Raises InputError for an unknown key (with the keys that look like it), a missing key, or a value of another type.
+    """
+    unknown = list(_unknown(cls, data, ""))
+    if unknown:
+        key, known = unknown[0]
+        raise InputError(f"Unknown config key {key!r}{near(key, known)}.")
+    hooks: dict[Any, Any] = {float: _float, int: _int}
+    try:
+        return dacite.from_dict(cls, _tuples(data), dacite.Config(strict=True, type_hooks=hooks))  # type: ignore[type-var]
+    except MissingValueError as error:
+        raise InputError(f"Config key {error.field_path!r} is missing: give it a value.") from None
+    except DaciteFieldError as error:
+        path, kind = str(error.field_path), getattr(error, "field_type", None)
+        value: Any = data
+        for key in path.split("."):  # as the user wrote it: the error holds a half-converted value
+            value = value[key]
+        raise InputError(f"Config key {path!r} is {value!r}, expected {describe(kind)}.") from None
+
+
+def near(key: str, known: Iterable[str]) -> str:
+    """ " (near: ...)" with up to three of the dotted keys in `known` that resemble `key`; "" where none does."""
+
+    def likeness(other: str) -> float:
+        pairs = ((key, other), (key.rpartition(".")[2], other.rpartition(".")[2]))
+        return max(difflib.SequenceMatcher(None, a, b).ratio() for a, b in pairs)
+
+    best = sorted(((likeness(other), other) for other in known), reverse=True)[:3]
+    names = [other for ratio, other in best if ratio >= 0.6]
+    return f" (near: {', '.join(names)})" if names else ""
+
+
+def leaf_keys(data: Any, prefix: str = "") -> Iterator[str]:
+    """Dotted paths of all leaves of nested mappings."""
+    for key, value in data.items():
+        path = f"{prefix}{key}"
+        if isinstance(value, Mapping) and value:
+            yield from leaf_keys(value, f"{path}.")
+        else:
+            yield path
+
+
+def describe(kind: Any) -> str:
+    """A type as a user reads it: "one of 'away', 'toward'", "a number or null", "a list of 2 integers"."""
+    simple = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        str: "a text",
+        type(None): "null",
+        Any: "anything",
+    }
+    if kind in simple:
+        return simple[kind]
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return "one of " + ", ".join(map(repr, args))
+    if origin in (Union, types.UnionType):
+        return " or ".join(map(describe, args))
+    if origin is tuple and args[-1] is Ellipsis:
+        return f"a list, each entry {describe(args[0])}"
+    if origin is tuple:
+        return f"a list of {len(args)}: {', '.join(map(describe, args))}"
+    return "a mapping" if origin is dict or is_dataclass(kind) else str(kind)
+
+
+def _unknown(cls: type, data: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, list[str]]]:
+    """(dotted key, keys known at that place) of every key in `data` that is no field, nested dataclasses included."""
+    hints = get_type_hints(cls)
+    known = [field.name for field in fields(cls)]
+    for key, value in data.items():
+        if key not in known:
+            yield f"{prefix}{key}", [f"{prefix}{name}" for name in known]
+        elif isinstance(value, Mapping) and (nested := _dataclass_in(hints[key])):
+            yield from _unknown(nested, value, f"{prefix}{key}.")
+
+
+def _dataclass_in(hint: Any) -> type | None:
+    """The one dataclass that `hint` or its union names; None for anything less clear, which dacite then decides."""
+    options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
+    found = [option for option in options if isinstance(option, type) and is_dataclass(option)]
+    return found[0] if len(found) == 1 else None
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _tuples(item) for key, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _float(value: Any) -> Any:
+    return float(value) if isinstance(_int(value, float), int) else value
+
+
+def _int(value: Any, kind: type = int) -> Any:
+    if isinstance(value, bool):  # Python counts True as an int; a config does not
+        raise WrongTypeError(kind, value)
+    return value
