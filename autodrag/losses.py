@@ -1,0 +1,58 @@
+"""The losses of both stages (Eq. 6, 12, 13, 14): each gives one value for each item of the batch; averaging happens in
+the loop.
+
+The paper's norms and sums become means over elements, pixels, channels and points, summed over the n steps: our choice,
+so that alpha and beta weigh the same for every generator, number of points and resolution.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from autodrag.geometry import patches, to_feature
+from autodrag.latents import split
+
+
+def restoration_loss(
+    restored: Float[Tensor, "B L D"], ws: Float[Tensor, "B L D"], std: Float[Tensor, " D"]
+) -> Float[Tensor, " B"]:
+    """L1 between restored and clean latents, over the edited rows, in units of W's deviation per dimension."""
+    # Eq. 6: || w_hat - w ||_1
+    return (split(restored)[0] - split(ws)[0]).div(std).abs().mean(dim=(1, 2))
+
+
+def prediction_loss(
+    predicted: Float[Tensor, "B n L D"], ws: Float[Tensor, "B n L D"], std: Float[Tensor, " D"]
+) -> Float[Tensor, " B"]:
+    """L1 between predicted and true latents w_1..w_n, over the edited rows, in units of W's deviation per dimension."""
+    # Eq. 12: || w_hat_seq - w_seq ||_1
+    return (split(predicted)[0] - split(ws)[0]).div(std).abs().mean(dim=(2, 3)).sum(dim=1)
+
+
+def drag_loss(
+    before: Float[Tensor, "B C h w"],
+    after: Float[Tensor, "B C h w"],
+    handles: Float[Tensor, "B Q 2"],
+    targets: Float[Tensor, "B Q 2"],
+    mask: Bool[Tensor, "B Q"],
+    image_hw: tuple[int, int],
+) -> Float[Tensor, " B"]:
+    """How much what lies around the targets after a step differs from what lay around the handles before it.
+
+    before: features F_i of the true latent, taken as constant. after: features of the predicted one. handles, targets:
+    image pixels; mask: False at padding. An item without points has no loss.
+    """
+    feature_hw = (before.shape[-2], before.shape[-1])
+    held = patches(before.detach(), to_feature(handles, image_hw, feature_hw))  # [B, Q, 49, C]
+    reached = patches(after, to_feature(targets, image_hw, feature_hw))
+    # Eq. 13: || F_i(h) - F_hat_{i+1}(t) ||_1 over the 7 x 7 pixels of every point
+    distance = (held - reached).abs().mean(dim=(2, 3))
+    return torch.where(mask, distance, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+
+def total_loss(
+    prediction: Float[Tensor, " B"], drag: Float[Tensor, " B"], alpha: float, beta: float
+) -> Float[Tensor, " B"]:
+    """Both terms of stage 2, weighted."""
+    # Eq. 14: alpha L_pred + beta L_drag
+    return alpha * prediction + beta * drag

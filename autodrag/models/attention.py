@@ -1,0 +1,185 @@
+"""Transformer blocks of both networks: pre-norm, GELU, PyTorch's fused attention, and keys and values that can be kept.
+
+An encoder reads the memory once. A decoder is given the keys and values of that memory for each of its layers
+(`remember`, computed once a drag) and returns those of its own tokens, so that a later call may continue the sequence
+with new tokens alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class KeyValue(NamedTuple):
+    """Keys and values of one attention layer, each [B, heads, tokens, width / heads]."""
+
+    keys: Float[Tensor, "B heads T e"]
+    values: Float[Tensor, "B heads T e"]
+
+    def extended(self, other: "KeyValue") -> "KeyValue":
+        """These tokens followed by those of `other`."""
+        return KeyValue(torch.cat([self.keys, other.keys], dim=2), torch.cat([self.values, other.values], dim=2))
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a decoder looks at: the memory's keys and values for each layer.
+
+    mask: bool, broadcastable to [B, heads, queries, tokens], False where a token is padding; None if none is.
+    """
+
+    layers: Sequence[KeyValue]
+    mask: Tensor | None = None
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with one matrix product for queries, keys and values."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(
+        self, x: Float[Tensor, "B T E"], mask: Tensor | None = None, past: KeyValue | None = None
+    ) -> tuple[Float[Tensor, "B T E"], KeyValue]:
+        """Attend to the tokens `x` and, before them, to those of `past`; returns the keys and values of both."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, T, e] each
+        seen = KeyValue(k, v) if past is None else past.extended(KeyValue(k, v))
+        y = F.scaled_dot_product_attention(q, seen.keys, seen.values, attn_mask=mask)
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out, seen
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention of tokens to a memory whose keys and values come from `remember`."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.q = nn.Linear(width, width)
+        self.kv = nn.Linear(width, 2 * width)
+        self.out = nn.Linear(width, width)
+
+    def remember(self, memory: Float[Tensor, "B S E"]) -> KeyValue:
+        """Keys and values of the memory."""
+        k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        return KeyValue(k, v)
+
+    def forward(
+        self, x: Float[Tensor, "B T E"], memory: KeyValue, mask: Tensor | None = None
+    ) -> Float[Tensor, "B T E"]:
+        """Attend to the memory; `mask` as in `Memory`."""
+        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        y = F.scaled_dot_product_attention(q, memory.keys, memory.values, attn_mask=mask)
+        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
+        return out
+
+
+class EncoderBlock(nn.Module):
+    """Self-attention and a two-layer MLP, each after a LayerNorm and added to its input."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, heads)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = mlp(width, int(mlp_ratio * width), width)
+
+    def forward(self, x: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Float[Tensor, "B S E"]:
+        """One layer; `mask` as in `Memory`."""
+        x = x + self.attention(self.attention_norm(x), mask)[0]
+        out: Tensor = x + self.mlp(self.mlp_norm(x))
+        return out
+
+
+class DecoderBlock(nn.Module):
+    """Self-attention, cross-attention to the memory and an MLP, each after a LayerNorm and added to its input."""
+
+    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(width)
+        self.attention = SelfAttention(width, heads)
+        self.cross_norm = nn.LayerNorm(width)
+        self.cross = CrossAttention(width, heads)
+        self.mlp_norm = nn.LayerNorm(width)
+        self.mlp = mlp(width, int(mlp_ratio * width), width)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T E"],
+        memory: KeyValue,
+        memory_mask: Tensor | None,
+        mask: Tensor | None,
+        past: KeyValue | None,
+    ) -> tuple[Float[Tensor, "B T E"], KeyValue]:
+        """One layer; returns its own keys and values too, those of `past` first."""
+        attended, seen = self.attention(self.attention_norm(x), mask, past)
+        x = x + attended
+        x = x + self.cross(self.cross_norm(x), memory, memory_mask)
+        return x + self.mlp(self.mlp_norm(x)), seen
+
+
+class Encoder(nn.Module):
+    """`layers` encoder blocks and a final LayerNorm."""
+
+    def __init__(self, width: int, heads: int, layers: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(EncoderBlock(width, heads, mlp_ratio) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, x: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Float[Tensor, "B S E"]:
+        """All layers; `mask` as in `Memory`."""
+        for block in self.blocks:
+            x = block(x, mask)
+        out: Tensor = self.norm(x)
+        return out
+
+
+class Decoder(nn.Module):
+    """`layers` decoder blocks and a final LayerNorm."""
+
+    def __init__(self, width: int, heads: int, layers: int, mlp_ratio: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(DecoderBlock(width, heads, mlp_ratio) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def remember(self, memory: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Memory:
+        """The memory as every layer will see it; `mask` as in `Memory`."""
+        return Memory([block.cross.remember(memory) for block in self._blocks()], mask)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T E"],
+        memory: Memory,
+        mask: Tensor | None = None,
+        past: Sequence[KeyValue] | None = None,
+    ) -> tuple[Float[Tensor, "B T E"], list[KeyValue]]:
+        """Decode the tokens `x`, which follow those of `past`; returns what the next call needs as its `past`."""
+        seen = []
+        for index, block in enumerate(self._blocks()):
+            x, layer = block(x, memory.layers[index], memory.mask, mask, None if past is None else past[index])
+            seen.append(layer)
+        return self.norm(x), seen
+
+    def _blocks(self) -> list[DecoderBlock]:
+        return [block for block in self.blocks if isinstance(block, DecoderBlock)]
+
+
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Linear, GELU, Linear: every "MLP" of the paper's equations."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
+
+
+def initialise(module: nn.Module) -> None:
+    """For `Module.apply`: Xavier-uniform weights and zero biases in every linear and convolutional layer."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

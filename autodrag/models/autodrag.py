@@ -1,0 +1,150 @@
+"""AutoDrag: the predictor and the regularizer together, taught on given motions or rolled out on its own."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from autodrag.errors import InputError
+from autodrag.latents import join, split
+from autodrag.models.predictor import Predictor, PredictorConfig
+from autodrag.models.regularizer import Regularizer, RegularizerConfig
+from autodrag.models.statistics import Statistics
+from autodrag.typed import build
+
+FORMAT = "autodrag 1"
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The whole model.
+
+    steps: n, the steps of a drag. feature_block: the generator block, counted from 1, whose output is F_0.
+    skip: how R enters. `gated`: w_hat = w~ + g (R(w~) - w~) with a learned number g; `plain`: w_hat = R(w~); `none`: no
+    R.
+    gate: g before training. At 0 (ours) an untrained model is the identity and R earns its share.
+    """
+
+    predictor: PredictorConfig
+    regularizer: RegularizerConfig
+    steps: int = 5
+    feature_block: int = 6
+    skip: Literal["gated", "plain", "none"] = "gated"
+    gate: float = 0.0
+
+
+@dataclass(frozen=True)
+class DomainShape:
+    """What a model must know of its generator.
+
+    num_ws, w_dim: rows L and width D of its latents. feature_shape: (C, h, w) of F_0. resolution: (H, W) of its images.
+    """
+
+    num_ws: int
+    w_dim: int
+    feature_shape: tuple[int, int, int]
+    resolution: tuple[int, int]
+
+
+class AutoDrag(nn.Module):
+    """Source features, points and latents in; the latents of each step of the drag out. Rows 6.. are never changed."""
+
+    def __init__(self, config: ModelConfig, shape: DomainShape, statistics: Statistics) -> None:
+        super().__init__()
+        if config.steps < 1:
+            raise InputError(f"A drag of steps={config.steps} goes nowhere; give model.steps of at least 1.")
+        self.config = config
+        self.shape = shape
+        self.predictor = Predictor(config.predictor, shape.w_dim, shape.feature_shape, statistics)
+        self.regularizer: Regularizer | None = None
+        if config.skip != "none":
+            self.regularizer = Regularizer(config.regularizer, shape.num_ws, shape.w_dim, statistics)
+        if config.skip == "gated":
+            self.gate = nn.Parameter(torch.tensor(config.gate))
+
+    def forward(
+        self,
+        ws: Float[Tensor, "B n L D"],
+        features: Float[Tensor, "B C h w"],
+        handles: Float[Tensor, "B P 2"],
+        targets: Float[Tensor, "B P 2"],
+        mask: Bool[Tensor, "B P"] | None = None,
+    ) -> tuple[Float[Tensor, "B n L D"], Float[Tensor, "B n L D"]]:
+        """All steps at once, each from the given latent before it (teacher forcing).
+
+        ws: w_0..w_{n-1}. features: F_0 of w_0. handles, targets: pixels of the generator's image. mask: True at real
+        pairs.
+        Returns (w~_1..w~_n of the predictor, w_hat_1..w_hat_n after the regularizer).
+        """
+        memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
+        head, tail = split(ws)
+        moved, _ = self.predictor(head, memory, total=ws.shape[1])
+        w_tilde = join(head + moved, tail)
+        return w_tilde, self.regularize(w_tilde)
+
+    def rollout(
+        self,
+        ws: Float[Tensor, "B L D"],
+        features: Float[Tensor, "B C h w"],
+        handles: Float[Tensor, "B P 2"],
+        targets: Float[Tensor, "B P 2"],
+        mask: Bool[Tensor, "B P"] | None = None,
+        n: int | None = None,
+    ) -> list[Float[Tensor, "B L D"]]:
+        """Drag: w_hat_1..w_hat_n, each predicted from the one before it.
+
+        Arguments as in `forward`, with ws the source's latents and n the number of steps (None: those of the training).
+        Costs one pass over the memory and n passes over the K tokens of a single step.
+        """
+        total = self.config.steps if n is None else n
+        if total < 1:
+            raise InputError(f"A drag of n={total} steps goes nowhere; give n of at least 1.")
+        memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
+        past, motion = None, []
+        for index in range(total):
+            head, tail = split(ws)
+            moved, past = self.predictor(head[:, None], memory, total, index, past)
+            ws = self.regularize(join(head + moved[:, 0], tail))
+            motion.append(ws)
+        return motion
+
+    def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:
+        """w~ -> w_hat by the skip connection to R."""
+        if self.regularizer is None:
+            return w_tilde
+        restored: Tensor = self.regularizer(w_tilde.reshape(-1, *w_tilde.shape[-2:])).view_as(w_tilde)
+        return restored if self.config.skip == "plain" else w_tilde + self.gate * (restored - w_tilde)
+
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
+        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
+        described = {"model": asdict(self.config), "shape": asdict(self.shape)}
+        metadata = {**(about or {}), "format": FORMAT, "config": json.dumps(described)}
+        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, path, metadata)
+
+    @classmethod
+    def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "AutoDrag":
+        """The model of a file that `save` wrote. Raises InputError where the file is missing or something else."""
+        try:
+            with safe_open(path, framework="pt", device=str(device)) as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"{path} cannot be read as AutoDrag weights ({error}); give a weights.safetensors."
+            ) from None
+        if metadata.get("format") != FORMAT:
+            raise InputError(
+                f"{path} holds no AutoDrag model ({FORMAT}); give the weights.safetensors of a stage 2 run."
+            )
+        described = json.loads(metadata["config"])
+        config, shape = build(ModelConfig, described["model"]), build(DomainShape, described["shape"])
+        model = cls(config, shape, Statistics.identity(shape.w_dim, shape.feature_shape[0])).to(device)
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        return model.eval()

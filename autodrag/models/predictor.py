@@ -1,0 +1,138 @@
+"""The Latent Predictor P (section 3.2): from the source and the points, how each step moves the edited rows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from autodrag.latents import EDITED_ROWS
+from autodrag.models.attention import Decoder, Encoder, KeyValue, Memory, initialise, mlp
+from autodrag.models.statistics import Standardise, Statistics
+from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens, to_unit
+
+
+@dataclass(frozen=True)
+class PredictorConfig:
+    """Size of P and what its tokens carry.
+
+    points: `full`, or `patch_only` as the paper is printed: point tokens know their patch and whether they are a handle
+    or a
+        target, but neither where they are nor how far apart.
+    progress: the step embedding says how far along the drag it is (i / n and 1 / n) instead of the number i alone.
+    """
+
+    width: int
+    heads: int
+    encoder_layers: int
+    decoder_layers: int
+    mlp_ratio: float = 4.0
+    points: Literal["full", "patch_only"] = "full"
+    progress: bool = True
+
+
+class Predictor(nn.Module):
+    """`remember` the source and the points once, then ask for one step or for all of them."""
+
+    places: Tensor
+
+    def __init__(
+        self, config: PredictorConfig, w_dim: int, feature_shape: tuple[int, int, int], statistics: Statistics
+    ) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.standardise = Standardise(statistics.w_mean, statistics.w_std)
+        self.standardise_features = Standardise(statistics.feature_mean, statistics.feature_std, axis=1)
+        self.look = FeatureTokens(feature_shape, width)
+        self.register_buffer("places", self.look.places(), persistent=False)
+        self.look_at_points = PointTokens(feature_shape[0], width)
+        self.place = FourierLinear(2, width)
+        self.displacement = FourierLinear(2, width)
+        self.kind = nn.Parameter(torch.empty(2, width))  # handle, target
+        self.mix = mlp(width, width, width)
+        self.encoder = Encoder(width, config.heads, config.encoder_layers, config.mlp_ratio)
+        self.read = mlp(w_dim, width, width)
+        self.row = nn.Parameter(torch.empty(EDITED_ROWS, width))
+        self.step = FourierLinear(2, width)
+        self.decoder = Decoder(width, config.heads, config.decoder_layers, config.mlp_ratio)
+        self.head = nn.Linear(width, w_dim)
+        self.apply(initialise)
+        nn.init.normal_(self.kind, std=0.02)
+        nn.init.normal_(self.row, std=0.02)
+        nn.init.zeros_(self.head.weight)  # an untrained predictor moves nothing
+
+    def remember(
+        self,
+        features: Float[Tensor, "B C h w"],
+        handles: Float[Tensor, "B P 2"],
+        targets: Float[Tensor, "B P 2"],
+        mask: Bool[Tensor, "B P"] | None,
+        image_hw: tuple[int, int],
+    ) -> Memory:
+        """The decoder's memory of the source's features F_0 and of the pairs of points (image pixels).
+
+        mask: True at real pairs, False at padding; None if all are real. The order of the pairs does not matter.
+        """
+        features = self.standardise_features(features)
+        image = self.look(features) + self.place(self.places)  # [B, S, E]
+        points = self._point_tokens(features, handles, targets, image_hw)  # [B, 2P, E]
+        seen = None
+        if mask is not None:
+            whole = mask.new_ones(mask.shape[0], image.shape[1])
+            seen = torch.cat([whole, mask, mask], dim=1)[:, None, None]  # [B, 1, 1, S + 2P]
+        # Eq. 8, 9: MLP([MLP(F_seq), MLP(P_seq)]), through the encoder, to keys and values
+        tokens = self.encoder(self.mix(torch.cat([image, points], dim=1)), seen)
+        return self.decoder.remember(tokens, seen)
+
+    def forward(
+        self,
+        rows: Float[Tensor, "B s K D"],
+        memory: Memory,
+        total: int,
+        start: int = 0,
+        past: Sequence[KeyValue] | None = None,
+    ) -> tuple[Float[Tensor, "B s K D"], list[KeyValue]]:
+        """What to add to the edited rows of w_start, w_start+1, ... to reach the next latent of each.
+
+        rows: the edited rows of those s latents. total: n, the number of steps of the whole drag. past: what the call
+        for the steps before `start` returned. A step sees itself and the steps before it.
+        """
+        steps, k = rows.shape[1], rows.shape[2]
+        position = self._step_embedding(start, steps, total)[:, None] + self.row  # [s, K, E]
+        # Eq. 10: queries from MLP([w_0; ...; w_{n-1}]) plus position
+        queries = (self.read(self.standardise(rows)) + position).flatten(1, 2)  # [B, s K, E]
+        mask = None if steps == 1 else block_causal(steps, k, start, rows.device)
+        decoded, seen = self.decoder(queries, memory, mask, past)
+        # Eq. 11, as a residual on w_i
+        delta = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k))
+        return delta * self.standardise.std, seen
+
+    def _point_tokens(
+        self, features: Tensor, handles: Tensor, targets: Tensor, image_hw: tuple[int, int]
+    ) -> Float[Tensor, "B N E"]:
+        both = torch.cat([handles, targets], dim=1)
+        tokens: Tensor = self.look_at_points(features, both, image_hw)
+        tokens = tokens + self.kind.repeat_interleave(handles.shape[1], dim=0)
+        if self.config.points == "patch_only":
+            return tokens
+        moved = to_unit(targets, image_hw) - to_unit(handles, image_hw)
+        placed: Tensor = tokens + self.place(to_unit(both, image_hw)) + self.displacement(moved).repeat(1, 2, 1)
+        return placed
+
+    def _step_embedding(self, start: int, steps: int, total: int) -> Float[Tensor, "s E"]:
+        i = torch.arange(start, start + steps, device=self.row.device, dtype=torch.float32)
+        if self.config.progress:
+            place = torch.stack([i / total, torch.full_like(i, 1 / total)], dim=-1)
+        else:
+            place = torch.stack([i / 16, torch.zeros_like(i)], dim=-1)
+        embedding: Tensor = self.step(place)
+        return embedding
+
+
+def block_causal(steps: int, k: int, start: int, device: torch.device) -> Bool[Tensor, "queries keys"]:
+    """True where a token of a step may look: at the k tokens of its own step and of all earlier ones."""
+    keys = torch.arange(start + steps, device=device).repeat_interleave(k)
+    return keys[start * k :, None] >= keys

@@ -1,0 +1,45 @@
+"""The scale of a generator's latents and features: measured once (`training.measure`), stored with the model."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation of W per dimension [D] and of the feature map per channel [C]."""
+
+    w_mean: Float[Tensor, " D"]
+    w_std: Float[Tensor, " D"]
+    feature_mean: Float[Tensor, " C"]
+    feature_std: Float[Tensor, " C"]
+
+    @staticmethod
+    def identity(w_dim: int, channels: int) -> "Statistics":
+        """Zero means and unit deviations."""
+        return Statistics(torch.zeros(w_dim), torch.ones(w_dim), torch.zeros(channels), torch.ones(channels))
+
+
+class Standardise(nn.Module):
+    """(x - mean) / std over one axis, with the mean and deviation kept as buffers.
+
+    The networks see latents and features of unit scale, whatever the generator: losses and weights are otherwise
+    dominated by the few dimensions with a large spread.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Float[Tensor, " D"], std: Float[Tensor, " D"], axis: int = -1) -> None:
+        super().__init__()
+        self.axis = axis
+        self.register_buffer("mean", mean.clone())
+        self.register_buffer("std", std.clone())
+
+    def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Standardised x."""
+        shape = [1] * x.ndim
+        shape[self.axis] = -1
+        return (x - self.mean.view(shape)) / self.std.view(shape)

@@ -1,0 +1,99 @@
+"""What the predictor looks at, as tokens: the source's feature map and the handle and target points.
+
+Image tokens and point tokens carry the same embedding of their place in the image, so that a point knows where it is
+and what lies around it.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autodrag.geometry import patches, to_feature
+from autodrag.models.attention import mlp
+
+PATCH = 7  # Eq. 9, 13: patches of 7 x 7
+GRID = 16  # F_seq is a grid of at most 16 tokens a side
+BANDS = 8  # shortest wave: 1/128 of the image side
+
+
+def fourier(x: Float[Tensor, "*batch k"], bands: int = BANDS) -> Float[Tensor, "*batch features"]:
+    """x itself, then sin and cos of 2^j pi x for j < bands: [..., k (2 bands + 1)]."""
+    waves = x[..., None] * (math.pi * 2.0 ** torch.arange(bands, device=x.device, dtype=x.dtype))
+    return torch.cat([x, waves.sin().flatten(-2), waves.cos().flatten(-2)], dim=-1)
+
+
+class FourierLinear(nn.Module):
+    """A linear map of Fourier features of k numbers, computed in float32: coordinates do not survive bfloat16."""
+
+    def __init__(self, k: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(k * (2 * BANDS + 1), width)
+
+    def forward(self, x: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch E"]:
+        """[..., k] -> [..., width]."""
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):
+            out: Tensor = self.linear(fourier(x).to(self.linear.weight.dtype))
+        return out
+
+
+class FeatureTokens(nn.Module):
+    """F_0 -> strided convolutions -> F_seq, one token a cell of a grid of at most 16 x 16, row by row.
+
+    Channels double as the side halves and end at `width`; a map of any size and any shape will do.
+    """
+
+    def __init__(self, feature_shape: tuple[int, int, int], width: int) -> None:
+        super().__init__()
+        channels, height, breadth = feature_shape
+        longest = max(height, breadth)
+        self.grid = (min(height, max(1, GRID * height // longest)), min(breadth, max(1, GRID * breadth // longest)))
+        halvings = max(0, math.ceil(math.log2(longest / GRID)))
+        widths = [max(16, width >> left) for left in reversed(range(max(1, halvings)))]
+        stride = 2 if halvings else 1
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip([channels, *widths], widths, strict=False):
+            layers += [nn.Conv2d(inputs, outputs, 3, stride, padding=1), nn.GELU()]
+        self.convolutions = nn.Sequential(*layers)
+        self.mlp = mlp(width, width, width)
+
+    def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S E"]:
+        """features: standardised."""
+        x = self.convolutions(features)
+        if tuple(x.shape[-2:]) != self.grid:
+            x = F.adaptive_avg_pool2d(x, self.grid)
+        out: Tensor = self.mlp(x.flatten(2).transpose(1, 2))
+        return out
+
+    def places(self) -> Float[Tensor, "S 2"]:
+        """(x, y) in [-1, 1] of the cells' centres."""
+        rows, columns = self.grid
+        y = (torch.arange(rows) + 0.5) / rows * 2 - 1
+        x = (torch.arange(columns) + 0.5) / columns * 2 - 1
+        return torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1).reshape(-1, 2)
+
+
+class PointTokens(nn.Module):
+    """The 7 x 7 patch of F_0 around each point, every pixel reduced to a quarter of the width first."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(channels, width // 4)
+        self.mlp = mlp(PATCH * PATCH * (width // 4), width, width)
+
+    def forward(
+        self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"], image_hw: tuple[int, int]
+    ) -> Float[Tensor, "B N E"]:
+        """features: standardised. points: image pixels."""
+        hw = (features.shape[-2], features.shape[-1])
+        around = patches(features, to_feature(points, image_hw, hw), PATCH)  # [B, N, 49, C]
+        out: Tensor = self.mlp(F.gelu(self.reduce(around)).flatten(2))
+        return out
+
+
+def to_unit(points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
+    """Image pixels -> [-1, 1] on both axes, -1 and 1 at the image's edges."""
+    size = points.new_tensor([image_hw[1], image_hw[0]])
+    return (points + 0.5) / size * 2 - 1

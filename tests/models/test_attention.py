@@ -1,0 +1,44 @@
+"""The blocks: caching, padding."""
+
+import torch
+
+from autodrag.models.attention import Decoder, Encoder
+from autodrag.models.predictor import block_causal
+
+
+def decoder_and_memory() -> tuple[Decoder, torch.Tensor]:
+    torch.manual_seed(0)
+    return Decoder(width=32, heads=4, layers=2, mlp_ratio=2.0).eval(), torch.randn(2, 7, 32)
+
+
+def test_block_causal_lets_a_step_see_itself_and_the_past() -> None:
+    mask = block_causal(steps=3, k=2, start=0, device=torch.device("cpu"))
+    assert mask.shape == (6, 6)
+    assert mask[0].tolist() == [True, True, False, False, False, False]
+    assert mask[3].tolist() == [True, True, True, True, False, False]
+    later = block_causal(steps=2, k=2, start=1, device=torch.device("cpu"))
+    assert torch.equal(later, mask[2:])
+
+
+def test_decoding_token_by_token_equals_decoding_at_once() -> None:
+    decoder, tokens = decoder_and_memory()
+    x = torch.randn(2, 4, 32)
+    memory = decoder.remember(tokens)
+    with torch.no_grad():
+        whole, _ = decoder(x, memory, block_causal(4, 1, 0, x.device))
+        past, parts = None, []
+        for i in range(4):
+            part, past = decoder(x[:, i : i + 1], memory, past=past)
+            parts.append(part)
+    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
+
+
+def test_padding_in_the_memory_changes_nothing() -> None:
+    decoder, tokens = decoder_and_memory()
+    encoder = Encoder(width=32, heads=4, layers=2, mlp_ratio=2.0).eval()
+    mask = torch.tensor([True] * 5 + [False] * 2).expand(2, 7)[:, None, None]
+    x = torch.randn(2, 3, 32)
+    with torch.no_grad():
+        padded, _ = decoder(x, decoder.remember(encoder(tokens, mask), mask))
+        alone, _ = decoder(x, decoder.remember(encoder(tokens[:, :5])))
+    assert torch.allclose(padded, alone, atol=1e-5)

@@ -1,0 +1,183 @@
+"""The whole model: what it must not change, what must not matter, and rolling out against the full pass."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autodrag.config import compose, typed
+from autodrag.errors import InputError
+from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
+from autodrag.models.cost import cost_table, parameter_count, rollout_flops
+from autodrag.models.tokens import fourier, to_unit
+from autodrag.seeding import rng
+
+SHAPE = DomainShape(num_ws=10, w_dim=16, feature_shape=(8, 32, 32), resolution=(64, 64))
+CONFIG = ModelConfig(
+    predictor=PredictorConfig(width=32, heads=4, encoder_layers=1, decoder_layers=2, mlp_ratio=2.0),
+    regularizer=RegularizerConfig(width=32, heads=4, encoder_layers=1, decoder_layers=1, mlp_ratio=2.0),
+    gate=0.3,
+)
+
+
+def model(shape: DomainShape = SHAPE, config: ModelConfig = CONFIG, trained: bool = True) -> AutoDrag:
+    """A tiny model; `trained` ones have a random head, so that they move something."""
+    torch.manual_seed(0)
+    network = AutoDrag(config, shape, Statistics.identity(shape.w_dim, shape.feature_shape[0])).eval()
+    if trained:
+        torch.nn.init.normal_(network.predictor.head.weight, std=0.3)
+    return network.requires_grad_(False)
+
+
+def inputs(batch: int = 2, points: int = 3, shape: DomainShape = SHAPE, index: int = 0) -> dict[str, Any]:
+    draws = rng(0, "inputs", index)
+    height, width = shape.resolution
+    size = torch.tensor([width, height])
+    return {
+        "ws": torch.randn(batch, shape.num_ws, shape.w_dim, generator=draws),
+        "features": torch.randn(batch, *shape.feature_shape, generator=draws),
+        "handles": torch.rand(batch, points, 2, generator=draws) * size,
+        "targets": torch.rand(batch, points, 2, generator=draws) * size,
+    }
+
+
+def test_an_untrained_model_is_the_identity() -> None:
+    given = inputs()
+    network = model(config=replace(CONFIG, gate=0.0), trained=False)
+    for ws in network.rollout(**given):
+        assert torch.equal(ws, given["ws"])
+
+
+@pytest.mark.parametrize("skip", ["gated", "plain", "none"])
+@pytest.mark.parametrize("n", [1, 5, 7])
+def test_a_rollout_equals_the_full_pass_over_its_own_steps(skip: str, n: int) -> None:
+    network = model(config=replace(CONFIG, skip=skip))
+    given = inputs()
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    motion = network.rollout(**given, mask=mask, n=n)
+    before = torch.stack([given["ws"], *motion[:-1]], dim=1)
+    _, predicted = network(**{**given, "ws": before}, mask=mask)
+    assert len(motion) == n
+    assert torch.allclose(torch.stack(motion, dim=1), predicted, atol=1e-5)
+    assert (motion[-1] - given["ws"]).abs().max() > 0.1
+
+
+def test_kept_rows_are_never_changed() -> None:
+    given = inputs()
+    assert all(torch.equal(ws[:, 6:], given["ws"][:, 6:]) for ws in model().rollout(**given))
+
+
+def test_a_step_does_not_see_later_ones() -> None:
+    given = inputs()
+    sequence = torch.randn(2, 5, 10, 16, generator=rng(0, "sequence"))
+    changed = sequence.clone()
+    changed[:, 3:] += 1
+    network = model()
+    first, second = (network(**{**given, "ws": ws})[1] for ws in (sequence, changed))
+    assert torch.allclose(first[:, :3], second[:, :3], atol=1e-6)
+    assert not torch.allclose(first[:, 3:] - sequence[:, 3:], second[:, 3:] - changed[:, 3:], atol=1e-3)
+
+
+def test_the_order_of_the_points_does_not_matter() -> None:
+    given = inputs(points=4)
+    order = torch.tensor([2, 0, 3, 1])
+    other = {**given, "handles": given["handles"][:, order], "targets": given["targets"][:, order]}
+    network = model()
+    assert torch.allclose(network.rollout(**given)[-1], network.rollout(**other)[-1], atol=1e-5)
+
+
+def test_padded_points_change_nothing() -> None:
+    given, other = inputs(points=2), inputs(points=5, index=1)
+    for name in ("handles", "targets"):
+        other[name][:, :2] = given[name]
+    other["ws"], other["features"] = given["ws"], given["features"]
+    mask = torch.tensor([True, True, False, False, False]).expand(2, 5)
+    network = model()
+    assert torch.allclose(network.rollout(**other, mask=mask)[-1], network.rollout(**given)[-1], atol=1e-5)
+
+
+def test_a_batch_equals_its_items() -> None:
+    given = inputs(batch=3)
+    network = model()
+    whole = network.rollout(**given)[-1]
+    for index in range(3):
+        item = {name: value[index : index + 1] for name, value in given.items()}
+        assert torch.allclose(network.rollout(**item)[-1], whole[index : index + 1], atol=1e-5)
+
+
+def test_points_and_their_places_matter_unless_only_patches_are_read() -> None:
+    given = inputs(points=1)
+    flat = {**given, "features": torch.ones_like(given["features"])}  # equal patches everywhere
+    moved = {**flat, "handles": flat["handles"] + 9, "targets": flat["targets"] - 9}
+    full = model()
+    assert not torch.allclose(full.rollout(**flat)[-1], full.rollout(**moved)[-1], atol=1e-3)
+    blind = model(config=replace(CONFIG, predictor=replace(CONFIG.predictor, points="patch_only")))
+    assert torch.allclose(blind.rollout(**flat)[-1], blind.rollout(**moved)[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("feature_shape", [(3, 4, 4), (5, 16, 16), (4, 24, 40), (2, 128, 64), (6, 100, 50)])
+def test_any_feature_map_will_do(feature_shape: tuple[int, int, int]) -> None:
+    shape = replace(SHAPE, feature_shape=feature_shape, resolution=(2 * feature_shape[1], 2 * feature_shape[2]))
+    network = model(shape)
+    given = inputs(shape=shape)
+    assert network.rollout(**given, n=1)[0].shape == given["ws"].shape
+    rows, columns = network.predictor.look.grid
+    assert max(rows, columns) <= 16
+    assert network.predictor.places.shape == (rows * columns, 2)
+
+
+def test_a_file_is_a_complete_model(tmp_path: Path) -> None:
+    network, given = model(), inputs()
+    network.save(tmp_path / "weights.safetensors", {"note": "a test"})
+    loaded = AutoDrag.load(tmp_path / "weights.safetensors")
+    assert loaded.config == network.config and loaded.shape == network.shape
+    assert torch.equal(loaded.rollout(**given)[-1], network.rollout(**given)[-1])
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a safetensors file"])
+def test_other_files_are_refused_in_one_sentence(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "weights.safetensors"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match="weights"):
+        AutoDrag.load(path)
+
+
+def test_no_steps_are_refused() -> None:
+    with pytest.raises(InputError, match="n=0"):
+        model().rollout(**inputs(), n=0)
+    with pytest.raises(InputError, match="steps=0"):
+        model(config=replace(CONFIG, steps=0))
+
+
+def test_unit_coordinates_and_fourier_features() -> None:
+    corners = to_unit(torch.tensor([[-0.5, -0.5], [31.5, 63.5], [15.5, 31.5]]), (64, 32))
+    assert torch.allclose(corners, torch.tensor([[-1.0, -1.0], [1.0, 1.0], [0.0, 0.0]]))
+    assert torch.allclose(fourier(torch.tensor([0.5]), bands=2), torch.tensor([0.5, 1.0, 0.0, 0.0, -1.0]), atol=1e-6)
+
+
+def test_the_small_model_is_small() -> None:
+    network = model(DomainShape(14, 128, (128, 32, 32), (256, 256)), typed(ModelConfig, compose("model/small").model))
+    assert 5e6 < parameter_count(network) < 7e6
+
+
+def test_the_cost_table_names_the_parts() -> None:
+    table = cost_table(model())
+    assert "predictor" in table and "regularizer" in table and "GFLOP in 5 steps" in table
+
+
+def test_the_model_of_the_paper_has_its_layer_counts() -> None:
+    config = typed(ModelConfig, compose("model/paper").model)
+    assert (config.predictor.encoder_layers, config.predictor.decoder_layers) == (6, 16)
+    assert (config.regularizer.encoder_layers, config.regularizer.decoder_layers) == (6, 6)
+    with torch.device("meta"):
+        network = AutoDrag(config, DomainShape(16, 512, (512, 64, 64), (512, 512)), Statistics.identity(512, 512))
+    assert 1.2e8 < parameter_count(network) < 1.6e8
+
+
+def test_flops_of_a_rollout_grow_by_a_constant_a_step() -> None:
+    one, two, three = (rollout_flops(model(), points=1, n=n) for n in (1, 2, 3))
+    assert 0 < two - one < one
+    assert three - two == pytest.approx(two - one, rel=0.02)  # attention to the cached steps grows a little
