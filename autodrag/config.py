@@ -1,7 +1,7 @@
 """Configs: where they lie, how they compose, and how YAML becomes typed, frozen dataclasses.
 
-This and `scripts/` are the only places that know Hydra. Everything else receives dataclasses: `run` at the entry points,
-`load_dataset` in the library.
+This and `scripts/` are the only places that know Hydra. Everything else receives dataclasses: from `run` at the entry
+points, from `load_dataset` in the library.
 """
 
 import os
@@ -35,7 +35,7 @@ MODEL_DIR = Path(os.environ.get("AUTODRAG_MODELS") or Path.home() / ".cache" / "
 
 @dataclass(frozen=True)
 class Source:
-    """Where a generator file comes from. Without `url` and `drive_id` it ships with the package or is the user's own."""
+    """Where a generator file comes from: with neither `url` nor `drive_id` it is shipped or the user's own."""
 
     file: str  # name under MODEL_DIR (downloaded) or ASSET_DIR (shipped), or an absolute path
     url: str | None  # direct address
@@ -92,11 +92,11 @@ def load_dataset(name: str) -> DatasetConfig:
 def typed(cls: type[T], cfg: object) -> T:
     """A composed config, or a plain mapping, as the frozen dataclass `cls`.
 
-    Strict: an unknown or missing key, or a value of another type, raises InputError with one sentence that names the key.
+    Strict: an unknown or missing key, or a value of another type, raises InputError that names the key.
     """
     if OmegaConf.is_config(cfg):
         try:
-            cfg = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)  # type: ignore[arg-type]
+            cfg = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
             raise InputError(f"{error.full_key} has no value: give one as {error.full_key}=...") from None
         except OmegaConfBaseException as error:
@@ -112,7 +112,7 @@ def dump(cfg: Any) -> str:
 
 
 def load_yaml(path: str | Path, cls: type[T]) -> T:
-    """The dataclass that `dump` wrote to `path`. Raises InputError where the file is missing or is not such a config."""
+    """The dataclass that `dump` wrote to `path`. Raises InputError where the file is missing or no such config."""
     try:
         return typed(cls, OmegaConf.load(path))
     except FileNotFoundError:
@@ -130,10 +130,10 @@ def compose(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:
 
 
 def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
-    """A script: compose `config_name` with the command line's overrides and call `main` with it as `cls`.
+    """A script's whole body: compose `config_name` with the command line's overrides, call `main` with it as `cls`.
 
-    The command line is Hydra's (`key=value`, `--help`, `--multirun`, `--cfg job`, launchers), without its output folders,
-    its logging and its change of directory. What the user got wrong is printed as one sentence; the exit status is then 2.
+    The command line is Hydra's (`key=value`, `--help`, `--multirun`, `--cfg job`, launchers) without its output folder,
+    logging and change of directory. What the user got wrong is printed as one sentence; the exit status is then 2.
     """
 
     def task(cfg: DictConfig) -> None:

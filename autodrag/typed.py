@@ -25,7 +25,7 @@ def build(cls: type[T], data: Mapping[Any, Any]) -> T:
         raise InputError(f"Unknown config key {key!r}{near(key, known)}.")
     hooks: dict[Any, Any] = {float: _float, int: _int}
     try:
-        return dacite.from_dict(cls, _tuples(data), dacite.Config(strict=True, type_hooks=hooks))  # type: ignore[type-var]
+        return dacite.from_dict(cls, _tuples(data), dacite.Config(strict=True, type_hooks=hooks))
     except MissingValueError as error:
         raise InputError(f"Config key {error.field_path!r} is missing: give it a value.") from None
     except DaciteFieldError as error:
@@ -39,12 +39,13 @@ def build(cls: type[T], data: Mapping[Any, Any]) -> T:
 def near(key: str, known: Iterable[str]) -> str:
     """ " (near: ...)" with up to three of the dotted keys in `known` that resemble `key`; "" where none does."""
 
-    def likeness(other: str) -> float:
-        pairs = ((key, other), (key.rpartition(".")[2], other.rpartition(".")[2]))
-        return max(difflib.SequenceMatcher(None, a, b).ratio() for a, b in pairs)
+    def likeness(other: str) -> tuple[float, float]:
+        pairs = ((key.rpartition(".")[2], other.rpartition(".")[2]), (key, other))
+        last, whole = (difflib.SequenceMatcher(None, a, b).ratio() for a, b in pairs)
+        return last, whole
 
-    best = sorted(((likeness(other), other) for other in known), reverse=True)[:3]
-    names = [other for ratio, other in best if ratio >= 0.6]
+    ranked = sorted(((*likeness(other), other) for other in known), reverse=True)[:3]
+    names = [other for last, _, other in ranked if last >= 0.6]
     return f" (near: {', '.join(names)})" if names else ""
 
 

@@ -16,7 +16,7 @@ def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
         if path.is_file():
             return path
     raise InputError(
-        f"There are no AutoDrag weights for {dataset!r}: train them with `python scripts/train.py stage=1 dataset={dataset}` "
-        f"and `python scripts/train.py stage=2 dataset={dataset}`, then name the result with weights=FILE "
-        f"or copy it to {config.MODEL_DIR / dataset / file}."
+        f"There are no AutoDrag weights for {dataset!r}: train them with "
+        f"`python scripts/train.py stage=1 dataset={dataset}` and `python scripts/train.py stage=2 dataset={dataset}`, "
+        f"then name the result with weights=FILE or copy it to {config.MODEL_DIR / dataset / file}."
     )

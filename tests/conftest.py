@@ -22,7 +22,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    """Folder of reference outputs (`../shared/golden` beside the checkout); tests that need it are skipped without it."""
+    """Folder of reference outputs (`../shared/golden` beside the checkout); without it the test is skipped."""
     if not GOLDEN.is_dir():
         pytest.skip(f"the reference outputs are not at {GOLDEN}")
     return GOLDEN

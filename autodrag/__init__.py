@@ -1,0 +1,28 @@
+"""Drag editing on StyleGAN2 by regression: `load_generator`, `load_method`, and `InputError` for what a user got wrong.
+
+Public names are imported when they are first used, so that `--help` does not wait for torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from autodrag.errors import InputError
+
+if TYPE_CHECKING:
+    from autodrag.generator import FrozenGenerator, load_generator
+    from autodrag.methods import load_method
+
+__version__ = "0.1.0"
+__all__ = ["FrozenGenerator", "InputError", "__version__", "load_generator", "load_method"]
+
+_HOMES = {
+    "FrozenGenerator": "autodrag.generator",
+    "load_generator": "autodrag.generator",
+    "load_method": "autodrag.methods",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'autodrag' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,264 @@
+"""Configs compose, type strictly, are read by somebody, and what a user gets wrong is one sentence."""
+
+import ast
+import dataclasses
+import importlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+import pytest
+
+from autodrag import config
+from autodrag.config import CONFIG_DIR, DatasetConfig, compose, dataset_names, dump, load_dataset, load_yaml, typed
+from autodrag.errors import InputError
+from autodrag.weights import weights_path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+NINE = {"ffhq", "afhqcat", "shhq", "lsun_car", "lsun_cat", "lhq", "lion", "dog", "elephant"}
+
+
+@dataclass(frozen=True)
+class Inner:
+    batch_size: int
+    lr: float
+    kind: Literal["a", "b"] = "a"
+
+
+@dataclass(frozen=True)
+class Outer:
+    stage: int | str
+    inner: Inner
+    size: tuple[int, int]
+    extra: Inner | None = None
+
+
+GOOD: dict[str, Any] = {"stage": 1, "inner": {"batch_size": 2, "lr": 1}, "size": [3, 4]}
+
+
+def test_typed_builds_nested_dataclasses() -> None:
+    assert typed(Outer, GOOD) == Outer(1, Inner(2, 1.0), (3, 4))
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"inner": {"batchsize": 2, "lr": 1.0}}, "Unknown config key 'inner.batchsize' (near: inner.batch_size)."),
+        ({"extra": {"batch_size": 2, "lr": 1.0, "knd": "a"}}, "Unknown config key 'extra.knd' (near: extra.kind)."),
+        ({"inner": {"lr": 1.0}}, "Config key 'inner.batch_size' is missing: give it a value."),
+        ({"inner": {"batch_size": 2.5, "lr": 1.0}}, "Config key 'inner.batch_size' is 2.5, expected an integer."),
+        ({"inner": {"batch_size": True, "lr": 1.0}}, "Config key 'inner.batch_size' is True, expected an integer."),
+        ({"inner": {"batch_size": 2, "lr": "x"}}, "Config key 'inner.lr' is 'x', expected a number."),
+        (
+            {"inner": {"batch_size": 2, "lr": 1.0, "kind": "c"}},
+            "Config key 'inner.kind' is 'c', expected one of 'a', 'b'.",
+        ),
+        ({"inner": 3}, "Config key 'inner' is 3, expected a mapping."),
+        ({"size": [3]}, "Config key 'size' is [3], expected a list of 2: an integer, an integer."),
+        ({"stage": None}, "Config key 'stage' is None, expected an integer or a text."),
+    ],
+)
+def test_typed_says_in_one_sentence_what_does_not_fit(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError) as caught:
+        typed(Outer, GOOD | change)
+    assert str(caught.value) == sentence
+
+
+def test_typed_refuses_what_is_no_mapping() -> None:
+    with pytest.raises(InputError, match="mapping"):
+        typed(Outer, [1, 2])
+
+
+def test_every_dataset_has_a_config() -> None:
+    assert set(dataset_names()) == NINE | {"synthface"}
+    for name in dataset_names():
+        dataset = load_dataset(name)
+        assert dataset.name == name
+        assert 0 < dataset.psi <= 1
+        assert 0 < dataset.lam[0] <= dataset.lam[1] < 1
+        assert dataset.source.remote == (name in NINE)
+        assert dataset.source.sha256 is None or len(dataset.source.sha256) == 64
+
+
+def test_dataset_files_lie_in_the_models_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(config, "MODEL_DIR", tmp_path)
+    assert load_dataset("ffhq").source.path == tmp_path / "stylegan2-ffhq-512x512.pkl"
+    assert load_dataset("synthface").source.path == config.ASSET_DIR / "synthface" / "generator.safetensors"
+
+
+def test_a_dataset_may_be_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "it's mine.pkl"
+    assert load_dataset(str(file)).name == "it's mine"
+    assert load_dataset(str(file)).source.path == file
+
+
+def test_an_unknown_dataset_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"^Unknown dataset 'fhq': choose one of afhqcat, .*synthface"):
+        load_dataset("fhq")
+
+
+def test_a_dataset_without_weights_names_the_training_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "MODEL_DIR", tmp_path)
+    with pytest.raises(InputError) as caught:
+        weights_path("ffhq")
+    for stage in (1, 2):
+        assert f"`python scripts/train.py stage={stage} dataset=ffhq`" in str(caught.value)
+    (tmp_path / "ffhq").mkdir()
+    (tmp_path / "ffhq" / "autodrag.safetensors").touch()
+    assert weights_path("ffhq") == tmp_path / "ffhq" / "autodrag.safetensors"
+
+
+def test_dump_reads_back(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(dump(load_dataset("shhq")))
+    assert load_yaml(file, DatasetConfig) == load_dataset("shhq")
+    with pytest.raises(InputError, match="There is no config at"):
+        load_yaml(tmp_path / "none.yaml", DatasetConfig)
+
+
+# --- the command line -----------------------------------------------------------------------------------------------
+
+SCRIPT = """
+from dataclasses import dataclass
+from autodrag.config import DatasetConfig, run
+from autodrag.errors import InputError
+
+@dataclass(frozen=True)
+class Config:
+    lr: float
+    out: str
+    dataset: DatasetConfig
+
+def main(cfg):
+    if cfg.lr < 0:
+        raise InputError("lr is negative: give a positive one.")
+    print(cfg.lr, cfg.dataset.name, cfg.dataset.source.path)
+
+run("probe", Config, main)
+"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A script with a config of its own, in a copy of the configs."""
+    folder = tmp_path_factory.mktemp("script")
+    (folder / "configs" / "dataset").mkdir(parents=True)
+    for path in (*CONFIG_DIR.glob("dataset/*.yaml"), CONFIG_DIR / "hydra_defaults.yaml"):
+        (folder / "configs" / path.relative_to(CONFIG_DIR)).write_text(path.read_text())
+    (folder / "configs" / "probe.yaml").write_text(
+        "defaults: [hydra_defaults, {dataset: synthface}, _self_]\nlr: 1e-3\nout: ???\n"
+    )
+    redirect = "import pathlib, autodrag.config as c\nc.CONFIG_DIR = pathlib.Path(__file__).parent / 'configs'\n"
+    (folder / "probe.py").write_text(redirect + SCRIPT)
+    return folder / "probe.py"
+
+
+def call(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(script), *arguments]
+    return subprocess.run(command, cwd=script.parent, capture_output=True, text=True, check=False)
+
+
+def test_a_script_runs_with_overrides_and_leaves_nothing_behind(script: Path) -> None:
+    before = set(script.parent.iterdir())
+    done = call(script, "out=x", "dataset=a file's.pkl", "lr=2")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"2.0 a file's {script.parent}/a file's.pkl\n"
+    assert set(script.parent.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ((), "out has no value: give one as out=..."),
+        (("out=x", "lrr=1"), "Unknown config key 'lrr' (near: lr); `--help` lists all of them."),
+        (("out=x", "dataset=fhq"), "Unknown dataset 'fhq': choose one of afhqcat, "),
+        (("out=x", "lr=[1"), "The command line cannot be read: "),
+        (("out=x", "lr=-1"), "lr is negative: give a positive one."),
+        (("-m", "out=x", "lr=-1,1"), "lr is negative: give a positive one."),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence_and_status_2(
+    script: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    done = call(script, *arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith(sentence)
+    assert done.stderr.count("\n") == 1
+
+
+# --- the tree of configs --------------------------------------------------------------------------------------------
+
+
+def entry_points() -> dict[str, tuple[str, str]]:
+    """Config name -> (module, dataclass) of every `run(name, Class, main)` in `scripts/`."""
+    found = {}
+    for path in sorted((REPOSITORY / "scripts").glob("*.py")):
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+        homes = {alias.name: str(node.module) for node in imports for alias in node.names}
+        for node in nodes:
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "run":
+                name, cls = ast.unparse(node.args[0]), ast.unparse(node.args[1])
+                found[ast.literal_eval(name)] = (homes[cls], cls)
+    return found
+
+
+def config_class(name: str) -> type:
+    """The dataclass that the script of a config receives."""
+    module, cls = entry_points()[name]
+    return getattr(importlib.import_module(module), cls)
+
+
+def choices(name: str) -> Iterator[list[str]]:
+    """No override, then every choice of every config group that the config uses."""
+    yield []
+    groups = set(compose(name)) & {path.name for path in CONFIG_DIR.iterdir() if path.is_dir()}
+    for group in sorted(groups):
+        for path in sorted((CONFIG_DIR / group).glob("*.yaml")):
+            if path.stem != "custom":
+                yield [f"{group}={path.stem}"]
+
+
+@pytest.mark.parametrize("name", sorted(entry_points()))
+def test_every_config_composes_and_types(name: str) -> None:
+    for overrides in choices(name):
+        cfg = compose(name, overrides)
+        for key in [key for key in cfg if cfg._is_missing(key)]:  # the user's to give
+            cfg[key] = "given"
+        typed(config_class(name), cfg)
+
+
+def test_every_config_file_belongs_to_a_script() -> None:
+    files = {path.stem for path in CONFIG_DIR.glob("*.yaml")} - {"hydra_defaults"}
+    assert files == set(entry_points())
+
+
+def dataclasses_in(cls: type, seen: set[type]) -> set[type]:
+    """`cls` and every dataclass that its fields' types name."""
+    if cls in seen:
+        return seen
+    seen.add(cls)
+    hints = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        pending = [hints[field.name]]
+        while pending:
+            hint = pending.pop()
+            pending += get_args(hint)
+            if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+                dataclasses_in(hint, seen)
+    return seen
+
+
+def test_every_config_key_is_read_somewhere() -> None:
+    read = set()
+    for path in (*(REPOSITORY / "autodrag").rglob("*.py"), *(REPOSITORY / "scripts").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                read.add(node.attr)
+    trees = set().union(*(dataclasses_in(cls, set()) for cls in (*map(config_class, entry_points()), DatasetConfig)))
+    unread = {f"{cls.__name__}.{f.name}" for cls in trees for f in dataclasses.fields(cls) if f.name not in read}
+    assert not unread

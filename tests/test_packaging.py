@@ -1,0 +1,65 @@
+"""A wheel made from the repository, installed elsewhere, finds its configs and assets."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this checkout."""
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(REPOSITORY)]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(out.glob("*.whl"))
+
+
+def test_the_wheel_holds_every_config_and_asset(wheel: Path) -> None:
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for folder, home in (("configs", "autodrag/configs"), ("autodrag/assets", "autodrag/assets")):
+        for path in (REPOSITORY / folder).rglob("*.*"):
+            assert f"{home}/{path.relative_to(REPOSITORY / folder).as_posix()}" in names
+    assert "third_party/stylegan2/NOTICE.md" in names
+    assert not [name for name in names if name.startswith(("tests/", "scripts/", "configs/"))]
+
+
+def test_an_installed_wheel_finds_its_configs_and_assets(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path)
+    code = (
+        "import autodrag, autodrag.config as c; d = c.load_dataset('synthface'); "
+        "print(autodrag.__file__, c.CONFIG_DIR, d.source.path, d.name, sep='\\n')"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+    )
+    package, configs, generator, dataset = done.stdout.split()
+    assert Path(package) == tmp_path / "autodrag" / "__init__.py"
+    assert Path(configs) == tmp_path / "autodrag" / "configs"
+    assert Path(generator) == tmp_path / "autodrag" / "assets" / "synthface" / "generator.safetensors"
+    assert dataset == "synthface"
+
+
+def test_the_requirements_name_no_host_and_pin_every_version() -> None:
+    lines = (REPOSITORY / "requirements.txt").read_text().splitlines()
+    pins = [line.partition("#")[0].strip() for line in lines if not line.startswith("#")]
+    assert pins
+    for pin in pins:
+        assert "==" in pin, pin
+        assert "://" not in pin, pin
+        assert not pin.startswith("-"), pin
+
+
+def test_the_version_is_said_once_and_alike() -> None:
+    import autodrag
+
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())
+    assert f'version = "{autodrag.__version__}"' in (REPOSITORY / "pyproject.toml").read_text()
+    assert citation["version"] == autodrag.__version__
