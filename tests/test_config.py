@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -145,9 +146,9 @@ run("probe", Config, main)
 def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A script with a config of its own, in a copy of the configs."""
     folder = tmp_path_factory.mktemp("script")
-    (folder / "configs" / "dataset").mkdir(parents=True)
-    for path in (*CONFIG_DIR.glob("dataset/*.yaml"), CONFIG_DIR / "hydra_defaults.yaml"):
-        (folder / "configs" / path.relative_to(CONFIG_DIR)).write_text(path.read_text())
+    for name in ("dataset", "hydra"):
+        shutil.copytree(CONFIG_DIR / name, folder / "configs" / name)
+    shutil.copy(CONFIG_DIR / "hydra_defaults.yaml", folder / "configs")
     (folder / "configs" / "probe.yaml").write_text(
         "defaults: [hydra_defaults, {dataset: synthface}, _self_]\nlr: 1e-3\nout: ???\n"
     )
@@ -169,6 +170,13 @@ def test_a_script_runs_with_overrides_and_leaves_nothing_behind(script: Path) ->
     assert set(script.parent.iterdir()) == before
 
 
+def test_sweeps_go_to_slurm(script: Path) -> None:
+    done = call(script, "--cfg", "hydra", "hydra/launcher=slurm")
+    assert done.returncode == 0, done.stderr
+    assert "submitit_launcher.SlurmLauncher" in done.stdout
+    assert "timeout_min: 1440" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -177,6 +185,7 @@ def test_a_script_runs_with_overrides_and_leaves_nothing_behind(script: Path) ->
         (("out=x", "dataset=fhq"), "Unknown dataset 'fhq': choose one of afhqcat, "),
         (("out=x", "lr=[1"), "The command line cannot be read: "),
         (("out=x", "lr=-1"), "lr is negative: give a positive one."),
+        (("out=x", "+more=1"), "Unknown config key 'more'."),
         (("-m", "out=x", "lr=-1,1"), "lr is negative: give a positive one."),
     ],
 )
