@@ -1,0 +1,184 @@
+"""Where the points of one image went in another: ORB -> Hamming -> GMS -> guards (section 3.2).
+
+GMS as the paper uses it returns many-to-one matches, and a filter for long motions keeps mostly its mistakes. So a
+match must also be the only one of its target, lead back to where it came from, move like its neighbours, stay below a
+maximum and look alike to the generator. Pixel thresholds are stored for an image height of 512 and scaled.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+from torch import Tensor
+
+from autodrag import geometry
+from autodrag.data.gms import gms_inliers
+from autodrag.data.hamming import Route, nearest
+
+REFERENCE_HEIGHT = 512
+LEVEL_SCALE = 1.2  # ORB's pyramid
+
+
+@dataclass(frozen=True)
+class MatchingConfig:
+    """Settings of the matcher. `*_px` are pixels of an image 512 high, except `edge_px`."""
+
+    resolution: int  # height that images are resized to before ORB
+    features: int  # ORB keypoints an image
+    levels: int  # of ORB's pyramid
+    edge_px: int  # width of ORB's blind border at `resolution`
+    route: Route  # how Hamming neighbours are found; no influence on the result
+    gms_factor: float  # GMS's threshold factor
+    return_px: float  # the match back must end this near to the start
+    consistency_px: float  # a neighbour agrees when its displacement differs by no more than this ...
+    consistency_count: int  # ... and so many of the eight nearest must agree
+    max_px: float  # longer motions are taken for mistakes
+    feature_ratio: float  # distance of the generator's features along the match / that of staying put, at most
+
+
+@dataclass(frozen=True)
+class View:
+    """An image as the matcher sees it. Points are pixels at the matching resolution."""
+
+    points: Float32[np.ndarray, "N 2"]
+    descriptors: UInt8[np.ndarray, "N 32"]
+    hw: tuple[int, int]  # the matching resolution
+    features: Float[Tensor, "C h w"] | None  # of the generator, for the guard
+
+
+@dataclass(frozen=True)
+class Matches:
+    """handles[i] of the first image is at targets[i] in the second; (x, y) pixels of the image that was given."""
+
+    handles: Float32[np.ndarray, "M 2"]
+    targets: Float32[np.ndarray, "M 2"]
+
+
+def view(
+    image: Float[Tensor, "3 H W"],
+    cfg: MatchingConfig,
+    content: tuple[float, float, float, float] | None = None,
+    features: Float[Tensor, "C h w"] | None = None,
+) -> View:
+    """Keypoints and descriptors of an image in [-1, 1], within `content`: (x0, y0, x1, y1), fractions of the canvas."""
+    grey = _grey(image, cfg.resolution)
+    orb = cv2.ORB.create(
+        cfg.features, LEVEL_SCALE, cfg.levels, edgeThreshold=cfg.edge_px, patchSize=31, fastThreshold=0
+    )
+    keypoints, descriptors = orb.detectAndCompute(grey, None)
+    hw = (grey.shape[0], grey.shape[1])
+    if not keypoints:
+        return View(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), hw, features)
+    points = np.array([k.pt for k in keypoints], dtype=np.float32)
+    octaves = np.array([k.octave for k in keypoints])
+    points += ((LEVEL_SCALE**octaves - 1) / 2)[:, None].astype(np.float32)  # ORB scales corners, not centres, of pixels
+    if content is not None:
+        x0, y0, x1, y1 = content
+        centres = (points + 0.5) / (hw[1], hw[0])
+        kept = ((centres >= (x0, y0)) & (centres <= (x1, y1))).all(axis=1)
+        points, descriptors = points[kept], descriptors[kept]
+    return View(points, descriptors, hw, features)
+
+
+def _grey(image: Float[Tensor, "3 H W"], height: int) -> UInt8[np.ndarray, "h w"]:
+    levels = ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    grey = cv2.cvtColor(levels.permute(1, 2, 0).cpu().numpy(), cv2.COLOR_RGB2GRAY)
+    if grey.shape[0] == height:
+        return grey
+    width = round(grey.shape[1] * height / grey.shape[0])
+    method = cv2.INTER_AREA if height < grey.shape[0] else cv2.INTER_CUBIC
+    return cv2.resize(grey, (width, height), interpolation=method)
+
+
+def match(
+    a: View, b: View, min_px: float, cfg: MatchingConfig, image_hw: tuple[int, int], device: torch.device
+) -> Matches:
+    """Matches from a to b that move by more than `min_px` (at a height of 512), in pixels of images of `image_hw`."""
+    if len(a.points) == 0 or len(b.points) == 0:
+        return _in_image_pixels(a.points[:0], b.points[:0], a.hw, image_hw)
+    target, bits = nearest(a.descriptors, b.descriptors, cfg.route, device)
+    size = (a.hw[1], a.hw[0])
+    moved = b.points[target]
+    supported = gms_inliers(a.points, size, moved, size, cfg.gms_factor)
+    chosen = _best_of_each_target(np.flatnonzero(supported), target, bits)
+
+    unit = a.hw[0] / REFERENCE_HEIGHT
+    motion = moved - a.points
+    length = np.linalg.norm(motion, axis=1)
+    candidate = chosen[(length[chosen] > min_px * unit) & (length[chosen] <= cfg.max_px * unit)]
+    candidate = candidate[_agreeing(candidate, chosen, a.points, motion, cfg, unit)]
+    candidate = candidate[_returning(candidate, target, a, b, cfg, unit, device)]
+    candidate = candidate[_alike(a, b, a.points[candidate], moved[candidate], cfg)]
+    return _in_image_pixels(a.points[candidate], moved[candidate], a.hw, image_hw)
+
+
+def _in_image_pixels(
+    handles: np.ndarray, targets: np.ndarray, match_hw: tuple[int, int], image_hw: tuple[int, int]
+) -> Matches:
+    both = (geometry.to_feature(torch.from_numpy(p), match_hw, image_hw).numpy() for p in (handles, targets))
+    return Matches(*both)
+
+
+def _best_of_each_target(
+    matches: Int[np.ndarray, " M"], target: Int[np.ndarray, " N"], bits: Int[np.ndarray, " N"]
+) -> Int[np.ndarray, " K"]:
+    """Of several matches to one target, the one that differs in the fewest bits (the first of equals)."""
+    order = matches[np.argsort(bits[matches], kind="stable")]
+    _, first = np.unique(target[order], return_index=True)
+    return np.sort(order[first])
+
+
+def _agreeing(
+    candidate: Int[np.ndarray, " K"],
+    chosen: Int[np.ndarray, " M"],
+    points: Float32[np.ndarray, "N 2"],
+    motion: Float32[np.ndarray, "N 2"],
+    cfg: MatchingConfig,
+    unit: float,
+) -> Bool[np.ndarray, " K"]:
+    """Whether enough of the eight nearest matches move alike."""
+    neighbours = min(9, len(chosen))  # the match itself is its own nearest
+    if neighbours < 2 or len(candidate) == 0:
+        return np.zeros(len(candidate), dtype=bool)
+    distance = torch.cdist(torch.from_numpy(points[candidate]), torch.from_numpy(points[chosen]))
+    near = chosen[distance.topk(neighbours, largest=False).indices.numpy()]  # [K, 9]
+    difference = np.linalg.norm(motion[near] - motion[candidate, None], axis=2)
+    return (difference <= cfg.consistency_px * unit).sum(axis=1) > cfg.consistency_count
+
+
+def _returning(
+    candidate: Int[np.ndarray, " K"],
+    target: Int[np.ndarray, " N"],
+    a: View,
+    b: View,
+    cfg: MatchingConfig,
+    unit: float,
+    device: torch.device,
+) -> Bool[np.ndarray, " K"]:
+    """Whether the nearest neighbour of the target, searched in the first image, lies where the match began."""
+    back, _ = nearest(b.descriptors[target[candidate]], a.descriptors, cfg.route, device)
+    return np.linalg.norm(a.points[back] - a.points[candidate], axis=1) <= cfg.return_px * unit
+
+
+def _alike(
+    a: View, b: View, handles: Float32[np.ndarray, "K 2"], targets: Float32[np.ndarray, "K 2"], cfg: MatchingConfig
+) -> Bool[np.ndarray, " K"]:
+    """Whether the generator's feature at the handle is nearer to that at the target than to that of the unmoved place.
+
+    Our choice: a ratio needs no scale of its own for each generator and block.
+    """
+    if a.features is None or b.features is None or len(handles) == 0:
+        return np.ones(len(handles), dtype=bool)
+
+    def at(where: np.ndarray, of: View) -> Tensor:
+        assert of.features is not None
+        points = torch.from_numpy(where).to(of.features.device)
+        hw = (of.features.shape[1], of.features.shape[2])
+        return geometry.sample(of.features[None], geometry.to_feature(points, of.hw, hw)[None])[0]
+
+    start = at(handles, a)
+    along = (start - at(targets, b)).norm(dim=1)
+    staying = (start - at(handles, b)).norm(dim=1)
+    return (along <= cfg.feature_ratio * staying).cpu().numpy()
