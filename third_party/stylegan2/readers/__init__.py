@@ -1,0 +1,21 @@
+"""Readers of StyleGAN2 generator files, chosen by content and never by name; nothing in a file is ever executed."""
+
+from third_party.stylegan2.readers.checkpoint import (
+    Checkpoint,
+    convert,
+    read_checkpoint,
+    write_rosinality,
+    write_safetensors,
+    write_state_dict,
+)
+from third_party.stylegan2.readers.errors import CheckpointError
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "convert",
+    "read_checkpoint",
+    "write_rosinality",
+    "write_safetensors",
+    "write_state_dict",
+]

@@ -1,0 +1,198 @@
+"""From tensors under NVIDIA's names to a checked config and state: the part that all formats share.
+
+Widths are what most of the tensors say, so that one wrong tensor is found and named instead of believed.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from third_party.stylegan2.config import GeneratorConfig
+from third_party.stylegan2.ops import resample_kernel
+from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable
+from third_party.stylegan2.readers.expected import expected_shapes
+
+_FILTER_TOLERANCE = 1e-4
+COMPLETE = "a complete StyleGAN2 generator"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a file says about its generator beside the tensors. None: nothing, so the tensors decide."""
+
+    height: int | None = None  # of the image, pixels
+    z_dim: int | None = None
+    c_dim: int | None = None
+    w_dim: int | None = None
+    img_channels: int | None = None
+    architecture: str | None = None
+    taps: tuple[float, ...] | None = None  # resampling filter, for formats that do not store it in every layer
+    use_noise: bool | None = None
+    conv_clamp: float | None = None  # None: there is none
+    mapping_lr_multiplier: float = 0.01
+    num_fp16_res: int = 0
+
+
+def lacks(name: str) -> UnreadableError:
+    """For a file without one of its tensors."""
+    return UnreadableError(f"lacks the tensor {printable(name)}", GET_AGAIN, COMPLETE)
+
+
+def unknown(name: str) -> UnreadableError:
+    """For a file with a tensor too many."""
+    return UnreadableError(f"holds the {printable(name)}, which a StyleGAN2 generator of its kind has not")
+
+
+def assemble(
+    tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[str], str] = str
+) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """The config of a generator and its state, complete, of the right shapes and in float32.
+
+    tensors: under NVIDIA's names. origin: from NVIDIA's name to the file's, for messages. Raises UnreadableError.
+    """
+    try:
+        config = _infer(tensors, recorded, origin)
+    except ValueError as error:
+        raise UnreadableError(f"describes an impossible generator ({error})", GET_AGAIN) from error
+    return config, checked(config, tensors, origin)
+
+
+def checked(
+    config: GeneratorConfig, tensors: Mapping[str, Tensor], origin: Callable[[str], str] = str
+) -> dict[str, Tensor]:
+    """`tensors` in float32, as `Generator(config)` loads them strictly. Only the filters may be left out.
+
+    Raises UnreadableError that names the first tensor that is missing, misshapen or unknown.
+    """
+    if 2 * config.mapping_layers > len(tensors):  # before a network of that many layers is laid out
+        raise lacks(origin(f"mapping.fc{config.mapping_layers - 1}.weight"))
+    expected, kernel = expected_shapes(config), resample_kernel(config.resample_filter)
+    state = {name: kernel.clone() for name in expected if name.endswith(".resample_filter")} | dict(tensors)
+    for name, shape in expected.items():
+        if name not in state:
+            raise lacks(origin(name))
+        if tuple(state[name].shape) != shape or not state[name].is_floating_point():
+            found = f"of shape {list(state[name].shape)} and type {str(state[name].dtype).removeprefix('torch.')}"
+            what = f"holds the tensor {origin(name)} {found} where its other tensors need {list(shape)} real numbers"
+            raise UnreadableError(what, GET_AGAIN, COMPLETE)
+    for name in state:
+        if name not in expected:
+            raise unknown(f"tensor {origin(name)}")
+    return {name: state[name].to(torch.float32).contiguous() for name in expected}
+
+
+def filter_taps(kernel: Tensor) -> tuple[float, ...]:
+    """The taps of a resampling filter stored as [k] or as their outer product [k, k]; small integers where possible."""
+    total = kernel.double().sum()
+    taps = (kernel.double() if kernel.ndim == 1 else kernel.double().sum(dim=-1)) / total
+    square = taps if kernel.ndim == 1 else torch.outer(taps, taps)
+    if square.shape != kernel.shape or not torch.allclose(square * total, kernel.double(), atol=_FILTER_TOLERANCE):
+        raise UnreadableError("resamples with a filter that is not the product of two equal ones")
+    whole = taps / taps[taps != 0].abs().min()
+    if torch.allclose(whole, whole.round(), atol=_FILTER_TOLERANCE):
+        taps = whole.round()
+    return tuple(float(tap) for tap in taps)
+
+
+def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[str], str]) -> GeneratorConfig:
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+    def vote(claims: Iterable[tuple[str, int]], said: int | None = None) -> int:
+        """What most of the (tensor, axis) say; `said`, by the file itself, wins a tie."""
+        names = list(claims)
+        votes = Counter([] if said is None else [said])
+        votes.update(shapes[name][axis] for name, axis in names if name in shapes and axis < len(shapes[name]))
+        if not votes:
+            raise lacks(origin(names[0][0]))
+        return votes.most_common(1)[0][0]
+
+    channels = {height: vote(_channel_claims(height)) for height in _heights(shapes, recorded.height)}
+    top = max(channels)
+    layers = _mapping_layers(shapes, origin)
+    affine = [(name, 1) for name in shapes if name.endswith(".affine.weight")]
+    last = [(f"mapping.fc{layers - 1}.{part}", 0) for part in ("weight", "bias")]
+    w_dim = vote([("synthesis.b4.conv1.affine.weight", 1), *affine, *last, ("mapping.w_avg", 0)], recorded.w_dim)
+    hidden, label, c_dim = w_dim, 0, 0
+    if layers > 1:
+        inner = [(f"mapping.fc{i}.{part}", 0) for i in range(layers - 1) for part in ("weight", "bias")]
+        hidden = vote([*inner, *((f"mapping.fc{i}.weight", 1) for i in range(1, layers))])
+    if recorded.c_dim or any(name.startswith("mapping.embed.") for name in shapes):
+        c_dim = vote([("mapping.embed.weight", 1)], recorded.c_dim)
+        label = vote([("mapping.embed.weight", 0), ("mapping.embed.bias", 0)])
+    first = shapes.get("mapping.fc0.weight", ())
+    z_dim = recorded.z_dim if recorded.z_dim is not None else (first[1] - label if len(first) == 2 else None)
+    if z_dim is None:
+        raise lacks(origin("mapping.fc0.weight"))
+    colours = [(name, 0) for name in shapes if re.fullmatch(r"synthesis\.b\d+\.torgb\.(weight|bias)", name)]
+    filters = (tensor for name, tensor in tensors.items() if name.endswith(".resample_filter"))
+    return GeneratorConfig(
+        z_dim=z_dim,
+        c_dim=c_dim,
+        w_dim=w_dim,
+        resolution=(top, top // 2 if _is_half_as_wide(shapes) else top),
+        channels=channels,
+        img_channels=vote([(f"synthesis.b{top}.torgb.weight", 0), *colours], recorded.img_channels),
+        mapping_layers=layers,
+        embed_features=label if label not in (0, w_dim) else None,
+        layer_features=hidden if hidden != w_dim else None,
+        mapping_lr_multiplier=recorded.mapping_lr_multiplier,
+        architecture=recorded.architecture or _architecture(shapes, top),
+        conv_clamp=recorded.conv_clamp,
+        resample_filter=recorded.taps or filter_taps(next(filters, resample_kernel((1, 3, 3, 1)))),
+        use_noise=_has_noise(shapes) if recorded.use_noise is None else recorded.use_noise,
+        num_fp16_res=recorded.num_fp16_res,
+    )
+
+
+def _channel_claims(height: int) -> list[tuple[str, int]]:
+    block, above = f"synthesis.b{height}", f"synthesis.b{2 * height}"
+    styled = (f"{block}.conv1", f"{block}.torgb", f"{above}.conv0")  # whose inputs are the block's outputs
+    return [
+        (f"{block}.conv1.weight", 0),
+        (f"{block}.conv1.weight", 1),
+        (f"{block}.conv1.bias", 0),
+        (f"{block}.conv0.weight", 0),
+        (f"{block}.conv0.bias", 0),
+        (f"{block}.torgb.weight", 1),
+        (f"{above}.conv0.weight", 1),
+        *((f"{layer}.affine.{part}", 0) for layer in styled for part in ("weight", "bias")),
+    ]
+
+
+def _heights(shapes: Mapping[str, object], recorded: int | None) -> list[int]:
+    """Block heights from 4 up, as long as there are tensors of them and at least to the recorded one."""
+    blocks = {int(m[1]) for name in shapes if (m := re.match(r"synthesis\.b(\d{1,6})\.", name))}
+    top, heights = max([4, *blocks]) if recorded is None else recorded, [4]
+    while heights[-1] < top:
+        heights.append(2 * heights[-1])
+        if heights[-1] not in blocks:
+            break
+    return heights
+
+
+def _mapping_layers(shapes: Mapping[str, object], origin: Callable[[str], str]) -> int:
+    layers = {int(m[1]) for name in shapes if (m := re.match(r"mapping\.fc(\d{1,6})\.", name))}
+    for i in range(max(layers, default=0) + 1):
+        if i not in layers:
+            raise lacks(origin(f"mapping.fc{i}.weight"))
+    return len(layers)
+
+
+def _is_half_as_wide(shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    planes = [shape[-2:] for name, shape in shapes.items() if name.endswith((".const", ".noise_const"))]
+    return 2 * sum(len(plane) == 2 and plane[0] == 2 * plane[1] for plane in planes) > len(planes)
+
+
+def _has_noise(names: Iterable[str]) -> bool:
+    return any(name.endswith((".noise_strength", ".noise_const")) for name in names)
+
+
+def _architecture(shapes: Mapping[str, object], top: int) -> str:
+    if any(re.match(r"synthesis\.b\d+\.skip\.", name) for name in shapes):
+        return "resnet"
+    below = any(re.match(rf"synthesis\.b(?!{top}\.)\d+\.torgb\.", name) for name in shapes)
+    return "skip" if below or top == 4 else "orig"

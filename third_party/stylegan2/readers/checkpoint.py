@@ -1,0 +1,135 @@
+"""The front of the readers: a path to a generator's config and weights, and the way back."""
+
+import mmap
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from third_party.stylegan2.config import GeneratorConfig
+from third_party.stylegan2.readers.describe import describe_bytes, describe_root
+from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, TruncatedError, UnreadableError, printable
+from third_party.stylegan2.readers.machine import MalformedError
+from third_party.stylegan2.readers.nvidia import is_nvidia, read_nvidia
+from third_party.stylegan2.readers.ours import is_safetensors, read_safetensors, serialized
+from third_party.stylegan2.readers.rosinality import is_rosinality, read_rosinality, rosinality_checkpoint
+from third_party.stylegan2.readers.tensorflow import is_tensorflow, read_tensorflow
+from third_party.stylegan2.readers.torchfile import PICKLE, ZIP_MAGIC, read_pickle, read_zip
+
+_MAX_PATH = 400
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A generator as `Generator(config).load_state_dict(state, strict=True)` takes it. kind: the format of its file."""
+
+    config: GeneratorConfig
+    state: dict[str, Tensor]  # NVIDIA's names, float32
+    kind: str  # nvidia | tensorflow | rosinality | safetensors
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """The averaged generator in a file of any known format. Only its bytes count, never its name.
+
+    Raises:
+        CheckpointError: one sentence that says what the file is, what was expected and what to do.
+    """
+    path = Path(path)
+    try:
+        data = _bytes(path)
+        try:
+            return _read(path, data)
+        except (MalformedError, RecursionError):
+            raise describe_bytes(data) from None
+        except TruncatedError:
+            raise (TruncatedError() if data[0] in (PICKLE, ZIP_MAGIC[0]) else describe_bytes(data)) from None
+    except UnreadableError as error:
+        raise CheckpointError(f"{printable(str(path), _MAX_PATH)} {error}.") from None
+
+
+def write_safetensors(path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> None:
+    """The project's own format: weights in the type they come in, config in the metadata. Raises CheckpointError."""
+    data = serialized(config, state)
+    _replace(Path(path), lambda part: part.write_bytes(data))
+
+
+def write_rosinality(path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> None:
+    """rosinality's `.pt`, whose mapping has a multiplier of 0.01: ours is folded into the weights.
+
+    Its own program builds a generator of fixed widths (512 at 4-32 px, then halving, times `channel_multiplier`); with
+    other widths its table of channels has to be changed before it loads the file. Raises CheckpointError for what the
+    format cannot express: labels, clamps, other architectures, rectangles, layers of unequal width.
+    """
+    checkpoint = rosinality_checkpoint(config, state)
+    _replace(Path(path), lambda part: torch.save(checkpoint, part))
+
+
+def write_state_dict(path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> None:
+    """A plain state dict with NVIDIA's names, for `load_state_dict` of their Generator; the config is not in it."""
+    plain = {name: tensor.detach().float().clone() for name, tensor in state.items()}
+    _replace(Path(path), lambda part: torch.save(plain, part))
+
+
+_WRITERS = {".safetensors": write_safetensors, ".pt": write_rosinality, ".pth": write_state_dict}
+
+
+def convert(src: str | Path, dst: str | Path) -> Checkpoint:
+    """Reads `src` and writes it as the suffix of `dst` says: .safetensors ours, .pt rosinality's, .pth a state dict.
+
+    Raises:
+        CheckpointError: an unknown suffix, a file that cannot be read or written.
+    """
+    writer = _WRITERS.get(Path(dst).suffix)
+    if writer is None:
+        known = "`.safetensors` (this project), `.pt` (rosinality) or `.pth` (state dict with NVIDIA's names)"
+        raise CheckpointError(f"{dst} has no suffix of a format that can be written: give a name that ends in {known}.")
+    checkpoint = read_checkpoint(src)
+    writer(dst, checkpoint.config, checkpoint.state)
+    return checkpoint
+
+
+def _bytes(path: Path) -> memoryview:
+    """The file, mapped and not read: what is never looked at (a discriminator, say) costs nothing."""
+    if not path.exists():
+        raise UnreadableError("does not exist", "give the path of a generator file")
+    if not path.is_file():
+        raise UnreadableError(
+            "is a folder" if path.is_dir() else "is no regular file", "give the path of a generator file"
+        )
+    try:
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size == 0:
+                raise UnreadableError("is empty", GET_AGAIN)
+            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+    except OSError as error:
+        raise UnreadableError(
+            f"cannot be opened ({error.strerror})", "check its permissions", "a readable file"
+        ) from error
+
+
+def _read(path: Path, data: memoryview) -> Checkpoint:
+    if is_safetensors(data):
+        return Checkpoint(*read_safetensors(path), "safetensors")
+    root = read_zip(data) if data[: len(ZIP_MAGIC)] == ZIP_MAGIC else read_pickle(data)
+    if is_nvidia(root):
+        return Checkpoint(*read_nvidia(root), "nvidia")
+    if is_tensorflow(root):
+        return Checkpoint(*read_tensorflow(root), "tensorflow")
+    if is_rosinality(root):
+        return Checkpoint(*read_rosinality(root), "rosinality")
+    raise describe_root(root)
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Writes beside `path` and renames, so that a reader never sees half a file."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        write(part)
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch.save reports a missing folder as a RuntimeError
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or "does its folder exist?"
+        raise CheckpointError(f"{path} cannot be written ({reason}): give a file in a folder that exists.") from error

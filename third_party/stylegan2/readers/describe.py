@@ -1,0 +1,54 @@
+"""What a file is that is no generator, in a few words for the error message."""
+
+from typing import Any
+
+from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable
+from third_party.stylegan2.readers.machine import Stub
+from third_party.stylegan2.readers.rebuild import StoredTensor
+
+_MAGIC = (
+    (b"PK", "a zip archive that is cut short or holds nothing"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"BZh", "a bzip2 archive"),
+    (b"\xfd7zXZ", "an xz archive"),
+    (b"7z\xbc\xaf", "a 7-zip archive"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x89PNG", "a PNG image"),
+    (b"\xff\xd8\xff", "a JPEG image"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"\x80", "a damaged pickle, or one that holds more than data"),
+)
+_SAMPLE = 4096
+_KEYS_SHOWN = 6
+
+
+def describe_bytes(data: memoryview) -> UnreadableError:
+    """For bytes that are no checkpoint of any format."""
+    sample = bytes(data[:_SAMPLE])
+    if sample.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return UnreadableError("is a web page, as a failed download leaves behind", GET_AGAIN)
+    for magic, name in _MAGIC:
+        if sample.startswith(magic):
+            return UnreadableError(f"is {name}")
+    try:
+        text = sample.decode("utf-8", "strict" if len(data) <= _SAMPLE else "ignore")
+    except UnicodeDecodeError:
+        text = "\0"
+    readable = all(c.isprintable() or c.isspace() for c in text)
+    return UnreadableError("is a text file" if readable else "is a binary file of an unknown format")
+
+
+def describe_root(root: Any) -> UnreadableError:
+    """For a file whose data could be read but hold no averaged StyleGAN2 generator."""
+    if not isinstance(root, dict):
+        name = root.name if isinstance(root, Stub) else type(root).__name__
+        return UnreadableError(f"is a pickle of a single {printable(name)} instead of networks")
+    keys = [key for key in root if isinstance(key, str)]
+    if any("g_synthesis." in key or "progression." in key or key == "g_running" for key in keys):
+        return UnreadableError("is a StyleGAN1 generator")
+    if any(key.startswith("synthesis.") and isinstance(root[key], StoredTensor) for key in keys):
+        what = "is a bare state dict, which does not say how its generator clamps, resamples and maps"
+        return UnreadableError(what, "convert the file that it was made from")
+    shown = ", ".join(printable(key, 30) for key in keys[:_KEYS_SHOWN]) or "nothing"
+    more = ", ..." if len(keys) > _KEYS_SHOWN else ""
+    return UnreadableError(f"is a pickle of {shown}{more} without an averaged generator (G_ema, Gs or g_ema)")

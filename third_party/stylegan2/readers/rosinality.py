@@ -1,0 +1,179 @@
+"""Checkpoints of rosinality's StyleGAN2, the format of UserControllableLT: read and written.
+
+`g_ema` is the state dict of the averaged generator, `latent_avg` its average latent. The arithmetic is NVIDIA's, with a
+leading axis of one on many tensors, a learning-rate multiplier of 0.01 in the mapping and filters stored four times as
+large. Labels, clamps, residual and plain architectures do not exist there.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from third_party.stylegan2.config import GeneratorConfig
+from third_party.stylegan2.mapping import Mapping as MappingNetwork
+from third_party.stylegan2.ops import resample_kernel
+from third_party.stylegan2.readers.assemble import Recorded, assemble, filter_taps, lacks, unknown
+from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, UnreadableError
+from third_party.stylegan2.readers.machine import MalformedError
+from third_party.stylegan2.readers.rebuild import StoredTensor
+
+_LR_MULTIPLIER = 0.01
+_FILTER_GAIN = 4  # makes up for the zeros inserted between pixels
+_MAX_BLOCKS = 15
+_MAX_LAYERS = 64
+_LATENTS = 4096  # draws for an average latent that the file lacks
+
+
+class _Entry(NamedTuple):
+    theirs: str
+    ours: str
+    leading: int = 0  # axes of size one before ours
+    trailing: int = 0  # and behind
+
+    def read(self, tensor: Tensor) -> Tensor:
+        """Our shape of their tensor."""
+        ones = (*tensor.shape[: self.leading], *tensor.shape[tensor.ndim - self.trailing :])
+        if tensor.ndim < self.leading + self.trailing or any(size != 1 for size in ones):
+            what = f"holds the tensor {self.theirs} of shape {list(tensor.shape)} where axes of size one are missing"
+            raise UnreadableError(what, GET_AGAIN)
+        return tensor.reshape(tensor.shape[self.leading : tensor.ndim - self.trailing])
+
+    def write(self, tensor: Tensor) -> Tensor:
+        """Their shape of our tensor."""
+        return tensor.reshape((1,) * self.leading + tuple(tensor.shape) + (1,) * self.trailing).clone()
+
+
+def is_rosinality(root: Any) -> bool:
+    """Whether an unpickled object is a checkpoint with an averaged generator of this format."""
+    return isinstance(root, dict) and isinstance(root.get("g_ema"), dict)
+
+
+def read_rosinality(root: dict[Any, Any]) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """The averaged generator. Raises UnreadableError, MalformedError."""
+    stored = {name: _load(tensor) for name, tensor in root["g_ema"].items() if isinstance(name, str)}
+    layers = _largest(stored, r"style\.(\d{1,4})\.")
+    blocks = _largest(stored, r"convs\.(\d{1,4})\.") // 2 + 2
+    if not 1 <= layers <= _MAX_LAYERS or blocks > _MAX_BLOCKS or "input.input" not in stored:
+        raise UnreadableError("holds a g_ema that is not rosinality's StyleGAN2")
+    taps = _read_taps(stored, blocks)
+    entries = list(_entries(blocks, layers))
+    tensors = {entry.ours: entry.read(stored.pop(entry.theirs)) for entry in entries if entry.theirs in stored}
+    if stored:
+        raise unknown(f"tensor {next(iter(stored))}")
+    widths = Counter(len(tensors[f"mapping.fc{i}.bias"]) for i in range(layers) if f"mapping.fc{i}.bias" in tensors)
+    width = widths.most_common(1)[0][0] if widths else None  # its z, w and hidden layers are equally wide
+    height, multiplier = 4 << (blocks - 1), _LR_MULTIPLIER
+    recorded = Recorded(height=height, z_dim=width, taps=taps, use_noise=True, mapping_lr_multiplier=multiplier)
+    origins = {entry.ours: entry.theirs for entry in entries} | {"mapping.w_avg": "latent_avg"}
+    average = root.get("latent_avg")
+    tensors["mapping.w_avg"] = torch.zeros(width or 0) if average is None else _load(average)
+    config, state = assemble(tensors, recorded, lambda name: origins.get(name, name))
+    if average is None:
+        state["mapping.w_avg"] = _average_latent(config, state)
+    return config, state
+
+
+def rosinality_checkpoint(config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The object that such a file holds. Raises CheckpointError for a generator that the format cannot express."""
+    obstacles = {
+        "labels": config.c_dim > 0,
+        f"architecture {config.architecture}": config.architecture != "skip",
+        f"clamp {config.conv_clamp}": config.conv_clamp is not None,
+        "images that are not square": config.resolution[0] != config.resolution[1],
+        "images that are not RGB": config.img_channels != 3,
+        "widths of z, w and mapping that differ": not (
+            config.z_dim == config.w_dim == (config.layer_features or config.w_dim)
+        ),
+        "layers without noise": not config.use_noise,
+        "a filter of other than four taps": len(config.resample_filter) != 4,
+    }
+    found = [name for name, present in obstacles.items() if present]
+    if found:
+        raise CheckpointError(f"rosinality's format has no {', no '.join(found)}: write a .safetensors file instead.")
+    blocks = len(config.block_heights)
+    scale = config.mapping_lr_multiplier / _LR_MULTIPLIER
+    written = {}
+    for entry in _entries(blocks, config.mapping_layers):
+        folded = state[entry.ours].float() * (scale if entry.ours.startswith("mapping.fc") else 1.0)
+        written[entry.theirs] = entry.write(folded)
+    kernel = resample_kernel(config.resample_filter) * _FILTER_GAIN
+    written |= {name: kernel.clone() for name in _kernels(blocks)}
+    return {"g_ema": written, "latent_avg": state["mapping.w_avg"].float().clone()}
+
+
+def _load(value: Any) -> Tensor:
+    if not isinstance(value, StoredTensor):
+        raise MalformedError("a state dict with something that is no tensor")
+    return value.load()
+
+
+def _largest(names: Mapping[str, object], pattern: str) -> int:
+    return max((int(match[1]) for name in names if (match := re.match(pattern, name))), default=0)
+
+
+def _entries(blocks: int, layers: int) -> Iterator[_Entry]:
+    """Every tensor of a generator, filters and the average latent apart."""
+    for i in range(layers):
+        yield _Entry(f"style.{i + 1}.weight", f"mapping.fc{i}.weight")
+        yield _Entry(f"style.{i + 1}.bias", f"mapping.fc{i}.bias")
+    yield _Entry("input.input", "synthesis.b4.const", 1)
+    yield from _conv("conv1", "synthesis.b4.conv1", 0)
+    yield from _colours("to_rgb1", "synthesis.b4.torgb")
+    for block in range(1, blocks):
+        ours = f"synthesis.b{4 << block}"
+        for i in range(2):
+            number = 2 * (block - 1) + i
+            yield from _conv(f"convs.{number}", f"{ours}.conv{i}", number + 1)
+        yield from _colours(f"to_rgbs.{block - 1}", f"{ours}.torgb")
+
+
+def _conv(theirs: str, ours: str, noise: int) -> Iterator[_Entry]:
+    yield from _modulated(theirs, ours)
+    yield _Entry(f"{theirs}.noise.weight", f"{ours}.noise_strength", 1)
+    yield _Entry(f"{theirs}.activate.bias", f"{ours}.bias")
+    yield _Entry(f"noises.noise_{noise}", f"{ours}.noise_const", 2)
+
+
+def _colours(theirs: str, ours: str) -> Iterator[_Entry]:
+    yield from _modulated(theirs, ours)
+    yield _Entry(f"{theirs}.bias", f"{ours}.bias", 1, 2)
+
+
+def _modulated(theirs: str, ours: str) -> Iterator[_Entry]:
+    yield _Entry(f"{theirs}.conv.weight", f"{ours}.weight", 1)
+    yield _Entry(f"{theirs}.conv.modulation.weight", f"{ours}.affine.weight")
+    yield _Entry(f"{theirs}.conv.modulation.bias", f"{ours}.affine.bias")
+
+
+def _kernels(blocks: int) -> list[str]:
+    steps = range(blocks - 1)
+    return [*(f"convs.{2 * i}.conv.blur.kernel" for i in steps), *(f"to_rgbs.{i}.upsample.kernel" for i in steps)]
+
+
+def _read_taps(stored: dict[str, Tensor], blocks: int) -> tuple[float, ...]:
+    """The resampling filter, which is taken out of `stored` and must be the same everywhere."""
+    kernels = {}
+    for name in _kernels(blocks):
+        if name not in stored:
+            raise lacks(name)
+        kernels[name] = stored.pop(name)
+    usual = Counter(kernel.shape for kernel in kernels.values()).most_common(1)[0][0]
+    model = next(kernel for kernel in kernels.values() if kernel.shape == usual)
+    for name, kernel in kernels.items():
+        if kernel.shape != usual or not torch.allclose(kernel, model):
+            raise UnreadableError(f"holds a filter {name} unlike its others", GET_AGAIN)
+    return filter_taps(model / _FILTER_GAIN)
+
+
+def _average_latent(config: GeneratorConfig, state: Mapping[str, Tensor]) -> Tensor:
+    """Mean of the latents of random z, as that code computes it when a checkpoint comes straight from training."""
+    mapping = MappingNetwork(config)
+    mapping.load_state_dict({n.removeprefix("mapping."): t for n, t in state.items() if n.startswith("mapping.")})
+    z = torch.randn(_LATENTS, config.z_dim, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        average: Tensor = mapping(z)[:, 0].mean(dim=0)
+    return average
