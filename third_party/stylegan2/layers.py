@@ -7,7 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from third_party.stylegan2.ops import LRELU_GAIN, LRELU_SLOPE, demodulation, resample_kernel, shared_conv, upsample
+from third_party.stylegan2 import ops
+from third_party.stylegan2.ops import resample_kernel
+from third_party.stylegan2.pointwise import LRELU_SLOPE, modulate, scale_shift_lrelu
+
+LRELU_GAIN = math.sqrt(2)  # keeps the second moment of what a leaky ReLU lets through
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
@@ -66,12 +70,12 @@ class StyledConv(nn.Module):
             self.noise_strength = nn.Parameter(torch.zeros([]))
 
     def _noise(self, mode: str, batch: int) -> Tensor | None:
-        """[1 or B, 1, H, W], times its learned strength; None where there is none."""
+        """[1 or B, H, W], times its learned strength; None where there is none."""
         if not self.use_noise or mode == "none":
             return None
         if mode == "const":
-            return self.noise_const[None, None] * self.noise_strength
-        return torch.randn(batch, 1, *self.size, device=self.noise_const.device) * self.noise_strength
+            return self.noise_const[None] * self.noise_strength
+        return torch.randn(batch, *self.size, device=self.noise_const.device) * self.noise_strength
 
     def forward(
         self, x: Float[Tensor, "B I h w"], w: Float[Tensor, "B D"], noise: str = "const", gain: float = 1.0
@@ -79,17 +83,13 @@ class StyledConv(nn.Module):
         """`gain` scales the output: a residual block's share."""
         dtype = compute_dtype(x)
         styles = self.affine(w)  # [B, I]
-        scale = demodulation(self.weight, styles) * (LRELU_GAIN * gain)  # [B, O]
-        x = x.to(dtype) * styles.to(dtype)[:, :, None, None]
-        y = shared_conv(x, self.weight.to(dtype), self.resample_filter if self.up else None)
-        shift = self.bias[:, None, None]
+        total_gain = LRELU_GAIN * gain
+        scale = ops.demodulation(self.weight, styles) * total_gain  # [B, O]
+        x = modulate(x.to(dtype), styles)
+        y = ops.shared_conv(x, self.weight.to(dtype), self.resample_filter if self.up else None)
         drawn = self._noise(noise, len(w))
-        if drawn is not None:
-            shift = shift + drawn
-        # A leaky ReLU lets positive factors through, so its gain is already in `scale` and in `shift`.
-        shift = (shift * (LRELU_GAIN * gain)).to(y.dtype)
-        y = torch.addcmul(shift, y, scale.to(y.dtype)[:, :, None, None])
-        y = F.leaky_relu(y, LRELU_SLOPE, inplace=True)
+        # A leaky ReLU lets positive factors through, so its gain is part of what is done before.
+        y = scale_shift_lrelu(y, scale, self.bias * total_gain, None if drawn is None else drawn * total_gain)
         return y if self.clamp is None else y.clamp(-self.clamp * gain, self.clamp * gain)
 
 
@@ -108,7 +108,7 @@ class ToRGB(nn.Module):
         """Always float32: images accumulate over the blocks."""
         dtype = compute_dtype(x)
         styles = self.affine(w) * self.weight_gain
-        y = F.conv2d(x.to(dtype) * styles.to(dtype)[:, :, None, None], self.weight.to(dtype)).float()
+        y = F.conv2d(modulate(x.to(dtype), styles), self.weight.to(dtype)).float()
         y = y + self.bias.float()[:, None, None]
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
@@ -126,4 +126,4 @@ class UpSkip(nn.Module):
 
     def forward(self, x: Float[Tensor, "B I h w"], gain: float) -> Float[Tensor, "B O H W"]:
         dtype = compute_dtype(x)
-        return upsample(F.conv2d(x.to(dtype), (self.weight * (self.weight_gain * gain)).to(dtype)), self.resample_filter)
+        return ops.upsample(F.conv2d(x.to(dtype), (self.weight * (self.weight_gain * gain)).to(dtype)), self.resample_filter)

@@ -5,9 +5,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-LRELU_SLOPE = 0.2
-LRELU_GAIN = 2**0.5  # keeps the second moment of a leaky ReLU's output
-
 
 def resample_kernel(taps: tuple[float, ...]) -> Tensor:
     """FIR filter of unit sum as checkpoints store it: [k, k], or [k] from 8 taps on (applied along each axis in turn)."""

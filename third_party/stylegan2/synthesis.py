@@ -55,7 +55,9 @@ class Block(nn.Module):
 
     def image(self, x: Tensor, w: Float[Tensor, "B D"], below: Tensor | None) -> Tensor | None:
         """The image so far: that of the block below, twice as large, plus this block's colours."""
-        below = None if below is None else upsample(below, self.resample_filter)
+        if below is not None:
+            with torch.autocast(below.device.type, enabled=False):
+                below = upsample(below, self.resample_filter)
         if not hasattr(self, "torgb"):
             return below
         colours = self.torgb(x, w)

@@ -1,0 +1,127 @@
+"""Per-channel arithmetic around a convolution, with gradients written out so that memory is walked through as few
+times as possible: on a CPU these passes, not the convolutions, are most of the cost at large sizes.
+"""
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+LRELU_SLOPE = 0.2
+ROW_LENGTH = 512  # elements; shorter rows leave vector registers empty
+
+
+class _Rows:
+    """A view of maps as rows with a factor for every element of a row.
+
+    Channels-last maps become [B, rows, r C], where a row holds r pixels; others [B, C, H W].
+    """
+
+    def __init__(self, x: Tensor):
+        _, self.channels, self.height, self.width = x.shape
+        self.last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        pixels = self.height * self.width
+        self.pixels_per_row = math.gcd(pixels, 2 ** math.ceil(math.log2(max(1, ROW_LENGTH // self.channels))))
+
+    def flat(self, x: Tensor) -> Tensor:
+        if self.last:
+            return x.permute(0, 2, 3, 1).reshape(len(x), -1, self.pixels_per_row * self.channels)
+        return x.reshape(len(x), self.channels, -1)
+
+    def maps(self, rows: Tensor) -> Tensor:
+        if self.last:
+            return rows.reshape(len(rows), self.height, self.width, self.channels).permute(0, 3, 1, 2)
+        return rows.reshape(len(rows), self.channels, self.height, self.width)
+
+    def factors(self, values: Tensor) -> Tensor:
+        """[B, C] to the shape that multiplies `flat`."""
+        return values.repeat(1, self.pixels_per_row)[:, None] if self.last else values[:, :, None]
+
+    def totals(self, rows: Tensor) -> Tensor:
+        """Sum over the pixels of `flat`: [B, C]."""
+        if not self.last:
+            return rows.sum(2)
+        return rows.sum(1).reshape(len(rows), self.pixels_per_row, self.channels).sum(1)
+
+    def shift(self, bias: Tensor, noise: Tensor | None) -> Tensor:
+        """bias [C] plus noise [1 or B, H W], in the shape that is added to `flat`."""
+        if noise is None:
+            return self.factors(bias[None])
+        one = torch.ones_like
+        if self.last:  # an outer sum as a product of matrices: the fastest way to write it
+            map_ = torch.stack([noise, one(noise)], 2) @ torch.stack([one(bias), bias])
+            return map_.reshape(len(noise), -1, self.pixels_per_row * self.channels)
+        return bias[:, None] + noise[:, None]
+
+
+class _Modulate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, styles: Tensor) -> Tensor:
+        rows = _Rows(x)
+        ctx.save_for_backward(x, styles)
+        return rows.maps(rows.flat(x) * rows.factors(styles))
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x, styles = ctx.saved_tensors
+        rows = _Rows(x)
+        flat = rows.flat(grad)
+        grad_x = rows.maps(flat * rows.factors(styles)) if ctx.needs_input_grad[0] else None
+        return grad_x, rows.totals(flat * rows.flat(x)) if ctx.needs_input_grad[1] else None
+
+
+class _ScaleShiftLrelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, bias: Tensor, noise: Tensor | None) -> Tensor:
+        rows = _Rows(x)
+        y = rows.flat(x) * rows.factors(scale)
+        y = rows.maps(F.leaky_relu_(y.add_(rows.shift(bias, noise)), LRELU_SLOPE))
+        ctx.save_for_backward(x, scale, y)
+        ctx.noise_batch = None if noise is None else len(noise)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, scale, y = ctx.saved_tensors
+        rows = _Rows(x)
+        # The sign of the output is that of the input, so it says which slope was taken.
+        flat = torch.ops.aten.leaky_relu_backward(rows.flat(grad), rows.flat(y), LRELU_SLOPE, True)
+        grad_x = rows.maps(flat * rows.factors(scale)) if ctx.needs_input_grad[0] else None
+        grad_bias = rows.totals(flat).sum(0) if ctx.needs_input_grad[2] else None
+        grad_noise = None
+        if ctx.needs_input_grad[3]:
+            grad_noise = rows.maps(flat).sum(1).flatten(1)
+            grad_noise = grad_noise.sum(0, keepdim=True) if ctx.noise_batch == 1 else grad_noise
+        # Unless the gradient itself is to be differentiated, the product may take the place of its factor.
+        product = flat * rows.flat(x) if torch.is_grad_enabled() else flat.mul_(rows.flat(x))
+        return grad_x, rows.totals(product), grad_bias, grad_noise
+
+
+def modulate(x: Float[Tensor, "B C H W"], styles: Float[Tensor, "B C"]) -> Float[Tensor, "B C H W"]:
+    """Scale every sample's channels, in the type of `x`."""
+    result: Tensor = _Modulate.apply(x, styles.to(x.dtype))
+    return result
+
+
+def scale_shift_lrelu(
+    x: Float[Tensor, "B C H W"],
+    scale: Float[Tensor, "B C"],
+    bias: Float[Tensor, " C"],
+    noise: Float[Tensor, "#B H W"] | None = None,
+) -> Float[Tensor, "B C H W"]:
+    """Leaky ReLU of `scale` x + `bias` + `noise`, in the type of `x`.
+
+    Where no gradient is recorded the result may take the place of `x`, which the caller must own.
+    """
+    scale, bias = scale.to(x.dtype), bias.to(x.dtype)
+    noise = None if noise is None else noise.to(x.dtype).flatten(1)
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, scale, bias, noise)):
+        result: Tensor = _ScaleShiftLrelu.apply(x, scale, bias, noise)
+        return result
+    rows = _Rows(x)
+    flat = rows.flat(x)
+    torch.addcmul(rows.shift(bias, noise), flat, rows.factors(scale), out=flat)
+    return rows.maps(F.leaky_relu_(flat, LRELU_SLOPE))
