@@ -1,6 +1,5 @@
 """AutoDrag: the predictor and the regularizer together, taught on given motions or rolled out on its own."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,8 +7,6 @@ from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from autodrag.errors import InputError
@@ -17,9 +14,8 @@ from autodrag.latents import join, split
 from autodrag.models.predictor import Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
+from autodrag.models.stored import read_model, write_model
 from autodrag.typed import build
-
-FORMAT = "autodrag 1"
 
 
 @dataclass(frozen=True)
@@ -124,27 +120,14 @@ class AutoDrag(nn.Module):
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
         """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
-        described = {"model": asdict(self.config), "shape": asdict(self.shape)}
-        metadata = {**(about or {}), "format": FORMAT, "config": json.dumps(described)}
-        save_file({name: tensor.contiguous() for name, tensor in self.state_dict().items()}, path, metadata)
+        config = {"model": asdict(self.config), "shape": asdict(self.shape)}
+        write_model(path, "autodrag", self.state_dict(), config, about or {})
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "AutoDrag":
         """The model of a file that `save` wrote. Raises InputError where the file is missing or something else."""
-        try:
-            with safe_open(path, framework="pt", device=str(device)) as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        except (OSError, SafetensorError) as error:
-            raise InputError(
-                f"{path} cannot be read as AutoDrag weights ({error}); give a weights.safetensors."
-            ) from None
-        if metadata.get("format") != FORMAT:
-            raise InputError(
-                f"{path} holds no AutoDrag model ({FORMAT}); give the weights.safetensors of a stage 2 run."
-            )
-        described = json.loads(metadata["config"])
-        config, shape = build(ModelConfig, described["model"]), build(DomainShape, described["shape"])
+        stored = read_model(path, "autodrag", str(device))
+        config, shape = build(ModelConfig, stored.config["model"]), build(DomainShape, stored.config["shape"])
         model = cls(config, shape, Statistics.identity(shape.w_dim, shape.feature_shape[0])).to(device)
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        model.load_state_dict({name: tensor.float() for name, tensor in stored.tensors.items()})
         return model.eval()

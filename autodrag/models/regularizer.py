@@ -1,6 +1,8 @@
 """The Latent Regularizer R (section 3.1): restores the edited rows of a latent in the light of its kept rows."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -10,6 +12,8 @@ from autodrag.errors import InputError
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.attention import Decoder, Encoder, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
+from autodrag.models.stored import read_model, write_model
+from autodrag.typed import build
 
 
 @dataclass(frozen=True)
@@ -68,3 +72,18 @@ class Regularizer(nn.Module):
         rows = self.head(decoded).to(ws.dtype) * self.standardise.std
         start = raw_edited if self.config.residual else self.standardise.mean
         return join(start + rows, raw_kept)
+
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
+        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
+        shape = {"num_ws": self.reduce.in_features + EDITED_ROWS, "w_dim": self.head.out_features}
+        write_model(path, "regularizer", self.state_dict(), {"regularizer": asdict(self.config), **shape}, about or {})
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Regularizer":
+        """The model of a file that `save` wrote. Raises InputError where the file is missing or something else."""
+        stored = read_model(path, "regularizer")
+        config = build(RegularizerConfig, stored.config["regularizer"])
+        w_dim = int(stored.config["w_dim"])
+        model = cls(config, int(stored.config["num_ws"]), w_dim, Statistics.identity(w_dim, 1))
+        model.load_state_dict(stored.tensors)
+        return model

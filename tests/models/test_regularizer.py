@@ -1,10 +1,12 @@
 """The Latent Regularizer."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from autodrag.errors import InputError
-from autodrag.models import Regularizer, RegularizerConfig, Statistics
+from autodrag.models import AutoDrag, Regularizer, RegularizerConfig, Statistics
 from autodrag.seeding import rng
 
 SIZE = RegularizerConfig(width=32, heads=4, encoder_layers=1, decoder_layers=1, mlp_ratio=2.0)
@@ -34,6 +36,15 @@ def test_the_scale_of_the_latents_does_not_matter() -> None:
     torch.manual_seed(0)
     scaled = Regularizer(SIZE, 10, 8, Statistics(mean, std, torch.zeros(4), torch.ones(4)))
     assert torch.allclose((scaled(ws * std + mean) - mean) / std, plain(ws), atol=1e-5)
+
+
+def test_a_file_is_a_complete_model(tmp_path: Path) -> None:
+    model = Regularizer(SIZE, num_ws=10, w_dim=8, statistics=Statistics.identity(8, 4))
+    model.save(tmp_path / "weights.safetensors")
+    ws = torch.randn(3, 10, 8, generator=rng(0, "t"))
+    assert torch.equal(Regularizer.load(tmp_path / "weights.safetensors")(ws), model(ws))
+    with pytest.raises(InputError, match="stage 2 run"):
+        AutoDrag.load(tmp_path / "weights.safetensors")
 
 
 def test_a_generator_without_kept_rows_is_refused() -> None:

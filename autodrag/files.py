@@ -1,0 +1,47 @@
+"""Tensor files that are whole or not there."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from autodrag.errors import InputError
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file under a temporary name, bring it to the disk, then give it its name.
+
+    Whatever happens on the way, a file that was at `path` before is still there and whole. Raises OSError where the
+    disk is full or cannot be written.
+    """
+    partial = path.with_name(path.name + ".partial")
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, dict(metadata))
+        _sync(partial)
+        partial.replace(path)
+        _sync(path.parent)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        raise OSError(f"{path} cannot be written ({error})") from error
+
+
+def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name, metadata) of a safetensors file. Raises InputError where it is missing, cut short or other."""
+    try:
+        with safe_open(path, framework="pt", device=device) as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            return tensors, file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be read as a safetensors file ({error}).") from None
+
+
+def _sync(path: Path) -> None:
+    """Bring a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

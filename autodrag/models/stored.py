@@ -1,0 +1,45 @@
+"""A model as one safetensors file: weights and statistics, with the configuration as JSON in the metadata."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from autodrag.errors import InputError
+from autodrag.files import read_tensors, write_tensors
+
+FORMAT = "autodrag 1"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a file holds. config: what builds the model. about: where it came from (dataset, command, ...)."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    about: dict[str, str]
+
+
+def write_model(
+    path: Path | str, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any], about: Mapping[str, str]
+) -> None:
+    """kind: "autodrag" or "regularizer". Raises InputError where the file cannot be written."""
+    metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "about": json.dumps(about)}
+    try:
+        write_tensors(Path(path), tensors, metadata)
+    except OSError as error:
+        raise InputError(f"{error}; make room or choose another folder.") from None
+
+
+def read_model(path: Path | str, kind: str, device: str = "cpu") -> Stored:
+    """What `write_model` wrote. Raises InputError where the file is missing, damaged or of another kind."""
+    tensors, metadata = read_tensors(Path(path), device)
+    if metadata.get("format") != FORMAT or metadata.get("kind") != kind:
+        stage = {"autodrag": 2, "regularizer": 1}[kind]
+        raise InputError(
+            f"{path} holds no {kind} of format {FORMAT!r}; give weights.safetensors of a stage {stage} run."
+        )
+    return Stored(tensors, json.loads(metadata["config"]), json.loads(metadata["about"]))

@@ -1,0 +1,32 @@
+"""The exponential moving average of a network's weights."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+
+def new_average(network: nn.Module) -> dict[str, Tensor]:
+    """A copy of the parameters, by name."""
+    return {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+
+
+@torch.no_grad()
+def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
+    """Move the average towards the network. Early on it forgets faster, so that it soon leaves the initial weights."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for name, parameter in network.named_parameters():
+        if name in average:
+            average[name].lerp_(parameter, 1 - decay)
+
+
+@contextmanager
+def averaged(network: nn.Module, average: Mapping[str, Tensor]) -> Iterator[None]:
+    """The network with the averaged parameters inside the context, and with its own again after it."""
+    own = {name: parameter.detach().clone() for name, parameter in network.named_parameters() if name in average}
+    network.load_state_dict(average, strict=False)
+    try:
+        yield
+    finally:
+        network.load_state_dict(own, strict=False)

@@ -1,0 +1,88 @@
+"""Training state on disk: all of it in one safetensors file, so that a killed run goes on as if nothing had happened.
+
+A checkpoint holds the stage's parameters and buffers (`model.*`), their moving average (`ema.*`), the optimiser's
+tensors by the name of their parameter (`optimizer.*`) and, in the metadata, the counters. There is nothing else to
+hold: data order, noise and learning rates are functions of the step.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from autodrag.errors import InputError
+from autodrag.files import read_tensors, write_tensors
+
+KEPT = 2  # the last one and, in case it is lost, the one before
+
+
+@dataclass
+class Progress:
+    """How far a training is. skipped: steps left out as not finite; streak: how many of them were the last ones."""
+
+    step: int = 0
+    skipped: int = 0
+    streak: int = 0
+
+
+def save_checkpoint(
+    folder: Path, stage: nn.Module, average: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, progress: Progress
+) -> None:
+    """Write the state after `progress.step` steps, keep that before it. Raises OSError where the disk is full."""
+    tensors = {f"model.{name}": tensor for name, tensor in stage.state_dict().items()}
+    tensors |= {f"ema.{name}": tensor for name, tensor in average.items()}
+    for name, parameter in stage.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{name}/{key}"] = value
+    folder.mkdir(parents=True, exist_ok=True)
+    write_tensors(_path(folder, progress.step), tensors, {"progress": json.dumps(asdict(progress))})
+    for old in _paths(folder)[:-KEPT]:
+        old.unlink()
+
+
+def restore_checkpoint(
+    folder: Path, stage: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> Progress:
+    """Load the newest checkpoint that is whole into the stage, the average and the optimiser.
+
+    Without any, nothing changes and the progress is 0. Raises InputError for one that belongs to another model.
+    """
+    for path in reversed(_paths(folder)):
+        try:
+            tensors, metadata = read_tensors(path)
+        except InputError:
+            continue  # damaged by something other than us; the one before it will do
+        try:
+            stage.load_state_dict(_part(tensors, "model."))
+        except RuntimeError:
+            raise InputError(f"{path} belongs to another model: choose another out=, or delete the folder.") from None
+        for name, tensor in _part(tensors, "ema.").items():
+            average[name].copy_(tensor)
+        _restore_optimizer(stage, optimizer, _part(tensors, "optimizer."))
+        return Progress(**json.loads(metadata["progress"]))
+    return Progress()
+
+
+def _restore_optimizer(stage: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    parameters = dict(stage.named_parameters())
+    for name, tensor in tensors.items():
+        owner, _, key = name.rpartition("/")
+        parameter = parameters[owner]
+        on_cpu = tensor.ndim == 0  # Adam counts its steps on the CPU
+        optimizer.state[parameter][key] = tensor.clone() if on_cpu else tensor.to(parameter.device)
+
+
+def _part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:09d}.safetensors"
+
+
+def _paths(folder: Path) -> list[Path]:
+    """All checkpoints of a folder, oldest first."""
+    return sorted(folder.glob("step-*.safetensors"))

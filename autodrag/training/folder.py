@@ -1,0 +1,105 @@
+"""The folder of a run: what was asked, where it ran, what it said, and its numbers and pictures.
+
+```
+folder/
+  config.yaml    the resolved config
+  env.json       versions, machine, commit, command
+  log.txt        what was said
+  stats.jsonl    numbers, a line each time
+  checkpoints/   training state
+  events.out.*   the same numbers, and pictures, for TensorBoard
+  weights.safetensors
+```
+"""
+
+import json
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+
+class RunFolder:
+    """Opened by the first rank alone. step: how far an earlier run in this folder had come."""
+
+    def __init__(self, path: Path, config: str, step: int = 0) -> None:
+        self.path = path
+        self.checkpoints = path / "checkpoints"
+        path.mkdir(parents=True, exist_ok=True)
+        (path / "config.yaml").write_text(config)
+        (path / "env.json").write_text(json.dumps(environment(), indent=1) + "\n")
+        _cut_after(path / "stats.jsonl", step)
+        self._log = (path / "log.txt").open("a")
+        self._stats = (path / "stats.jsonl").open("a")
+        self._board = SummaryWriter(str(path), purge_step=step + 1)
+
+    def say(self, line: str) -> None:
+        """A line for the terminal and for log.txt."""
+        tqdm.write(line, file=sys.stderr)
+        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+        self._log.flush()
+
+    def add(self, step: int, numbers: Mapping[str, float]) -> None:
+        """Numbers after `step` steps, for stats.jsonl and TensorBoard."""
+        self._stats.write(json.dumps({"step": step, **numbers}) + "\n")
+        self._stats.flush()
+        for name, value in numbers.items():
+            self._board.add_scalar(name, value, step)
+
+    def show(self, step: int, pictures: Mapping[str, UInt8[Tensor, "3 H W"]]) -> None:
+        """Pictures after `step` steps, for TensorBoard."""
+        for name, picture in pictures.items():
+            self._board.add_image(name, picture, step)
+        self._board.flush()
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {kind.__name__ if kind else ''}: {error}\n")
+        self._log.close()
+        self._stats.close()
+        self._board.close()
+
+
+def environment() -> dict[str, object]:
+    """Versions, machine, commit and command of this process."""
+    return {
+        "command": sys.argv,
+        "commit": commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.platform(),
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+    }
+
+
+def commit() -> str | None:
+    """The commit of the checkout this package lies in, with "+" where files differ from it; None outside of one."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=here, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def _cut_after(stats: Path, step: int) -> None:
+    """Drop the lines of steps that a killed run made after its last checkpoint: they are made again."""
+    if stats.exists():
+        lines = [line for line in stats.read_text().splitlines() if line.endswith("}")]
+        stats.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))

@@ -1,0 +1,196 @@
+"""The one training loop. A stage says what a batch is and what it loses; everything else is here, for all stages.
+
+A step's samples, noise and learning rates are functions of its number alone. So a run that is killed and started again
+goes on from its last checkpoint to the very same weights, and N ranks take the steps that one would take.
+"""
+
+import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from autodrag.errors import InputError
+from autodrag.training.average import averaged, new_average, update_average
+from autodrag.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
+from autodrag.training.diary import Diary, DiaryConfig
+from autodrag.training.folder import RunFolder
+from autodrag.training.ranks import Ranks
+from autodrag.training.stage import Budget, Stage
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """How to train, whatever the stage. None of it is published: Adam, and all of this, is our choice.
+
+    precision: of the networks and the generator's features, by autocast. accumulate: parts that a rank's share of a
+    batch is cut into, for less memory. betas: Adam's. clip: bound on the norm of the gradient; None: none. ema: decay
+    of the moving average of the weights that is saved in the end; 0: the weights themselves. compile: use
+    torch.compile. patience: so many steps in a row may be not finite.
+    """
+
+    precision: Literal["float32", "bfloat16"]
+    accumulate: int
+    betas: tuple[float, float]
+    clip: float | None
+    ema: float
+    compile: bool
+    patience: int
+    diary: DiaryConfig
+
+
+def train(
+    stage: Stage,
+    budget: Budget,
+    config: LoopConfig,
+    ranks: Ranks,
+    checkpoints: Path,
+    open_folder: Callable[[int], RunFolder],
+) -> bool:
+    """Train a stage to the end of its budget, or until SIGTERM or SIGINT; True if the end was reached.
+
+    checkpoints: folder of the training state, from which an earlier run is taken up. open_folder: called on the first
+    rank with the step that run had reached. The stage ends with the averaged weights where `ema` is used. Raises
+    InputError where the loss stays not finite or the last checkpoint cannot be written.
+    """
+    _check(budget, config, ranks)
+    network = _distribute(stage, config, ranks)
+    optimizer = torch.optim.Adam([{"params": list(g.parameters)} for g in stage.groups()], lr=0.0, betas=config.betas)
+    average = new_average(stage) if config.ema > 0 else {}
+    progress = restore_checkpoint(checkpoints, stage, average, optimizer)
+
+    with _first_only(ranks, open_folder, progress.step) as folder, _told_to_stop() as told:
+        diary = Diary(folder, ranks, budget, config.diary, progress)
+        while progress.step < budget.steps:
+            # One step: its gradients from this rank's share of the batch, averaged over the ranks.
+            rates = _set_rates(stage, optimizer, progress.step, budget)
+            loss, logs = _gradients(network, stage, _positions(progress.step, budget, ranks), config, ranks)
+            norm = nn.utils.clip_grad_norm_(stage.parameters(), config.clip or math.inf)
+
+            # All ranks see the same numbers here, so that they skip and stop together.
+            shared = ranks.mean(torch.stack([loss, norm.detach(), loss.new_tensor(float(told()))])).tolist()
+            sound = math.isfinite(shared[0] + shared[1])
+            if sound:
+                optimizer.step()
+                update_average(average, stage, config.ema, progress.step)
+                progress.streak = 0
+            else:
+                progress.skipped, progress.streak = progress.skipped + 1, progress.streak + 1
+            optimizer.zero_grad()
+            progress.step += 1
+            stop = shared[2] > 0
+
+            # Write it down; the state goes to the disk every few minutes and at the end.
+            diary.note(progress, {"loss": loss, "gradient": norm, **logs} if sound else {}, rates)
+            if progress.streak > config.patience:
+                raise InputError(_not_finite(progress))
+            if diary.report_due(progress.step):
+                with averaged(stage, average), torch.no_grad(), _autocast(config, ranks):
+                    diary.report(progress.step, stage.eval().report())
+                stage.train()
+            last = stop or progress.step == budget.steps
+            if diary.checkpoint_due(last):
+                diary.checkpoint(lambda: save_checkpoint(checkpoints, stage, average, optimizer, progress), last)
+            if last:
+                break
+        diary.close(progress)
+    if average:
+        stage.load_state_dict(average, strict=False)
+    return progress.step >= budget.steps
+
+
+def _check(budget: Budget, config: LoopConfig, ranks: Ranks) -> None:
+    parts = ranks.world * config.accumulate
+    if budget.steps < 1 or budget.batch < 1 or config.accumulate < 1:
+        raise InputError("A training needs epochs, samples, batch and loop.accumulate of at least 1.")
+    if budget.batch % parts:
+        raise InputError(
+            f"A batch of {budget.batch} cannot be cut into {ranks.world} rank(s) x accumulate={config.accumulate} "
+            f"equal parts: choose a multiple of {parts}."
+        )
+
+
+def _distribute(stage: Stage, config: LoopConfig, ranks: Ranks) -> nn.Module:
+    """The stage as it is called: compiled if asked for, its gradients averaged over the ranks if there are several."""
+    stage.to(ranks.device).train()
+    if config.compile:
+        for network in stage.networks():
+            network.compile()
+    return stage if ranks.world == 1 else DistributedDataParallel(stage)
+
+
+def _positions(step: int, budget: Budget, ranks: Ranks) -> range:
+    """This rank's places of the step's batch in the stream of samples, dealt in turn: any number of ranks will do."""
+    return range(step * budget.batch + ranks.rank, (step + 1) * budget.batch, ranks.world)
+
+
+def _set_rates(stage: Stage, optimizer: torch.optim.Optimizer, step: int, budget: Budget) -> dict[str, float]:
+    epoch = step * budget.batch / budget.samples
+    rates = {group.name: group.schedule.at(epoch, budget.epochs) for group in stage.groups()}
+    for target, rate in zip(optimizer.param_groups, rates.values(), strict=True):
+        target["lr"] = rate
+    return {f"lr/{name}": rate for name, rate in rates.items()}
+
+
+def _gradients(
+    network: nn.Module, stage: Stage, positions: range, config: LoopConfig, ranks: Ranks
+) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    """Add up the gradients of the share's parts, communicating once; returns the means of the loss and of the logs."""
+    size = len(positions) // config.accumulate
+    means: dict[str, Tensor] = {}
+    for part in range(config.accumulate):
+        batch = stage.batch(positions[part * size : (part + 1) * size])
+        last = part == config.accumulate - 1
+        alone = isinstance(network, DistributedDataParallel) and not last
+        with network.no_sync() if alone else nullcontext():  # type: ignore[operator]
+            with _autocast(config, ranks):
+                loss, logs = network(batch)
+            (loss / config.accumulate).backward()
+        for name, value in {"loss": loss, **logs}.items():
+            means[name] = means.get(name, 0.0) + value.detach().float() / config.accumulate
+    return means.pop("loss"), means
+
+
+def _autocast(config: LoopConfig, ranks: Ranks) -> torch.autocast:
+    return torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+
+
+def _not_finite(progress: Progress) -> str:
+    return (
+        f"The loss was not a finite number in the last {progress.streak} steps (now at step {progress.step}): "
+        "lower the learning rate or use loop.precision=float32, in a new out= folder."
+    )
+
+
+@contextmanager
+def _first_only(ranks: Ranks, open_folder: Callable[[int], RunFolder], step: int) -> Iterator[RunFolder | None]:
+    if not ranks.first:
+        yield None
+        return
+    with open_folder(step) as folder:
+        yield folder
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[Callable[[], bool]]:
+    """A question that is answered with True once SIGTERM or SIGINT came; a second SIGINT interrupts at once."""
+    came: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(came)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,72 @@
+"""The processes of a training: one alone, or those that torchrun started."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch import distributed as dist
+
+from autodrag.errors import InputError
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among all. device: what it computes on."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that writes files and talks."""
+        return self.rank == 0
+
+    def mean(self, values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
+        """Mean over the ranks, the same on each of them."""
+        if self.world > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+            values = values / self.world
+        return values
+
+
+@contextmanager
+def join_ranks(device: str) -> Iterator[Ranks]:
+    """The ranks that torchrun's environment describes, or this process alone.
+
+    device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N". Under torchrun each process of a machine takes
+    the GPU of its local number. Raises InputError for a device that is not there.
+    """
+    world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    chosen = pick_device(device, local if world > 1 else None)
+    if world == 1:
+        yield Ranks(0, 1, chosen)
+        return
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Ranks(rank, world, chosen)
+    finally:
+        dist.destroy_process_group()
+
+
+def pick_device(device: str, local: int | None = None) -> torch.device:
+    """The device that a config's text means; `local` is the number of this process among those of its machine."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"Unknown device {device!r}: choose auto, cpu, cuda or cuda:N.") from None
+    if chosen.type == "cuda":
+        if not torch.cuda.is_available():
+            raise InputError(f"device={device}, but PyTorch sees no CUDA device here; choose device=cpu.")
+        if local is not None:
+            chosen = torch.device("cuda", local)
+        torch.cuda.set_device(chosen)
+    return chosen

@@ -1,0 +1,148 @@
+"""The loop on a toy stage: learning, killing, resuming, several ranks, and everything that goes wrong."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from autodrag.errors import InputError
+from autodrag.training.ranks import pick_device
+from autodrag.training.stage import Budget, Schedule
+
+
+def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    theirs = b.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in a.state_dict().items())
+
+
+def stats(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "stats.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_and_writes_it_down(toy: ModuleType, tmp_path: Path) -> None:
+    toy.run(tmp_path, steps=60)
+    lines = [line for line in stats(tmp_path) if "loss" in line]
+    assert lines[-1]["step"] == 60 and len(lines) == 30
+    assert lines[-1]["loss"] < lines[0]["loss"] / 5
+    assert lines[-1]["lr/body"] == pytest.approx(0.0055, abs=5e-4)  # about half-way down the cosine
+    assert any("held/loss" in line for line in stats(tmp_path))
+    assert {"env.json", "config.yaml", "log.txt", "checkpoints"} <= {path.name for path in tmp_path.iterdir()}
+    assert list(tmp_path.glob("events.out*"))
+
+
+def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(toy: ModuleType, tmp_path: Path) -> None:
+    whole = toy.run(tmp_path / "whole", steps=40)
+    killed = tmp_path / "killed"
+    process = subprocess.Popen([sys.executable, str(toy.__file__), str(killed), "40", "0.03"])
+    deadline = time.monotonic() + 90
+    while not list(killed.glob("checkpoints/step-*[5-9].safetensors")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    resumed = toy.run(killed, steps=40)
+    assert equal(resumed, whole)
+    assert [line["step"] for line in stats(killed) if "loss" in line] == list(range(2, 41, 2))
+
+
+def test_sigterm_saves_and_stops(toy: ModuleType, tmp_path: Path) -> None:
+    rarely = replace(toy.LOOP, diary=replace(toy.LOOP.diary, checkpoint_minutes=100.0))
+    toy.run(tmp_path / "told", steps=20, loop=rarely, signalled=60)  # in step 8
+    assert [path.stem for path in (tmp_path / "told" / "checkpoints").iterdir()] == ["step-000000008"]
+    assert "Stopped at step 8" in (tmp_path / "told" / "log.txt").read_text()
+    resumed = toy.run(tmp_path / "told", steps=20, loop=rarely)
+    assert equal(resumed, toy.run(tmp_path / "whole", steps=20, loop=rarely))
+
+
+def test_two_ranks_take_the_steps_of_one(toy: ModuleType, tmp_path: Path) -> None:
+    alone = toy.run(tmp_path / "one", steps=10)
+    port = str(20000 + os.getpid() % 20000)
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    command = [sys.executable, str(toy.__file__), str(tmp_path / "two"), "10"]
+    ranks = [subprocess.Popen(command, env={**shared, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)]
+    assert [process.wait(timeout=90) for process in ranks] == [0, 0]
+    for name, tensor in torch.load(tmp_path / "two" / "final.pt").items():
+        assert torch.allclose(tensor, alone.state_dict()[name], atol=1e-5)
+    # ... and one rank goes on from where two stopped
+    longer = toy.run(tmp_path / "two", steps=14)
+    for name, tensor in toy.run(tmp_path / "one", steps=14).state_dict().items():
+        assert torch.allclose(tensor, longer.state_dict()[name], atol=1e-5)
+
+
+def test_parts_add_up_to_the_batch(toy: ModuleType, tmp_path: Path) -> None:
+    whole = toy.run(tmp_path / "whole", steps=10)
+    parts = toy.run(tmp_path / "parts", steps=10, loop=replace(toy.LOOP, accumulate=4))
+    for name, tensor in whole.state_dict().items():
+        assert torch.allclose(parts.state_dict()[name], tensor, atol=1e-5)
+
+
+def test_steps_that_are_not_finite_are_skipped_and_counted(toy: ModuleType, tmp_path: Path) -> None:
+    trained = toy.run(tmp_path, steps=10, broken=[8, 9, 40])  # in the steps 1 and 5
+    assert stats(tmp_path)[-1].get("skipped", 2.0) == 2.0
+    assert all(torch.isfinite(tensor).all() for tensor in trained.state_dict().values())
+    assert all(line.get("loss", 0.0) == line.get("loss", 0.0) for line in stats(tmp_path))
+
+
+def test_a_loss_that_stays_not_finite_stops_the_run_in_one_sentence(toy: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="last 3 steps"):
+        toy.run(tmp_path, steps=50, broken=range(80, 400))
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(toy: ModuleType, tmp_path: Path) -> None:
+    toy.run(tmp_path, steps=6)
+    before = sorted((tmp_path / "checkpoints").iterdir())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, limits[1]))
+    try:
+        with pytest.raises(InputError, match="step-000000008"):
+            toy.run(tmp_path, steps=8)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert sorted((tmp_path / "checkpoints").iterdir()) == before
+    assert equal(toy.run(tmp_path, steps=12), toy.run(tmp_path / "whole", steps=12))
+
+
+def test_a_damaged_checkpoint_is_passed_over(toy: ModuleType, tmp_path: Path) -> None:
+    whole = toy.run(tmp_path / "whole", steps=12)
+    toy.run(tmp_path / "cut", steps=6)
+    newest = sorted((tmp_path / "cut" / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:200])
+    again = toy.run(tmp_path / "cut", steps=6)
+    assert equal(again, toy.run(tmp_path / "other", steps=6)) and not equal(again, whole)
+
+
+def test_bad_budgets_are_refused(toy: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="multiple of 3"):
+        toy.run(tmp_path, steps=2, loop=replace(toy.LOOP, accumulate=3))
+    with pytest.raises(InputError, match="at least 1"):
+        toy.run(tmp_path, steps=0)
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    assert pick_device("cpu").type == "cpu"
+    with pytest.raises(InputError, match="Unknown device"):
+        pick_device("gpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="no CUDA device"):
+            pick_device("cuda")
+
+
+def test_schedules_are_those_of_the_paper() -> None:
+    cosine = Schedule(1e-5, min_lr=1e-7, period=30.0)
+    assert cosine.at(0.0, 150.0) == cosine.at(30.0, 150.0) == cosine.at(120.0, 150.0) == pytest.approx(1e-5)
+    assert cosine.at(15.0, 150.0) == pytest.approx((1e-5 + 1e-7) / 2)
+    assert cosine.at(29.999, 150.0) == pytest.approx(1e-7, rel=1e-3)
+    assert Schedule(1e-3).at(49.0, 50.0) == 1e-3
+    assert Schedule(1.0, min_lr=0.0).at(50.0, 50.0) == pytest.approx(0.0)
+    assert Schedule(1.0, warmup=2.0).at(1.0, 50.0) == pytest.approx(0.5)
+    assert Budget(epochs=150.0, samples=10_000, batch=16).steps == 93_750
