@@ -35,9 +35,13 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         height, width = self.resolution
         if height < 4 or height & (height - 1) or width not in (height, height // 2):
-            raise ValueError(f"resolution is {self.resolution}; a power of two from 4 up, width H or H / 2, was expected")
+            raise ValueError(
+                f"resolution is {self.resolution}; a power of two from 4 up, width H or H / 2, was expected"
+            )
         if tuple(sorted(self.channels)) != self.block_heights:
-            raise ValueError(f"channels are given for {sorted(self.channels)}; {list(self.block_heights)} were expected")
+            raise ValueError(
+                f"channels are given for {sorted(self.channels)}; {list(self.block_heights)} were expected"
+            )
         if min(self.z_dim, self.w_dim, self.img_channels, self.mapping_layers, *self.channels.values()) < 1:
             raise ValueError("z_dim, w_dim, img_channels, mapping_layers and every channel count must be positive")
         if self.architecture not in ARCHITECTURES:

@@ -1,6 +1,11 @@
-"""Layers with equalised learning rates, and the modulated convolutions built from them (StyleGAN2, section 2)."""
+"""Layers with equalised learning rates, and the modulated convolutions built from them (StyleGAN2, section 2).
+
+Every layer has `kernel`, which makes the weight that the computation wants from the one that is trained (gains, type,
+memory layout), and `freeze`, which makes it once for all.
+"""
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -8,34 +13,62 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from third_party.stylegan2 import ops
-from third_party.stylegan2.ops import resample_kernel
-from third_party.stylegan2.pointwise import LRELU_SLOPE, modulate, scale_shift_lrelu
+from third_party.stylegan2.pointwise import LRELU_SLOPE, modulate, recording, scale_shift_lrelu, shift_lrelu_
 
 LRELU_GAIN = math.sqrt(2)  # keeps the second moment of what a leaky ReLU lets through
 
 
-def compute_dtype(x: Tensor) -> torch.dtype:
-    """The type convolutions of `x` run in: autocast's where it is on, else that of `x`."""
-    device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+@dataclass(frozen=True)
+class Numbers:
+    """How a frozen layer computes: the type of its convolutions, and how maps lie in memory."""
+
+    dtype: torch.dtype = torch.float32
+    layout: torch.memory_format = torch.channels_last
+
+    @classmethod
+    def of(cls, x: Tensor) -> "Numbers":
+        """Of a layer in training: autocast's type where it is on, else that of `x`."""
+        device = x.device.type
+        return cls(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype)
 
 
 class Dense(nn.Module):
     """Fully connected layer; the gains that equalise learning rates are applied at run time, always in float32."""
 
-    def __init__(self, inputs: int, outputs: int, lr_multiplier: float = 1.0, bias_init: float = 0.0, lrelu: bool = False):
+    def __init__(
+        self, inputs: int, outputs: int, lr_multiplier: float = 1.0, bias_init: float = 0.0, lrelu: bool = False
+    ):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((outputs,), bias_init))
         self.weight_gain = lr_multiplier / math.sqrt(inputs)
         self.bias_gain = lr_multiplier
         self.lrelu = lrelu
+        self.frozen: tuple[Tensor, Tensor] | None = None
+
+    def kernel(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias with their gains."""
+        return self.weight.float() * self.weight_gain, self.bias.float() * self.bias_gain
+
+    def freeze(self, numbers: Numbers | None) -> None:
+        """Keep the kernel; None: make it anew every time."""
+        self.frozen = None if numbers is None else self.kernel()
 
     def forward(self, x: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
+        """Float32, whatever comes in and whatever autocast says."""
         with torch.autocast(x.device.type, enabled=False):
-            weight, bias = self.weight.float() * self.weight_gain, self.bias.float() * self.bias_gain
-            y = F.linear(x.float(), weight, bias)
+            y = F.linear(x.float(), *(self.frozen or self.kernel()))
             return F.leaky_relu(y, LRELU_SLOPE) * LRELU_GAIN if self.lrelu else y
+
+
+@dataclass(frozen=True)
+class StyledKernel:
+    """What a styled convolution computes with."""
+
+    weight: Tensor  # [O, I, 3, 3], or [I, O, 3, 3] where it doubles the size
+    energy: Tensor  # [O, I] squared norm of each kernel, float32
+    gain: Tensor | None  # [O] what `weight` was divided by to stay in the range of float16
+    bias: Tensor  # [O] times the leaky ReLU's gain, float32
 
 
 class StyledConv(nn.Module):
@@ -58,39 +91,72 @@ class StyledConv(nn.Module):
         taps: tuple[float, ...],
         clamp: float | None,
         use_noise: bool,
+        gain: float = 1.0,
     ):
+        """`size` is that of the output, `gain` a residual block's share."""
         super().__init__()
-        self.size, self.up, self.clamp, self.use_noise = size, up, clamp, use_noise
+        self.size, self.up, self.use_noise = size, up, use_noise
+        # A leaky ReLU lets positive factors through, so its gain is part of what is done before.
+        self.gain = LRELU_GAIN * gain
+        self.clamp = None if clamp is None else clamp * gain
         self.affine = Dense(w_dim, inputs, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 3, 3))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("resample_filter", resample_kernel(taps))
+        self.register_buffer("resample_filter", ops.resample_kernel(taps))
         if use_noise:
             self.register_buffer("noise_const", torch.randn(size))
             self.noise_strength = nn.Parameter(torch.zeros([]))
+        self.frozen: tuple[Numbers, StyledKernel] | None = None
+
+    def kernel(self, numbers: Numbers) -> StyledKernel:
+        """What to compute with in these numbers."""
+        weight: Tensor = self.weight
+        gain = None
+        energy = weight.float().square().sum(dim=(2, 3))
+        if numbers.dtype == torch.float16:
+            gain = weight.detach().abs().amax(dim=(1, 2, 3)) * math.sqrt(weight[0].numel())
+            weight = weight / gain[:, None, None, None]
+        weight = (weight.transpose(0, 1) if self.up else weight).to(numbers.dtype)
+        return StyledKernel(weight.contiguous(memory_format=numbers.layout), energy, gain, self.bias * self.gain)
+
+    def freeze(self, numbers: Numbers | None) -> None:
+        """Keep the kernel for these numbers; None: make it anew every time."""
+        self.frozen = None if numbers is None else (numbers, self.kernel(numbers))
 
     def _noise(self, mode: str, batch: int) -> Tensor | None:
         """[1 or B, H, W], times its learned strength; None where there is none."""
         if not self.use_noise or mode == "none":
             return None
-        if mode == "const":
-            return self.noise_const[None] * self.noise_strength
-        return torch.randn(batch, *self.size, device=self.noise_const.device) * self.noise_strength
+        noise = self.noise_const[None]
+        if mode == "random":
+            noise = torch.randn(batch, *self.size, device=noise.device)
+        return noise * (self.noise_strength * self.gain)
 
-    def forward(
-        self, x: Float[Tensor, "B I h w"], w: Float[Tensor, "B D"], noise: str = "const", gain: float = 1.0
-    ) -> Float[Tensor, "B O H W"]:
-        """`gain` scales the output: a residual block's share."""
-        dtype = compute_dtype(x)
-        styles = self.affine(w)  # [B, I]
-        total_gain = LRELU_GAIN * gain
-        scale = ops.demodulation(self.weight, styles) * total_gain  # [B, O]
-        x = modulate(x.to(dtype), styles)
-        y = ops.shared_conv(x, self.weight.to(dtype), self.resample_filter if self.up else None)
-        drawn = self._noise(noise, len(w))
-        # A leaky ReLU lets positive factors through, so its gain is part of what is done before.
-        y = scale_shift_lrelu(y, scale, self.bias * total_gain, None if drawn is None else drawn * total_gain)
-        return y if self.clamp is None else y.clamp(-self.clamp * gain, self.clamp * gain)
+    def forward(self, x: Float[Tensor, "B I h w"], w: Float[Tensor, "B D"], noise: str) -> Float[Tensor, "B O H W"]:
+        """`noise` is const, random or none."""
+        numbers, kernel = self.frozen or (Numbers.of(x), None)
+        with torch.autocast(x.device.type, enabled=False):
+            kernel = kernel or self.kernel(numbers)
+            styles = self.affine(w)  # [B, I]
+            scale = ops.demodulation(kernel.energy, styles) * self.gain  # [B, O]
+            if kernel.gain is not None:
+                peak = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
+                styles, scale = styles / peak, scale * peak * kernel.gain
+            drawn = self._noise(noise, len(w))
+            fir = self.resample_filter if self.up else None
+            x = x.to(numbers.dtype)
+            if len(w) == 1 and kernel.weight.numel() <= x.numel() and not recording(x, styles, kernel.weight):
+                # One image: its weights are smaller than its maps, so they take the scales.
+                weight = kernel.weight * _outer(styles, scale, self.up).to(numbers.dtype)
+                return shift_lrelu_(ops.conv(x, weight, fir, kernel.bias.to(numbers.dtype)), drawn, self.clamp)
+            y = ops.conv(modulate(x, styles), kernel.weight, fir)
+            return scale_shift_lrelu(y, scale, kernel.bias, drawn, self.clamp)
+
+
+def _outer(styles: Float[Tensor, "1 I"], scale: Float[Tensor, "1 O"], up: bool) -> Tensor:
+    """Factors of a kernel: [O, I, 1, 1], or [I, O, 1, 1] where it doubles the size."""
+    product = styles.T * scale if up else scale.T * styles
+    return product[:, :, None, None]
 
 
 class ToRGB(nn.Module):
@@ -103,13 +169,28 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.weight_gain = 1 / math.sqrt(inputs)
+        self.frozen: tuple[Numbers, Tensor] | None = None
+
+    def kernel(self, numbers: Numbers) -> Tensor:
+        """The weight [C, I, 1, 1] in these numbers."""
+        return (self.weight * self.weight_gain).to(numbers.dtype)
+
+    def freeze(self, numbers: Numbers | None) -> None:
+        """Keep the kernel for these numbers; None: make it anew every time."""
+        self.frozen = None if numbers is None else (numbers, self.kernel(numbers))
 
     def forward(self, x: Float[Tensor, "B I H W"], w: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
         """Always float32: images accumulate over the blocks."""
-        dtype = compute_dtype(x)
-        styles = self.affine(w) * self.weight_gain
-        y = F.conv2d(modulate(x.to(dtype), styles), self.weight.to(dtype)).float()
-        y = y + self.bias.float()[:, None, None]
+        numbers, weight = self.frozen or (Numbers.of(x), None)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.kernel(numbers) if weight is None else weight
+            styles = self.affine(w)
+            x = x.to(numbers.dtype)
+            if len(w) == 1 and not recording(x, styles, weight):
+                y = F.conv2d(x, weight * styles[:, :, None, None].to(weight.dtype))
+            else:
+                y = F.conv2d(modulate(x, styles), weight)
+            y = y.float() + self.bias.float()[:, None, None]
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
@@ -118,12 +199,24 @@ class UpSkip(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, inputs: int, outputs: int, taps: tuple[float, ...]):
+    def __init__(self, inputs: int, outputs: int, taps: tuple[float, ...], gain: float):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
-        self.weight_gain = 1 / math.sqrt(inputs)
-        self.register_buffer("resample_filter", resample_kernel(taps))
+        self.weight_gain = gain / math.sqrt(inputs)
+        self.register_buffer("resample_filter", ops.resample_kernel(taps))
+        self.frozen: tuple[Numbers, Tensor] | None = None
 
-    def forward(self, x: Float[Tensor, "B I h w"], gain: float) -> Float[Tensor, "B O H W"]:
-        dtype = compute_dtype(x)
-        return ops.upsample(F.conv2d(x.to(dtype), (self.weight * (self.weight_gain * gain)).to(dtype)), self.resample_filter)
+    def kernel(self, numbers: Numbers) -> Tensor:
+        """The weight [O, I, 1, 1] in these numbers."""
+        return (self.weight * self.weight_gain).to(numbers.dtype)
+
+    def freeze(self, numbers: Numbers | None) -> None:
+        """Keep the kernel for these numbers; None: make it anew every time."""
+        self.frozen = None if numbers is None else (numbers, self.kernel(numbers))
+
+    def forward(self, x: Float[Tensor, "B I h w"]) -> Float[Tensor, "B O H W"]:
+        """Twice the size."""
+        numbers, weight = self.frozen or (Numbers.of(x), None)
+        with torch.autocast(x.device.type, enabled=False):
+            weight = self.kernel(numbers) if weight is None else weight
+            return ops.upsample(F.conv2d(x.to(numbers.dtype), weight), self.resample_filter)

@@ -1,5 +1,7 @@
 """The mapping network: z and a class label to intermediate latents."""
 
+import itertools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ class Mapping(nn.Module):
             label = config.embed_features or config.w_dim
             self.embed = Dense(config.c_dim, label)
         widths = [config.z_dim + label, *[hidden] * (config.mapping_layers - 1), config.w_dim]
-        for i, (inputs, outputs) in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
             self.add_module(f"fc{i}", Dense(inputs, outputs, config.mapping_lr_multiplier, lrelu=True))
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 

@@ -1,21 +1,48 @@
 """The StyleGAN2 generator, with the parameter and buffer names of NVIDIA's state dicts."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from third_party.stylegan2.config import GeneratorConfig
+from third_party.stylegan2.layers import Dense, Numbers, StyledConv, ToRGB, UpSkip
 from third_party.stylegan2.mapping import Mapping
 from third_party.stylegan2.synthesis import Synthesis
 
 
 class Generator(nn.Module):
-    """`mapping` makes ws from z, `synthesis` images from ws. A new one is initialised as StyleGAN2 trains from scratch."""
+    """`mapping` makes ws from z, `synthesis` images from ws.
+
+    A new one is initialised as StyleGAN2's training starts. `freeze` makes it fast for use with fixed weights.
+    """
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.config = config
         self.mapping = Mapping(config)
         self.synthesis = Synthesis(config)
+
+    def freeze(self, dtype: torch.dtype = torch.float32, channels_last: bool = True) -> "Generator":
+        """Fix the weights: no gradients to them, and everything that depends on them alone is computed once.
+
+        Blocks then compute in `dtype`; the mapping, the modulation and the sum of the blocks' colours stay in float32.
+        Call it after the weights are loaded and moved to their device. Returns self.
+        """
+        self.requires_grad_(False)
+        self._apply_numbers(Numbers(dtype, torch.channels_last if channels_last else torch.contiguous_format))
+        return self
+
+    def thaw(self) -> "Generator":
+        """Undo `freeze`: trainable weights, float32. Returns self."""
+        self.requires_grad_(True)
+        self._apply_numbers(None)
+        return self
+
+    def _apply_numbers(self, numbers: Numbers | None) -> None:
+        self.synthesis.numbers = numbers or Numbers()
+        for module in self.modules():
+            if isinstance(module, Dense | StyledConv | ToRGB | UpSkip):
+                module.freeze(numbers)
 
     def forward(
         self, z: Float[Tensor, "B Z"], c: Float[Tensor, "B C"] | None = None, psi: float = 1.0, noise: str = "const"

@@ -1,4 +1,4 @@
-"""The arithmetic of StyleGAN2 on tensors, without parameters: FIR resampling and modulated convolutions."""
+"""The arithmetic of StyleGAN2 on tensors, without parameters: FIR resampling, demodulation, convolutions."""
 
 import torch
 import torch.nn.functional as F
@@ -7,30 +7,32 @@ from torch import Tensor
 
 
 def resample_kernel(taps: tuple[float, ...]) -> Tensor:
-    """FIR filter of unit sum as checkpoints store it: [k, k], or [k] from 8 taps on (applied along each axis in turn)."""
+    """FIR filter of unit sum as checkpoints store it: [k, k], or from 8 taps on [k], for one axis after the other."""
     kernel = torch.tensor(taps, dtype=torch.float32)
     kernel = kernel / kernel.sum()
     return kernel if len(taps) >= 8 else torch.outer(kernel, kernel)
 
 
 def _passes(kernel: Tensor) -> list[tuple[Tensor, tuple[bool, bool]]]:
-    """What to apply in turn: (taps [kh, kw], which of the two axes they act on); gain 2 an axis makes up for inserted zeros."""
+    """What to apply in turn: taps [kh, kw] and the axes they act on. Gain 2 an axis makes up for inserted zeros."""
     if kernel.ndim == 2:
         return [(kernel * 4, (True, True))]
     return [(kernel[:, None] * 2, (True, False)), (kernel[None, :] * 2, (False, True))]
 
 
-def filter_upsampled(x: Float[Tensor, "B C h w"], kernel: Tensor) -> Float[Tensor, "B C H W"]:
+def _filter_upsampled(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
     """Low-pass the output of a 3 x 3 transposed convolution of stride 2; 2n + 1 rows and columns become 2n."""
     size, channels = kernel.shape[0], x.shape[1]
     before, after = (size + 1) // 2 - 1, (size - 2) // 2
-    for taps, (rows, columns) in _passes(kernel):
+    passes = _passes(kernel)
+    for i, (taps, (rows, columns)) in enumerate(passes, start=1):
         weight = taps.flip(0, 1).to(x.dtype).expand(channels, 1, *taps.shape)
+        shift = bias if i == len(passes) else None
         if before == after:
-            x = F.conv2d(x, weight, padding=(before * rows, before * columns), groups=channels)
+            x = F.conv2d(x, weight, shift, padding=(before * rows, before * columns), groups=channels)
         else:
             x = F.pad(x, (before * columns, after * columns, before * rows, after * rows))
-            x = F.conv2d(x, weight, groups=channels)
+            x = F.conv2d(x, weight, shift, groups=channels)
     return x
 
 
@@ -48,18 +50,14 @@ def upsample(x: Float[Tensor, "B C h w"], kernel: Tensor) -> Float[Tensor, "B C 
     return x
 
 
-def demodulation(
-    weight: Float[Tensor, "O I k k"], styles: Float[Tensor, "B I"], eps: float = 1e-8
-) -> Float[Tensor, "B O"]:
-    """One over the norm of every sample's modulated kernels (StyleGAN2, Eq. 3), in float32."""
-    energy = weight.float().square().sum(dim=(2, 3))  # [O, I]
-    return torch.rsqrt(styles.float().square() @ energy.T + eps)
+def demodulation(energy: Float[Tensor, "O I"], styles: Float[Tensor, "B I"], eps: float = 1e-8) -> Float[Tensor, "B O"]:
+    """One over the norm of every sample's modulated kernels (StyleGAN2, Eq. 3), from the kernels' squared norms."""
+    return torch.rsqrt(styles.square() @ energy.T + eps)
 
 
-def shared_conv(x: Float[Tensor, "B I h w"], weight: Float[Tensor, "O I k k"], kernel: Tensor | None) -> Tensor:
-    """Convolution that keeps the size, or doubles it where a FIR filter is given."""
-    padding = weight.shape[-1] // 2
-    if kernel is None:
-        return F.conv2d(x, weight, padding=padding)
+def conv(x: Float[Tensor, "B I h w"], weight: Tensor, fir: Tensor | None, bias: Tensor | None = None) -> Tensor:
+    """3 x 3 convolution that keeps the size (weight [O, I, 3, 3]), or doubles it with a FIR filter ([I, O, 3, 3])."""
+    if fir is None:
+        return F.conv2d(x, weight, bias, padding=1)
     # A transposed convolution is the zero-insertion and the convolution in one, without the products with zeros.
-    return filter_upsampled(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), kernel)
+    return _filter_upsampled(F.conv_transpose2d(x, weight, stride=2), fir, bias)

@@ -57,6 +57,11 @@ class _Rows:
         return bias[:, None] + noise[:, None]
 
 
+def _lrelu_clamp_(x: Tensor, clamp: float | None) -> Tensor:
+    x = F.leaky_relu_(x, LRELU_SLOPE)
+    return x if clamp is None else x.clamp_(-clamp, clamp)
+
+
 class _Modulate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, styles: Tensor) -> Tensor:
@@ -75,20 +80,23 @@ class _Modulate(torch.autograd.Function):
 
 class _ScaleShiftLrelu(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, scale: Tensor, bias: Tensor, noise: Tensor | None) -> Tensor:
+    def forward(ctx: Any, x: Tensor, scale: Tensor, bias: Tensor, noise: Tensor | None, clamp: float | None) -> Tensor:
         rows = _Rows(x)
         y = rows.flat(x) * rows.factors(scale)
-        y = rows.maps(F.leaky_relu_(y.add_(rows.shift(bias, noise)), LRELU_SLOPE))
+        y = rows.maps(_lrelu_clamp_(y.add_(rows.shift(bias, noise)), clamp))
         ctx.save_for_backward(x, scale, y)
-        ctx.noise_batch = None if noise is None else len(noise)
+        ctx.clamp, ctx.noise_batch = clamp, None if noise is None else len(noise)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, scale, y = ctx.saved_tensors
         rows = _Rows(x)
+        flat = rows.flat(grad)
+        if ctx.clamp is not None:
+            flat = torch.ops.aten.hardtanh_backward(flat, rows.flat(y), -ctx.clamp, ctx.clamp)
         # The sign of the output is that of the input, so it says which slope was taken.
-        flat = torch.ops.aten.leaky_relu_backward(rows.flat(grad), rows.flat(y), LRELU_SLOPE, True)
+        flat = torch.ops.aten.leaky_relu_backward(flat, rows.flat(y), LRELU_SLOPE, True)
         grad_x = rows.maps(flat * rows.factors(scale)) if ctx.needs_input_grad[0] else None
         grad_bias = rows.totals(flat).sum(0) if ctx.needs_input_grad[2] else None
         grad_noise = None
@@ -97,13 +105,22 @@ class _ScaleShiftLrelu(torch.autograd.Function):
             grad_noise = grad_noise.sum(0, keepdim=True) if ctx.noise_batch == 1 else grad_noise
         # Unless the gradient itself is to be differentiated, the product may take the place of its factor.
         product = flat * rows.flat(x) if torch.is_grad_enabled() else flat.mul_(rows.flat(x))
-        return grad_x, rows.totals(product), grad_bias, grad_noise
+        return grad_x, rows.totals(product), grad_bias, grad_noise, None
+
+
+def recording(*tensors: Tensor | None) -> bool:
+    """Whether a gradient to any of these is being recorded."""
+    return torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
 
 
 def modulate(x: Float[Tensor, "B C H W"], styles: Float[Tensor, "B C"]) -> Float[Tensor, "B C H W"]:
     """Scale every sample's channels, in the type of `x`."""
-    result: Tensor = _Modulate.apply(x, styles.to(x.dtype))
-    return result
+    styles = styles.to(x.dtype)
+    if recording(x, styles):
+        result: Tensor = _Modulate.apply(x, styles)
+        return result
+    rows = _Rows(x)
+    return rows.maps(rows.flat(x) * rows.factors(styles))
 
 
 def scale_shift_lrelu(
@@ -111,17 +128,27 @@ def scale_shift_lrelu(
     scale: Float[Tensor, "B C"],
     bias: Float[Tensor, " C"],
     noise: Float[Tensor, "#B H W"] | None = None,
+    clamp: float | None = None,
 ) -> Float[Tensor, "B C H W"]:
-    """Leaky ReLU of `scale` x + `bias` + `noise`, in the type of `x`.
+    """Leaky ReLU of `scale` x + `bias` + `noise`, then clipped to +-`clamp`, in the type of `x`.
 
     Where no gradient is recorded the result may take the place of `x`, which the caller must own.
     """
     scale, bias = scale.to(x.dtype), bias.to(x.dtype)
     noise = None if noise is None else noise.to(x.dtype).flatten(1)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (x, scale, bias, noise)):
-        result: Tensor = _ScaleShiftLrelu.apply(x, scale, bias, noise)
+    if recording(x, scale, bias, noise):
+        result: Tensor = _ScaleShiftLrelu.apply(x, scale, bias, noise, clamp)
         return result
     rows = _Rows(x)
     flat = rows.flat(x)
     torch.addcmul(rows.shift(bias, noise), flat, rows.factors(scale), out=flat)
-    return rows.maps(F.leaky_relu_(flat, LRELU_SLOPE))
+    return rows.maps(_lrelu_clamp_(flat, clamp))
+
+
+def shift_lrelu_(
+    x: Float[Tensor, "B C H W"], noise: Float[Tensor, "#B H W"] | None, clamp: float | None
+) -> Float[Tensor, "B C H W"]:
+    """`scale_shift_lrelu` without scale and bias, in place and without a gradient."""
+    if noise is not None:
+        x.add_(noise.to(x.dtype)[:, None])
+    return _lrelu_clamp_(x, clamp)

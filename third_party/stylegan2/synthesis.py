@@ -1,22 +1,24 @@
 """The synthesis network: ws to images, block by block."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.layers import StyledConv, ToRGB, UpSkip
+from third_party.stylegan2.layers import Numbers, StyledConv, ToRGB, UpSkip
 from third_party.stylegan2.ops import resample_kernel, upsample
 
+#: (block, features, image so far, is the last) -> (features, image)
+Hook: TypeAlias = Callable[[int, Tensor, Tensor | None, bool], tuple[Tensor, Tensor | None]]
 NOISE_MODES = ("const", "random", "none")
-RESIDUAL_GAIN = math.sqrt(0.5)
 
 
 class Block(nn.Module):
-    """All layers of one size: two convolutions (one at 4 px) and, where the architecture has it, a conversion to colours."""
+    """The layers of one size: two convolutions (one at 4 px) and, where the architecture has it, one to colours."""
 
     resample_filter: Tensor
 
@@ -26,15 +28,16 @@ class Block(nn.Module):
         size = (height, height * config.resolution[1] // config.resolution[0])
         self.first, self.residual = height == 4, config.architecture == "resnet" and height > 4
         taps, common = config.resample_filter, (config.resample_filter, config.conv_clamp, config.use_noise)
+        share = math.sqrt(0.5) if self.residual else 1.0  # of each of the two ways through a residual block
         self.register_buffer("resample_filter", resample_kernel(taps))
         if self.first:
             self.const = nn.Parameter(torch.randn(outputs, *size))
         else:
             inputs = config.channels[height // 2]
             self.conv0 = StyledConv(inputs, outputs, config.w_dim, size, True, *common)
-        self.conv1 = StyledConv(outputs, outputs, config.w_dim, size, False, *common)
+        self.conv1 = StyledConv(outputs, outputs, config.w_dim, size, False, *common, share)
         if self.residual:
-            self.skip = UpSkip(inputs, outputs, taps)
+            self.skip = UpSkip(inputs, outputs, taps, share)
         if config.architecture == "skip" or height == config.resolution[0]:
             self.torgb = ToRGB(outputs, config.img_channels, config.w_dim, config.conv_clamp)
 
@@ -43,15 +46,15 @@ class Block(nn.Module):
         """Rows of ws that the convolutions read."""
         return 1 if self.first else 2
 
-    def features(self, x: Tensor | None, ws: Float[Tensor, "B n D"], noise: str) -> Float[Tensor, "B C H W"]:
-        """Output of the block, before the conversion to colours."""
+    def features(
+        self, x: Tensor | None, ws: Float[Tensor, "B n D"], noise: str, numbers: Numbers
+    ) -> Float[Tensor, "B C H W"]:
+        """Output of the block, before the conversion to colours; `x` is that of the block below, None for the first."""
         if x is None:
-            x = self.const.expand(len(ws), -1, -1, -1).contiguous(memory_format=torch.channels_last)
+            x = self.const.to(numbers.dtype).expand(len(ws), -1, -1, -1).contiguous(memory_format=numbers.layout)
             return self.conv1(x, ws[:, 0], noise)
-        y = self.conv0(x, ws[:, 0], noise)
-        if not self.residual:
-            return self.conv1(y, ws[:, 1], noise)
-        return self.skip(x, RESIDUAL_GAIN) + self.conv1(y, ws[:, 1], noise, RESIDUAL_GAIN)
+        y = self.conv1(self.conv0(x, ws[:, 0], noise), ws[:, 1], noise)
+        return self.skip(x) + y if self.residual else y
 
     def image(self, x: Tensor, w: Float[Tensor, "B D"], below: Tensor | None) -> Tensor | None:
         """The image so far: that of the block below, twice as large, plus this block's colours."""
@@ -70,6 +73,7 @@ class Synthesis(nn.Module):
     def __init__(self, config: GeneratorConfig):
         super().__init__()
         self.heights = config.block_heights
+        self.numbers = Numbers()
         for height in self.heights:
             self.add_module(f"b{height}", Block(config, height))
 
@@ -79,11 +83,13 @@ class Synthesis(nn.Module):
         noise: str = "const",
         taps: Collection[int] = (),
         stop: int | None = None,
+        hook: Hook | None = None,
     ) -> tuple[Tensor | None, dict[int, Tensor]]:
         """The image and the outputs of the blocks named in `taps`, counted from 1.
 
         With `stop` no block above that one is computed and the image is None. Image in float32; features in the type
-        that the blocks are computed in.
+        that the blocks are computed in. `hook` is called after each block with its number, its output, the image so
+        far and whether it is the last; synthesis goes on with the output and the image that it returns.
         """
         x: Tensor | None = None
         image: Tensor | None = None
@@ -92,10 +98,12 @@ class Synthesis(nn.Module):
         for number, height in enumerate(self.heights[:stop], start=1):
             block = self.get_submodule(f"b{height}")
             assert isinstance(block, Block)
-            x = block.features(x, ws[:, row : row + block.num_convs], noise)
+            x = block.features(x, ws[:, row : row + block.num_convs], noise, self.numbers)
             row += block.num_convs
-            if number in taps:
-                features[number] = x
             if stop is None:
                 image = block.image(x, ws[:, row], image)
+            if hook is not None:
+                x, image = hook(number, x, image, number == len(self.heights))
+            if number in taps:
+                features[number] = x
         return image, features

@@ -1,0 +1,275 @@
+"""The frozen generator: latents, images and features of any StyleGAN2. The only door to `third_party.stylegan2`."""
+
+import copy
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.blending import Kept, Record
+from autodrag.config import DatasetConfig, dataset_names, load_dataset
+from autodrag.download import fetch
+from autodrag.errors import InputError
+from autodrag.seeding import rng
+from third_party.stylegan2 import Generator, GeneratorConfig
+from third_party.stylegan2.readers import CheckpointError, read_checkpoint
+from third_party.stylegan2.synthesis import NOISE_MODES, Hook
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+class FrozenGenerator:
+    """A StyleGAN2 whose weights are fixed; gradients flow to `ws`.
+
+    Convolutions run in `dtype`, whatever autocast says; mapping, modulation, images and latents are float32.
+    """
+
+    def __init__(
+        self, network: Generator, name: str = "custom", dtype: torch.dtype = torch.float32, channels_last: bool = True
+    ):
+        """Takes `network` over, on the device where it is; its weights must not be changed afterwards."""
+        self.network = network.eval().freeze(dtype, channels_last)
+        self.name, self.dtype = name, dtype
+        self.config: GeneratorConfig = network.config
+        self.resolution = self.config.resolution  # (H, W)
+        self.num_ws, self.w_dim = self.config.num_ws, self.config.w_dim
+        self.z_dim, self.c_dim = self.config.z_dim, self.config.c_dim
+        self.num_blocks = len(self.config.block_heights)
+
+    @classmethod
+    def random(
+        cls,
+        resolution: tuple[int, int] = (64, 64),
+        w_dim: int = 32,
+        channels: dict[int, int] | None = None,
+        seed: int = 0,
+        z_dim: int | None = None,
+        c_dim: int = 0,
+        architecture: str = "skip",
+        conv_clamp: float | None = None,
+        mapping_layers: int = 2,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype = torch.float32,
+        channels_last: bool = True,
+    ) -> "FrozenGenerator":
+        """Random weights, a pure function of the arguments: for tests and timings.
+
+        channels: by block height; None: few. z_dim None: `w_dim`.
+        """
+        heights = [2**i for i in range(2, resolution[0].bit_length())]
+        config = GeneratorConfig(
+            z_dim=z_dim or w_dim,
+            c_dim=c_dim,
+            w_dim=w_dim,
+            resolution=resolution,
+            channels=channels or {height: max(8, min(32, 512 // height)) for height in heights},
+            mapping_layers=mapping_layers,
+            architecture=architecture,
+            conv_clamp=conv_clamp,
+        )
+        network = Generator(config)
+        _randomise(network, seed)
+        return cls(network.to(device), f"random-{seed}", dtype, channels_last)
+
+    def __repr__(self) -> str:
+        height, width = self.resolution
+        return f"FrozenGenerator({self.name}, {height} x {width} px, {self.dtype}, {self.device})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes; inputs are moved there."""
+        return self.w_avg.device
+
+    @property
+    def w_avg(self) -> Float[Tensor, " D"]:
+        """The average latent that truncation pulls to."""
+        return self.network.mapping.w_avg
+
+    @property
+    def block_resolutions(self) -> list[tuple[int, int]]:
+        """(h, w) of every block's features, lowest first."""
+        height, width = self.resolution
+        return [(h, h * width // height) for h in self.config.block_heights]
+
+    def feature_shape(self, block: int = 6) -> tuple[int, int, int]:
+        """(C, h, w) of what `features(ws, block)` returns."""
+        number = self._block(block)
+        height, width = self.block_resolutions[number - 1]
+        return self.config.channels[height], height, width
+
+    def trainable_copy(self) -> Generator:
+        """A copy of the network with trainable float32 weights; `FrozenGenerator(copy)` wraps it again."""
+        return copy.deepcopy(self.network).thaw()
+
+    def map(self, z: Tensor, c: Tensor | None = None, psi: float | int = 1.0, cutoff: int | None = None) -> Tensor:
+        """Latents `ws` [B, L, D].
+
+        z: [B, z_dim]. c: [B, c_dim] label, None: zeros. psi: truncation, 1 for none. cutoff: rows that it applies to,
+        None: all. Raises InputError.
+        """
+        _check_tensor("z", z, [self.z_dim])
+        if c is not None:
+            if self.c_dim == 0:
+                raise InputError(f"{self.name} has no classes: leave c out.")
+            _check_tensor("c", c, [self.c_dim])
+            if len(c) != len(z):
+                raise InputError(f"z has {len(z)} rows and c has {len(c)}: give one label for every z.")
+            c = c.to(self.device, torch.float32)
+        if not math.isfinite(psi):
+            raise InputError(f"psi is {psi}: give a number, 1 for no truncation and 0 for the average image.")
+        if cutoff is not None and not 0 <= cutoff <= self.num_ws:
+            raise InputError(f"cutoff is {cutoff}: give a number of rows from 0 to {self.num_ws}, or None for all.")
+        return self.network.mapping(z.to(self.device, torch.float32), c, float(psi), cutoff).contiguous()
+
+    def synthesize(
+        self, ws: Tensor, noise: str = "const", return_features: int | None = None, keep: Kept | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Images [B, 3, H, W] in about [-1, 1], float32; with `return_features` also what `features` returns.
+
+        ws: [B, L, D]. noise: const (the generator's own), random or none. keep: from the method `keep`. Raises
+        InputError.
+        """
+        ws = self._checked(ws, noise)
+        number = None if return_features is None else self._block(return_features)
+        with torch.autocast(self.device.type, enabled=False):
+            image, taken = self.network.synthesis(ws, noise, () if number is None else (number,), hook=keep)
+        assert image is not None  # nothing stops it early
+        return image if number is None else (image, taken[number])
+
+    def features(self, ws: Tensor, block: int = 6, noise: str = "const") -> Tensor:
+        """Output [B, C, h, w] of a block, counted from 1, or of the last one if there are fewer, in `dtype`.
+
+        Blocks above it are not computed. Raises InputError.
+        """
+        ws, number = self._checked(ws, noise), self._block(block)
+        with torch.autocast(self.device.type, enabled=False):
+            _, taken = self.network.synthesis(ws, noise, (number,), stop=number)
+        return taken[number]
+
+    def keep(self, ws: Tensor, mask: Tensor, under: Kept | None = None, noise: str = "const") -> Kept:
+        """What `synthesize` needs to keep the picture of `ws` [1, L, D] wherever `mask` [H, W] is 0.
+
+        mask: in [0, 1], 1 where another picture may show. under: what that picture itself was made with. Raises
+        InputError.
+        """
+        if tuple(mask.shape) != self.resolution:
+            raise InputError(
+                f"The mask has shape {list(mask.shape)}, but images have {list(self.resolution)}: resize it."
+            )
+        record = Record()
+        hook: Hook = record if under is None else _after(under, record)
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            self.network.synthesis(self._checked(ws, noise), noise, hook=hook)
+        return Kept(record.outputs, mask.to(self.device, torch.float32)[None, None])
+
+    def _checked(self, ws: Tensor, noise: str) -> Float[Tensor, "B L D"]:
+        if noise not in NOISE_MODES:
+            raise InputError(f"noise is {noise!r}: give one of {', '.join(NOISE_MODES)}.")
+        _check_tensor("ws", ws, [self.num_ws, self.w_dim])
+        return ws.to(self.device, torch.float32)
+
+    def _block(self, block: int) -> int:
+        if not isinstance(block, int) or isinstance(block, bool) or block < 1:
+            raise InputError(
+                f"block is {block!r}: give a whole number from 1; beyond {self.num_blocks} it is the last."
+            )
+        return min(block, self.num_blocks)
+
+
+def load_generator(
+    name_or_path: str | Path | DatasetConfig,
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype = torch.float32,
+    channels_last: bool = True,
+) -> FrozenGenerator:
+    """A generator by dataset name (downloaded where it must be), by path of a file of any known format, or by config.
+
+    dtype: type of the convolutions: float32, bfloat16 or float16. Raises InputError.
+    """
+    place = _usable(device, dtype)
+    dataset, path = _find(name_or_path)
+    try:
+        checkpoint = read_checkpoint(path)
+    except CheckpointError as error:
+        raise InputError(str(error)) from error
+    found = checkpoint.config.resolution
+    if dataset is not None and dataset.resolution not in (None, found):
+        raise InputError(
+            f"{path} makes images of {found}, but {dataset.name} has {dataset.resolution}: give its own file."
+        )
+    network = Generator(checkpoint.config)
+    network.load_state_dict(checkpoint.state, strict=True)
+    return FrozenGenerator(network.to(place), dataset.name if dataset else path.stem, dtype, channels_last)
+
+
+def _find(name_or_path: str | Path | DatasetConfig) -> tuple[DatasetConfig | None, Path]:
+    """The dataset, None for a bare file, and its file. A file counts by its content, so any name will do."""
+    if isinstance(name_or_path, DatasetConfig):
+        dataset = name_or_path
+    else:
+        path = Path(name_or_path).expanduser()
+        if str(name_or_path) not in dataset_names() and (path.exists() or path.suffix or len(path.parts) > 1):
+            return None, path
+        dataset = load_dataset(str(name_or_path))
+    return dataset, fetch(dataset.source)
+
+
+def _usable(device: str | torch.device, dtype: torch.dtype) -> torch.device:
+    """The device, once a small convolution has worked there in this type."""
+    if dtype not in DTYPES:
+        raise InputError(f"dtype is {dtype}: give torch.float32, torch.bfloat16 or torch.float16.")
+    try:
+        place = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(
+            f"There is no device {str(device)!r}: give cpu, cuda, cuda:1 or another that torch knows."
+        ) from error
+    try:
+        x = torch.zeros(1, 8, 4, 4, device=place, dtype=dtype)
+        torch.nn.functional.conv2d(x, x[:, :, :3, :3].expand(8, -1, -1, -1))
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA fails an assertion
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        raise InputError(f"{device} cannot compute in {dtype} ({reason}): choose another device or dtype.") from error
+    return place
+
+
+def _check_tensor(name: str, value: Tensor, shape: Sequence[int]) -> None:
+    """Floating point numbers [B, *shape] with B > 0."""
+    wanted = f"[B, {', '.join(map(str, shape))}]"
+    if not isinstance(value, Tensor):
+        raise InputError(f"{name} is a {type(value).__name__}: give a float tensor {wanted}.")
+    if not value.is_floating_point() or value.ndim != len(shape) + 1 or list(value.shape[1:]) != list(shape):
+        raise InputError(f"{name} is {value.dtype} {list(value.shape)}: give a float tensor {wanted}.")
+    if len(value) == 0:
+        raise InputError(f"{name} has no rows: give a float tensor {wanted} with B of at least 1.")
+
+
+def _after(first: Hook, second: Hook) -> Hook:
+    """Both hooks, one after the other."""
+
+    def hook(block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
+        return second(block, *first(block, features, image, last), last)
+
+    return hook
+
+
+def _randomise(network: Generator, seed: int) -> None:
+    """Weights as they are initialised, but seeded; biases and noise small, as in trained generators, but not 0."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    for index, (name, tensor) in enumerate(sorted(tensors)):
+        if name.endswith(("resample_filter", "affine.bias")):
+            continue
+        values = torch.randn(tensor.shape, generator=rng(seed, "random generator", index))
+        if name.startswith("mapping.") and name.endswith("weight"):
+            values = values / network.config.mapping_lr_multiplier
+        elif name.endswith(("bias", "noise_strength")):
+            values = values * 0.1
+        elif ".torgb.weight" in name:
+            values = values * 0.3
+        tensor.data.copy_(values)
+    with torch.no_grad():
+        z = torch.randn(256, network.config.z_dim, generator=rng(seed, "random generator", len(tensors)))
+        network.mapping.w_avg.copy_(network.mapping(z)[:, 0].mean(0))
