@@ -11,7 +11,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 Route = Literal["auto", "opencv", "product"]
-ROWS_AT_ONCE = 512  # rows of the distance matrix held at a time: small enough for a CPU's cache
+ROWS_AT_ONCE = 1024  # rows of the distance matrix held at a time
 
 
 def nearest(
@@ -39,11 +39,18 @@ def _by_opencv(query: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.nda
 def _by_product(query: np.ndarray, train: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
     """Bits as +-1: the product is bits - 2 * distance, an even number of at most 256, which bfloat16 holds exactly."""
     rows, columns = _signs(query, device), _signs(train, device).T
-    # torch.max promises the first of equal maxima.
-    best = [(block @ columns).float().max(dim=1) for block in rows.split(ROWS_AT_ONCE)]
-    index = torch.cat([b.indices for b in best]).cpu().numpy()
-    agreement = torch.cat([b.values for b in best]).cpu().numpy().astype(np.int64)
-    return index, (rows.shape[1] - agreement) // 2
+    best = [_first_maximum((block @ columns).float()) for block in rows.split(ROWS_AT_ONCE)]
+    index, agreement = (np.concatenate(part) for part in zip(*best, strict=True))
+    return index, (rows.shape[1] - agreement.astype(np.int64)) // 2
+
+
+def _first_maximum(scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Column and value of each row's maximum; both libraries promise the first of equals."""
+    if scores.device.type != "cpu":
+        best = scores.max(dim=1)
+        return best.indices.cpu().numpy(), best.values.cpu().numpy()
+    index = scores.numpy().argmax(axis=1)  # three times as fast as torch's on the CPU
+    return index, np.take_along_axis(scores.numpy(), index[:, None], axis=1)[:, 0]
 
 
 def _signs(descriptors: np.ndarray, device: torch.device) -> Tensor:

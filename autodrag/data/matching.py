@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32, Int, UInt8
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from autodrag import geometry
@@ -142,8 +143,7 @@ def _agreeing(
     neighbours = min(9, len(chosen))  # the match itself is its own nearest
     if neighbours < 2 or len(candidate) == 0:
         return np.zeros(len(candidate), dtype=bool)
-    distance = torch.cdist(torch.from_numpy(points[candidate]), torch.from_numpy(points[chosen]))
-    near = chosen[distance.topk(neighbours, largest=False).indices.numpy()]  # [K, 9]
+    near = chosen[cKDTree(points[chosen]).query(points[candidate], k=neighbours)[1]]  # [K, 9]
     difference = np.linalg.norm(motion[near] - motion[candidate, None], axis=2)
     return (difference <= cfg.consistency_px * unit).sum(axis=1) > cfg.consistency_count
 

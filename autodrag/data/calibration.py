@@ -1,0 +1,59 @@
+"""How far points move for a given lambda and truncation: what `lam`, `psi` and the pixel thresholds are chosen from."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from autodrag.data.matching import REFERENCE_HEIGHT, match
+from autodrag.data.trajectories import Recipe, TrajectoryConfig, latent_motion, views
+from autodrag.generator import FrozenGenerator
+
+STILL_PX = 2.0  # at 512: matches that move less are background
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Which settings to try, `draws` motions each."""
+
+    lam: tuple[float, ...]
+    psi: tuple[float, ...]
+    draws: int
+
+
+def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> str:
+    """A table, one row for each (psi, lambda) and for jumps: motions of matched points from I_0 to I_n in px at 512."""
+    trajectory = recipe.trajectory
+    far = trajectory.handle_px
+    lines = [
+        f"motion of matched points from I_0 to I_{trajectory.n}, px at {REFERENCE_HEIGHT}, direction "
+        f"{trajectory.direction}, {cfg.draws} draws a row; points that move under {STILL_PX:g} px are left out",
+        f"{'psi':>5} {'lambda':>7} {'median':>7} {'90 %':>6} {'matches':>8} {f'> {far:g} px':>8} {'draws without':>14}",
+    ]
+    lines += [_row(generator, recipe, label, tried, cfg.draws) for label, tried in _settings(trajectory, cfg)]
+    return "\n".join(lines)
+
+
+def _settings(trajectory: TrajectoryConfig, cfg: Calibration) -> Iterator[tuple[str, TrajectoryConfig]]:
+    for psi, lam in product(cfg.psi, cfg.lam):
+        yield f"{psi:5.2f} {lam:7.3f}", replace(trajectory, psi=psi, lam=(lam, lam), jump=0.0)
+    for psi in cfg.psi:
+        yield f"{psi:5.2f} {'jump':>7}", replace(trajectory, psi=psi, jump=1.0)
+
+
+def _row(generator: FrozenGenerator, recipe: Recipe, label: str, trajectory: TrajectoryConfig, draws: int) -> str:
+    """`matches` and `> far px` are means a draw; `draws without`: the share with no match farther than handle_px."""
+    tried = replace(recipe, trajectory=trajectory)
+    motions = []
+    for index in range(draws):
+        ws = latent_motion(generator, trajectory, recipe.seed, [(index, 0)])[0]
+        first, last = views(generator, tried, ws[[0, -1]])
+        found = match(first, last, STILL_PX, trajectory.match, generator.resolution, generator.device)
+        pixels = np.linalg.norm(found.targets - found.handles, axis=1)
+        motions.append(pixels * (REFERENCE_HEIGHT / generator.resolution[0]))
+    far = [int((m > trajectory.handle_px).sum()) for m in motions]
+    everything = np.concatenate(motions)
+    median, high = np.quantile(everything, [0.5, 0.9]) if len(everything) else (0.0, 0.0)
+    without = sum(count == 0 for count in far) / draws
+    return f"{label} {median:7.1f} {high:6.1f} {len(everything) / draws:8.0f} {sum(far) / draws:8.0f} {without:14.0%}"

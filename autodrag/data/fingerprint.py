@@ -1,0 +1,15 @@
+"""Which generator is this? A hash of its weights: latents must only be mapped by the network they came from."""
+
+import hashlib
+
+from autodrag.generator import FrozenGenerator
+
+
+def fingerprint(generator: FrozenGenerator) -> str:
+    """sha256 over the names, shapes and values of the float32 weights: the same on every device and in every dtype."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(generator.trainable_copy().state_dict().items()):
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{name} {list(values.shape)} {values.dtype}".encode())
+        digest.update(values.numpy().tobytes())
+    return digest.hexdigest()

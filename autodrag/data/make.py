@@ -1,0 +1,76 @@
+"""`scripts/trajectories.py`: fill a folder with samples, or print how far points move."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import torch
+from tqdm import tqdm
+
+from autodrag.config import DatasetConfig
+from autodrag.data.calibration import Calibration, calibrate
+from autodrag.data.fingerprint import fingerprint
+from autodrag.data.lock import exclusive
+from autodrag.data.shards import Manifest, fill
+from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check
+from autodrag.data.workers import LoadGenerator, available_cores, make_samples
+from autodrag.errors import InputError
+from autodrag.generator import load_generator
+
+
+@dataclass(frozen=True)
+class TrajectoriesConfig:
+    """`configs/trajectories.yaml`, where the keys are explained."""
+
+    dataset: DatasetConfig
+    count: int
+    out: str
+    seed: int
+    workers: int | None
+    device: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    shard_size: int
+    calibrate: bool
+    calibration: Calibration
+    trajectory: TrajectoryConfig
+
+
+def run(cfg: TrajectoriesConfig) -> None:
+    """Make, continue or mend the folder `out`; with `calibrate`, print the table and write nothing."""
+    check(cfg.trajectory)
+    if cfg.count < 1 or cfg.shard_size < 1:
+        raise InputError(f"count={cfg.count} and shard_size={cfg.shard_size} must be at least 1.")
+    device = cfg.device
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    load = partial(load_generator, cfg.dataset, device=device, dtype=getattr(torch, cfg.dtype))
+    generator = load()
+    recipe = Recipe(fingerprint(generator), cfg.dtype, cfg.seed, cfg.dataset.content, cfg.trajectory)
+    if cfg.calibrate:
+        print(calibrate(generator, recipe, cfg.calibration))
+        return
+    del generator  # the workers load their own
+    workers = available_cores() if cfg.workers is None else cfg.workers
+    manifest = fill_folder(Path(cfg.out), recipe, load, cfg.count, cfg.shard_size, workers)
+    totals = manifest.totals()
+    print(
+        f"{cfg.out}: {totals.samples} samples with {totals.matches_a_sample:.0f} matches each; "
+        f"{totals.redraws} draws had none and were redrawn; {totals.empty_step_share:.1%} of steps have none."
+    )
+
+
+def fill_folder(
+    folder: Path, recipe: Recipe, load: LoadGenerator, count: int, shard_size: int, workers: int
+) -> Manifest:
+    """`shards.fill` with processes, a progress bar, and the folder to itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def make(indices: list[int]) -> Iterator[MatchedMotion]:
+        made = make_samples(load, recipe, workers, indices)
+        yield from tqdm(made, total=len(indices), unit=" samples", smoothing=0.05)
+
+    with exclusive(folder):
+        return fill(folder, recipe, count, shard_size, make, partial(tqdm.write, file=sys.stderr))

@@ -1,0 +1,236 @@
+"""Samples on disk: safetensors shards and a manifest that says what they were made with.
+
+```
+folder/
+  manifest.json            recipe, totals, and each shard's samples and sha256
+  shard-00000.safetensors  samples 0 .. size-1: their redraws, and the matches of all pairs, one after another
+  lock                     while a run is at work
+```
+Workers make single samples; the one process that hands them out also writes them, in order. A killed run therefore
+loses at most the shard it was filling, and the next run makes what is missing or no longer has its hash.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from autodrag.data.matching import Matches
+from autodrag.data.trajectories import MatchedMotion, Recipe
+from autodrag.errors import InputError
+from autodrag.typed import build
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ShardEntry:
+    """A shard as the manifest knows it."""
+
+    file: str
+    start: int  # index of its first sample
+    samples: int
+    redraws: int  # draws that had no match of (I_0, I_n)
+    empty_steps: int  # pairs (I_i, I_i+1) without a match
+    matches: int  # of (I_0, I_n), in all samples together
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Counts over all shards, as in `ShardEntry`."""
+
+    samples: int
+    redraws: int
+    empty_steps: int
+    empty_step_share: float  # of all steps
+    matches_a_sample: float
+
+
+@dataclass
+class Manifest:
+    """What a folder holds: the recipe of its samples and the shards that are whole, in order of their samples."""
+
+    recipe: Recipe
+    shard_size: int
+    shards: dict[int, ShardEntry] = field(default_factory=dict)  # by their number
+
+    @property
+    def samples(self) -> int:
+        return sum(s.samples for s in self.shards.values())
+
+    def totals(self) -> Totals:
+        """What a user wants to know of the folder."""
+        shards = self.shards.values()
+        samples, empty = self.samples, sum(s.empty_steps for s in shards)
+        return Totals(
+            samples=samples,
+            redraws=sum(s.redraws for s in shards),
+            empty_steps=empty,
+            empty_step_share=empty / max(samples * self.recipe.trajectory.n, 1),
+            matches_a_sample=sum(s.matches for s in shards) / max(samples, 1),
+        )
+
+    def write(self, folder: Path) -> None:
+        shards = [asdict(self.shards[number]) for number in sorted(self.shards)]
+        content = {"format": FORMAT, "totals": asdict(self.totals()), "recipe": asdict(self.recipe)}
+        content |= {"shard_size": self.shard_size, "shards": shards}
+        _replace(folder / "manifest.json", json.dumps(content, indent=1).encode())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Raises InputError where there is no manifest, or one that this version did not write."""
+    path = folder / "manifest.json"
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(
+            f"{folder} holds no trajectories: make them with python scripts/trajectories.py out={folder}."
+        ) from None
+    except ValueError:
+        raise InputError(f"{path} is damaged: delete it and run scripts/trajectories.py again.") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise InputError(f"{path} has another format than {FORMAT}: make the trajectories anew in another folder.")
+    entries = [build(ShardEntry, entry) for entry in content["shards"]]
+    size = int(content["shard_size"])
+    return Manifest(build(Recipe, content["recipe"]), size, {entry.start // size: entry for entry in entries})
+
+
+def fill(
+    folder: Path,
+    recipe: Recipe,
+    count: int,
+    shard_size: int,
+    make: Callable[[list[int]], Iterator[MatchedMotion]],
+    say: Callable[[str], None],
+) -> Manifest:
+    """Bring `folder` to `count` samples of `recipe`: make the shards that are missing, short or damaged.
+
+    make: the samples of ascending indices, in that order. say: receives a line about what was found. Raises InputError
+    where the folder holds samples of another recipe.
+    """
+    manifest = _open(folder, recipe, shard_size)
+    wanted = {number: min(shard_size, count - number * shard_size) for number in range(-(-count // shard_size))}
+    missing = [number for number, samples in wanted.items() if not _whole(folder, manifest, number, samples, say)]
+    if len(missing) < len(wanted):
+        say(f"{len(wanted) - len(missing)} of {len(wanted)} shards are there already.")
+    if not missing:
+        return manifest
+    samples: list[MatchedMotion] = []
+    for sample in make([number * shard_size + i for number in missing for i in range(wanted[number])]):
+        samples.append(sample)
+        number = sample.index // shard_size
+        if len(samples) == wanted[number]:
+            manifest.shards[number] = _write_shard(folder, number, samples)
+            manifest.write(folder)
+            samples = []
+    return manifest
+
+
+def _open(folder: Path, recipe: Recipe, shard_size: int) -> Manifest:
+    if not (folder / "manifest.json").exists():
+        return Manifest(recipe, shard_size)
+    manifest = read_manifest(folder)
+    there = asdict(manifest.recipe) | {"shard_size": manifest.shard_size}
+    asked = asdict(recipe) | {"shard_size": shard_size}
+    if differing := list(_differences(there, asked, "")):
+        raise InputError(
+            f"{folder} holds samples made with {'; '.join(differing)}: choose another folder, or delete this one."
+        )
+    return manifest
+
+
+def _differences(there: dict[str, Any], asked: dict[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in there.items():
+        if isinstance(value, dict):
+            yield from _differences(value, asked[key], f"{prefix}{key}.")
+        elif value != asked[key]:
+            yield f"{prefix}{key}={value} (now {asked[key]})"
+
+
+def _whole(folder: Path, manifest: Manifest, number: int, samples: int, say: Callable[[str], None]) -> bool:
+    """Whether a shard has all its samples and its hash. One that has more than are asked for is whole too."""
+    entry = manifest.shards.get(number)
+    if entry is None or entry.samples < samples:
+        return False
+    if damage := damaged(folder, entry):
+        say(f"{damage}, so it is made again.")
+        return False
+    return True
+
+
+def damaged(folder: Path, entry: ShardEntry) -> str | None:
+    """What is wrong with a shard's file, or None."""
+    path = folder / entry.file
+    if not path.exists():
+        return f"{path} is missing"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
+        return f"{path} is damaged (its hash is not the manifest's)"
+    return None
+
+
+def _write_shard(folder: Path, number: int, samples: list[MatchedMotion]) -> ShardEntry:
+    path = folder / f"shard-{number:05d}.safetensors"
+    partial = path.with_suffix(".partial")
+    save_file(pack(samples), partial)
+    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
+    partial.replace(path)
+    return ShardEntry(
+        file=path.name,
+        start=samples[0].index,
+        samples=len(samples),
+        redraws=sum(s.attempt for s in samples),
+        empty_steps=sum(len(step.handles) == 0 for s in samples for step in s.steps),
+        matches=sum(len(s.ends.handles) for s in samples),
+        sha256=digest,
+    )
+
+
+def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
+    """Tensors of a shard: for each sample n + 1 pairs, (I_0, I_n) first; pair p's matches end before `ends[p]`."""
+    pairs = [pair for s in samples for pair in (s.ends, *s.steps)]
+    return {
+        "index": np.array([s.index for s in samples], dtype=np.int64),
+        "attempt": np.array([s.attempt for s in samples], dtype=np.int64),
+        "ends": np.cumsum([len(p.handles) for p in pairs], dtype=np.int64),
+        "handles": np.concatenate([p.handles for p in pairs]),
+        "targets": np.concatenate([p.targets for p in pairs]),
+    }
+
+
+def unpack(tensors: dict[str, np.ndarray]) -> list[MatchedMotion]:
+    """The samples of a shard; inverse of `pack`."""
+    cuts = tensors["ends"][:-1]
+    split = zip(np.split(tensors["handles"], cuts), np.split(tensors["targets"], cuts), strict=True)
+    pairs = [Matches(handles, targets) for handles, targets in split]
+    size = len(pairs) // len(tensors["index"])
+    groups = (pairs[i : i + size] for i in range(0, len(pairs), size))
+    heads = zip(tensors["index"].tolist(), tensors["attempt"].tolist(), groups, strict=True)
+    return [MatchedMotion(index, attempt, group[0], tuple(group[1:])) for index, attempt, group in heads]
+
+
+def read_shard(folder: Path, entry: ShardEntry) -> list[MatchedMotion]:
+    """Raises InputError for a file that is missing or damaged."""
+    try:
+        if damage := damaged(folder, entry):
+            raise InputError(f"{damage}: run scripts/trajectories.py again, it makes just that shard anew.")
+        return unpack(load_file(folder / entry.file))
+    except (SafetensorError, KeyError):
+        raise InputError(f"{folder / entry.file} holds no trajectories of format {FORMAT}.") from None
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file so that it is whole or not there."""
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)

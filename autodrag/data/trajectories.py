@@ -1,0 +1,149 @@
+"""One training sample: a latent motion (Eq. 7), its images, and where their points went.
+
+A sample is a pure function of (recipe, index): of the generator's weights, the seed, the settings and nothing else.
+Only the matches and the number of redraws are stored; `latent_motion` gives the latents back.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag import latents
+from autodrag.data.matching import Matches, MatchingConfig, View, match, view
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from autodrag.seeding import rng
+
+FEATURE_BLOCK = 6  # section 3.2: the features of the sixth block
+
+
+@dataclass(frozen=True)
+class TrajectoryConfig:
+    """How latents move and which matches count. `*_px` are pixels of an image 512 high."""
+
+    n: int  # steps
+    direction: Literal["away", "toward"]  # from w* as Eq. 7 is printed | to it as in UserControllableLT
+    star_per: Literal["trajectory", "step"]  # how often w* is drawn
+    star_rows: Literal["one", "independent"]  # one z for all edited rows of w* | a z for each
+    lam: tuple[float, float]  # lambda is uniform in this range, one draw a trajectory
+    psi: float  # truncation of w_0
+    star_psi: float | None  # truncation of w*; None: that of w_0
+    jump: float  # share of trajectories that go all the way to w*, in n equal steps
+    motion_px: float  # how far points are calibrated to move from I_0 to I_n
+    handle_px: float  # handles and targets: matches of (I_0, I_n) that move farther
+    step_px: float | None  # for the drag loss: matches of (I_i, I_i+1) that move farther; None: motion_px / 2n
+    keep: int  # matches stored of a pair, at most
+    attempts: int  # draws of a sample before giving up
+    match: MatchingConfig
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a sample depends on besides its index."""
+
+    generator: str  # sha256 of the weights
+    dtype: Literal["float32", "bfloat16", "float16"]  # of synthesis
+    seed: int
+    content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1) as fractions: the part of the canvas in use
+    trajectory: TrajectoryConfig
+
+
+@dataclass(frozen=True)
+class MatchedMotion:
+    """What is stored of a sample. Points are pixels of the generator's image."""
+
+    index: int
+    attempt: int  # how many draws before this one had no match of (I_0, I_n)
+    ends: Matches  # of (I_0, I_n)
+    steps: tuple[Matches, ...]  # of (I_i, I_i+1); may be empty
+
+
+def check(cfg: TrajectoryConfig) -> None:
+    """Raises InputError for settings that no sample could be made with."""
+    if cfg.n < 1:
+        raise InputError(f"trajectory.n is {cfg.n}, expected at least one step.")
+    if not 0 <= cfg.jump <= 1:
+        raise InputError(f"trajectory.jump is {cfg.jump:g}, expected a share between 0 and 1.")
+    if not 0 < cfg.lam[0] <= cfg.lam[1]:
+        raise InputError(f"trajectory.lam is {list(cfg.lam)}, expected a range [low, high] with 0 < low <= high.")
+    if cfg.handle_px >= cfg.match.max_px:
+        raise InputError(
+            f"trajectory.handle_px is {cfg.handle_px:g}, expected less than the longest motion allowed, "
+            f"trajectory.match.max_px={cfg.match.max_px:g}."
+        )
+    if cfg.keep < 1 or cfg.attempts < 1:
+        raise InputError("trajectory.keep and trajectory.attempts must be at least 1.")
+
+
+def latent_motion(
+    generator: FrozenGenerator, cfg: TrajectoryConfig, seed: int, draws: Sequence[tuple[int, int]]
+) -> Float[Tensor, "B steps L D"]:
+    """w_0..w_n, [B, n + 1, L, D], of the draws (index, attempt)."""
+    streams = [rng(seed, "trajectory", index, attempt) for index, attempt in draws]
+    shape = (cfg.n if cfg.star_per == "step" else 1, latents.EDITED_ROWS if cfg.star_rows == "independent" else 1)
+    z0 = torch.stack([torch.randn(generator.z_dim, generator=s) for s in streams])
+    z_star = torch.stack([torch.randn(*shape, generator.z_dim, generator=s) for s in streams])
+    uniform = torch.stack([torch.rand(2, generator=s) for s in streams])
+
+    ws = generator.map(z0.to(generator.device), psi=cfg.psi)
+    star_psi = cfg.psi if cfg.star_psi is None else cfg.star_psi
+    flat = generator.map(z_star.flatten(0, 2).to(generator.device), psi=star_psi)[:, 0]
+    rows = latents.split(ws)[0].shape[1]
+    stars = flat.unflatten(0, (len(draws), *shape))  # [B, 1 | n, 1 | K, D]
+    stars = stars[:, :, :rows].expand(-1, cfg.n, rows, -1)
+
+    lam = cfg.lam[0] + uniform[:, 0] * (cfg.lam[1] - cfg.lam[0])
+    constant = latents.constant_fractions(lam, cfg.n, cfg.direction)
+    jumps = uniform[:, 1, None] < cfg.jump
+    fractions = torch.where(jumps, latents.jump_fractions(len(draws), cfg.n), constant)
+    return latents.perturb(ws, stars, fractions.to(generator.device))
+
+
+def views(generator: FrozenGenerator, recipe: Recipe, ws: Float[Tensor, "B L D"]) -> list[View]:
+    """The images of latents as the matcher sees them.
+
+    Without noise: the generator's constant noise is texture fixed to the canvas, which ORB would lock onto.
+    """
+    images, features = generator.synthesize(ws, noise="none", return_features=FEATURE_BLOCK)
+    cfg = recipe.trajectory.match
+    return [view(image, cfg, recipe.content, f) for image, f in zip(images, features, strict=True)]
+
+
+def make_sample(generator: FrozenGenerator, recipe: Recipe, index: int) -> MatchedMotion:
+    """Draw motions until one has a match of (I_0, I_n) that moves far enough.
+
+    Raises InputError when `attempts` draws had none.
+    """
+    cfg = recipe.trajectory
+    for attempt in range(cfg.attempts):
+        ws = latent_motion(generator, cfg, recipe.seed, [(index, attempt)])[0]
+        first, last = views(generator, recipe, ws[[0, -1]])
+        ends = _matches(generator, recipe, first, last, cfg.handle_px, (index, 0))
+        if len(ends.handles) == 0:
+            continue
+        path = [first, *(views(generator, recipe, ws[1:-1]) if cfg.n > 1 else ()), last]
+        step_px = cfg.motion_px / (2 * cfg.n) if cfg.step_px is None else cfg.step_px
+        steps = (_matches(generator, recipe, *pair, step_px, (index, 1 + i)) for i, pair in enumerate(pairwise(path)))
+        return MatchedMotion(index, attempt, ends, tuple(steps))
+    raise InputError(
+        f"Sample {index} had no match farther than {cfg.handle_px:g} px (at 512) in {cfg.attempts} draws: lower "
+        "trajectory.handle_px, or raise trajectory.lam to what calibrate=true shows to move enough."
+    )
+
+
+def _matches(
+    generator: FrozenGenerator, recipe: Recipe, a: View, b: View, min_px: float, stream: tuple[int, int]
+) -> Matches:
+    """Matches from a to b, a random `keep` of them where there are more."""
+    cfg = recipe.trajectory
+    found = match(a, b, min_px, cfg.match, generator.resolution, generator.device)
+    if len(found.handles) <= cfg.keep:
+        return found
+    order = torch.randperm(len(found.handles), generator=rng(recipe.seed, "keep", *stream))
+    kept = order[: cfg.keep].sort().values.numpy()
+    return Matches(found.handles[kept], found.targets[kept])

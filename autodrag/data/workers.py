@@ -1,0 +1,65 @@
+"""Many processes that make samples side by side."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context, parent_process
+
+import cv2
+import torch
+
+from autodrag.data.trajectories import MatchedMotion, Recipe, make_sample
+from autodrag.generator import FrozenGenerator
+
+LoadGenerator = Callable[[], FrozenGenerator]
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def make_samples(load: LoadGenerator, recipe: Recipe, workers: int, indices: Iterable[int]) -> Iterator[MatchedMotion]:
+    """The samples of `indices`, in their order. workers: processes; 0 works in this one. load: must be picklable."""
+    if workers == 0:
+        generator = load()
+        yield from (make_sample(generator, recipe, index) for index in indices)
+        return
+    threads = max(1, available_cores() // workers)
+    # A fresh interpreter each: a forked one could use neither CUDA nor OpenMP safely.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _Worker.start, (load, recipe, threads))
+    try:
+        yield from pool.map(_Worker.make, indices)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+class _Worker:
+    """The state of a worker process."""
+
+    make_here: Callable[[int], MatchedMotion]
+
+    @classmethod
+    def start(cls, load: LoadGenerator, recipe: Recipe, threads: int) -> None:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act upon
+        cv2.setNumThreads(1)  # the processes are the parallelism
+        torch.set_num_threads(threads)
+        cls.make_here = staticmethod(partial(make_sample, load(), recipe))
+
+    @classmethod
+    def make(cls, index: int) -> MatchedMotion:
+        return cls.make_here(index)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot shut its pool down, and an idle worker would wait for it for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,151 @@
+"""Folders of samples: written, continued, mended, refused. Samples here are made up, so that no generator is needed."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autodrag.data.matching import Matches, MatchingConfig
+from autodrag.data.shards import Manifest, fill, pack, read_manifest, read_shard, unpack
+from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
+from autodrag.errors import InputError
+
+MATCHING = MatchingConfig(512, 500, 8, 16, "auto", 6.0, 3.0, 5.0, 5, 200.0, 1.0)
+TRAJECTORY = TrajectoryConfig(
+    3, "toward", "trajectory", "one", (0.1, 0.2), 1.0, None, 0.5, 60.0, 50.0, None, 8, 5, MATCHING
+)
+RECIPE = Recipe("0" * 64, "float32", 7, None, TRAJECTORY)
+
+
+def made_up(index: int) -> MatchedMotion:
+    """A sample whose numbers tell its index; every third has an empty step."""
+    draw = np.random.default_rng(index)
+
+    def matches(count: int) -> Matches:
+        return Matches(*draw.random((2, count, 2), dtype=np.float32))
+
+    steps = (matches(2), matches(0 if index % 3 == 0 else 1), matches(4))
+    return MatchedMotion(index, index % 2, matches(1 + index % 5), steps)
+
+
+class Maker:
+    """Makes samples, remembers which, and is killed after `lives` of them."""
+
+    def __init__(self, lives: int | None = None) -> None:
+        self.lives = lives
+        self.indices: list[int] = []
+
+    def __call__(self, indices: list[int]) -> Iterator[MatchedMotion]:
+        for index in indices:
+            if self.lives is not None and len(self.indices) == self.lives:
+                raise KeyboardInterrupt
+            self.indices.append(index)
+            yield made_up(index)
+
+
+def run(
+    folder: Path, count: int = 10, recipe: Recipe = RECIPE, maker: Maker | None = None
+) -> tuple[Manifest, list[int], list[str]]:
+    maker = maker or Maker()
+    said: list[str] = []
+    manifest = fill(folder, recipe, count, 4, maker, said.append)
+    return manifest, maker.indices, said
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def same(a: MatchedMotion, b: MatchedMotion) -> bool:
+    pairs = zip((a.ends, *a.steps), (b.ends, *b.steps), strict=True)
+    return (a.index, a.attempt) == (b.index, b.attempt) and all(
+        np.array_equal(p.handles, q.handles) and np.array_equal(p.targets, q.targets) for p, q in pairs
+    )
+
+
+def test_unpack_inverts_pack() -> None:
+    samples = [made_up(i) for i in range(9)]
+    assert all(same(a, b) for a, b in zip(samples, unpack(pack(samples)), strict=True))
+
+
+def test_what_is_read_is_what_was_made(tmp_path: Path) -> None:
+    run(tmp_path)
+    manifest = read_manifest(tmp_path)
+    samples = [s for number in range(3) for s in read_shard(tmp_path, manifest.shards[number])]
+    assert all(same(a, made_up(i)) for i, a in enumerate(samples)) and len(samples) == 10
+
+
+def test_manifest_counts(tmp_path: Path) -> None:
+    run(tmp_path)
+    totals = read_manifest(tmp_path).totals()
+    assert totals.samples == 10
+    assert totals.redraws == 5  # odd indices
+    assert totals.empty_steps == 4 and totals.empty_step_share == pytest.approx(4 / 30)
+    assert totals.matches_a_sample == 3
+
+
+def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    run(whole)
+    with pytest.raises(KeyboardInterrupt):
+        run(killed, maker=Maker(lives=6))
+    _, made, said = run(killed)
+    assert made == list(range(4, 10))
+    assert said == ["1 of 3 shards are there already."]
+    assert contents(whole) == contents(killed)
+
+
+def test_a_finished_folder_is_left_alone(tmp_path: Path) -> None:
+    run(tmp_path)
+    before = contents(tmp_path)
+    assert run(tmp_path)[1] == [] and run(tmp_path, count=5)[1] == []
+    assert contents(tmp_path) == before
+
+
+def test_a_larger_count_adds_samples(tmp_path: Path) -> None:
+    run(tmp_path, count=6)
+    manifest, made, _ = run(tmp_path, count=13)
+    assert made == list(range(4, 13))
+    assert manifest.samples == 13
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted"])
+def test_a_damaged_shard_is_found_and_made_again(tmp_path: Path, damage: str) -> None:
+    run(tmp_path)
+    before = contents(tmp_path)
+    path = tmp_path / "shard-00001.safetensors"
+    good = path.read_bytes()
+    if damage == "deleted":
+        path.unlink()
+    else:
+        path.write_bytes(good[:-9] if damage == "truncated" else good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(InputError, match=r"damaged|missing"):
+        read_shard(tmp_path, read_manifest(tmp_path).shards[1])
+    _, made, said = run(tmp_path)
+    assert made == [4, 5, 6, 7]
+    assert any("made again" in line for line in said)
+    assert contents(tmp_path) == before
+
+
+def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
+    run(tmp_path)
+    other = replace(RECIPE, trajectory=replace(TRAJECTORY, handle_px=20.0, match=replace(MATCHING, levels=4)))
+    with pytest.raises(InputError, match=r"trajectory.handle_px=50.0 \(now 20.0\).*match.levels=8 \(now 4\)") as error:
+        run(tmp_path, recipe=other)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"format": 99}', "[]"])
+def test_a_manifest_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(InputError):
+        read_manifest(tmp_path)
+
+
+def test_no_manifest(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no trajectories"):
+        read_manifest(tmp_path)

@@ -1,0 +1,135 @@
+"""Samples: the latents in closed form, the matches as promised."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from autodrag.data.fingerprint import fingerprint
+from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check, latent_motion, make_sample
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+
+DRAWS = [(0, 0), (1, 0), (1, 1), (7, 0)]
+
+
+@pytest.fixture
+def config(small_recipe: Recipe) -> TrajectoryConfig:
+    return small_recipe.trajectory
+
+
+def changed(recipe: Recipe, **changes: object) -> Recipe:
+    return replace(recipe, trajectory=replace(recipe.trajectory, **changes))
+
+
+def differences(ws: torch.Tensor) -> torch.Tensor:
+    return ws[:, 1:, :6] - ws[:, :-1, :6]
+
+
+def test_a_motion_does_not_depend_on_its_batch(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    together = latent_motion(tiny, config, 5, DRAWS)
+    alone = torch.cat([latent_motion(tiny, config, 5, [draw]) for draw in DRAWS])
+    assert together.shape == (4, 4, 10, 32)
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert not torch.allclose(together[1], together[2], atol=1e-2)  # another attempt is another draw
+
+
+def test_kept_rows_stay(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    ws = latent_motion(tiny, config, 5, DRAWS)
+    assert torch.equal(ws[:, :, 6:], ws[:, :1, 6:].expand(-1, 4, -1, -1))
+
+
+@pytest.mark.parametrize(("direction", "sign"), [("toward", -1), ("away", 1)])
+def test_steps_shrink_toward_and_grow_away_from_a_fixed_star(
+    tiny: FrozenGenerator, config: TrajectoryConfig, direction: str, sign: int
+) -> None:
+    ws = latent_motion(tiny, replace(config, direction=direction, lam=(0.2, 0.2)), 5, DRAWS)
+    steps = differences(ws)
+    assert torch.allclose(steps[:, 1:], (1 + sign * 0.2) * steps[:, :-1], atol=1e-5)
+
+
+def test_a_jump_ends_at_the_star_in_equal_steps(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    ws = latent_motion(tiny, replace(config, jump=1.0), 5, DRAWS)
+    steps = differences(ws)
+    assert torch.allclose(steps, steps[:, :1].expand_as(steps), atol=1e-5)
+    whole = latent_motion(tiny, replace(config, lam=(1.0, 1.0)), 5, DRAWS)  # lambda 1 is there at once
+    assert torch.allclose(ws[:, -1], whole[:, -1], atol=1e-5)
+
+
+def test_share_of_jumps(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    steps = differences(latent_motion(tiny, replace(config, jump=0.25), 5, [(i, 0) for i in range(200)]))
+    jumps = (steps[:, 0] - steps[:, 1]).abs().amax(dim=(1, 2)) < 1e-5
+    assert 0.15 < jumps.float().mean().item() < 0.35
+
+
+@pytest.mark.parametrize(("rows", "equal"), [("one", True), ("independent", False)])
+def test_rows_of_the_star(tiny: FrozenGenerator, config: TrajectoryConfig, rows: str, equal: bool) -> None:
+    ws = latent_motion(tiny, replace(config, star_rows=rows, lam=(1.0, 1.0)), 5, DRAWS)
+    star = ws[:, -1, :6]
+    assert torch.allclose(star, star[:, :1].expand_as(star), atol=1e-5) == equal
+
+
+def test_a_star_for_each_step(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    ws = latent_motion(tiny, replace(config, star_per="step", lam=(1.0, 1.0)), 5, DRAWS)
+    assert (differences(ws)[:, 1:].abs().amax(dim=(2, 3)) > 1e-2).all()
+
+
+def test_truncation_of_source_and_star(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    ws = latent_motion(tiny, replace(config, psi=0.0, star_psi=1.0, lam=(1.0, 1.0)), 5, DRAWS)
+    assert torch.allclose(ws[:, 0], ws[:1, 0].expand(4, -1, -1), atol=1e-6)  # all at the mean
+    assert not torch.allclose(ws[0, -1], ws[1, -1], atol=1e-2)
+
+
+def test_lambda_covers_its_range(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    steps = differences(latent_motion(tiny, config, 5, [(i, 0) for i in range(100)]))
+    lam = 1 - steps[:, 1].norm(dim=(1, 2)) / steps[:, 0].norm(dim=(1, 2))
+    assert lam.min().item() == pytest.approx(0.1, abs=0.01) and lam.max().item() == pytest.approx(0.3, abs=0.01)
+
+
+def same(a: MatchedMotion, b: MatchedMotion) -> bool:
+    pairs = zip((a.ends, *a.steps), (b.ends, *b.steps), strict=True)
+    return a.attempt == b.attempt and all(np.array_equal(p.handles, q.handles) for p, q in pairs)
+
+
+def test_a_sample_is_a_function_of_recipe_and_index(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
+    first, again, other = (make_sample(tiny, small_recipe, index) for index in (3, 3, 4))
+    assert same(first, again) and not same(first, other)
+
+
+def test_matches_move_as_far_as_asked_inside_the_image(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
+    unit = 512 / 64
+    for index in range(4):
+        sample = make_sample(tiny, changed(small_recipe, lam=(0.3, 0.3)), index)
+        assert len(sample.steps) == 3
+        for pair, least in ((sample.ends, 4.0), *((step, 2.0) for step in sample.steps)):
+            motion = np.linalg.norm(pair.targets - pair.handles, axis=1) * unit
+            assert (motion > least - 1e-3).all() and len(motion) <= 20
+            for points in (pair.handles, pair.targets):
+                assert ((points > -0.5) & (points < 63.5)).all()
+        assert len(sample.ends.handles) > 0
+
+
+def test_one_step(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
+    sample = make_sample(tiny, changed(small_recipe, n=1, step_px=4.0), 0)
+    assert len(sample.steps) == 1
+    assert len(sample.steps[0].handles) == len(sample.ends.handles)
+
+
+def test_giving_up_says_what_to_change(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
+    impossible = changed(small_recipe, match=replace(small_recipe.trajectory.match, gms_factor=99.0), attempts=2)
+    with pytest.raises(InputError, match=r"no match farther than 4 px .* in 2 draws"):
+        make_sample(tiny, impossible, 0)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"n": 0}, {"jump": 1.5}, {"lam": (0.3, 0.1)}, {"lam": (0.0, 0.1)}, {"keep": 0}, {"handle_px": 300.0}]
+)
+def test_impossible_settings(config: TrajectoryConfig, changes: dict[str, object]) -> None:
+    with pytest.raises(InputError):
+        check(replace(config, **changes))
+
+
+def test_fingerprints_tell_generators_apart(tiny: FrozenGenerator) -> None:
+    assert fingerprint(tiny) == fingerprint(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=0))
+    assert fingerprint(tiny) != fingerprint(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=1))
