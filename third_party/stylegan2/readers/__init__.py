@@ -2,17 +2,18 @@
 
 from third_party.stylegan2.readers.checkpoint import (
     Checkpoint,
-    convert,
     read_checkpoint,
     write_rosinality,
     write_safetensors,
     write_state_dict,
 )
+from third_party.stylegan2.readers.convert import Conversion, convert
 from third_party.stylegan2.readers.errors import CheckpointError
 
 __all__ = [
     "Checkpoint",
     "CheckpointError",
+    "Conversion",
     "convert",
     "read_checkpoint",
     "write_rosinality",

@@ -58,20 +58,22 @@ def assemble(
         config = _infer(tensors, recorded, origin)
     except ValueError as error:
         raise UnreadableError(f"describes an impossible generator ({error})", GET_AGAIN) from error
+    if recorded.taps is not None:
+        kernel = resample_kernel(recorded.taps)
+        tensors = {name: kernel.clone() for name in expected_shapes(config) if _is_filter(name)} | dict(tensors)
     return config, checked(config, tensors, origin)
 
 
 def checked(
     config: GeneratorConfig, tensors: Mapping[str, Tensor], origin: Callable[[str], str] = str
 ) -> dict[str, Tensor]:
-    """`tensors` in float32, as `Generator(config)` loads them strictly. Only the filters may be left out.
+    """`tensors` in float32, as `Generator(config)` loads them strictly.
 
     Raises UnreadableError that names the first tensor that is missing, misshapen or unknown.
     """
     if 2 * config.mapping_layers > len(tensors):  # before a network of that many layers is laid out
         raise lacks(origin(f"mapping.fc{config.mapping_layers - 1}.weight"))
-    expected, kernel = expected_shapes(config), resample_kernel(config.resample_filter)
-    state = {name: kernel.clone() for name in expected if name.endswith(".resample_filter")} | dict(tensors)
+    expected, state = expected_shapes(config), dict(tensors)
     for name, shape in expected.items():
         if name not in state:
             raise lacks(origin(name))
@@ -83,6 +85,15 @@ def checked(
         if name not in expected:
             raise unknown(f"tensor {origin(name)}")
     return {name: state[name].to(torch.float32).contiguous() for name in expected}
+
+
+def usual_filter(kernels: Iterable[Tensor]) -> Tensor:
+    """The first of those kernels that have the most common shape. Raises UnreadableError where there is none."""
+    found = list(kernels)
+    if not found:
+        raise UnreadableError("holds no resampling filter", GET_AGAIN, COMPLETE)
+    shape = Counter(kernel.shape for kernel in found).most_common(1)[0][0]
+    return next(kernel for kernel in found if kernel.shape == shape)
 
 
 def filter_taps(kernel: Tensor) -> tuple[float, ...]:
@@ -120,15 +131,16 @@ def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[
     if layers > 1:
         inner = [(f"mapping.fc{i}.{part}", 0) for i in range(layers - 1) for part in ("weight", "bias")]
         hidden = vote([*inner, *((f"mapping.fc{i}.weight", 1) for i in range(1, layers))])
+    first = shapes.get("mapping.fc0.weight", ())
     if recorded.c_dim or any(name.startswith("mapping.embed.") for name in shapes):
         c_dim = vote([("mapping.embed.weight", 1)], recorded.c_dim)
-        label = vote([("mapping.embed.weight", 0), ("mapping.embed.bias", 0)])
-    first = shapes.get("mapping.fc0.weight", ())
+        rest = None if recorded.z_dim is None or len(first) != 2 else first[1] - recorded.z_dim
+        label = vote([("mapping.embed.weight", 0), ("mapping.embed.bias", 0)], rest)
     z_dim = recorded.z_dim if recorded.z_dim is not None else (first[1] - label if len(first) == 2 else None)
     if z_dim is None:
         raise lacks(origin("mapping.fc0.weight"))
     colours = [(name, 0) for name in shapes if re.fullmatch(r"synthesis\.b\d+\.torgb\.(weight|bias)", name)]
-    filters = (tensor for name, tensor in tensors.items() if name.endswith(".resample_filter"))
+    filters = (tensor for name, tensor in tensors.items() if _is_filter(name))
     return GeneratorConfig(
         z_dim=z_dim,
         c_dim=c_dim,
@@ -142,7 +154,7 @@ def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[
         mapping_lr_multiplier=recorded.mapping_lr_multiplier,
         architecture=recorded.architecture or _architecture(shapes, top),
         conv_clamp=recorded.conv_clamp,
-        resample_filter=recorded.taps or filter_taps(next(filters, resample_kernel((1, 3, 3, 1)))),
+        resample_filter=recorded.taps or filter_taps(usual_filter(filters)),
         use_noise=_has_noise(shapes) if recorded.use_noise is None else recorded.use_noise,
         num_fp16_res=recorded.num_fp16_res,
     )
@@ -185,6 +197,10 @@ def _mapping_layers(shapes: Mapping[str, object], origin: Callable[[str], str]) 
 def _is_half_as_wide(shapes: Mapping[str, tuple[int, ...]]) -> bool:
     planes = [shape[-2:] for name, shape in shapes.items() if name.endswith((".const", ".noise_const"))]
     return 2 * sum(len(plane) == 2 and plane[0] == 2 * plane[1] for plane in planes) > len(planes)
+
+
+def _is_filter(name: str) -> bool:
+    return name.endswith(".resample_filter")
 
 
 def _has_noise(names: Iterable[str]) -> bool:

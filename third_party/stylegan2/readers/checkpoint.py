@@ -73,24 +73,6 @@ def write_state_dict(path: str | Path, config: GeneratorConfig, state: Mapping[s
     _replace(Path(path), lambda part: torch.save(plain, part))
 
 
-_WRITERS = {".safetensors": write_safetensors, ".pt": write_rosinality, ".pth": write_state_dict}
-
-
-def convert(src: str | Path, dst: str | Path) -> Checkpoint:
-    """Reads `src` and writes it as the suffix of `dst` says: .safetensors ours, .pt rosinality's, .pth a state dict.
-
-    Raises:
-        CheckpointError: an unknown suffix, a file that cannot be read or written.
-    """
-    writer = _WRITERS.get(Path(dst).suffix)
-    if writer is None:
-        known = "`.safetensors` (this project), `.pt` (rosinality) or `.pth` (state dict with NVIDIA's names)"
-        raise CheckpointError(f"{dst} has no suffix of a format that can be written: give a name that ends in {known}.")
-    checkpoint = read_checkpoint(src)
-    writer(dst, checkpoint.config, checkpoint.state)
-    return checkpoint
-
-
 def _bytes(path: Path) -> memoryview:
     """The file, mapped and not read: what is never looked at (a discriminator, say) costs nothing."""
     if not path.exists():

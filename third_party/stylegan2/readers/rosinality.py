@@ -16,7 +16,7 @@ from torch import Tensor
 from third_party.stylegan2.config import GeneratorConfig
 from third_party.stylegan2.mapping import Mapping as MappingNetwork
 from third_party.stylegan2.ops import resample_kernel
-from third_party.stylegan2.readers.assemble import Recorded, assemble, filter_taps, lacks, unknown
+from third_party.stylegan2.readers.assemble import Recorded, assemble, filter_taps, lacks, unknown, usual_filter
 from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, UnreadableError
 from third_party.stylegan2.readers.machine import MalformedError
 from third_party.stylegan2.readers.rebuild import StoredTensor
@@ -25,6 +25,7 @@ _LR_MULTIPLIER = 0.01
 _FILTER_GAIN = 4  # makes up for the zeros inserted between pixels
 _MAX_BLOCKS = 15
 _MAX_LAYERS = 64
+_CLUES = {"input.input", "conv1.conv.weight", "to_rgb1.conv.weight"}
 _LATENTS = 4096  # draws for an average latent that the file lacks
 
 
@@ -57,7 +58,7 @@ def read_rosinality(root: dict[Any, Any]) -> tuple[GeneratorConfig, dict[str, Te
     stored = {name: _load(tensor) for name, tensor in root["g_ema"].items() if isinstance(name, str)}
     layers = _largest(stored, r"style\.(\d{1,4})\.")
     blocks = _largest(stored, r"convs\.(\d{1,4})\.") // 2 + 2
-    if not 1 <= layers <= _MAX_LAYERS or blocks > _MAX_BLOCKS or "input.input" not in stored:
+    if not 1 <= layers <= _MAX_LAYERS or blocks > _MAX_BLOCKS or not _CLUES & stored.keys():
         raise UnreadableError("holds a g_ema that is not rosinality's StyleGAN2")
     taps = _read_taps(stored, blocks)
     entries = list(_entries(blocks, layers))
@@ -161,10 +162,9 @@ def _read_taps(stored: dict[str, Tensor], blocks: int) -> tuple[float, ...]:
         if name not in stored:
             raise lacks(name)
         kernels[name] = stored.pop(name)
-    usual = Counter(kernel.shape for kernel in kernels.values()).most_common(1)[0][0]
-    model = next(kernel for kernel in kernels.values() if kernel.shape == usual)
+    model = usual_filter(kernels.values())
     for name, kernel in kernels.items():
-        if kernel.shape != usual or not torch.allclose(kernel, model):
+        if kernel.shape != model.shape or not torch.allclose(kernel, model):
             raise UnreadableError(f"holds a filter {name} unlike its others", GET_AGAIN)
     return filter_taps(model / _FILTER_GAIN)
 

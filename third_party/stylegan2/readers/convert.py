@@ -1,0 +1,39 @@
+"""From a generator file of one format to another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from third_party.stylegan2.readers.checkpoint import (
+    Checkpoint,
+    read_checkpoint,
+    write_rosinality,
+    write_safetensors,
+    write_state_dict,
+)
+from third_party.stylegan2.readers.errors import CheckpointError
+
+_WRITERS = {".safetensors": write_safetensors, ".pt": write_rosinality, ".pth": write_state_dict}
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """The arguments of `convert`, as scripts/convert.py takes them."""
+
+    src: str
+    dst: str
+
+
+def convert(src: str | Path, dst: str | Path) -> Checkpoint:
+    """Reads `src` and writes it as the suffix of `dst` says: .safetensors ours, .pt rosinality's, .pth a state dict.
+
+    Raises:
+        CheckpointError: an unknown suffix, a file that cannot be read or written.
+    """
+    target = Path(dst)
+    writer = _WRITERS.get(target.suffix)
+    if writer is None:
+        known = ".safetensors (this project), .pt (rosinality) or .pth (a state dict with NVIDIA's names)"
+        raise CheckpointError(f"{target} names no format that can be written: let it end in {known}.")
+    checkpoint = read_checkpoint(src)
+    writer(target, checkpoint.config, checkpoint.state)
+    return checkpoint
