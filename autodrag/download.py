@@ -1,0 +1,277 @@
+"""Downloads of published generator files: with progress, resumed, checked, and whole or not there."""
+
+import bz2
+import hashlib
+import http.client
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from html.parser import HTMLParser
+from http.cookiejar import CookieJar
+from pathlib import Path
+from typing import TypeAlias
+
+from tqdm import tqdm
+
+from autodrag.config import DatasetConfig, Source
+from autodrag.errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
+
+DRIVE_DOWNLOAD = "https://drive.usercontent.google.com/download?id={}&export=download"
+DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
+RETRIES = 4  # of a server that once answered
+RETRY_SECONDS = 2.0
+TIMEOUT_SECONDS = 30.0
+_CHUNK = 1 << 20
+_PACKED = ".bz2"
+_Response: TypeAlias = http.client.HTTPResponse | urllib.error.HTTPError
+_MAX_PAGE = 1 << 20
+
+
+@dataclass(frozen=True)
+class DownloadConfig:
+    """What `scripts/download.py` gets: a dataset's generator and, on request, dlib's landmark predictor."""
+
+    dataset: DatasetConfig
+    landmarks: bool
+
+
+def fetch(source: Source) -> Path:
+    """The file of `source`, downloaded first where it is not on this machine.
+
+    An interrupted download continues where it stopped (`.part` beside the target). Several processes may ask for one
+    file: one downloads it, the others wait. A `.bz2` address of a file that is not named so is unpacked.
+
+    Raises:
+        InputError: one sentence with the address and the folder to put the file into, where it cannot be had.
+    """
+    target = source.path
+    if target.is_file() or not source.remote:
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _one_at_a_time(target.with_name(f"{target.name}.lock")):
+            if not target.is_file():
+                _download(source, target)
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be written ({_reason(error)}): free space or set AUTODRAG_MODELS."
+        ) from error
+    return target
+
+
+def verify(source: Source) -> None:
+    """Raises InputError where the file is missing or is not the published one, as far as its hash is known."""
+    if not source.path.is_file():
+        raise InputError(f"{source.path} does not exist: it came with the package, so install or check that out again.")
+    if not _is_right(source.path, source.sha256):
+        raise InputError(
+            f"{source.path} is not the published file (its SHA-256 differs): delete it and download it again."
+        )
+
+
+def address(source: Source) -> str:
+    """Where a person finds the file."""
+    return source.url or DRIVE_PAGE.format(source.drive_id)
+
+
+class _UnavailableError(Exception):
+    """The server does not give the file; the message says why."""
+
+
+class _BrokenError(_UnavailableError):
+    """The connection failed or ended early; another may do better."""
+
+
+def _download(source: Source, target: Path) -> None:
+    part = target.with_name(f"{target.name}.part")
+    resumed = _size(part) > 0
+    try:
+        _receive(source, part)
+        if resumed and not _is_right(part, source.sha256):  # an older version of the file may have left the part
+            part.unlink()
+            _receive(source, part)
+    except _UnavailableError as error:
+        raise InputError(
+            f"{source.file} cannot be downloaded from {address(source)} ({error}): "
+            f"fetch it on a machine that can, and put it into {target.parent}."
+        ) from error
+    if not _is_right(part, source.sha256):
+        part.unlink()
+        raise InputError(
+            f"What {address(source)} gave is not the published {source.file} (its SHA-256 differs) and was deleted: "
+            f"try again, or put the right file into {target.parent}."
+        )
+    if source.url is not None and source.url.endswith(_PACKED) and not target.name.endswith(_PACKED):
+        _unpack(part)
+    part.replace(target)
+
+
+def _unpack(part: Path) -> None:
+    """Replaces a bz2 archive by its content. Raises OSError where it is damaged or the disk is full."""
+    whole = part.with_name(f"{part.name}.unpacked")
+    try:
+        with bz2.open(part) as packed, whole.open("wb") as file:
+            shutil.copyfileobj(packed, file, _CHUNK)
+    except EOFError as error:
+        raise OSError("the archive is cut short") from error
+    whole.replace(part)
+
+
+def _receive(source: Source, part: Path) -> None:
+    """All of the remote file into `part`, which may hold its beginning. Raises _UnavailableError, OSError (disk)."""
+    patience = 0  # an address that never answered is not tried again; one that did is
+    while True:
+        before = _size(part)
+        try:
+            return _continue(source, part)
+        except _BrokenError:
+            patience = RETRIES if _size(part) > before else patience - 1
+            if patience < 0:
+                raise
+            time.sleep(RETRY_SECONDS)
+
+
+def _continue(source: Source, part: Path) -> None:
+    """One connection: what is still missing of `part`."""
+    offset = _size(part)
+    with closing(_response(source, offset)) as response:
+        if response.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            if response.headers.get("Content-Range", "").endswith(f"/{offset}"):
+                return None  # it was already complete
+            part.unlink()  # it is longer than the file
+            return _continue(source, part)
+        if response.status != http.client.PARTIAL_CONTENT:
+            offset = 0  # the server knows no ranges
+        length = response.headers.get("Content-Length")
+        total = None if length is None else offset + int(length)
+        with (
+            part.open("ab" if offset else "wb") as file,
+            tqdm(total=total, initial=offset, unit="B", unit_scale=True, desc=source.file, file=sys.stderr) as bar,
+        ):
+            while chunk := _read(response):
+                file.write(chunk)
+                bar.update(len(chunk))
+    if total is not None and _size(part) < total:
+        raise _BrokenError("the connection ended early")
+    return None
+
+
+def _read(response: _Response) -> bytes:
+    try:
+        return response.read(_CHUNK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenError(_reason(error)) from error
+
+
+def _response(source: Source, offset: int) -> _Response:
+    """The answer that carries the file from byte `offset` on. Google Drive wants large files confirmed first."""
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+    url = source.url or DRIVE_DOWNLOAD.format(source.drive_id)
+    response = _open(opener, url, offset)
+    if source.drive_id is not None and _is_page(response):
+        with closing(response):
+            confirmed = _confirmation(url, _read(response)[:_MAX_PAGE].decode("utf-8", "replace"))
+        if confirmed is None:
+            raise _UnavailableError("Google Drive shows a page without a download, its quota may be used up")
+        response = _open(opener, confirmed, offset)
+    if _is_page(response):
+        response.close()
+        raise _UnavailableError("a web page came instead of the file")
+    return response
+
+
+def _open(opener: urllib.request.OpenerDirector, url: str, offset: int) -> _Response:
+    headers = {"User-Agent": "autodrag", "Accept-Encoding": "identity"} | (
+        {"Range": f"bytes={offset}-"} if offset else {}
+    )
+    if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+        raise _UnavailableError("the address is not one of the web")
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 (its scheme was looked at)
+    try:
+        response: _Response = opener.open(request, timeout=TIMEOUT_SECONDS)
+        return response
+    except urllib.error.HTTPError as error:
+        if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            return error
+        raise _UnavailableError(f"HTTP {error.code} {error.reason}") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenError(_reason(error)) from error
+
+
+def _is_page(response: _Response) -> bool:
+    return response.headers.get_content_type() == "text/html" and "Content-Disposition" not in response.headers
+
+
+class _Form(HTMLParser):
+    """The address that a page's download form, or its link with a confirmation, leads to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.action: str | None = None
+        self.fields: dict[str, str] = {}
+        self.link: str | None = None
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keeps a form's action and its fields."""
+        found = {name: value or "" for name, value in attrs}
+        if tag == "form" and self.action is None:
+            self.action = found.get("action")
+        elif tag == "input" and "name" in found:
+            self.fields[found["name"]] = found.get("value", "")
+        elif tag == "a" and "confirm=" in found.get("href", ""):
+            self.link = found["href"]
+
+
+def _confirmation(url: str, page: str) -> str | None:
+    """Where Google Drive's warning about large files leads on; None where the page holds no way on."""
+    form = _Form()
+    form.feed(page)
+    if form.action is not None and "confirm" in form.fields:
+        return f"{urllib.parse.urljoin(url, form.action)}?{urllib.parse.urlencode(form.fields)}"
+    return None if form.link is None else urllib.parse.urljoin(url, form.link)
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Waits until no other process holds `path`. On Windows, whose locks do not wait, everyone passes."""
+    if sys.platform == "win32":
+        yield
+        return
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _is_right(path: Path, sha256: str | None) -> bool:
+    if sha256 is None:
+        return True
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest() == sha256
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong, in one line."""
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, BaseException):
+        return _reason(inner)
+    text = getattr(error, "strerror", None) or inner or error
+    return " ".join(str(text).split()) or type(error).__name__

@@ -1,0 +1,18 @@
+"""Get a published generator: python scripts/download.py dataset=ffhq (configs/download.yaml)."""
+
+from autodrag.config import Source, run
+from autodrag.download import DownloadConfig, fetch, verify
+from autodrag.evaluation.detectors import PHOTO_PREDICTOR, PHOTO_PREDICTOR_URL
+
+PREDICTOR = Source(PHOTO_PREDICTOR, url=PHOTO_PREDICTOR_URL, drive_id=None, sha256=None, licence="non-commercial")
+
+
+def main(cfg: DownloadConfig) -> None:
+    for source in (cfg.dataset.source, *([PREDICTOR] if cfg.landmarks else [])):
+        path = fetch(source)
+        verify(source)
+        print(f"{path} ({source.licence})")
+
+
+if __name__ == "__main__":
+    run("download", DownloadConfig, main)
