@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
 import pytest
+from omegaconf import OmegaConf
 
 from autodrag import config
 from autodrag.config import CONFIG_DIR, DatasetConfig, compose, dataset_names, dump, load_dataset, load_yaml, typed
@@ -236,7 +237,7 @@ def choices(name: str) -> Iterator[list[str]]:
 def test_every_config_composes_and_types(name: str) -> None:
     for overrides in choices(name):
         cfg = compose(name, overrides)
-        for key in [key for key in cfg if cfg._is_missing(key)]:  # the user's to give
+        for key in [key for key in cfg if OmegaConf.is_missing(cfg, key)]:  # the user's to give
             cfg[key] = "given"
         typed(config_class(name), cfg)
 
