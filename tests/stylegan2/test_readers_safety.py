@@ -31,11 +31,11 @@ def refuses(forger, tmp_path):
 
     def check(data, *words):
         path = forger.write(data)
-        start = time.perf_counter()
+        start = time.process_time()  # of this process: other ones may keep the machine busy
         with pytest.raises(CheckpointError) as caught:
             read_checkpoint(path)
         text = str(caught.value).removeprefix(f"{path} ")
-        assert time.perf_counter() - start < 2
+        assert time.process_time() - start < 2
         assert text.endswith(".")
         assert "expected: " in text
         assert "\n" not in text

@@ -127,6 +127,8 @@ def test_other_networks_are_named(forger, variants, network):
 
 
 def test_arguments_that_change_the_numbers_are_not_ignored(forger, variants, network):
-    for change in ({"nonlinearity": "relu"}, {"normalize_latents": False}, {"attention": True}, {"conv_clamp": "a"}):
+    for change in ({"nonlinearity": "relu"}, {"normalize_latents": False}, {"conv_clamp": "a"}):
         refuses(forger.dump(network(variants["plain"], **change)))
+    with pytest.warns(UserWarning, match="attention"):
+        read_checkpoint(forger.dump(network(variants["plain"], attention=True)))
     read_checkpoint(forger.dump(network(variants["plain"], attention=None, randomize_noise=False)))

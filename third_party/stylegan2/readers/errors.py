@@ -1,5 +1,9 @@
 """What a checkpoint that cannot be read raises."""
 
+import warnings
+from collections.abc import Collection, Mapping
+from typing import Any
+
 EXPECTED = "a StyleGAN2 generator"
 GET_AGAIN = "download or copy it again"
 OTHER_FILE = "give an NVIDIA .pkl, a rosinality .pt or a .safetensors of this project"
@@ -26,6 +30,19 @@ class TruncatedError(UnreadableError):
     def __init__(self) -> None:
         what = "is cut short or damaged: it ends inside its own data"
         super().__init__(what, GET_AGAIN, "a complete StyleGAN2 file")
+
+
+def warn_of_unknown(options: Mapping[Any, Any], known: Collection[str]) -> None:
+    """Warns of options of a generator that are on and that nobody here knows.
+
+    Whatever such an option adds to the weights is refused as an unknown tensor; this is for the rest.
+    """
+    for name, value in options.items():
+        if name not in known and value is not None and value is not False:
+            text = (
+                f"The file's generator was built with {printable(str(name))}, an option unknown here, which is ignored."
+            )
+            warnings.warn(text, stacklevel=2)
 
 
 def printable(text: str, limit: int = 80) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from third_party.stylegan2.config import GeneratorConfig
 from third_party.stylegan2.readers.assemble import Recorded, assemble
-from third_party.stylegan2.readers.errors import UnreadableError, printable
+from third_party.stylegan2.readers.errors import UnreadableError, printable, warn_of_unknown
 from third_party.stylegan2.readers.machine import MalformedError, Stub
 from third_party.stylegan2.readers.rebuild import PERSISTENT_OBJECT, StoredTensor
 
@@ -114,7 +114,7 @@ def _module(stub: Stub, depth: int = 0, counted: list[None] | None = None) -> _M
 
 def _recorded(generator: _Module, mapping: _Module, synthesis: _Module) -> Recorded:
     """Settings from the attributes of the layers; where they have none, from the arguments of the networks."""
-    _refuse_unknown_options(generator, mapping, synthesis)
+    _warn_of_unknown_options(generator, mapping, synthesis)
     blocks = [block for name, block in synthesis.children.items() if re.fullmatch(r"b\d+", name)]
     convs = [block.children[name] for block in blocks for name in ("conv0", "conv1") if name in block.children]
     colours = [block.children["torgb"] for block in blocks if "torgb" in block.children]
@@ -145,15 +145,11 @@ def _recorded(generator: _Module, mapping: _Module, synthesis: _Module) -> Recor
     )
 
 
-def _refuse_unknown_options(*modules: _Module) -> None:
-    """An argument nobody knows may change what the generator computes, unless it is off."""
+def _warn_of_unknown_options(*modules: _Module) -> None:
     for module in modules:
         for options in (module.options, module.options.get("synthesis_kwargs"), module.options.get("mapping_kwargs")):
-            for name, value in (options or {}).items() if isinstance(options, dict) else ():
-                if name not in _OPTIONS and value not in (None, False):
-                    raise UnreadableError(
-                        f"was built with the option {printable(str(name))}, which is none of StyleGAN2's"
-                    )
+            if isinstance(options, dict):
+                warn_of_unknown(options, _OPTIONS)
 
 
 def _agreed(modules: list[_Module], name: str, otherwise: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from third_party.stylegan2.config import GeneratorConfig
 from third_party.stylegan2.readers.assemble import Recorded, assemble, unknown
-from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable
+from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable, warn_of_unknown
 from third_party.stylegan2.readers.machine import MalformedError, Stub
 from third_party.stylegan2.readers.rebuild import TF_NETWORK, StoredArray
 
@@ -146,9 +146,7 @@ def _refuse_others(network: dict[str, Any], variables: dict[str, Tensor], kwargs
         raise UnreadableError("has an activation other than the leaky ReLU")
     if kwargs.get("normalize_latents", True) is not True:
         raise UnreadableError("does not normalise z")
-    for name, value in kwargs.items():
-        if name not in _KNOWN and value is not None and value is not False:
-            raise UnreadableError(f"was built with the argument {printable(str(name))}, which is none of StyleGAN2's")
+    warn_of_unknown(kwargs, _KNOWN)
 
 
 def _largest(variables: dict[str, Tensor], pattern: str) -> int:
