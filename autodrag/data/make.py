@@ -43,6 +43,8 @@ def run(cfg: TrajectoriesConfig) -> None:
     check(cfg.trajectory)
     if cfg.count < 1 or cfg.shard_size < 1:
         raise InputError(f"count={cfg.count} and shard_size={cfg.shard_size} must be at least 1.")
+    if cfg.workers is not None and cfg.workers < 0:
+        raise InputError(f"workers={cfg.workers}: give a number of processes, or 0 to work in this one.")
     device = cfg.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from autodrag.data.matching import Matches
 from autodrag.data.trajectories import MatchedMotion, Recipe
@@ -178,10 +178,8 @@ def damaged(folder: Path, entry: ShardEntry) -> str | None:
 
 def _write_shard(folder: Path, number: int, samples: list[MatchedMotion]) -> ShardEntry:
     path = folder / f"shard-{number:05d}.safetensors"
-    partial = path.with_suffix(".partial")
-    save_file(pack(samples), partial)
-    digest = hashlib.sha256(partial.read_bytes()).hexdigest()
-    partial.replace(path)
+    content = save(pack(samples))
+    _replace(path, content)
     return ShardEntry(
         file=path.name,
         start=samples[0].index,
@@ -189,7 +187,7 @@ def _write_shard(folder: Path, number: int, samples: list[MatchedMotion]) -> Sha
         redraws=sum(s.attempt for s in samples),
         empty_steps=sum(len(step.handles) == 0 for s in samples for step in s.steps),
         matches=sum(len(s.ends.handles) for s in samples),
-        sha256=digest,
+        sha256=hashlib.sha256(content).hexdigest(),
     )
 
 

@@ -1,0 +1,101 @@
+"""The command: processes, kills, two at a time, and what a user can get wrong."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from autodrag.config import compose, typed
+from autodrag.data.make import TrajectoriesConfig, fill_folder, run
+from autodrag.data.shards import read_manifest
+from autodrag.data.trajectories import Recipe
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
+
+LOW_THRESHOLDS = [
+    *("trajectory.n=3", "trajectory.handle_px=4", "trajectory.step_px=2", "trajectory.jump=0", "trajectory.keep=20"),
+    *("trajectory.lam=[0.1,0.3]", "trajectory.psi=0.8", "trajectory.attempts=30", "seed=5", "shard_size=4", "count=16"),
+    *("trajectory.match.resolution=256", "trajectory.match.features=400", "trajectory.match.edge_px=8"),
+    *("trajectory.match.gms_factor=2", "trajectory.match.return_px=6", "trajectory.match.consistency_px=20"),
+    *("trajectory.match.consistency_count=2", "trajectory.match.max_px=300", "trajectory.match.feature_ratio=2"),
+]
+
+
+@pytest.fixture(scope="module")
+def overrides(tiny: FrozenGenerator, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The settings of `small_recipe`, with a generator that lies in a file."""
+    path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
+    network = tiny.trainable_copy()
+    write_safetensors(path, network.config, network.state_dict())
+    return [f"dataset={path}", *LOW_THRESHOLDS]
+
+
+def config(overrides: list[str], *more: str) -> TrajectoriesConfig:
+    return typed(TrajectoriesConfig, compose("trajectories", [*overrides, *more]))
+
+
+def start(repository: Path, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, str(repository / "scripts" / "trajectories.py"), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+    while not path.exists() and process.poll() is None:
+        time.sleep(0.05)
+
+
+def test_a_killed_run_is_locked_while_it_lives_and_continues_after(
+    repository: Path, overrides: list[str], tiny: FrozenGenerator, small_recipe: Recipe, tmp_path: Path
+) -> None:
+    folder, whole = tmp_path / "killed", tmp_path / "whole"
+    first = start(repository, *overrides, f"out={folder}", "workers=2")
+    wait_for(folder / "shard-00000.safetensors", first)
+    with pytest.raises(InputError, match=f"Process {first.pid} is at work"):
+        run(config(overrides, f"out={folder}", "workers=0"))
+    first.send_signal(signal.SIGKILL)
+    first.communicate()  # returns when the workers too have closed their ends: none is left behind
+
+    run(config(overrides, f"out={folder}", "workers=0"))
+    fill_folder(whole, small_recipe, lambda: tiny, count=16, shard_size=4, workers=0)
+    names = sorted(path.name for path in whole.iterdir())
+    assert names == sorted(path.name for path in folder.iterdir())
+    assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in names)
+    assert read_manifest(folder).samples == 16
+
+
+def test_bad_input_is_one_line_and_status_2(repository: Path, overrides: list[str], tmp_path: Path) -> None:
+    process = start(repository, *overrides, f"out={tmp_path}", "trajectory.n=0")
+    out, err = process.communicate()
+    assert process.returncode == 2
+    assert out == "" and err.strip() == "trajectory.n is 0, expected at least one step."
+
+
+def test_table_of_motions(overrides: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    trial = ["calibrate=true", "calibration.lam=[0.1,0.3]", "calibration.psi=[0.8]", "calibration.draws=2"]
+    run(config(overrides, *trial, f"out={tmp_path / 'nothing'}"))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 3  # two lambdas and the jump
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("wrong", ["count=0", "shard_size=0", "workers=-1", "device=abacus"])
+def test_impossible_settings(overrides: list[str], wrong: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        run(config(overrides, wrong, f"out={tmp_path}"))
+
+
+def test_the_shipped_config_is_the_papers_where_it_speaks() -> None:
+    trajectory = typed(TrajectoriesConfig, compose("trajectories")).trajectory
+    assert (trajectory.n, trajectory.handle_px, trajectory.step_px) == (5, 50.0, None)
+
+
+def test_own_process_id_is_no_obstacle(overrides: list[str], tmp_path: Path) -> None:
+    """After a restart of a container the ids are dealt out again."""
+    (tmp_path / "lock").write_text(str(os.getpid()))
+    run(config(overrides, f"out={tmp_path}", "workers=0", "count=1"))
+    assert read_manifest(tmp_path).samples == 1
