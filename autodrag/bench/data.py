@@ -1,0 +1,167 @@
+"""`scripts/bench.py data`: what a training sample costs, piece by piece, and how right its matches are."""
+
+import resource
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from autodrag.data.gms import gms_inliers
+from autodrag.data.hamming import nearest
+from autodrag.data.matching import REFERENCE_HEIGHT, MatchingConfig, match, view
+from autodrag.data.trajectories import FEATURE_BLOCK, Recipe, latent_motion
+from autodrag.data.workers import LoadGenerator, make_samples
+from autodrag.domains.synthface.correspondence import on_skin, true_targets
+from autodrag.domains.synthface.parameters import Z_DIM, parameters
+from autodrag.domains.synthface.renderer import render
+from autodrag.seeding import rng
+
+STEP_PX = 6.0  # the least motion of the matches that are timed and judged, at 512
+
+
+class Clock:
+    """Adds up seconds under names."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def piece(self, name: str) -> Iterator[None]:
+        start = perf_counter()
+        yield
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        self.seconds[name] = self.seconds.get(name, 0.0) + perf_counter() - start
+
+
+def pieces(load: LoadGenerator, recipe: Recipe, samples: int) -> dict[str, float]:
+    """Mean seconds a sample of n + 1 images and n + 1 pairs in this process, redraws apart.
+
+    latents, synthesis (images and features), keypoints (ORB with what it needs), hamming (all keypoints, one way),
+    statistics (GMS), guards (the rest of matching, with the search back).
+    """
+    generator, cfg = load(), recipe.trajectory
+    clock = Clock(generator.device)
+    for index in range(samples + 1):
+        if index == 1:  # the first was a warm-up
+            clock.seconds.clear()
+        with clock.piece("latents"):
+            ws = latent_motion(generator, cfg, recipe.seed, [(index, 0)])[0]
+        with clock.piece("synthesis"):
+            images, features = generator.synthesize(ws, noise="none", return_features=FEATURE_BLOCK)
+        with clock.piece("keypoints"):
+            seen = [view(i, cfg.match, recipe.content, f) for i, f in zip(images, features, strict=True)]
+        for a, b in [(seen[0], seen[-1]), *pairwise(seen)]:
+            size = (a.hw[1], a.hw[0])
+            with clock.piece("hamming"):
+                target, _ = nearest(a.descriptors, b.descriptors, cfg.match.route, generator.device)
+            with clock.piece("statistics"):
+                gms_inliers(a.points, size, b.points[target], size, cfg.match.gms_factor)
+            with clock.piece("guards"):
+                match(a, b, STEP_PX, cfg.match, generator.resolution, generator.device)
+    each = {name: seconds / samples for name, seconds in clock.seconds.items()}
+    return each | {"guards": max(0.0, each["guards"] - each["hamming"] - each["statistics"])}
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Samples a second of all processes together, once they have started, and the largest one's memory."""
+
+    samples_a_second: float
+    redraws: int
+    peak_bytes: int
+
+
+def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int) -> Rate:
+    """Make samples as `scripts/trajectories.py` does and count. The clock starts with the first `workers` samples."""
+    redraws, start = 0, perf_counter()
+    skipped = max(1, workers)
+    for done, sample in enumerate(make_samples(load, recipe, workers, range(samples + skipped)), 1):
+        redraws += sample.attempt
+        if done == skipped:
+            redraws, start = 0, perf_counter()
+    seconds = perf_counter() - start
+    who = resource.RUSAGE_CHILDREN if workers else resource.RUSAGE_SELF
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Rate(samples / seconds, redraws, resource.getrusage(who).ru_maxrss * unit)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Matches of synthface renders against the renderer's true correspondence. Errors are pixels at 256."""
+
+    matches: float  # a pair
+    judged: float  # of them on bare skin, where the truth is known
+    median_error: float
+    high_error: float  # 90th percentile
+    wrong: float  # share farther than 3 px off
+    milliseconds: float  # a pair: two images' keypoints and the match
+
+
+def accuracy(cfg: MatchingConfig, way: float, pairs: int, seed: int = 0) -> Accuracy:
+    """Of pairs that go `way` (0..1) of the way from one random face to another's geometry, appearance kept.
+
+    The renderer has no features, so the guard that compares them is not judged here.
+    """
+    errors, counts, seconds = [], [], 0.0
+    for index in range(pairs):
+        z = torch.randn(2, Z_DIM, generator=rng(seed, "match accuracy", index))
+        geometry, appearance = parameters(z)
+        moved = geometry[0].lerp(geometry[1], way)
+        first = render(geometry[:1], appearance[:1])
+        second = render(moved[None], appearance[:1])
+        size = first.image.shape[-1]
+        start = perf_counter()
+        a, b = view(first.image[0], cfg), view(second.image[0], cfg)
+        found = match(a, b, STEP_PX, cfg, (size, size), torch.device("cpu"))
+        seconds += perf_counter() - start
+        handles = torch.from_numpy(found.handles)
+        truth = true_targets(geometry[0], moved, handles, size)
+        error = (truth - torch.from_numpy(found.targets)).norm(dim=1)[on_skin(first.maps[0], handles)]
+        errors.append(error.numpy() * (256 / size))
+        counts.append(len(handles))
+    everything = np.concatenate(errors)
+    median, high = np.quantile(everything, [0.5, 0.9]) if len(everything) else (np.nan, np.nan)
+    return Accuracy(
+        matches=float(np.mean(counts)),
+        judged=len(everything) / pairs,
+        median_error=float(median),
+        high_error=float(high),
+        wrong=float(np.mean(everything > 3)) if len(everything) else np.nan,
+        milliseconds=1000 * seconds / pairs,
+    )
+
+
+def accuracy_table(cfg: MatchingConfig, pairs: int) -> str:
+    """How quality and cost depend on resolution and number of keypoints, for short and long ways."""
+    lines = [
+        f"matches moved over {STEP_PX:g} px at {REFERENCE_HEIGHT}, {pairs} pairs of renders a row; errors in px at 256",
+        " way   px points  matches  judged  median  90 %  > 3 px    ms",
+    ]
+    for way in (0.25, 1.0):
+        for resolution, features in ((256, 3000), (384, 4000), (512, 2000), (512, 4000), (512, 10000)):
+            a = accuracy(replace(cfg, resolution=resolution, features=features), way, pairs)
+            lines.append(
+                f"{way:4.2f} {resolution:4d} {features:6d} {a.matches:8.0f} {a.judged:7.0f} {a.median_error:7.2f} "
+                f"{a.high_error:5.1f} {a.wrong:7.1%} {a.milliseconds:5.0f}"
+            )
+    return "\n".join(lines)
+
+
+def cost_table(load: LoadGenerator, recipe: Recipe, samples: int, workers: int) -> str:
+    """Samples a second, peak memory, and the share of each piece."""
+    each = pieces(load, recipe, samples)
+    total = sum(each.values())
+    shares = "\n".join(f"  {name:<11} {1000 * s:7.1f} ms {s / total:6.1%}" for name, s in each.items())
+    made = rate(load, recipe, samples, workers)
+    return (
+        f"one sample in one process: {1000 * total:.0f} ms\n{shares}\n"
+        f"{made.samples_a_second:.2f} samples a second with {workers} processes, {made.redraws} redraws in {samples}, "
+        f"{made.peak_bytes / 2**20:.0f} MiB the largest process"
+    )
