@@ -15,6 +15,7 @@ from autodrag.download import fetch
 from autodrag.errors import InputError
 from autodrag.seeding import rng
 from third_party.stylegan2 import Generator, GeneratorConfig
+from third_party.stylegan2.plain import features as plain_features
 from third_party.stylegan2.readers import CheckpointError, read_checkpoint
 from third_party.stylegan2.synthesis import NOISE_MODES, Hook
 
@@ -139,12 +140,15 @@ class FrozenGenerator:
         assert image is not None  # nothing stops it early
         return image if number is None else (image, taken[number])
 
-    def features(self, ws: Tensor, block: int = 6, noise: str = "const") -> Tensor:
+    def features(self, ws: Tensor, block: int = 6, noise: str = "const", plain: bool = False) -> Tensor:
         """Output [B, C, h, w] of a block, counted from 1, or of the last one if there are fewer, in `dtype`.
 
-        Blocks above it are not computed. Raises InputError.
+        Blocks above it are not computed. plain: slower, in float32 and with noise const, rounding as published programs
+        do. Raises InputError.
         """
         ws, number = self._checked(ws, noise), self._block(block)
+        if plain:
+            return plain_features(self.network, ws, number)
         with torch.autocast(self.device.type, enabled=False):
             _, taken = self.network.synthesis(ws, noise, (number,), stop=number)
         return taken[number]

@@ -1,0 +1,1 @@
+"""Tasks, metrics, detectors and reports: every method measured in the same way."""

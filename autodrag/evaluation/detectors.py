@@ -1,6 +1,5 @@
-"""Facial landmarks: dlib's frontal face detector followed by a 68-point shape predictor, for photographs and synthface alike."""
+"""Facial landmarks of photographs and synthface alike: dlib's frontal face detector and a 68-point shape predictor."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -109,7 +108,8 @@ def train_predictor(
     """Train a predictor with dlib's own `train_shape_predictor` and write it to `path`.
 
     boxes: of each image's face, as the detector gives them (`find_face`), so that training sees what use will see.
-    scale: as the `LandmarkDetector` that will use it. options: attributes of `dlib.shape_predictor_training_options`, e.g. `tree_depth=4`.
+    scale: as the `LandmarkDetector` that will use it. options: attributes of dlib's `shape_predictor_training_options`,
+    e.g. `tree_depth=4`.
     """
     settings: Any = dlib.shape_predictor_training_options()
     for name, value in options.items():
@@ -123,7 +123,7 @@ def train_predictor(
     predictor = dlib.train_shape_predictor([_enlarge(image, scale) for image in images], shapes, settings)
     part = Path(f"{path}.part")
     predictor.save(str(part))
-    os.replace(part, path)
+    part.replace(path)
 
 
 @cache

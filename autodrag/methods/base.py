@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,6 +11,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+
+#: A field that takes whole numbers too: the run-time type checks of the tests do not take an int for a float.
+Number = int | float
 
 #: [N, 2] points (x, y) in pixels of the image for one image, or a sequence of such, one an image (N may differ).
 Points = Tensor | np.ndarray | Sequence[object]
@@ -31,9 +35,10 @@ class Step:
     ws: Float[Tensor, "B L D"]
     points: Float[Tensor, "N 2"] | list[Float[Tensor, "_ 2"]]
     seconds: float
-    done: Bool[Tensor, "B"]
+    done: Bool[Tensor, " B"]
 
 
+@runtime_checkable
 class DragMethod(Protocol):
     """A drag method: yields a step after each update of the latents, none for the start."""
 
@@ -71,25 +76,17 @@ class Update:
 
     ws: Float[Tensor, "B L D"]
     points: Float[Tensor, "B P 2"]
-    done: Bool[Tensor, "B"]
+    done: Bool[Tensor, " B"]
 
 
 def read_request(
-    ws: Tensor,
-    handles: Points,
-    targets: Points,
-    mask: Tensor | np.ndarray | None,
-    *,
-    resolution: tuple[int, int],
-    num_ws: int,
-    w_dim: int,
-    device: torch.device,
+    generator: FrozenGenerator, ws: Tensor, handles: Points, targets: Points, mask: Tensor | np.ndarray | None
 ) -> Request:
-    """Check the arguments of `drag` and bring them to one form.
+    """Check the arguments of `drag` against the generator and bring them to one form, on its device.
 
-    resolution: (H, W) of the generator's images. num_ws, w_dim: L and D that `ws` must have.
     Raises InputError, one sentence, for anything a user can get wrong.
     """
+    resolution, num_ws, w_dim, device = generator.resolution, generator.num_ws, generator.w_dim, generator.device
     if ws.ndim != 3 or ws.shape[0] == 0 or ws.shape[1:] != (num_ws, w_dim):
         raise InputError(
             f"ws has shape {list(ws.shape)}, but this generator needs [B, {num_ws}, {w_dim}]; make ws with g.map."
@@ -130,6 +127,13 @@ def run_steps(make_updates: Callable[[Request], Iterator[Update]], request: Requ
         index += 1
         points = [p[v] for p, v in zip(update.points, request.valid, strict=True)]
         yield Step(index, update.ws, points[0] if len(points) == 1 else points, seconds, update.done)
+
+
+def check_positive(method: str, **values: object) -> None:
+    """Raises InputError where an option is no positive, finite number (None: not set)."""
+    for name, value in values.items():
+        if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
+            raise InputError(f"{name} of {method} is {value!r}; a positive number was expected.")
 
 
 def _read_points(what: str, points: Points, batch: int, device: torch.device) -> list[Float[Tensor, "_ 2"]]:
@@ -187,11 +191,11 @@ def _read_mask(
     height, width = resolution
     if values.ndim not in (2, 3) or values.shape[-2:] != (height, width):
         raise InputError(
-            f"The mask has shape {list(values.shape)}, but the image needs [{height}, {width}] (rows, columns); resize it."
+            f"The mask has shape {list(values.shape)}, but the image needs [{height}, {width}]; resize it."
         )
     if values.ndim == 3 and values.shape[0] not in (1, batch):
         raise InputError(
-            f"There are masks for {values.shape[0]} images, but ws holds {batch}; give one mask for each or one for all."
+            f"There are {values.shape[0]} masks, but ws holds {batch} image(s); give one for each or one for all."
         )
     if not bool(((values >= 0) & (values <= 1)).all()):
         raise InputError(

@@ -20,7 +20,7 @@ def _passes(kernel: Tensor) -> list[tuple[Tensor, tuple[bool, bool]]]:
     return [(kernel[:, None] * 2, (True, False)), (kernel[None, :] * 2, (False, True))]
 
 
-def _filter_upsampled(x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+def filter_upsampled(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
     """Low-pass the output of a 3 x 3 transposed convolution of stride 2; 2n + 1 rows and columns become 2n."""
     size, channels = kernel.shape[0], x.shape[1]
     before, after = (size + 1) // 2 - 1, (size - 2) // 2
@@ -60,4 +60,4 @@ def conv(x: Float[Tensor, "B I h w"], weight: Tensor, fir: Tensor | None, bias: 
     if fir is None:
         return F.conv2d(x, weight, bias, padding=1)
     # A transposed convolution is the zero-insertion and the convolution in one, without the products with zeros.
-    return _filter_upsampled(F.conv_transpose2d(x, weight, stride=2), fir, bias)
+    return filter_upsampled(F.conv_transpose2d(x, weight, stride=2), fir, bias)

@@ -1,0 +1,178 @@
+"""DragGAN (Pan et al. 2023): motion supervision and point tracking on generator features, one Adam step at a time."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from autodrag.generator import FrozenGenerator
+from autodrag.methods.base import Number, Points, Request, Step, Update, check_positive, read_request, run_steps
+from autodrag.methods.masks import fixed_loss
+from autodrag.methods.optimise import EditedRows
+from autodrag.methods.sampling import every, read_windows
+
+CHUNK = 1 << 25  # numbers of the search windows held at a time
+
+
+@dataclass(frozen=True)
+class DragGAN:
+    """DragGAN as published, in W+ on the first six rows, batched over images.
+
+    lr: Adam's learning rate (2e-3 for FFHQ, AFHQ cats and LSUN cars, else 1e-3). max_steps: at most so many updates.
+    r1, r2: radii of supervision and search in pixels of a 512 px image. mask_weight: weight of the mask term.
+    stop_distance: pixels within which every handle has arrived; None: the official max(2 h / 512, 2).
+    block: generator block whose features are used.
+    """
+
+    generator: FrozenGenerator
+    lr: Number = 2e-3
+    max_steps: int = 300
+    r1: Number = 3
+    r2: Number = 12
+    mask_weight: Number = 20
+    stop_distance: Number | None = None
+    block: int = 6
+
+    def __post_init__(self) -> None:
+        check_positive("draggan", lr=self.lr, max_steps=self.max_steps, r1=self.r1, r2=self.r2, block=self.block)
+
+    def drag(
+        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
+    ) -> Iterator[Step]:
+        """See `DragMethod.drag`. Handles are rounded to whole pixels, where tracking keeps them."""
+        return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
+
+    def _updates(self, request: Request) -> Iterator[Update]:
+        rows = EditedRows(self.generator, request.ws, self.lr, self.block)
+        features = rows.features()
+        edits = self._start(request, features.detach())
+        ws, points = request.ws, request.handles.clone()
+        points[request.valid] = edits.points
+        done = self._arrived(edits)
+        for _ in range(self.max_steps):
+            going = ~done[edits.images]
+            if not bool(going.any()):
+                return
+            if not bool(going.all()):
+                rows.keep(going)
+                edits, features = edits.keep(going), features[going]
+            rows.step(self._loss(edits, features))
+            features = rows.features()
+            edits = replace(edits, points=self._track(edits, features.detach()))
+            ws, points, done = ws.clone(), points.clone(), done.clone()
+            ws[edits.images] = rows.ws
+            points[edits.images[edits.owner], edits.slot] = edits.points
+            done[edits.images] = self._arrived(edits)
+            yield Update(ws, points, done)
+
+    def _start(self, request: Request, features: Float[Tensor, "B C h w"]) -> "_Edits":
+        image_hw = self.generator.resolution
+        owner, slot = request.valid.nonzero(as_tuple=True)
+        limit = request.handles.new_tensor([image_hw[1] - 1, image_hw[0] - 1])
+        points = torch.minimum(request.handles[request.valid].round().clamp(min=0), limit)
+        fixed = None if request.mask is None else 1 - request.mask
+        return _Edits(
+            images=torch.arange(len(request.ws), device=points.device),
+            owner=owner,
+            slot=slot,
+            points=points,
+            targets=request.targets[request.valid],
+            reference=read_windows(features, owner, points, 0, image_hw).values()[:, 0, 0],
+            start=features if fixed is not None else None,
+            fixed=fixed,
+        )
+
+    def _arrived(self, edits: "_Edits") -> Bool[Tensor, " A"]:
+        """Images whose handles are all within the stopping distance."""
+        limit = max(2 * self.generator.resolution[0] / 512, 2) if self.stop_distance is None else self.stop_distance
+        near = (edits.targets - edits.points).norm(dim=1) <= limit
+        return every(near, edits.owner, len(edits.images))
+
+    def _loss(self, edits: "_Edits", features: Float[Tensor, "A C h w"]) -> Float[Tensor, ""]:
+        """Motion supervision (DragGAN Eq. 1) of all points, and the mask term."""
+        image_hw = self.generator.resolution
+        way = edits.targets - edits.points
+        distance = way.norm(dim=1, keepdim=True)
+        moving = distance[:, 0] > 1
+        owner, points = edits.owner[moving], edits.points[moving]
+        direction = (way / (distance + 1e-7))[moving]
+        radius = max(1, round(self.r1 * image_hw[0] / 512))
+        # Two pixels more than the disk: its pixels are placed on ramps that end at h, and are read one pixel further.
+        windows = read_windows(features, owner, points, radius + 2, image_hw)
+        disk = _disk(windows.y, windows.x, points, radius, image_hw)
+        change = (windows.values().detach() - windows.shifted(direction)).abs().mean(dim=3)
+        loss = ((change * disk).sum(dim=(1, 2)) / disk.sum(dim=(1, 2))).sum()
+        if edits.start is not None and edits.fixed is not None:
+            loss = loss + self.mask_weight * fixed_loss(features - edits.start, edits.fixed)
+        return loss
+
+    def _track(self, edits: "_Edits", features: Float[Tensor, "A C h w"]) -> Float[Tensor, "M 2"]:
+        """The pixel of the search window whose features are nearest to those the handle had at the start."""
+        image_hw = self.generator.resolution
+        radius = max(1, round(self.r2 * image_hw[0] / 512))
+        chunk = max(1, CHUNK // ((2 * radius + 1) ** 2 * features.shape[1]))
+        found = []
+        for part in torch.arange(len(edits.points), device=features.device).split(chunk):
+            windows = read_windows(features, edits.owner[part], edits.points[part], radius, image_hw)
+            distance = (windows.values() - edits.reference[part, None, None]).square().sum(dim=3)
+            y, x = windows.y, windows.x
+            inside = ((y >= 0) & (y < image_hw[0]))[:, :, None] & ((x >= 0) & (x < image_hw[1]))[:, None, :]
+            best = distance.masked_fill(~inside, torch.inf).flatten(1).argmin(dim=1, keepdim=True)
+            side = 2 * radius + 1
+            found.append(torch.cat([x.gather(1, best % side), y.gather(1, best // side)], dim=1))
+        return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class _Edits:
+    """The points of the images still optimised, without padding.
+
+    images: [A] rows of the request. owner: [M] which of these a point belongs to. slot: [M] its place in the request.
+    points, targets: [M, 2] (x, y) pixels. reference: [M, C] features of the handles at the start. start, fixed: the
+    features at the start and 1 - mask, where there is a mask.
+    """
+
+    images: Int[Tensor, " A"]
+    owner: Int[Tensor, " M"]
+    slot: Int[Tensor, " M"]
+    points: Float[Tensor, "M 2"]
+    targets: Float[Tensor, "M 2"]
+    reference: Float[Tensor, "M C"]
+    start: Float[Tensor, "A C h w"] | None
+    fixed: Float[Tensor, "A H W"] | None
+
+    def keep(self, going: Bool[Tensor, " A"]) -> "_Edits":
+        """Only these images."""
+        mine = going[self.owner]
+        return _Edits(
+            images=self.images[going],
+            owner=(going.cumsum(0) - 1)[self.owner[mine]],
+            slot=self.slot[mine],
+            points=self.points[mine],
+            targets=self.targets[mine],
+            reference=self.reference[mine],
+            start=None if self.start is None else self.start[going],
+            fixed=None if self.fixed is None else self.fixed[going],
+        )
+
+
+def _disk(
+    y: Float[Tensor, "M k"],
+    x: Float[Tensor, "M k"],
+    points: Float[Tensor, "M 2"],
+    radius: int,
+    image_hw: tuple[int, int],
+) -> Float[Tensor, "M k k"]:
+    """1 at the image's pixels nearer to the point than the radius.
+
+    The official code places pixel i of h at linspace(0, h, h)[i] = i h / (h - 1), a little further than it is.
+    """
+    height, width = image_hw
+    dy = y * height / (height - 1) - points[:, 1, None]
+    dx = x * width / (width - 1) - points[:, 0, None]
+    near = dy[:, :, None].square() + dx[:, None, :].square() < radius**2
+    inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]
+    return (near & inside).float()

@@ -1,0 +1,247 @@
+"""FreeDrag, GAN version (Ling et al. 2024): adaptive template features and line search, one Adam step at a time."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from autodrag.generator import FrozenGenerator
+from autodrag.methods.base import Number, Points, Request, Step, Update, check_positive, read_request, run_steps
+from autodrag.methods.optimise import EditedRows
+from autodrag.methods.sampling import every, read
+
+SUB_STEPS = 5  # Adam steps of a sub-motion, at most
+CANDIDATES = 10  # of a line search
+LAST_STEPS = 10  # after a sub-motion that ends with every point within the distance that counts as arrived
+PATCH = 3.0  # reach of the 3 x 3 samples around a point, image pixels
+
+
+@dataclass(frozen=True)
+class FreeDrag:
+    """FreeDrag as published, in W+ on the first six rows, batched over images.
+
+    l: loss that a sub-motion aims at. d: longest sub-motion in feature pixels (0.4 and 4 for lions, elephants, dogs,
+    giraffes). lr: Adam's learning rate. max_steps: at most so many updates. mask_weight: weight of the mask term.
+    block: generator block whose features are used.
+    """
+
+    generator: FrozenGenerator
+    l: Number = 0.3  # noqa: E741 - the paper's name, and the one users type
+    d: Number = 3
+    lr: Number = 2e-3
+    max_steps: int = 300
+    mask_weight: Number = 10
+    block: int = 6
+
+    def __post_init__(self) -> None:
+        check_positive("freedrag", l=self.l, d=self.d, lr=self.lr, max_steps=self.max_steps, block=self.block)
+
+    def drag(
+        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
+    ) -> Iterator[Step]:
+        """See `DragMethod.drag`. `points` are the moving targets that the step aimed at, not tracked handles."""
+        return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
+
+    def _updates(self, request: Request) -> Iterator[Update]:
+        # The slope of the mask's term is the sign of F - F_0, mostly rounding: round as published code does.
+        rows = EditedRows(self.generator, request.ws, self.lr, self.block, plain=request.mask is not None)
+        features = rows.features()
+        edits = self._start(request, features.detach())
+        ws, points = request.ws, request.handles
+        done = every((edits.aims == edits.targets).all(dim=1), edits.owner, len(ws))
+        for step in range(1, self.max_steps + 1):
+            going = ~done[edits.images]
+            if not bool(going.any()):
+                return
+            if not bool(going.all()):
+                rows.keep(going)
+                edits, features = edits.keep(going), features[going]
+            edits = self._aim(edits, features.detach())
+            losses = edits.losses(features)
+            rows.step(losses.sum() + self.mask_weight * edits.fixed_loss(features))
+            features = rows.features()
+            edits = replace(edits, begin=torch.where(edits.fresh, losses.detach(), edits.begin))
+            edits, finished = self._conclude(edits, features.detach(), step)
+            ws, points, done = ws.clone(), points.clone(), done.clone()
+            ws[edits.images] = rows.ws
+            points[edits.images[edits.owner], edits.slot] = edits.aims / edits.scale
+            done[edits.images] = finished
+            yield Update(ws, points, done)
+
+    def _start(self, request: Request, features: Float[Tensor, "B C h w"]) -> "_Edits":
+        scale = features.shape[2] / self.generator.resolution[0]  # points are scaled, without half-pixel centres
+        owner, slot = request.valid.nonzero(as_tuple=True)
+        handles = request.handles[request.valid] * scale
+        zero = torch.zeros(len(owner), device=handles.device)
+        batch = len(request.ws)
+        size = (features.shape[2], features.shape[3])
+        fixed = None if request.mask is None else 1 - F.adaptive_avg_pool2d(request.mask, size)
+        return _Edits(
+            images=torch.arange(batch, device=handles.device),
+            count=torch.zeros(batch, dtype=torch.long, device=handles.device),
+            limit=torch.full((batch,), self.max_steps, device=handles.device),
+            start=None if fixed is None else features,
+            fixed=fixed,
+            owner=owner,
+            slot=slot,
+            aims=handles,
+            targets=request.targets[request.valid] * scale,
+            template=patches(features, owner, handles, scale),
+            begin=zero,
+            end=zero,
+            arrived=torch.zeros(len(owner), dtype=torch.bool, device=handles.device),
+            scale=scale,
+        )
+
+    def _aim(self, edits: "_Edits", features: Float[Tensor, "A C h w"]) -> "_Edits":
+        """At the start of a sub-motion: the next moving target of each point, by line search or by stepping back."""
+        forward = edits.fresh & ~edits.arrived & (edits.end < 0.5 * self.l)
+        back = edits.fresh & ~edits.arrived & ~forward & (edits.end >= edits.begin)
+        way, reach = edits.way()
+        retreat = edits.aims - torch.clamp(self.d / reach, max=1) * way
+        moved = replace(edits, aims=torch.where(back[:, None], retreat, edits.aims))
+        goal = torch.where(back, 0.0, 1.0 * self.l)
+        longest = torch.where(back, 2.0 * self.d, 1.0 * self.d)
+        found = self._search(moved, features, longest, goal, forward | back)
+        return replace(edits, aims=found)
+
+    def _search(
+        self,
+        edits: "_Edits",
+        features: Float[Tensor, "A C h w"],
+        longest: Float[Tensor, " M"],
+        goal: Float[Tensor, " M"],
+        which: Bool[Tensor, " M"],
+    ) -> Float[Tensor, "M 2"]:
+        """Of points on the way to the target, up to `longest` ahead, the one whose loss is nearest to the goal."""
+        if not bool(which.any()):
+            return edits.aims
+        some = edits.points_only(which)
+        way, reach = some.way()
+        furthest = some.aims + torch.clamp(longest[which, None] / reach, max=1) * way
+        share = torch.arange(1, CANDIDATES + 1, device=way.device)[:, None, None] / CANDIDATES
+        candidates = torch.where(way == 0, some.aims, (1 - share) * some.aims + share * furthest)  # [10, M', 2]
+        losses = torch.stack([(some.patches(features, c) - some.template).abs().mean(dim=(1, 2)) for c in candidates])
+        best = (losses - goal[which]).abs().argmin(dim=0)
+        aims = edits.aims.clone()
+        aims[which] = candidates[best, torch.arange(len(best), device=best.device)]
+        return aims
+
+    def _conclude(
+        self, edits: "_Edits", features: Float[Tensor, "A C h w"], step: int
+    ) -> tuple["_Edits", Bool[Tensor, " A"]]:
+        """After an Adam step: where a sub-motion ends, blend the templates; and which images are finished."""
+        patches = edits.patches(features, edits.aims)
+        end = (patches - edits.template).abs().mean(dim=(1, 2))
+        batch = len(edits.images)
+        count = edits.count + 1
+        over = (count >= SUB_STEPS) | every(end < 0.25 * self.l, edits.owner, batch)
+        mine = over[edits.owner]
+        within = (edits.targets - edits.aims).norm(dim=1) < edits.scale
+        arrived = torch.where(mine, within & (end <= 0.25 * self.l), edits.arrived)
+        # FreeDrag Eq. 6: the template follows the features the faster, the better they fitted it.
+        share = 1 / (1 + torch.exp(math.log(9) / (0.6 * self.l) * (end - 0.2 * self.l)))
+        share = torch.where(arrived, 1.0, share)[:, None, None]
+        blended = share * patches + (1 - share) * edits.template
+        last = over & every(within, edits.owner, batch)
+        finished = over & (every(arrived, edits.owner, batch) | (step >= edits.limit))
+        return replace(
+            edits,
+            count=torch.where(over, 0, count),
+            limit=torch.where(last, torch.clamp(edits.limit, max=step + LAST_STEPS), edits.limit),
+            template=torch.where(mine[:, None, None], blended, edits.template),
+            end=end,
+            arrived=arrived,
+        ), finished
+
+
+@dataclass(frozen=True)
+class _Edits:
+    """The images still optimised and their points, without padding. Places are in feature pixels.
+
+    Of an image: images [A] rows of the request, count: steps of the sub-motion so far, limit: step after which to stop,
+    start, fixed: features at the start and 1 - mask, where there is a mask. Of a point: owner [M] which of these images
+    it belongs to, slot its place in the request, aims: the moving target, template: [M, 9, C], begin, end: the loss of
+    the sub-motion's first step before it and of its last one after it, arrived.
+    """
+
+    images: Int[Tensor, " A"]
+    count: Int[Tensor, " A"]
+    limit: Int[Tensor, " A"]
+    start: Float[Tensor, "A C h w"] | None
+    fixed: Float[Tensor, "A h w"] | None
+    owner: Int[Tensor, " M"]
+    slot: Int[Tensor, " M"]
+    aims: Float[Tensor, "M 2"]
+    targets: Float[Tensor, "M 2"]
+    template: Float[Tensor, "M n C"]
+    begin: Float[Tensor, " M"]
+    end: Float[Tensor, " M"]
+    arrived: Bool[Tensor, " M"]
+    scale: float
+
+    @property
+    def fresh(self) -> Bool[Tensor, " M"]:
+        """Points whose image begins a sub-motion."""
+        return (self.count == 0)[self.owner]
+
+    def way(self) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 1"]]:
+        """What remains to the targets, and its length (a little more than zero)."""
+        way = self.targets - self.aims
+        return way, way.norm(dim=1, keepdim=True) + 1e-8
+
+    def patches(self, features: Float[Tensor, "A C h w"], places: Float[Tensor, "M 2"]) -> Float[Tensor, "M 9 C"]:
+        """Features around each place."""
+        return patches(features, self.owner, places, self.scale)
+
+    def losses(self, features: Float[Tensor, "A C h w"]) -> Float[Tensor, " M"]:
+        """FreeDrag Eq. 4: mean L1 between the features at the moving target and the template."""
+        return (self.patches(features, self.aims) - self.template).abs().mean(dim=(1, 2))
+
+    def fixed_loss(self, features: Float[Tensor, "A C h w"]) -> Float[Tensor, ""]:
+        """Sum over images of the mean L1 change of the features over what the mask fixes."""
+        if self.start is None or self.fixed is None:
+            return features.new_zeros(())
+        total = ((features - self.start).abs() * self.fixed[:, None]).sum(dim=(1, 2, 3))
+        return (total / (self.fixed.sum(dim=(1, 2)) * features.shape[1]).clamp(min=1e-6)).sum()
+
+    def points_only(self, which: Bool[Tensor, " M"]) -> "_Edits":
+        """The same images with some of the points."""
+        return replace(
+            self,
+            owner=self.owner[which],
+            slot=self.slot[which],
+            aims=self.aims[which],
+            targets=self.targets[which],
+            template=self.template[which],
+            begin=self.begin[which],
+            end=self.end[which],
+            arrived=self.arrived[which],
+        )
+
+    def keep(self, going: Bool[Tensor, " A"]) -> "_Edits":
+        """Only these images."""
+        kept = self.points_only(going[self.owner])
+        return replace(
+            kept,
+            owner=(going.cumsum(0) - 1)[kept.owner],
+            images=self.images[going],
+            count=self.count[going],
+            limit=self.limit[going],
+            start=None if self.start is None else self.start[going],
+            fixed=None if self.fixed is None else self.fixed[going],
+        )
+
+
+def patches(
+    features: Float[Tensor, "B C h w"], owner: Int[Tensor, " M"], places: Float[Tensor, "M 2"], scale: float
+) -> Float[Tensor, "M 9 C"]:
+    """Features at 3 x 3 samples around each place, PATCH image pixels apart; scale: feature pixels an image pixel."""
+    reach = torch.tensor([-PATCH, 0, PATCH], device=places.device) * scale
+    around = places[:, None] + torch.cartesian_prod(reach, reach).flip(1)
+    return read(features, owner[:, None].expand(around.shape[:2]), around)

@@ -1,0 +1,25 @@
+"""The method that changes nothing: the row "No edit" of a table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.generator import FrozenGenerator
+from autodrag.methods.base import Points, Step, read_request
+
+
+@dataclass(frozen=True)
+class NoEdit:
+    """Checks its input as every method does and yields no step, since no step is yielded for the start."""
+
+    generator: FrozenGenerator
+
+    def drag(
+        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
+    ) -> Iterator[Step]:
+        """See `DragMethod.drag`."""
+        read_request(self.generator, ws, handles, targets, mask)
+        return iter(())

@@ -1,0 +1,61 @@
+"""Adam on the edited rows of a batch of latents, image by image: the part that DragGAN and FreeDrag share."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from autodrag.generator import FrozenGenerator
+from autodrag.latents import join, split
+from autodrag.methods.base import Number
+
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
+
+
+class EditedRows:
+    """Latents whose first rows are optimised, each image with its own Adam state: a batch gives what single runs give.
+
+    One iteration is `features()`, a loss made from them, `step(loss)`. `keep` drops finished images, which then cost
+    nothing; it may be called between `features` and `step`.
+    """
+
+    def __init__(
+        self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], lr: Number, block: int, plain: bool = False
+    ) -> None:
+        """`block`, `plain`: of `FrozenGenerator.features`."""
+        self._generator, self._lr, self._block, self._plain = generator, lr, block, plain
+        self._head, self._tail = split(ws)
+        self._mean = torch.zeros_like(self._head)
+        self._square = torch.zeros_like(self._head)
+        self._count = 0
+        self._leaf = self._head
+        self._rows = torch.arange(len(ws), device=ws.device)  # rows of the leaf that are still optimised
+
+    @property
+    def ws(self) -> Float[Tensor, "B L D"]:
+        """The latents now, of the images that are still optimised."""
+        return join(self._head, self._tail)
+
+    def features(self) -> Float[Tensor, "B C h w"]:
+        """Generator features of the latents, float32, differentiable up to the next `step`."""
+        self._leaf = self._head.detach().requires_grad_()
+        self._rows = torch.arange(len(self._leaf), device=self._leaf.device)
+        with torch.enable_grad():
+            return self._generator.features(join(self._leaf, self._tail), self._block, plain=self._plain).float()
+
+    def keep(self, keep: Bool[Tensor, " B"]) -> None:
+        """Go on with these images only."""
+        self._rows = self._rows[keep]
+        self._head, self._tail = self._head[keep], self._tail[keep]
+        self._mean, self._square = self._mean[keep], self._square[keep]
+
+    def step(self, loss: Float[Tensor, ""]) -> None:
+        """One Adam step down `loss`, the sum of the losses of the images."""
+        gradient = torch.autograd.grad(loss, self._leaf)[0][self._rows]
+        self._count += 1
+        # The order of the arithmetic is that of torch.optim.Adam.
+        self._mean = torch.lerp(self._mean, gradient, 1 - BETA1)
+        self._square = (self._square * BETA2).addcmul(gradient, gradient, value=1 - BETA2)
+        scale = self._square.sqrt() / math.sqrt(1 - BETA2**self._count) + EPSILON
+        self._head = self._head.addcdiv(self._mean, scale, value=-self._lr / (1 - BETA1**self._count))
