@@ -109,8 +109,8 @@ def train(
 
 def _check(budget: Budget, config: LoopConfig, ranks: Ranks) -> None:
     parts = ranks.world * config.accumulate
-    if budget.steps < 1 or budget.batch < 1 or config.accumulate < 1:
-        raise InputError("A training needs epochs, samples, batch and loop.accumulate of at least 1.")
+    if min(budget.epochs, budget.samples, budget.batch, config.accumulate) <= 0:
+        raise InputError("A training needs more than 0 epochs, and samples, batch and loop.accumulate of at least 1.")
     if budget.batch % parts:
         raise InputError(
             f"A batch of {budget.batch} cannot be cut into {ranks.world} rank(s) x accumulate={config.accumulate} "

@@ -1,0 +1,64 @@
+"""Where the points of one image are in another, by the generator's features: as DragGAN tracks, but farther."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.generator import FrozenGenerator
+from autodrag.geometry import patches, to_feature
+
+BLOCK = 6  # of the generator: the features that DragGAN found to tell points apart best
+PATCH = 3  # feature pixels compared around a point
+SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (places a side, steps from its centre to its edge) of each finer grid
+
+
+class Tracker:
+    """Remembers what lies at points of some images and finds it in others.
+
+    features: of the images, the generator's output of `BLOCK`. points: image pixels.
+    """
+
+    def __init__(
+        self, generator: FrozenGenerator, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B P 2"]
+    ) -> None:
+        self._generator = generator
+        self._wanted = self._read(features, points)  # [B, P, 9, C]
+
+    def find(
+        self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
+    ) -> Float[Tensor, "B P 2"]:
+        """Where the points are in the images of `ws`.
+
+        Looked for within `radius` pixels of `expected` in x and y: on a grid of 13 x 13 places, then around the best of
+        them on two finer ones. What lies outside the image is never chosen.
+        """
+        features = self._generator.features(ws, block=BLOCK)
+        height, width = self._generator.resolution
+        limit = expected.new_tensor([width - 1, height - 1])
+        best, reach = expected, radius
+        for side, steps in SEARCHES:
+            places = best[:, :, None] + _grid(side, expected) * reach[:, :, None, None]
+            places = torch.minimum(places.clamp(min=0), limit)  # [B, P, side * side, 2]
+            found = self._read(features, places.flatten(1, 2)).unflatten(1, places.shape[1:3])
+            distance = (found - self._wanted[:, :, None]).square().mean(dim=(3, 4))
+            nearest = distance.argmin(dim=2)[:, :, None, None].expand(-1, -1, 1, 2)
+            best, reach = places.gather(2, nearest)[:, :, 0], reach / steps
+        return best
+
+    def _read(self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 9 C"]:
+        hw = (features.shape[-2], features.shape[-1])
+        return patches(features, to_feature(points, self._generator.resolution, hw), PATCH)
+
+
+def search_radius(
+    handles: Float[Tensor, "B P 2"], targets: Float[Tensor, "B P 2"], image_hw: tuple[int, int]
+) -> Float[Tensor, "B P"]:
+    """How far from its target a dragged handle may have ended: half its way, from 12 to 64 px of an image 512 high."""
+    half_way = (targets - handles).norm(dim=-1) / 2
+    return half_way.clamp(12 * image_hw[0] / 512, 64 * image_hw[0] / 512)
+
+
+def _grid(side: int, like: Tensor) -> Float[Tensor, "places 2"]:
+    """Offsets (x, y) from -1 to 1."""
+    steps = torch.linspace(-1, 1, side, device=like.device, dtype=like.dtype)
+    return torch.cartesian_prod(steps, steps)

@@ -1,0 +1,145 @@
+"""`scripts/train.py`: from a config to a run folder with trained weights."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+
+from autodrag.config import DatasetConfig, dump, load_yaml
+from autodrag.data.dataset import Trajectories
+from autodrag.data.lock import exclusive
+from autodrag.data.shards import read_manifest
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.models import AutoDrag, ModelConfig, Regularizer
+from autodrag.models.cost import cost_table
+from autodrag.training.folder import RunFolder
+from autodrag.training.loop import LoopConfig, train
+from autodrag.training.measure import domain_shape, measure
+from autodrag.training.ranks import Ranks, join_ranks
+from autodrag.training.stage import Budget, Stage
+from autodrag.training.stage1 import RegularizerStage, Stage1Config
+from autodrag.training.stage2 import PredictorStage, Stage2Config
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """`configs/train.yaml`. stage: 1 or 2; `stage1` and `stage2` are their sections."""
+
+    stage: int
+    dataset: DatasetConfig
+    model: ModelConfig
+    data: str  # folder of scripts/trajectories.py
+    out: str  # the run's folder
+    seed: int
+    device: str
+    loop: LoopConfig
+    stage1: Stage1Config
+    stage2: Stage2Config
+
+
+def run(config: TrainConfig) -> None:
+    """Train, or go on with, the stage that the config asks for; its weights end up in `out`/weights.safetensors."""
+    if config.stage not in STAGES:
+        raise InputError(f"There is no stage {config.stage}: choose stage={' or stage='.join(map(str, STAGES))}.")
+    out = Path(config.out)
+    with join_ranks(config.device) as ranks, _alone(out, ranks):
+        _check_same(out, config)
+        torch.set_float32_matmul_precision("high")
+        dtype = getattr(torch, config.loop.precision)
+        generator = load_generator(config.dataset, ranks.device, dtype)
+        build, budget = STAGES[config.stage]
+        stage = build(config, generator)
+
+        def open_folder(step: int) -> RunFolder:
+            folder = RunFolder(out, dump(config), step)
+            if isinstance(stage, PredictorStage):
+                folder.say(cost_table(stage.model))
+            return folder
+
+        finished = train(stage, budget(config), config.loop, ranks, out / "checkpoints", open_folder)
+        if finished and ranks.first:
+            stage.save(out / "weights.safetensors")
+            print(f"{out / 'weights.safetensors'} holds the trained model.")
+
+
+def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> RegularizerStage:
+    """A new regularizer and what it learns from."""
+    statistics = measure(generator, config.model.feature_block, config.seed)
+    torch.manual_seed(config.seed)
+    regularizer = Regularizer(config.model.regularizer, generator.num_ws, generator.w_dim, statistics)
+    trajectory = config.stage1.latents == "trajectory"
+    motion = read_manifest(Path(config.data)).recipe.trajectory if trajectory else None
+    return RegularizerStage(regularizer, generator, config.stage1, config.dataset.psi, config.seed, motion)
+
+
+def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
+    """A new model, its regularizer from stage 1, and the trajectories it learns from."""
+    section, block = config.stage2, config.model.feature_block
+    if section.held_out < 1:
+        raise InputError("stage2.held_out must be at least 1: reports are made on samples that are not trained on.")
+
+    def trajectories(part: slice) -> Trajectories:
+        return Trajectories(config.data, generator, section.points, section.step_points, config.seed, part)
+
+    statistics = measure(generator, block, config.seed)
+    torch.manual_seed(config.seed)
+    model = AutoDrag(config.model, domain_shape(generator, block), statistics)
+    if model.regularizer is not None and section.start is not None:
+        _start_from(model.regularizer, Path(section.start))
+    shown, held_out = trajectories(slice(None, -section.held_out)), trajectories(slice(-section.held_out, None))
+    return PredictorStage(model, shown, held_out, section, config.seed)
+
+
+STAGES: dict[int, tuple[Callable[[TrainConfig, FrozenGenerator], Stage], Callable[[TrainConfig], Budget]]] = {
+    1: (build_stage1, lambda config: config.stage1.budget),
+    2: (build_stage2, lambda config: config.stage2.budget),
+}
+
+
+def _start_from(regularizer: Regularizer, path: Path) -> None:
+    """Take over what stage 1 has learnt."""
+    if not path.exists():
+        raise InputError(
+            f"There is no trained regularizer at {path}: train it with stage=1, name another with stage2.start=FILE, "
+            "or begin with an untrained one by stage2.start=null."
+        )
+    trained = Regularizer.load(path)
+    try:
+        regularizer.load_state_dict(trained.state_dict())
+    except RuntimeError:
+        raise InputError(
+            f"The regularizer of {path} has another size than model.regularizer asks for: train stage=1 with this "
+            "model and generator."
+        ) from None
+
+
+def _check_same(out: Path, config: TrainConfig) -> None:
+    """A run may be taken up with more epochs and on other devices, and with nothing else changed."""
+    if not (out / "config.yaml").exists():
+        return
+    before, now = (_comparable(c) for c in (load_yaml(out / "config.yaml", TrainConfig), config))
+    differing = [field.name for field in fields(now) if getattr(before, field.name) != getattr(now, field.name)]
+    if differing:
+        raise InputError(
+            f"{out} holds a run with other settings of {', '.join(differing)}: choose another out=, or delete it."
+        )
+
+
+def _comparable(config: TrainConfig) -> TrainConfig:
+    loop = replace(config.loop, accumulate=1, compile=False)
+    loop = replace(loop, diary=replace(loop.diary, log_every=1, checkpoint_minutes=0.0, report_minutes=0.0))
+    one = replace(config.stage1, budget=replace(config.stage1.budget, epochs=0.0))
+    two = replace(config.stage2, budget=replace(config.stage2.budget, epochs=0.0))
+    return replace(config, out="", device="", loop=loop, stage1=one, stage2=two)
+
+
+@contextmanager
+def _alone(out: Path, ranks: Ranks) -> Iterator[None]:
+    """The folder to this run alone."""
+    if ranks.first:
+        out.mkdir(parents=True, exist_ok=True)
+    with exclusive(out) if ranks.first else nullcontext():
+        yield

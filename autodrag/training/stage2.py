@@ -1,0 +1,165 @@
+"""Stage 2: the predictor and the regularizer learn pseudo-trajectories together (section 3.2)."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from autodrag.data.dataset import Batch, Trajectories, collate
+from autodrag.data.trajectories import FEATURE_BLOCK
+from autodrag.losses import drag_loss, prediction_loss, total_loss
+from autodrag.models import AutoDrag
+from autodrag.seeding import rng
+from autodrag.training.drags import Dragging, Drags
+from autodrag.training.held_out import report_drags
+from autodrag.training.stage import Budget, Group, Report, Schedule, Stage
+from autodrag.training.variants import VariantsConfig, check_shares, in_steps, vary
+
+
+@dataclass(frozen=True)
+class Stage2Config:
+    """What stage 2 shows and what it asks for. Ours: gamma and everything from `drag_steps` on.
+
+    predictor, regularizer: learning rates. start: the weights that stage 1 wrote; None: an untrained regularizer.
+    alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. gamma: weight of the drag
+    loss between the handles of the first image and the targets in the last predicted one.
+    drag_steps: L_drag is computed on so many random steps of a motion and scaled to all of them; None: on all.
+    points, step_points: pairs of a sample and of a step, at most. held_out: samples that reports are made on.
+    rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
+    at a random step of an earlier rollout, with the handles tracked there.
+    """
+
+    budget: Budget
+    predictor: Schedule
+    regularizer: Schedule
+    start: str | None
+    alpha: float
+    beta: float
+    gamma: float
+    drag_steps: int | None
+    points: int
+    step_points: int
+    held_out: int
+    rollout: float
+    rounds: float
+    variants: VariantsConfig
+
+
+@dataclass(frozen=True)
+class DragBatch:
+    """Samples, and how each is to be trained on.
+
+    own: on the model's own steps. again: from that step of an earlier rollout; 0: from w_0. steps: those of L_drag.
+    """
+
+    samples: Batch
+    own: Bool[Tensor, " B"]
+    again: Int[Tensor, " B"]
+    steps: Int[Tensor, "B S"]
+
+
+class PredictorStage(Stage):
+    """trajectories, held_out: samples to train on and samples to report on. seed: of the variants and shares."""
+
+    def __init__(
+        self, model: AutoDrag, trajectories: Trajectories, held_out: Trajectories, config: Stage2Config, seed: int
+    ) -> None:
+        super().__init__()
+        check_shares(config.variants)
+        self.model = model
+        self.config, self.seed = config, seed
+        self._trajectories, self._held_out = trajectories, held_out
+        self._dragging = Dragging(model, trajectories.generator)
+
+    def batch(self, positions: Sequence[int]) -> DragBatch:
+        """What the trajectories hold there, varied by chance."""
+        config, n = self.config, self.model.config.steps
+        streams = [rng(self.seed, "stage2", position) for position in positions]
+        samples = zip(self._trajectories.samples(positions), streams, strict=True)
+        collated = collate([vary(sample, config.variants, n, config.points, s) for sample, s in samples])
+        chance = torch.stack([torch.rand(2, generator=s) for s in streams])
+        own, earlier = (chance < torch.tensor([config.rollout, config.rounds])).unbind(1)
+        again = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * earlier
+        steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
+        device = collated.ws.device
+        return DragBatch(collated, own.to(device), again.to(device), steps.to(device))
+
+    def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Eq. 14, and its terms."""
+        drags = self._begin(batch)
+        given = self._given(drags, batch.own)
+        _, predicted = self.model(given, drags.features, drags.handles, drags.targets, drags.mask)
+        prediction = prediction_loss(predicted, drags.ws[:, 1:], self.model.predictor.standardise.std)
+        drag = self._drag_loss(batch, predicted) if self.config.beta > 0 else torch.zeros_like(prediction)
+        loss = total_loss(prediction, drag, self.config.alpha, self.config.beta)
+        logs = {"prediction": prediction, "drag": drag}
+        if self.config.gamma > 0:
+            logs["landing"] = self._landing_loss(drags, predicted[:, -1])
+            loss = loss + self.config.gamma * logs["landing"]
+        if self.model.config.skip == "gated":
+            logs["gate"] = self.model.gate
+        logs["empty_steps"] = 1 - batch.samples.step_mask.any(dim=2).float()
+        return loss.mean(), {name: value.detach().mean() for name, value in logs.items()}
+
+    def groups(self) -> list[Group]:
+        """The predictor, and the regularizer with its gate where there is one."""
+        predictor = list(self.model.predictor.parameters())
+        known = {id(parameter) for parameter in predictor}
+        rest = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
+        groups = [Group("predictor", predictor, self.config.predictor)]
+        return [*groups, Group("regularizer", rest, self.config.regularizer)] if rest else groups
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The model, as it is called in training."""
+        return [self.model]
+
+    def report(self) -> Report:
+        """See `report_drags`."""
+        samples = self._held_out.samples(range(len(self._held_out)))
+        return report_drags(self._dragging, [in_steps(sample, self.model.config.steps) for sample in samples])
+
+    def save(self, path: Path) -> None:
+        """The whole model."""
+        self.model.save(path, {"generator": self._dragging.generator.name})
+
+    def _begin(self, batch: DragBatch) -> Drags:
+        """Where the drags start: at w_0, or for some of them where an earlier drag has come to."""
+        drags = self._dragging.begin(batch.samples)
+        later = batch.again > 0
+        if not bool(later.any()):
+            return drags
+        moved = self._dragging.go_on(drags.only(later), batch.again[later])
+        return drags.replaced(later, moved)
+
+    def _given(self, drags: Drags, own: Bool[Tensor, " B"]) -> Float[Tensor, "B n L D"]:
+        """What steps are predicted from: the true latents (teacher forcing), or those that the model itself reaches."""
+        given = drags.ws[:, :-1]
+        if bool(own.any()):
+            given = given.clone()
+            given[own, 1:] = self._dragging.roll(drags.only(own))[:, :-1]
+        return given
+
+    def _drag_loss(self, batch: DragBatch, predicted: Float[Tensor, "B n L D"]) -> Float[Tensor, " B"]:
+        """Eq. 13 on the chosen steps. The teacher's features are those of the true latents and outside the graph."""
+        samples, steps = batch.samples, batch.steps
+        row = torch.arange(len(steps), device=steps.device)[:, None]
+        real = samples.step_mask & (batch.again == 0)[:, None, None]  # nobody has matched the steps of later rounds
+        pairs = (samples.step_handles, samples.step_targets, real)
+        handles, targets, mask = (part[row, steps].flatten(0, 1) for part in pairs)
+        generator = self._dragging.generator
+        with torch.no_grad():
+            before = generator.features(samples.ws[row, steps].flatten(0, 1), block=FEATURE_BLOCK)
+        after = generator.features(predicted[row, steps].flatten(0, 1), block=FEATURE_BLOCK)
+        losses = drag_loss(before, after, handles, targets, mask, generator.resolution)
+        return losses.unflatten(0, tuple(steps.shape)).sum(dim=1) * (samples.step_mask.shape[1] / steps.shape[1])
+
+    def _landing_loss(self, drags: Drags, last: Float[Tensor, "B L D"]) -> Float[Tensor, " B"]:
+        """Eq. 13's distance between what lies at the handles of the first image and at the targets of the last."""
+        generator = self._dragging.generator
+        with torch.no_grad():
+            before = generator.features(drags.ws[:, 0], block=FEATURE_BLOCK)
+        after = generator.features(last, block=FEATURE_BLOCK)
+        return drag_loss(before, after, drags.handles, drags.targets, drags.mask, generator.resolution)

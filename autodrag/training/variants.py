@@ -1,0 +1,111 @@
+"""The drags that training shows besides whole motions: backwards, a single step of one, none at all, or in other steps.
+
+A model that has only seen long drags from samples overshoots on short ones and drifts when it is asked again from where
+it ended. None of this is in the paper; with all shares at 0 the samples are the paper's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import exp, log
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.data.dataset import Sample
+from autodrag.errors import InputError
+
+
+@dataclass(frozen=True)
+class VariantsConfig:
+    """Shares of the samples, each in [0, 1]; together at most 1, the rest are whole motions.
+
+    still: targets on the handles, and nothing moves. short: one step of the motion as a drag of its own, with that
+    step's points. backwards: from w_n to w_0.
+    """
+
+    still: float
+    short: float
+    backwards: float
+
+
+def check_shares(config: VariantsConfig) -> None:
+    """Raises InputError for shares that are none."""
+    shares = (config.still, config.short, config.backwards)
+    if min(shares) < 0 or sum(shares) > 1:
+        raise InputError(
+            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g} are no shares: "
+            "choose numbers from 0 on whose sum is at most 1."
+        )
+
+
+def vary(sample: Sample, config: VariantsConfig, n: int, max_points: int, stream: torch.Generator) -> Sample:
+    """One of the variants, by chance, in n steps."""
+    kind = torch.rand((), generator=stream).item()
+    if kind < config.still:
+        return still(sample, n)
+    if kind < config.still + config.short:
+        return short(sample, n, max_points, stream)
+    if kind < config.still + config.short + config.backwards:
+        return backwards(sample, n)
+    return in_steps(sample, n)
+
+
+def still(sample: Sample, n: int) -> Sample:
+    """Nothing moves."""
+    return _without_steps(replace(sample, ws=sample.ws[:1].expand(n + 1, -1, -1), targets=sample.handles), n)
+
+
+def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> Sample:
+    """One of the steps that have matches, in n smaller ones; the motion itself where no step has any."""
+    matched = [i for i, points in enumerate(sample.step_handles) if len(points)]
+    if not matched:
+        return in_steps(sample, n)
+    i = matched[int(torch.randint(len(matched), (), generator=stream))]
+    count = int(exp(torch.rand((), generator=stream).item() * log(max_points + 1)))
+    some = torch.randperm(len(sample.step_handles[i]), generator=stream)[:count]
+    ws = walk(sample.ws[i], sample.ws[i + 1], pace(sample.ws, n))
+    return _without_steps(
+        replace(sample, ws=ws, handles=sample.step_handles[i][some], targets=sample.step_targets[i][some]), n
+    )
+
+
+def backwards(sample: Sample, n: int) -> Sample:
+    """From w_n to w_0, as fast at first and as slow in the end as the motion itself."""
+    ws = walk(sample.ws[-1], sample.ws[0], pace(sample.ws, n))
+    return _without_steps(replace(sample, ws=ws, handles=sample.targets, targets=sample.handles), n)
+
+
+def in_steps(sample: Sample, n: int) -> Sample:
+    """The same motion in n steps: as it is where it has n, else along the straight line from w_0 to w_n."""
+    if n == len(sample.step_handles):
+        return sample
+    ws = walk(sample.ws[0], sample.ws[-1], pace(sample.ws, n))
+    if n == 1:
+        return replace(sample, ws=ws, step_handles=[sample.handles], step_targets=[sample.targets])
+    return _without_steps(replace(sample, ws=ws), n)
+
+
+def pace(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoints"]:
+    """The share of the way from w_0 to w_n that lies behind after each of n steps, which need not be the motion's."""
+    way = (ws[-1] - ws[0]).flatten()
+    length = way.square().sum()
+    if length == 0:
+        return torch.linspace(0, 1, n + 1, device=ws.device, dtype=ws.dtype)
+    behind = (ws - ws[0]).flatten(1) @ way / length  # [steps]
+    at = torch.linspace(0, len(ws) - 1, n + 1, device=ws.device, dtype=ws.dtype)
+    low = at.long().clamp(max=len(ws) - 2)
+    return torch.lerp(behind[low], behind[low + 1], at - low)
+
+
+def walk(
+    start: Float[Tensor, "*batch L D"], end: Float[Tensor, "*batch L D"], fractions: Float[Tensor, "*batch waypoints"]
+) -> Float[Tensor, "*batch waypoints L D"]:
+    """The points of the straight line from start to end at those fractions of the way."""
+    return start.unsqueeze(-3) + fractions[..., None, None] * (end - start).unsqueeze(-3)
+
+
+def _without_steps(sample: Sample, n: int) -> Sample:
+    """Nobody has matched the images of these steps."""
+    none: Sequence[Tensor] = [sample.handles[:0]] * n
+    return replace(sample, step_handles=list(none), step_targets=list(none))

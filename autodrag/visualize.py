@@ -1,0 +1,106 @@
+"""Pictures of drags: images with their points, sheets of several, animations."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from autodrag.errors import InputError
+
+HANDLE, TARGET, ARROW = (230, 57, 70), (38, 100, 235), (255, 255, 255)  # RGB: red to blue, as in the paper's figures
+SUB = 4  # bits of a pixel's fraction that OpenCV draws with
+
+
+def to_bytes(image: Float[Tensor, "*batch C H W"]) -> UInt8[Tensor, "*batch C H W"]:
+    """[-1, 1] -> 0..255, clipped."""
+    return ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def draw_points(
+    image: UInt8[Tensor, "3 H W"],
+    handles: Float[Tensor, "P 2"] | None = None,
+    targets: Float[Tensor, "P 2"] | None = None,
+) -> UInt8[Tensor, "3 H W"]:
+    """The image with handles (red), targets (blue) and, with both, an arrow from each handle to its target."""
+    canvas = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+    size = max(1.0, image.shape[1] / 128)
+    if handles is not None and targets is not None:
+        for start, end in zip(_fixed(handles), _fixed(targets), strict=True):
+            length = float(np.hypot(end[0] - start[0], end[1] - start[1])) / 2**SUB
+            tip = min(0.3, 4 * size / max(length, 1e-3))
+            cv2.arrowedLine(canvas, start, end, ARROW, round(size), cv2.LINE_AA, SUB, tip)
+    for points, colour in ((targets, TARGET), (handles, HANDLE)):
+        for centre in _fixed(points) if points is not None else ():
+            cv2.circle(canvas, centre, round(1.9 * size * 2**SUB), ARROW, -1, cv2.LINE_AA, SUB)
+            cv2.circle(canvas, centre, round(1.4 * size * 2**SUB), colour, -1, cv2.LINE_AA, SUB)
+    return torch.from_numpy(canvas).permute(2, 0, 1)
+
+
+def sheet(rows: Sequence[Sequence[UInt8[Tensor, "3 H W"]]], gap: int = 4) -> UInt8[Tensor, "3 height width"]:
+    """Images of one size as a table on white, `gap` pixels apart; rows may differ in length."""
+    height, width = rows[0][0].shape[1:]
+    columns = max(len(row) for row in rows)
+    table = torch.full((3, len(rows) * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=torch.uint8)
+    for i, row in enumerate(rows):
+        for j, image in enumerate(row):
+            top, left = gap + i * (height + gap), gap + j * (width + gap)
+            table[:, top : top + height, left : left + width] = image.cpu()
+    return table
+
+
+def motion_sheet(
+    images: Float[Tensor, "B frames 3 H W"], points: Sequence[tuple[Float[Tensor, "_ 2"], Float[Tensor, "_ 2"]]]
+) -> UInt8[Tensor, "3 height width"]:
+    """A row a motion: its first image with (handles, targets) and arrows, the others with the targets."""
+    rows = []
+    for frames, (handles, targets) in zip(to_bytes(images), points, strict=True):
+        first = draw_points(frames[0], handles, targets)
+        rows.append([first, *(draw_points(frame, targets=targets) for frame in frames[1:])])
+    return sheet(rows)
+
+
+def save_image(image: UInt8[Tensor, "3 H W"], path: Path | str) -> None:
+    """Write a picture in the format of the path's suffix. Raises InputError for one that is unknown."""
+    try:
+        Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be written ({error}); give a .png or .jpg in a folder that exists.") from None
+
+
+def save_animation(frames: Sequence[UInt8[Tensor, "3 H W"]], path: Path | str, fps: float = 12.0) -> None:
+    """Write frames as .gif (for ever, colours fitted to the whole) or .mp4. Raises InputError for another suffix."""
+    path = Path(path)
+    if path.suffix not in (".gif", ".mp4"):
+        raise InputError(f"{path} is no animation that can be written; give a name that ends in .gif or .mp4.")
+    pictures = [frame.permute(1, 2, 0).cpu().numpy() for frame in frames]
+    if path.suffix == ".gif":
+        _save_gif(pictures, path, fps)
+        return
+    height, width = pictures[0].shape[:2]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
+    if not writer.isOpened():
+        raise InputError(f"{path} cannot be written as a video; choose another folder, or a .gif.")
+    for picture in pictures:
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    writer.release()
+
+
+def _save_gif(pictures: Sequence[np.ndarray], path: Path, fps: float) -> None:
+    """One palette for all frames, so that still parts do not flicker."""
+    sample = np.concatenate([pictures[0], pictures[len(pictures) // 2], pictures[-1]])
+    palette = Image.fromarray(sample).quantize(256)
+    frames = [Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    try:
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error}); choose a folder that exists.") from None
+
+
+def _fixed(points: Float[Tensor, "P 2"]) -> list[tuple[int, int]]:
+    """Coordinates as OpenCV takes fractions of pixels."""
+    return [(round(x * 2**SUB), round(y * 2**SUB)) for x, y in points.tolist()]

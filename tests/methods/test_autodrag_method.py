@@ -1,0 +1,90 @@
+"""AutoDrag behind the one call of all methods."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from autodrag.methods.autodrag import AutoDragMethod
+from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
+from autodrag.training.measure import domain_shape, measure
+
+MODEL = ModelConfig(
+    predictor=PredictorConfig(width=32, heads=4, encoder_layers=1, decoder_layers=1, mlp_ratio=2.0),
+    regularizer=RegularizerConfig(width=32, heads=4, encoder_layers=1, decoder_layers=1, mlp_ratio=2.0),
+    steps=3,
+    feature_block=4,
+)
+
+
+@pytest.fixture(scope="module")
+def weights(tiny: FrozenGenerator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that moves something, if not where it should."""
+    torch.manual_seed(0)
+    model = AutoDrag(replace(MODEL, gate=0.1), domain_shape(tiny, 4), measure(tiny, 4, latents=500))
+    torch.nn.init.normal_(model.predictor.head.weight, std=0.05)
+    path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
+    model.save(path)
+    return path
+
+
+def some_ws(generator: FrozenGenerator, batch: int = 1) -> torch.Tensor:
+    return generator.map(torch.randn(batch, generator.z_dim, generator=torch.Generator().manual_seed(5)))
+
+
+HANDLES, TARGETS = [[20.0, 30.0], [40.0, 12.0]], [[25.0, 35.0], [33.0, 20.0]]
+
+
+@pytest.mark.parametrize("options", [{}, {"rounds": 2}, {"polish": 2}, {"n": 1, "rounds": 3}, {"track": False}])
+def test_it_yields_every_step(tiny: FrozenGenerator, weights: Path, options: dict[str, Any]) -> None:
+    method = AutoDragMethod(tiny, weights, **options)
+    ws = some_ws(tiny)
+    steps = list(method.drag(ws, HANDLES, TARGETS))
+    assert [step.index for step in steps] == list(range(1, len(steps) + 1))
+    assert len(steps) == options.get("n", 3) * options.get("rounds", 1) + options.get("polish", 0)
+    assert [bool(step.done) for step in steps] == [False] * (len(steps) - 1) + [True]
+    assert all(step.points.shape == (2, 2) and torch.equal(step.ws[:, 6:], ws[:, 6:]) for step in steps)
+    assert not torch.equal(steps[-1].ws, ws)
+
+
+def test_a_batch_equals_single_drags(tiny: FrozenGenerator, weights: Path) -> None:
+    method = AutoDragMethod(tiny, weights, rounds=2)
+    ws = some_ws(tiny, 2)
+    handles, targets = [HANDLES, HANDLES[:1]], [TARGETS, TARGETS[:1]]
+    *_, last = method.drag(ws, handles, targets)
+    assert [len(points) for points in last.points] == [2, 1]
+    for index in range(2):
+        *_, alone = method.drag(ws[index : index + 1], handles[index], targets[index])
+        assert torch.allclose(alone.ws, last.ws[index : index + 1], atol=1e-3)
+        assert torch.allclose(alone.points, last.points[index], atol=0.1)
+
+
+def test_polishing_brings_the_handle_closer(tiny: FrozenGenerator, weights: Path) -> None:
+    def loss(ws: torch.Tensor) -> float:
+        from autodrag.losses import drag_loss
+
+        handle, target = torch.tensor([[[30.0, 30.0]]]), torch.tensor([[[33.0, 30.0]]])
+        features = [tiny.features(w, block=6) for w in (start, ws)]
+        return drag_loss(*features, handle, target, torch.ones(1, 1, dtype=torch.bool), tiny.resolution).item()
+
+    start = some_ws(tiny)
+    method = AutoDragMethod(tiny, weights, polish=15)
+    steps = list(method.drag(start, [[30.0, 30.0]], [[33.0, 30.0]]))
+    assert loss(steps[-1].ws) < 0.9 * loss(steps[2].ws)
+
+
+def test_what_cannot_be_is_refused(tiny: FrozenGenerator, weights: Path, tmp_path: Path) -> None:
+    for options in ({"rounds": 0}, {"polish": -1}, {"n": 0}):
+        with pytest.raises(InputError, match="cannot work"):
+            AutoDragMethod(tiny, weights, **options)
+    with pytest.raises(InputError, match="cannot be read"):
+        AutoDragMethod(tiny, tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="no AutoDrag weights"):
+        AutoDragMethod(tiny)
+    other = FrozenGenerator.random(resolution=(64, 64), w_dim=16)
+    with pytest.raises(InputError, match="was trained for a generator"):
+        AutoDragMethod(other, weights)

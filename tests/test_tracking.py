@@ -1,0 +1,46 @@
+"""Tracking on feature maps that are moved by known amounts."""
+
+import torch
+from torch.nn import functional as F
+
+from autodrag.generator import FrozenGenerator
+from autodrag.seeding import rng
+from autodrag.tracking import Tracker, search_radius
+
+
+class Shifting(FrozenGenerator):
+    """Its features are one smooth random picture, moved by the first two numbers of the latent (feature pixels)."""
+
+    def __init__(self) -> None:
+        self.resolution = (128, 128)
+        self.picture = F.interpolate(torch.randn(1, 6, 20, 20, generator=rng(0, "t")), (64, 64), mode="bicubic")
+
+    def features(self, ws: torch.Tensor, block: int = 6, noise: str = "const") -> torch.Tensor:
+        return torch.cat([self.picture.roll((int(w[0, 1]), int(w[0, 0])), (2, 3)) for w in ws])
+
+
+def moved(x: int, y: int) -> torch.Tensor:
+    return torch.tensor([[[float(x), float(y)]]])
+
+
+def test_points_are_found_where_they_went() -> None:
+    generator = Shifting()
+    points = torch.tensor([[[60.0, 50.0], [41.0, 80.0]]])
+    tracker = Tracker(generator, generator.features(moved(0, 0)), points)
+    for x, y in [(0, 0), (5, -3), (-6, 7)]:
+        found = tracker.find(moved(x, y), expected=points + 3, radius=torch.full((1, 2), 20.0))
+        assert (found - points - torch.tensor([2.0 * x, 2.0 * y])).norm(dim=-1).max() < 1.0
+
+
+def test_nothing_outside_the_image_is_found() -> None:
+    generator = Shifting()
+    tracker = Tracker(generator, generator.features(moved(0, 0)), torch.tensor([[[3.0, 125.0]]]))
+    found = tracker.find(moved(0, 0), torch.tensor([[[0.0, 127.0]]]), torch.full((1, 1), 30.0))
+    assert (found >= 0).all() and (found <= 127).all()
+    assert (found - torch.tensor([3.0, 125.0])).norm() < 1.5
+
+
+def test_the_search_is_as_wide_as_half_the_way_within_bounds() -> None:
+    handles = torch.zeros(1, 3, 2)
+    targets = torch.tensor([[[3.0, 4.0], [30.0, 40.0], [300.0, 400.0]]])
+    assert search_radius(handles, targets, (256, 256)).tolist() == [[6.0, 25.0, 32.0]]

@@ -1,0 +1,110 @@
+"""`scripts/train.py` from end to end on a tiny generator, and what a user can get wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag.config import CONFIG_DIR, compose, typed
+from autodrag.data.fingerprint import fingerprint
+from autodrag.data.matching import Matches
+from autodrag.data.shards import fill
+from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.models import AutoDrag, Regularizer
+from autodrag.seeding import rng
+from autodrag.training.run import TrainConfig, run
+from third_party.stylegan2.readers import write_safetensors
+
+TINY = [
+    *("model=small", "loop.precision=float32", "device=cpu"),
+    *(f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")),
+    *(f"model.{network}.decoder_layers=1" for network in ("predictor", "regularizer")),
+    *(f"stage{stage}.budget.{part}" for stage in (1, 2) for part in ("epochs=1", "samples=24", "batch=4")),
+    *("stage1.held_out=8", "stage2.held_out=4", "stage2.points=4", "stage2.predictor.lr=1e-3"),
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a generator file and trajectories that belong to it."""
+    folder = tmp_path_factory.mktemp("run")
+    network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
+    write_safetensors(folder / "tiny.safetensors", network.config, network.state_dict())
+    recipe = typed(TrajectoryConfig, compose("trajectories").trajectory)
+    made = Recipe(fingerprint(load_generator(folder / "tiny.safetensors")), "float32", 0, None, recipe)
+
+    def motion(index: int) -> MatchedMotion:
+        points = (64 * torch.rand(6, 2, 3, 2, generator=rng(0, "points", index))).numpy()
+        pairs = [Matches(*pair) for pair in points]
+        return MatchedMotion(index, 0, pairs[0], tuple(pairs[1:]))
+
+    (folder / "data").mkdir()
+    fill(folder / "data", made, 20, 8, lambda indices: map(motion, indices), lambda line: None)
+    return folder
+
+
+def config(place: Path, *overrides: str) -> TrainConfig:
+    given = [f"dataset={place / 'tiny.safetensors'}", f"data={place / 'data'}", *TINY, *overrides]
+    return typed(TrainConfig, compose("train", given))
+
+
+def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = [f"out={place / 'one'}", "stage=1"]
+    run(config(place, *first))
+    trained = place / "one" / "weights.safetensors"
+    assert isinstance(Regularizer.load(trained), Regularizer)
+    held = [line for line in map(json.loads, (place / "one" / "stats.jsonl").open()) if "held/left" in line]
+    assert held[-1]["step"] == 6 and "held/undone" in held[-1]
+
+    second = [f"out={place / 'two'}", "stage=2", f"stage2.start={trained}", "stage2.rollout=0.5"]
+    run(config(place, *second))
+    model = AutoDrag.load(place / "two" / "weights.safetensors")
+    assert model.regularizer is not None and "weights.safetensors holds" in capsys.readouterr().out
+
+    run(config(place, *second, "stage2.budget.epochs=2"))  # more of the same is a continuation
+    assert "goes on at step 6" in (place / "two" / "log.txt").read_text()
+    with pytest.raises(InputError, match="other settings of stage2"):
+        run(config(place, *second, "stage2.alpha=0.5"))
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("stage=3", "no stage 3"),
+        ("stage2.start=nowhere.safetensors", "no trained regularizer at nowhere.safetensors"),
+        ("data=nowhere", "nowhere holds no trajectories"),
+        ("stage2.budget.batch=0", "at least 1"),
+        ("stage2.held_out=0", "held_out must be at least 1"),
+        ("stage2.variants.still=2", "at most 1"),
+        ("device=tpu9", "Unknown device"),
+        ("model.steps=0", "model.steps of at least 1"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_sentence(place: Path, tmp_path: Path, override: str, sentence: str) -> None:
+    overrides = [f"out={tmp_path / 'run'}", "stage2.start=null", override]
+    with pytest.raises(InputError, match=sentence):
+        run(config(place, *overrides))
+
+
+@pytest.mark.parametrize("model", ["paper", "small"])
+@pytest.mark.parametrize("stage", [1, 2])
+def test_the_config_composes_for_every_model_and_stage(model: str, stage: int) -> None:
+    composed = typed(TrainConfig, compose("train", [f"model={model}", f"stage={stage}", "dataset=ffhq"]))
+    assert composed.out == f"runs/ffhq-stage{stage}"
+
+
+def test_the_defaults_are_those_of_the_paper() -> None:
+    composed = typed(TrainConfig, compose("train"))
+    assert composed.stage1.schedule.lr == 1e-3 and composed.stage1.budget.epochs == 50
+    assert composed.stage2.regularizer.lr == 1e-5 and composed.stage2.budget.epochs == 150
+    cosine = composed.stage2.predictor
+    assert (cosine.lr, cosine.min_lr, cosine.period) == (1e-5, 1e-7, 30)
+    assert (composed.stage2.alpha, composed.stage2.beta) == (0.1, 1.0)
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (CONFIG_DIR / "experiment").glob("synthface*.yaml")])
+def test_experiments_compose(name: str) -> None:
+    assert typed(TrainConfig, compose("train", [f"experiment={name}"])).dataset.name == "synthface"

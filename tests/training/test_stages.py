@@ -1,0 +1,168 @@
+"""Both stages on a tiny generator with made-up matches: what they show, what they ask for, and that they learn."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autodrag.config import compose, typed
+from autodrag.data.dataset import Trajectories
+from autodrag.data.fingerprint import fingerprint
+from autodrag.data.matching import Matches
+from autodrag.data.shards import fill
+from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
+from autodrag.errors import InputError
+from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, Regularizer, RegularizerConfig
+from autodrag.training.measure import domain_shape, measure
+from autodrag.training.run import TrainConfig
+from autodrag.training.stage import Stage
+from autodrag.training.stage1 import RegularizerStage
+from autodrag.training.stage2 import PredictorStage, Stage2Config
+from autodrag.training.variants import VariantsConfig
+
+MODEL = ModelConfig(
+    predictor=PredictorConfig(width=32, heads=4, encoder_layers=1, decoder_layers=2, mlp_ratio=2.0),
+    regularizer=RegularizerConfig(width=32, heads=4, encoder_layers=1, decoder_layers=1, mlp_ratio=2.0),
+    feature_block=4,
+)
+
+
+def made_up(index: int) -> MatchedMotion:
+    """Points anywhere: the tiny generator draws nothing that could be matched."""
+    draw = np.random.default_rng(index)
+
+    def matches(count: int) -> Matches:
+        return Matches(*(64 * draw.random((2, count, 2), dtype=np.float32)))
+
+    return MatchedMotion(index, 0, matches(1 + index % 5), tuple(matches((index + i) % 3) for i in range(5)))
+
+
+@pytest.fixture(scope="module")
+def config() -> TrainConfig:
+    return typed(TrainConfig, compose("train", ["model=small"]))
+
+
+@pytest.fixture(scope="module")
+def folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("trajectories")
+    recipe = typed(TrajectoryConfig, compose("trajectories").trajectory)
+    made = Recipe(fingerprint(tiny), "float32", 0, None, recipe)
+    fill(path, made, 24, 8, lambda indices: iter([made_up(index) for index in indices]), lambda line: None)
+    return path
+
+
+def stage2(folder: Path, tiny: Any, config: TrainConfig, model: ModelConfig = MODEL, **changes: Any) -> PredictorStage:
+    section: Stage2Config = replace(config.stage2, **changes)
+    torch.manual_seed(0)
+    network = AutoDrag(model, domain_shape(tiny, model.feature_block), measure(tiny, model.feature_block, latents=500))
+    parts = (slice(None, 16), slice(16, None))
+    shown, held_out = (Trajectories(folder, tiny, 8, 4, 0, part) for part in parts)
+    return PredictorStage(network, shown, held_out, section, seed=0)
+
+
+def stage1(tiny: Any, config: TrainConfig, **changes: Any) -> RegularizerStage:
+    torch.manual_seed(0)
+    statistics = measure(tiny, 4, latents=500)
+    regularizer = Regularizer(MODEL.regularizer, tiny.num_ws, tiny.w_dim, statistics)
+    motion = typed(TrajectoryConfig, compose("trajectories").trajectory)
+    return RegularizerStage(regularizer, tiny, replace(config.stage1, held_out=32, **changes), 0.7, 0, motion)
+
+
+def learn(stage: Stage, batch: Any, steps: int, lr: float) -> tuple[float, float]:
+    """The first and the last loss of `steps` steps on one batch."""
+    optimizer = torch.optim.Adam(stage.parameters(), lr=lr)
+    losses = []
+    for _ in range(steps):
+        loss, _ = stage(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses[0], losses[-1]
+
+
+@pytest.mark.parametrize("latents", ["w", "trajectory"])
+def test_stage_1_overfits_one_batch(tiny: Any, config: TrainConfig, latents: str) -> None:
+    stage = stage1(tiny, config, latents=latents)
+    batch = stage.batch(range(4))
+    assert torch.equal(batch.clean[:, 6:], batch.corrupted[:, 6:])
+    assert torch.allclose(stage.batch([2]).corrupted, batch.corrupted[2:3], atol=1e-5)
+    first, last = learn(stage, batch, steps=150, lr=5e-3)
+    assert last < first / 4
+    assert set(stage.report().numbers) == {"left", "undone"}
+
+
+def test_stage_2_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = stage2(folder, tiny, config, alpha=1.0, beta=0.0)
+    first, last = learn(stage, stage.batch(range(4)), steps=150, lr=3e-3)
+    assert last < first / 4
+
+
+def test_an_untrained_model_loses_the_way_to_the_next_latent(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = stage2(folder, tiny, config, alpha=1.0, beta=0.0)
+    batch = stage.batch(range(8))
+    loss, logs = stage(batch)
+    ws = batch.samples.ws[:, :, :6] / stage.model.predictor.standardise.std
+    expected = (ws[:, 1:] - ws[:, :-1]).abs().mean(dim=(2, 3)).sum(dim=1).mean()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert logs["drag"].item() == 0.0
+
+
+def test_a_batch_is_a_function_of_its_positions(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    variants = VariantsConfig(still=0.2, short=0.2, backwards=0.2)
+    stage = stage2(folder, tiny, config, rollout=0.5, rounds=0.5, variants=variants)
+    whole, part = stage.batch(range(8)), stage.batch([3])
+    assert torch.allclose(whole.samples.ws[3], part.samples.ws[0], atol=1e-5)
+    points = part.samples.mask.sum()
+    assert torch.equal(whole.samples.handles[3][:points], part.samples.handles[0][:points])
+    assert torch.equal(whole.own[3], part.own[0]) and torch.equal(whole.again[3], part.again[0])
+    assert torch.equal(whole.steps[3], part.steps[0])
+
+
+def test_all_terms_give_gradients(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    everything = {"beta": 1.0, "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
+    stage = stage2(folder, tiny, config, replace(MODEL, gate=0.1), **everything)
+    loss, logs = stage(stage.batch(range(8)))
+    loss.backward()
+    assert {"prediction", "drag", "landing", "gate", "empty_steps"} <= set(logs)
+    assert logs["drag"] > 0 and logs["landing"] > 0
+    assert all(parameter.grad is not None for parameter in stage.parameters())
+
+
+def test_some_steps_stand_for_all_on_average(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    full, some = (stage2(folder, tiny, config, alpha=0.0, drag_steps=steps) for steps in (None, 2))
+    with torch.no_grad():
+        expected = full(full.batch(range(16)))[0]
+        drawn = torch.stack([some(some.batch(range(16 * i, 16 * i + 16)))[0] for i in range(12)]).mean()
+    assert drawn.item() == pytest.approx(expected.item(), rel=0.25)
+
+
+@pytest.mark.parametrize("skip", ["plain", "none"])
+@pytest.mark.parametrize("n", [1, 5])
+def test_ablations_run(folder: Path, tiny: Any, config: TrainConfig, skip: str, n: int) -> None:
+    stage = stage2(folder, tiny, config, replace(MODEL, skip=skip, steps=n))
+    loss, _ = stage(stage.batch(range(4)))
+    assert torch.isfinite(loss)
+    assert sum(len(group.parameters) for group in stage.groups()) == len(list(stage.parameters()))
+
+
+def test_an_untrained_model_leaves_all_of_the_way(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = stage2(folder, tiny, config).eval()
+    with torch.no_grad():
+        report = stage.report()
+    assert report.numbers["left"] == pytest.approx(1.0) and report.numbers["left_twice"] == pytest.approx(1.0)
+    assert report.pictures["drags"].shape[0] == 3
+
+
+def test_a_saved_stage_2_is_a_model(folder: Path, tiny: Any, config: TrainConfig, tmp_path: Path) -> None:
+    stage = stage2(folder, tiny, config)
+    stage.save(tmp_path / "weights.safetensors")
+    assert AutoDrag.load(tmp_path / "weights.safetensors").config == MODEL
+
+
+def test_shares_that_are_none_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    with pytest.raises(InputError, match="at most 1"):
+        stage2(folder, tiny, config, variants=VariantsConfig(0.9, 0.9, 0.0))

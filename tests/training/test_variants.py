@@ -1,0 +1,91 @@
+"""Variants of a sample: where they start and end, and whose points they have."""
+
+import pytest
+import torch
+
+from autodrag.data.dataset import Sample
+from autodrag.errors import InputError
+from autodrag.seeding import rng
+from autodrag.training.variants import (
+    VariantsConfig,
+    backwards,
+    check_shares,
+    in_steps,
+    pace,
+    short,
+    still,
+    vary,
+    walk,
+)
+
+
+def sample(n: int = 5, lam: float = 0.3) -> Sample:
+    """A motion toward w*, with 4 points, and 3 points in each step but the first."""
+    start, star = torch.randn(2, 8, 3, generator=rng(0, "sample"))
+    ws = torch.stack([star + (1 - lam) ** i * (start - star) for i in range(n + 1)])
+    points = torch.rand(n + 1, 2, 4, 2, generator=rng(1, "sample"))
+    counts = [0] + [3] * (n - 1)
+    steps = [pair[:, :count] for pair, count in zip(points[1:], counts, strict=True)]
+    return Sample(7, ws, points[0, 0], points[0, 1], [s[0] for s in steps], [s[1] for s in steps])
+
+
+def test_the_pace_of_a_straight_motion_is_its_own() -> None:
+    motion = sample()
+    expected = torch.tensor([(1 - 0.7**i) / (1 - 0.7**5) for i in range(6)])
+    assert torch.allclose(pace(motion.ws, 5), expected, atol=1e-5)
+    assert torch.allclose(walk(motion.ws[0], motion.ws[-1], pace(motion.ws, 5)), motion.ws, atol=1e-5)
+    assert torch.allclose(pace(torch.zeros(6, 8, 3), 4), torch.linspace(0, 1, 5))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 9])
+def test_any_number_of_steps_goes_from_start_to_end(n: int) -> None:
+    motion = sample()
+    other = in_steps(motion, n)
+    assert len(other.ws) == n + 1 and len(other.step_handles) == len(other.step_targets) == n
+    assert torch.allclose(other.ws[[0, -1]], motion.ws[[0, -1]], atol=1e-5)
+    if n == 1:  # then the motion's points are those of its only step
+        assert torch.equal(other.step_handles[0], motion.handles)
+    if n == 5:
+        assert other is motion
+
+
+def test_backwards_swaps_ends_and_points() -> None:
+    motion = sample()
+    other = backwards(motion, 5)
+    assert torch.allclose(other.ws[[0, -1]], motion.ws[[-1, 0]], atol=1e-5)
+    assert torch.allclose(pace(other.ws, 5), pace(motion.ws, 5), atol=1e-5)
+    assert torch.equal(other.handles, motion.targets) and torch.equal(other.targets, motion.handles)
+
+
+def test_a_short_drag_is_a_step_with_its_points() -> None:
+    motion = sample()
+    for index in range(8):
+        other = short(motion, 5, 8, rng(0, "short", index))
+        i = next(i for i in range(5) if torch.allclose(other.ws[0], motion.ws[i]))
+        assert i > 0  # the first step has no points
+        assert torch.allclose(other.ws[-1], motion.ws[i + 1], atol=1e-5)
+        assert 1 <= len(other.handles) <= 3
+        pairs = torch.cat([motion.step_handles[i], motion.step_targets[i]], dim=1).tolist()
+        assert all(pair in pairs for pair in torch.cat([other.handles, other.targets], dim=1).tolist())
+
+
+def test_a_still_drag_moves_nothing() -> None:
+    other = still(sample(), 5)
+    assert torch.equal(other.ws, other.ws[:1].expand(6, -1, -1))
+    assert torch.equal(other.handles, other.targets)
+
+
+def test_shares_are_kept_and_draws_repeat() -> None:
+    config = VariantsConfig(still=0.2, short=0.3, backwards=0.5)
+    motion = sample()
+    others = [vary(motion, config, 5, 8, rng(0, "vary", i)) for i in range(200)]
+    stills = sum(torch.equal(o.handles, o.targets) for o in others)
+    reversed_ = sum(torch.allclose(o.ws[0], motion.ws[-1]) for o in others)
+    assert 20 < stills < 60 and 70 < reversed_ < 130
+    again = vary(motion, config, 5, 8, rng(0, "vary", 3))
+    assert torch.equal(again.ws, others[3].ws) and torch.equal(again.handles, others[3].handles)
+
+
+def test_shares_above_one_are_refused() -> None:
+    with pytest.raises(InputError, match="at most 1"):
+        check_shares(VariantsConfig(0.5, 0.5, 0.5))
