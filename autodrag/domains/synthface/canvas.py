@@ -1,0 +1,48 @@
+"""The picture being painted and the maps that come with it."""
+
+import torch
+from torch import Tensor
+
+MAPS = ("head", "longitude", "latitude", "eye", "iris", "brow", "nose", "lip", "mouth", "hair")
+
+
+def cover(distance: Tensor, pixel: float, softness: float = 1.5) -> Tensor:
+    """Anti-aliased coverage of a shape from the distance to its edge (positive inside), both in half image sides."""
+    t = (distance / (softness * pixel) + 0.5).clamp(0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def fade(x: Tensor) -> Tensor:
+    """exp(-x) for x >= 0. Cut off at e^-20: denormal numbers would make the renderer several times slower."""
+    return torch.exp(-x.clamp(0, 20))
+
+
+def bump(first: Tensor, second: Tensor | None = None) -> Tensor:
+    """A soft round spot: exp of minus the squared length of offsets given in units of its radius."""
+    squared = first.square()
+    return fade(squared if second is None else squared + second.square())
+
+
+class Canvas:
+    """image [B, 3, H, W] in [0, 1]; pixel: the side of one pixel in half image sides; maps: named fields [B, H, W]."""
+
+    def __init__(self, batch: int, size: int, like: Tensor) -> None:
+        self.pixel = 2.0 / size
+        line = (torch.arange(size, dtype=like.dtype, device=like.device) + 0.5) * self.pixel - 1
+        self.u = line.view(1, 1, size).expand(batch, size, size)
+        self.v = line.view(1, size, 1).expand(batch, size, size)
+        self.image = torch.zeros(batch, 3, size, size, dtype=like.dtype, device=like.device)
+        self.maps: dict[str, Tensor] = {}
+
+    def blend(self, colour: Tensor, alpha: Tensor) -> None:
+        """Lay `colour` ([B, 3, H, W] or [B, 3, 1, 1]) over the picture with coverage alpha [B, H, W]."""
+        self.image = torch.lerp(self.image, colour.expand_as(self.image), alpha[:, None].expand_as(self.image))
+
+    def darken(self, amount: Tensor) -> None:
+        """Multiply the picture by 1 - amount, amount [B, H, W]."""
+        self.image = self.image * (1 - amount)[:, None]
+
+    def hide(self, alpha: Tensor) -> None:
+        """Something opaque now covers what was painted before: its maps lose that share."""
+        for name, field in self.maps.items():
+            self.maps[name] = field * (1 - alpha)

@@ -1,0 +1,226 @@
+"""Training of the synthface generator: a StyleGAN2 learns the renderer, geometry in rows 0-5, appearance in the rest.
+
+The size grows 32 -> 64 -> 128 -> 256; every size keeps the blocks that the ones before it have learned (the skip
+architecture shows an image at each). Squared errors come first: the best answer to an absolute error, for a small
+feature of uncertain place, is no feature. Heads that read the renderer's own maps off the coarse features exist during
+training only.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader
+
+from autodrag.domains.synthface.canvas import MAPS
+from autodrag.domains.synthface.parameters import Z_DIM
+from autodrag.domains.synthface.targets import Target, Targets
+from autodrag.files import read_tensors, write_tensors
+from autodrag.latents import EDITED_ROWS
+from third_party.stylegan2 import Generator, GeneratorConfig
+
+HEAD_BLOCKS = (3, 4, 5)  # 16, 32, 64 px
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`images` at `size`; `lr` falls by a cosine to `lr_end`; `loss` is "squared" or "absolute"."""
+
+    name: str
+    size: int
+    images: int
+    batch: int
+    lr: float = 2e-3
+    lr_end: float = 2e-3
+    loss: str = "squared"
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """How the shipped generator is made."""
+
+    stages: tuple[Stage, ...]
+    seed: int = 0
+    w_dim: int = 128
+    mapping_layers: int = 3
+    channels: tuple[tuple[int, int], ...] = ((4, 160), (8, 160), (16, 160), (32, 160), (64, 128), (128, 64), (256, 32))
+    feature_weight: float = 8.0  # on eyes, brows, nose and mouth, beside 1 everywhere
+    gradient_weight: float = 2.0  # of the error of the image's differences
+    head_weight: float = 0.3
+    average_images: int = 4000  # half-life of the averaged weights
+    save_seconds: float = 120.0
+    device: str = "cpu"
+    compile: bool = False  # the synthesis network through torch.compile: a minute of waiting a stage, then faster steps
+
+    def config(self, size: int) -> GeneratorConfig:
+        return GeneratorConfig(
+            z_dim=Z_DIM,
+            c_dim=0,
+            w_dim=self.w_dim,
+            resolution=(size, size),
+            channels={s: c for s, c in self.channels if s <= size},
+            mapping_layers=self.mapping_layers,
+            mapping_lr_multiplier=1.0,
+        )
+
+
+class Learner(nn.Module):
+    """The generator at one size with its training-only heads: `forward(target) -> (loss, logs)`."""
+
+    def __init__(self, training: GeneratorTraining, size: int, loss: str) -> None:
+        super().__init__()
+        self.training_config, self.loss = training, loss
+        self.generator = Generator(training.config(size))
+        widths = dict(training.channels)
+        # 1 x 1 convolutions from the features of a block to the renderer's maps, for the blocks this size has.
+        self.heads = nn.ModuleDict(
+            {str(b): nn.Conv2d(widths[2 ** (b + 1)], len(MAPS), 1) for b in HEAD_BLOCKS if 2 ** (b + 1) <= size}
+        )
+
+    def images(self, target: Target, taps: tuple[int, ...] = ()) -> tuple[Tensor, dict[int, Tensor]]:
+        ends = self.generator.mapping(target.z.flatten(0, 1)).unflatten(0, (4, -1))  # [4, B, L, D]
+        place = target.place[:, :, None, None]
+        rows = torch.lerp(ends[0], ends[1], place[0]), torch.lerp(ends[2], ends[3], place[1])
+        ws = torch.cat([rows[0][:, :EDITED_ROWS], rows[1][:, EDITED_ROWS:]], dim=1)
+        # No noise: everything in the picture is a function of the latents, so nothing is fixed to the pixels.
+        image, features = self.generator.synthesis(ws, noise="none", taps=taps)
+        assert image is not None
+        return image, features
+
+    def forward(self, target: Target) -> tuple[Tensor, dict[str, float]]:
+        config = self.training_config
+        with torch.autocast(target.image.device.type, dtype=torch.bfloat16):
+            image, features = self.images(target, tuple(int(b) for b in self.heads))
+            read = {b: head(features[int(b)]).float() for b, head in self.heads.items()}
+        heads = sum(F.mse_loss(maps, F.adaptive_avg_pool2d(target.maps, maps.shape[-1])) for maps in read.values())
+        absolute = self.loss == "absolute"
+        weight = 1 + config.feature_weight * (0.4 if absolute else 1.0) * target.weight
+        difference = image.float() - target.image
+        error = difference.abs() if absolute else difference.square()
+        across, down = difference.diff(dim=3), difference.diff(dim=2)
+        edges = (across.abs(), down.abs()) if absolute else (across.square(), down.square())
+        gradient = (edges[0] * weight[..., 1:]).mean() + (edges[1] * weight[:, :, 1:]).mean()
+        loss = (error * weight).mean() + config.gradient_weight * gradient + config.head_weight * torch.as_tensor(heads)
+        return loss, {
+            "mae": difference.detach().abs().mean().item() / 2,
+            "heads": float(torch.as_tensor(heads).detach()),
+            "loss": loss.detach().item(),
+        }
+
+
+class GeneratorTrainer:
+    """Runs the stages one after the other; a killed run continues from its last save in `folder`."""
+
+    def __init__(self, training: GeneratorTraining, folder: Path) -> None:
+        self.training, self.folder = training, folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.stage_index, self.step = 0, 0
+        self.carried: dict[str, Tensor] = {}
+        if self.state_path.exists():
+            self.carried, metadata = read_tensors(self.state_path)
+            progress = json.loads(metadata["progress"])
+            self.stage_index, self.step = progress["stage"], progress["step"]
+
+    @property
+    def state_path(self) -> Path:
+        return self.folder / "state.safetensors"
+
+    def run(self) -> None:
+        """Train to the end of the last stage."""
+        while self.stage_index < len(self.training.stages):
+            self._stage(self.training.stages[self.stage_index])
+            self.stage_index, self.step = self.stage_index + 1, 0
+            self._save()
+
+    def _stage(self, stage: Stage) -> None:
+        self.learner = Learner(self.training, stage.size, stage.loss).to(self.training.device)
+        self.average = Learner(self.training, stage.size, stage.loss).to(self.training.device)
+        self.optimiser = torch.optim.Adam(self.learner.parameters(), lr=stage.lr, betas=(0.9, 0.99), fused=True)
+        if self.training.compile:
+            self.learner.generator.synthesis.compile()
+        self._take(self.carried)
+        steps = stage.images // stage.batch
+        decay = 0.5 ** (stage.batch / self.training.average_images)
+        saved, began, first = time.monotonic(), time.monotonic(), self.step
+        for target in self._targets(stage, steps):
+            share = self.step / steps
+            lr = stage.lr_end + 0.5 * (stage.lr - stage.lr_end) * (1 + torch.cos(torch.tensor(torch.pi * share)).item())
+            for group in self.optimiser.param_groups:
+                group["lr"] = lr
+            loss, logs = self.learner(target)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimiser.step()
+            with torch.no_grad():
+                # Early in a stage the average follows closely: new blocks must not linger at their first values.
+                keep = min(decay, (1 + self.step) / (10 + self.step))
+                torch._foreach_lerp_(list(self.average.parameters()), list(self.learner.parameters()), 1 - keep)
+            self.step += 1
+            if self.step % 50 == 0:
+                rate = (self.step - first) * stage.batch / (time.monotonic() - began)
+                self._log(stage, self.step * stage.batch, rate, logs)
+            if time.monotonic() - saved > self.training.save_seconds:
+                self._save()
+                saved = time.monotonic()
+        self._save()
+
+    def _targets(self, stage: Stage, steps: int) -> Iterator[Target]:
+        data = Targets(self.training.seed + self.stage_index, stage.size, stage.batch)
+        loader = DataLoader(data, batch_size=None, sampler=range(self.step, steps), num_workers=1, prefetch_factor=4)
+        for target in loader:
+            yield Target(**{k: v.to(self.training.device) for k, v in vars(target).items()})
+
+    def _log(self, stage: Stage, images: int, rate: float, logs: dict[str, float]) -> None:
+        line = {"stage": stage.name, "images": images, "rate": round(rate, 2)} | {
+            k: round(v, 5) for k, v in logs.items()
+        }
+        with (self.folder / "stats.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def _tensors(self) -> dict[str, Tensor]:
+        names = [name for name, _ in self.learner.named_parameters()]
+        states = self.optimiser.state_dict()["state"]
+        moments = {f"adam/{key}/{names[i]}": value for i, state in states.items() for key, value in state.items()}
+        weights = {f"now/{k}": v for k, v in self.learner.state_dict().items()}
+        return weights | {f"average/{k}": v for k, v in self.average.state_dict().items()} | moments
+
+    def _take(self, tensors: dict[str, Tensor]) -> None:
+        """Start from a saved state; blocks it does not have keep their initial values (the same in the average)."""
+        for prefix, module in (("now/", self.learner), ("average/", self.average)):
+            own = module.state_dict()
+            found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            module.load_state_dict(
+                {k: found.get(k, self.learner.state_dict()[k] if prefix == "average/" else v) for k, v in own.items()}
+            )
+        for name, parameter in self.learner.named_parameters():
+            state = {
+                key: tensors[f"adam/{key}/{name}"]
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"adam/{key}/{name}" in tensors
+            }
+            if state:
+                self.optimiser.state[parameter] = {
+                    k: v.to(parameter.device) if k != "step" else v for k, v in state.items()
+                }
+
+    def _save(self) -> None:
+        self.carried = {k: v.detach().cpu().clone() for k, v in self._tensors().items()}
+        progress = {"stage": self.stage_index, "step": self.step}
+        write_tensors(
+            self.state_path,
+            self.carried,
+            {"progress": json.dumps(progress), "training": json.dumps(asdict(self.training))},
+        )
+
+    def averaged(self) -> Generator:
+        """The averaged generator of the last save, at the size it has reached."""
+        names = [k for k in self.carried if k.startswith("average/generator.")]
+        size = max(int(n.split(".b")[1].split(".")[0]) for n in names if ".synthesis.b" in n)
+        generator = Generator(self.training.config(size))
+        generator.load_state_dict({k.removeprefix("average/generator."): self.carried[k] for k in names})
+        return generator.eval()

@@ -1,0 +1,104 @@
+"""The parameter vectors of a synthface: what each entry means, its range, and how a latent z decides them."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.seeding import rng
+
+Z_DIM = 128  # as many as w_dim, so that formats with one width for both can hold the generator
+
+# name, value at 0, change at +-1. Lengths are in units of half the image side, angles in radians.
+GEOMETRY: tuple[tuple[str, float, float], ...] = (
+    ("yaw", 0.0, 0.45),
+    ("pitch", 0.0, 0.22),
+    ("roll", 0.0, 0.11),
+    ("shift_x", 0.0, 0.04),
+    ("shift_y", 0.03, 0.03),
+    ("scale", 1.0, 0.06),
+    ("face_width", 1.0, 0.08),
+    ("face_length", 1.0, 0.07),
+    ("jaw", 0.16, 0.14),
+    ("eye_size", 1.0, 0.16),
+    ("eye_spacing", 0.46, 0.05),
+    ("eye_open", 0.92, 0.38),
+    ("gaze_x", 0.0, 0.032),
+    ("gaze_y", 0.0, 0.018),
+    ("brow_height", 0.0, 0.035),
+    ("brow_angle", 0.0, 0.20),
+    ("nose_length", 0.0, 0.05),
+    ("nose_width", 1.0, 0.20),
+    ("mouth_width", 1.0, 0.18),
+    ("mouth_open", 0.40, 0.45),
+    ("smile", 0.10, 0.45),
+    ("hair_volume", 1.0, 0.06),
+    ("hair_length", 0.55, 0.35),
+)
+APPEARANCE: tuple[tuple[str, float, float], ...] = (
+    ("skin_tone", 0.0, 1.0),
+    ("skin_warmth", 0.0, 1.0),
+    ("blush", 0.0, 1.0),
+    ("hair_tone", 0.0, 1.0),
+    ("hair_warmth", 0.0, 1.0),
+    ("iris_hue", 0.0, 1.0),
+    ("iris_tone", 0.0, 1.0),
+    ("lip_tone", 0.0, 1.0),
+    ("background_a", 0.0, 1.0),
+    ("background_b", 0.0, 1.0),
+    ("background_tone", 0.0, 1.0),
+    ("cloth_a", 0.0, 1.0),
+    ("cloth_b", 0.0, 1.0),
+    ("cloth_tone", 0.0, 1.0),
+    ("light", 0.0, 1.0),
+)
+# How far a standard normal coordinate of z pushes its parameter.
+SPREAD = 0.65
+
+
+@dataclass(frozen=True)
+class Values:
+    """Named physical values of a batch of parameter vectors, each [B, 1, 1] so that it broadcasts over pixels."""
+
+    table: dict[str, Tensor]
+
+    def __getattr__(self, name: str) -> Tensor:
+        try:
+            return self.table[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
+def values(vector: Float[Tensor, "B P"], names: tuple[tuple[str, float, float], ...]) -> Values:
+    """Physical values of parameter vectors in [-1, 1] (`names` is GEOMETRY or APPEARANCE)."""
+    return Values({n: centre + half * vector[:, i, None, None] for i, (n, centre, half) in enumerate(names)})
+
+
+@lru_cache(maxsize=1)
+def projection() -> Float[Tensor, "P Z"]:
+    """The fixed orthonormal rows that read the parameters off a normalised z."""
+    count = len(GEOMETRY) + len(APPEARANCE)
+    square = torch.randn(Z_DIM, Z_DIM, generator=rng(0, "synthface/projection"), dtype=torch.float64)
+    return torch.linalg.qr(square).Q[:count].float()
+
+
+def coordinates(z: Float[Tensor, "B Z"]) -> Float[Tensor, "B P"]:
+    """What decides the parameters: unbounded coordinates of z, geometry first.
+
+    The mapping network sees z only after normalisation, so they are a function of z / |z| alone.
+    """
+    unit = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+    return unit @ projection().to(z).T
+
+
+def squash(coordinate: Tensor) -> Tensor:
+    """Coordinates to parameters in [-1, 1]; most faces stay away from the extremes."""
+    return torch.tanh(SPREAD * coordinate)
+
+
+def parameters(z: Float[Tensor, "B Z"]) -> tuple[Float[Tensor, "B G"], Float[Tensor, "B A"]]:
+    """(geometry, appearance) in [-1, 1] of latents z."""
+    both = squash(coordinates(z))
+    return both[:, : len(GEOMETRY)], both[:, len(GEOMETRY) :]

@@ -1,0 +1,109 @@
+"""The head: a tapered ellipsoid under an orthographic camera, and the map between image and surface both ways.
+
+Lengths are in units of half the image side: x right, y down, z to the viewer. The camera turns the head by yaw, then
+pitch, narrows it towards the chin (the taper acts in the image, so it inverts in closed form), then rolls and shifts
+it. A place on the head is (longitude, latitude): longitude 0 faces forward, latitude grows down.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.domains.synthface.parameters import Values
+
+Field = Float[Tensor, "B H W"]
+
+
+def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
+    """Scalar product of vectors given by their components."""
+    return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
+
+
+@dataclass(frozen=True)
+class Surface:
+    """What each pixel sees of an ellipsoid. Fields are [B, H, W]; outside the outline they continue its rim."""
+
+    longitude: Tensor
+    latitude: Tensor
+    inside: Tensor  # distance to the outline, positive inside, in half image sides
+    normal: tuple[Tensor, Tensor, Tensor]
+
+
+def taper(y: Tensor, jaw: Tensor) -> Tensor:
+    """Width of the head at height y (in head half-lengths): 1 above the cheekbones, narrower to the chin."""
+    low = (y + 0.05).clamp(min=0)
+    return 1 - jaw * low.square() * (1.6 - 0.6 * low)
+
+
+class Head:
+    """Pose and proportions of a batch of heads."""
+
+    def __init__(self, g: Values) -> None:
+        self.g = g
+        self.width = 0.53 * g.scale * g.face_width
+        self.length = 0.69 * g.scale * g.face_length
+        self.depth = 0.62 * g.scale
+        cy, sy, cp, sp = g.yaw.cos(), -g.yaw.sin(), g.pitch.cos(), g.pitch.sin()
+        zero = torch.zeros_like(cy)
+        # Columns of the head-to-camera rotation (pitch after yaw), seen from the camera axes.
+        self.axes = ((cy, zero, -sy), (sp * sy, cp, sp * cy), (cp * sy, -sp, cp * cy))
+
+    def local(self, u: Field, v: Field) -> tuple[Field, Field]:
+        """Image position -> camera position before shift, roll and taper."""
+        g = self.g
+        x, y = u - g.shift_x, v - g.shift_y
+        c, s = g.roll.cos(), g.roll.sin()
+        x, y = c * x + s * y, c * y - s * x
+        return x / taper(y / self.length, g.jaw), y
+
+    def image(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Inverse of `local`; any shape that broadcasts with [B, 1, 1]."""
+        g = self.g
+        x = x * taper(y / self.length, g.jaw)
+        c, s = g.roll.cos(), g.roll.sin()
+        return c * x - s * y + g.shift_x, s * x + c * y + g.shift_y
+
+    def camera(self, longitude: Tensor, latitude: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        """Surface place (raised by `height`, a share of the radius) -> camera position before taper; [B, 1, N] each.
+
+        A place turned away from the viewer is moved to the nearest point of the outline, as landmarks of a jaw are.
+        """
+        q = (longitude.sin() * latitude.cos(), latitude.sin(), longitude.cos() * latitude.cos())
+        _, _, toward = self._scaled_axes(1.0)
+        norm = dot(toward, toward).rsqrt()
+        behind = (dot(q, toward) * norm).clamp(max=0)
+        q_rim = [a - behind * m * norm for a, m in zip(q, toward, strict=True)]
+        length = dot(q_rim, q_rim).sqrt()
+        radii = (self.width, self.length, self.depth)
+        p = [a / length * r * (1 + height) for a, r in zip(q_rim, radii, strict=True)]
+        return dot(p, self.axes[0]), dot(p, self.axes[1])
+
+    def project(self, longitude: Tensor, latitude: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
+        """Surface place -> image position in half image sides, [B, 1, N] each."""
+        return self.image(*self.camera(longitude, latitude, height))
+
+    def surface(self, x: Field, y: Field, inflate: Tensor | float = 1.0) -> Surface:
+        """What the camera positions (x, y) see of the head scaled by `inflate`."""
+        across, down, toward = self._scaled_axes(inflate)
+        o = [x * a + y * d for a, d in zip(across, down, strict=True)]
+        mm = dot(toward, toward)
+        mo = dot(o, toward)
+        rim = (dot(o, o) - mo.square() / mm).clamp(min=1e-8).sqrt()
+        outside = rim.clamp(min=1.0)
+        depth = (1 - (rim / outside).square()).clamp(min=0).sqrt() * mm.rsqrt() - mo / mm / outside
+        q = [a / outside + depth * m for a, m in zip(o, toward, strict=True)]
+        n = [dot(q, axis) for axis in (across, down, toward)]
+        scale = dot(n, n).clamp(min=1e-8).rsqrt()
+        return Surface(
+            longitude=torch.atan2(q[0], q[2]),
+            latitude=torch.asin(q[1].clamp(-1, 1)),
+            inside=(1 - rim) * torch.minimum(self.width, self.length) * inflate,
+            normal=(n[0] * scale, n[1] * scale, n[2] * scale),
+        )
+
+    def _scaled_axes(self, inflate: Tensor | float) -> tuple[tuple[Tensor, Tensor, Tensor], ...]:
+        radii = (self.width * inflate, self.length * inflate, self.depth * inflate)
+        return tuple((a / radii[0], b / radii[1], c / radii[2]) for a, b, c in self.axes)
