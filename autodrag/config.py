@@ -62,6 +62,8 @@ class DatasetConfig:
     resolution: tuple[int, int] | None  # (H, W) in pixels; None: whatever the file says
     psi: float  # truncation of the images that are dragged
     lam: tuple[float, float]  # range that lambda of Eq. 7 is drawn from
+    motion_px: float  # how far lam and psi move points from I_0 to I_n, in pixels of an image 512 high
+    handle_px: float  # handles and targets for training are matches that move farther, in the same pixels
     content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1) as fractions; None: the whole canvas
     source: Source
     draggan_lr: float

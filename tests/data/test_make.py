@@ -90,7 +90,7 @@ def test_impossible_settings(overrides: list[str], wrong: str, tmp_path: Path) -
 
 
 def test_the_shipped_config_is_the_papers_where_it_speaks() -> None:
-    trajectory = typed(TrajectoriesConfig, compose("trajectories")).trajectory
+    trajectory = typed(TrajectoriesConfig, compose("trajectories", ["dataset=ffhq"])).trajectory
     assert (trajectory.n, trajectory.handle_px, trajectory.step_px) == (5, 50.0, None)
 
 
