@@ -46,7 +46,7 @@ def skin(canvas: Canvas, head: Head, seen: Surface, x: Tensor, y: Tensor, light:
     rosy = rosy + 0.5 * tip + 0.12 * atlas[:, SKIN_RED]
     hue = torch.tensor((0.35, -0.75, -0.55), dtype=base.dtype, device=base.device).view(1, 3, 1, 1)
     base = base + colours.blush * torch.as_tensor(rosy)[:, None] * hue
-    base = base * (1 - 0.15 * atlas[:, FRECKLES])[:, None]
+    base = base * (1 - 0.13 * atlas[:, FRECKLES])[:, None]
     alpha = cover(seen.inside, canvas.pixel)
     canvas.blend(base.clamp(0, 1), alpha)
     canvas.hide(alpha)

@@ -16,7 +16,7 @@ def background(canvas: Canvas, colours: Palette) -> None:
     coarse, fine = look_up(plane_atlas(), canvas.u[:1], canvas.v[:1])[0, :2]
     fall = 0.5 + 0.35 * canvas.v[:1] + 0.22 * coarse
     canvas.image = torch.lerp(colours.background, colours.background_far, fall[:, None].clamp(0, 1))
-    canvas.image = canvas.image * (1 + 0.055 * fine)
+    canvas.image = canvas.image * (1 + 0.042 * fine)
 
 
 def back_hair(canvas: Canvas, head: Head, colours: Palette) -> None:
@@ -35,7 +35,7 @@ def back_hair(canvas: Canvas, head: Head, colours: Palette) -> None:
     fall = corner - (box_x.clamp(min=0).square() + box_y.clamp(min=0).square()).sqrt()
     alpha = cover(torch.maximum(skull * width, fall), canvas.pixel)
     strands = look_up(plane_atlas(), x / 1.2, y / 1.6)[:, 3]
-    shade = 0.72 + 0.16 * strands - 0.18 * bump(x / (0.75 * width), (y - 0.35) / 0.6)
+    shade = 0.72 + 0.14 * strands - 0.18 * bump(x / (0.75 * width), (y - 0.35) / 0.6)
     canvas.blend(colours.hair * shade[:, None], alpha)
     canvas.maps["hair"] = alpha
 
@@ -82,7 +82,7 @@ def hair_cap(canvas: Canvas, head: Head, cap: Surface, light: Tensor, colours: P
     strands = look_up(head_atlas(), cap.longitude / torch.pi, cap.latitude * (2 / torch.pi))[:, STRANDS]
     nx, ny, nz = cap.normal
     sheen = bump((cap.latitude + 0.95 - 0.12 * light * cap.longitude) / 0.20) * nz
-    shade = 0.62 + 0.26 * (0.35 * light * nx - 0.55 * ny + 0.75 * nz) + 0.17 * strands
+    shade = 0.62 + 0.26 * (0.35 * light * nx - 0.55 * ny + 0.75 * nz) + 0.14 * strands
     front = torch.sigmoid((1.0 - cap.longitude.abs()) / 0.10)
     root = 0.22 * front * fade(reach / 0.045)
     canvas.blend((colours.hair * (shade - root)[:, None] + 0.12 * sheen[:, None]).clamp(0, 1), alpha)

@@ -27,12 +27,12 @@ def band_noise(height: int, width: int, low: float, high: float, stretch: float,
     return (noise - noise.mean()) / noise.std()
 
 
-def _freckles(count: int = 110) -> Float[Tensor, "h w"]:
+def _freckles(count: int = 80) -> Float[Tensor, "h w"]:
     """Round spots over the cheeks, nose and forehead, in [0, 1]."""
     draw = torch.rand(count, 4, generator=rng(0, "synthface/freckles"))
     longitude = (draw[:, 0] - 0.5) * 3.4
     latitude = (draw[:, 1] - 0.45) * 2.2
-    radius = 0.020 + 0.018 * draw[:, 2]
+    radius = 0.026 + 0.020 * draw[:, 2]
     lat = torch.linspace(-pi / 2, pi / 2, ATLAS[0])[:, None]
     lon = torch.linspace(-pi, pi, ATLAS[1])[None]
     spots = torch.zeros(ATLAS)
@@ -45,9 +45,9 @@ def _freckles(count: int = 110) -> Float[Tensor, "h w"]:
 def head_atlas() -> Float[Tensor, "1 4 h w"]:
     """Skin lightness, skin redness, freckles and hair strands over (latitude, longitude)."""
     h, w = ATLAS
-    light = 0.6 * band_noise(h, w, 14.0, 34.0, 2.0, 1) + 0.4 * band_noise(h, w, 34.0, 56.0, 2.0, 2)
+    light = 0.65 * band_noise(h, w, 10.0, 24.0, 2.0, 1) + 0.35 * band_noise(h, w, 24.0, 42.0, 2.0, 2)
     red = band_noise(h, w, 8.0, 18.0, 2.0, 3)
-    strands = 0.75 * band_noise(h, w, 40.0, 80.0, 9.0, 4) + 0.45 * band_noise(h, w, 14.0, 30.0, 4.0, 5)
+    strands = 0.70 * band_noise(h, w, 26.0, 48.0, 8.0, 4) + 0.50 * band_noise(h, w, 12.0, 26.0, 4.0, 5)
     return torch.stack([light, red, _freckles(), strands])[None]
 
 
@@ -58,9 +58,9 @@ def plane_atlas() -> Float[Tensor, "1 4 h w"]:
     return torch.stack(
         [
             band_noise(size, size, 2.0, 5.0, 1.0, 6),
-            band_noise(size, size, 9.0, 18.0, 1.0, 7),
-            band_noise(size, size, 12.0, 24.0, 1.0, 8),
-            0.75 * band_noise(size, size, 14.0, 28.0, 9.0, 9) + 0.45 * band_noise(size, size, 6.0, 12.0, 4.0, 10),
+            band_noise(size, size, 6.0, 11.0, 1.0, 7),
+            band_noise(size, size, 10.0, 18.0, 1.0, 8),
+            0.70 * band_noise(size, size, 10.0, 20.0, 8.0, 9) + 0.50 * band_noise(size, size, 5.0, 10.0, 4.0, 10),
         ]
     )[None]
 
