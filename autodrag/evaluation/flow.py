@@ -1,0 +1,79 @@
+"""Optical flow of two images and its expansion: input of the paired task and of UserControllableLT's training.
+
+torchvision's RAFT where its weights are on this machine, else OpenCV's DIS; UserControllableLT used VCN with optical
+expansion. Which one it was is part of every manifest that is made with it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from autodrag.errors import InputError
+
+FLOWS = ("auto", "raft", "dis")
+RAFT_UPDATES = 12
+
+
+class Flow:
+    """Images in [-1, 1] to their flow. `name`: raft or dis."""
+
+    def __init__(self, kind: str = "auto", device: torch.device | str = "cpu") -> None:
+        """kind: raft, dis, or auto, which is raft where its weights are. Raises InputError where raft is missing."""
+        if kind not in FLOWS:
+            raise InputError(f"There is no flow {kind!r}; choose one of {', '.join(FLOWS)}.")
+        weights = None if kind == "dis" else _raft_file()
+        if kind == "raft" and weights is not None and not weights.is_file():
+            raise InputError(
+                f"flow=raft needs torchvision's {weights.name}; put it into {weights.parent} or use flow=dis."
+            )
+        found = weights is not None and weights.is_file()
+        self.name = "raft" if found else "dis"
+        self._raft = _raft(weights, torch.device(device)) if weights is not None and found else None
+        self._dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    @torch.no_grad()
+    def __call__(self, first: Float[Tensor, "N 3 H W"], second: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 2 H W"]:
+        """Where each pixel of `first` is in `second`: (dx, dy) in pixels, on the CPU. Sizes are multiples of 8."""
+        if self._raft is not None:
+            device = next(self._raft.parameters()).device
+            updates = self._raft(first.to(device), second.to(device), num_flow_updates=RAFT_UPDATES)
+            flow: Tensor = updates[-1].cpu()
+            return flow
+        pairs = zip(_gray(first), _gray(second), strict=True)
+        return torch.stack([torch.from_numpy(self._dis.calc(a, b, None)).permute(2, 0, 1) for a, b in pairs])
+
+
+def log_expansion(flow: Float[Tensor, "N 2 H W"], window: int = 15) -> Float[Tensor, "N H W"]:
+    """Log of the local scale change: half the log determinant of the flow's Jacobian, smoothed over a window.
+
+    0 where nothing grows or shrinks, log 2 where lengths double. window: odd, in pixels.
+    """
+    smooth = F.avg_pool2d(F.pad(flow, [window // 2] * 4, mode="replicate"), window, stride=1)
+    dy, dx = torch.gradient(smooth, dim=(2, 3))
+    determinant = (1 + dx[:, 0]) * (1 + dy[:, 1]) - dx[:, 1] * dy[:, 0]
+    return 0.5 * determinant.clamp(min=1e-2).log()
+
+
+def _gray(images: Float[Tensor, "N 3 H W"]) -> list[np.ndarray]:
+    pixels = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in pixels.cpu().numpy()]
+
+
+def _raft_file() -> Path:
+    from torchvision.models.optical_flow import Raft_Large_Weights
+
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(Raft_Large_Weights.C_T_SKHT_V2.url).name
+
+
+def _raft(path: Path, device: torch.device) -> torch.nn.Module:
+    from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
+
+    assert path.is_file()  # so that torchvision loads it and does not download
+    network: torch.nn.Module = raft_large(weights=Raft_Large_Weights.C_T_SKHT_V2, progress=False)
+    return network.to(device).eval()

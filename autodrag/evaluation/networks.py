@@ -1,0 +1,94 @@
+"""Networks that metrics look through: InceptionV3 (torch-fidelity) and LPIPS, by their libraries' own loaders.
+
+Where their weights cannot be had, loading raises InputError with the one line that the table prints in their place.
+"""
+
+import urllib.error
+import warnings
+from contextlib import redirect_stdout
+from pathlib import Path
+from sys import stderr
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from autodrag.errors import InputError
+
+ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+
+
+class FeatureNetwork(Protocol):
+    """Images to feature vectors, for a Frechet distance that is called `name`; caption: net and resize, for a table."""
+
+    name: str
+    caption: str
+
+    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+        """Images in [-1, 1]."""
+        ...
+
+
+class Inception:
+    """The features of the FID: torch-fidelity's InceptionV3, 2048 numbers an image."""
+
+    name = "FID"
+    caption = "torch-fidelity InceptionV3, layer 2048, bytes resized to 299 px as TensorFlow 1 does"
+
+    def __init__(self, device: torch.device) -> None:
+        """Raises InputError where the weights are not on this machine and cannot be downloaded."""
+        from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+
+        self._network: Any = _load(
+            lambda: FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], verbose=False), "FID", INCEPTION_FILE
+        ).to(device)
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+        """Images in [-1, 1]; they are rounded to bytes first, as files would be."""
+        pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        (features,) = self._network(pixels.to(self._device))
+        return features.float().cpu()
+
+
+class Lpips:
+    """LPIPS by the `lpips` package (AlexNet, version 0.1). One distance an item."""
+
+    name = "LPIPS"
+
+    def __init__(self, device: torch.device, network: nn.Module | None = None) -> None:
+        """network: an `lpips.LPIPS` instead of the published one. Raises InputError where there are no weights."""
+        self._network = (network or _load(_published_lpips, "LPIPS", ALEXNET_FILE)).to(device).eval()
+        self._device = device
+
+    @torch.no_grad()
+    def __call__(self, images: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W"]) -> Float[Tensor, " N"]:
+        """Images in [-1, 1]."""
+        distance: Tensor = self._network(images.to(self._device), wanted.to(self._device))
+        return distance.flatten().cpu()
+
+
+def _published_lpips() -> nn.Module:
+    import lpips
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it asks torchvision for weights in a way that is no longer wanted
+        network: nn.Module = lpips.LPIPS(net="alex", verbose=False)
+    return network
+
+
+def _load(build: Any, metric: str, file: str) -> nn.Module:
+    """What `build` makes; libraries print and download, which goes to stderr or becomes one sentence."""
+    try:
+        with redirect_stdout(stderr):
+            network: nn.Module = build()
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        reason = str(error).partition("\n")[0]
+        raise InputError(
+            f"{metric} needs {file}, which could not be loaded ({reason}); put it into {folder}."
+        ) from None
+    return network
