@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from third_party.stylegan2 import ops
-from third_party.stylegan2.pointwise import LRELU_SLOPE, modulate, recording, scale_shift_lrelu, shift_lrelu_
+from third_party.stylegan2.pointwise import LRELU_SLOPE, mix, modulate, recording, scale_shift_lrelu, shift_lrelu_
 
 LRELU_GAIN = math.sqrt(2)  # keeps the second moment of what a leaky ReLU lets through
 
@@ -169,27 +169,12 @@ class ToRGB(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.weight_gain = 1 / math.sqrt(inputs)
-        self.frozen: tuple[Numbers, Tensor] | None = None
-
-    def kernel(self, numbers: Numbers) -> Tensor:
-        """The weight [C, I, 1, 1] in these numbers."""
-        return (self.weight * self.weight_gain).to(numbers.dtype)
-
-    def freeze(self, numbers: Numbers | None) -> None:
-        """Keep the kernel for these numbers; None: make it anew every time."""
-        self.frozen = None if numbers is None else (numbers, self.kernel(numbers))
 
     def forward(self, x: Float[Tensor, "B I H W"], w: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
         """Always float32: images accumulate over the blocks."""
-        numbers, weight = self.frozen or (Numbers.of(x), None)
         with torch.autocast(x.device.type, enabled=False):
-            weight = self.kernel(numbers) if weight is None else weight
-            styles = self.affine(w)
-            x = x.to(numbers.dtype)
-            if len(w) == 1 and not recording(x, styles, weight):
-                y = F.conv2d(x, weight * styles[:, :, None, None].to(weight.dtype))
-            else:
-                y = F.conv2d(modulate(x, styles), weight)
+            styles = self.affine(w) * self.weight_gain
+            y = mix(x, self.weight.float()[:, :, 0, 0] * styles[:, None])
             y = y.float() + self.bias.float()[:, None, None]
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
@@ -204,19 +189,9 @@ class UpSkip(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs, 1, 1))
         self.weight_gain = gain / math.sqrt(inputs)
         self.register_buffer("resample_filter", ops.resample_kernel(taps))
-        self.frozen: tuple[Numbers, Tensor] | None = None
-
-    def kernel(self, numbers: Numbers) -> Tensor:
-        """The weight [O, I, 1, 1] in these numbers."""
-        return (self.weight * self.weight_gain).to(numbers.dtype)
-
-    def freeze(self, numbers: Numbers | None) -> None:
-        """Keep the kernel for these numbers; None: make it anew every time."""
-        self.frozen = None if numbers is None else (numbers, self.kernel(numbers))
 
     def forward(self, x: Float[Tensor, "B I h w"]) -> Float[Tensor, "B O H W"]:
-        """Twice the size."""
-        numbers, weight = self.frozen or (Numbers.of(x), None)
+        """Twice the size, in the type of `x`."""
         with torch.autocast(x.device.type, enabled=False):
-            weight = self.kernel(numbers) if weight is None else weight
-            return ops.upsample(F.conv2d(x.to(numbers.dtype), weight), self.resample_filter)
+            y = mix(x, self.weight[None, :, :, 0, 0] * self.weight_gain)
+            return ops.upsample(y, self.resample_filter)

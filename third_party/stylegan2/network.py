@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.layers import Dense, Numbers, StyledConv, ToRGB, UpSkip
+from third_party.stylegan2.layers import Dense, Numbers, StyledConv
 from third_party.stylegan2.mapping import Mapping
 from third_party.stylegan2.synthesis import Synthesis
 
@@ -41,7 +41,7 @@ class Generator(nn.Module):
     def _apply_numbers(self, numbers: Numbers | None) -> None:
         self.synthesis.numbers = numbers or Numbers()
         for module in self.modules():
-            if isinstance(module, Dense | StyledConv | ToRGB | UpSkip):
+            if isinstance(module, Dense | StyledConv):
                 module.freeze(numbers)
 
     def forward(

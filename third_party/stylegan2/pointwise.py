@@ -14,6 +14,11 @@ LRELU_SLOPE = 0.2
 ROW_LENGTH = 512  # elements; shorter rows leave vector registers empty
 
 
+def lies_last(x: Float[Tensor, "B C H W"]) -> bool:
+    """Whether a map lies channels-last in memory (and not, as one of 1 pixel or channel may, in both orders)."""
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
 class _Rows:
     """A view of maps as rows with a factor for every element of a row.
 
@@ -22,7 +27,7 @@ class _Rows:
 
     def __init__(self, x: Tensor):
         _, self.channels, self.height, self.width = x.shape
-        self.last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        self.last = lies_last(x)
         pixels = self.height * self.width
         self.pixels_per_row = math.gcd(pixels, 2 ** math.ceil(math.log2(max(1, ROW_LENGTH // self.channels))))
 
@@ -150,5 +155,15 @@ def shift_lrelu_(
 ) -> Float[Tensor, "B C H W"]:
     """`scale_shift_lrelu` without scale and bias, in place and without a gradient."""
     if noise is not None:
-        x.add_(noise.to(x.dtype)[:, None])
+        pixels, axis = (x.permute(0, 2, 3, 1).flatten(1, 2), 2) if lies_last(x) else (x.flatten(2), 1)
+        pixels.add_(noise.to(x.dtype).flatten(1).unsqueeze(axis))
     return _lrelu_clamp_(x, clamp)
+
+
+def mix(x: Float[Tensor, "B I H W"], weight: Float[Tensor, "#B O I"]) -> Float[Tensor, "B O H W"]:
+    """A 1 x 1 convolution, with its own weights for every sample: products of matrices, in the type of `x`."""
+    weight = weight.to(x.dtype)
+    if lies_last(x):
+        y = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight.transpose(1, 2)
+        return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+    return (weight @ x.flatten(2)).unflatten(2, x.shape[2:])

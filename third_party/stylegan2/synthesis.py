@@ -1,7 +1,7 @@
 """The synthesis network: ws to images, block by block."""
 
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import TypeAlias
 
 import torch
@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from third_party.stylegan2.config import GeneratorConfig
 from third_party.stylegan2.layers import Numbers, StyledConv, ToRGB, UpSkip
 from third_party.stylegan2.ops import resample_kernel, upsample
+from third_party.stylegan2.pointwise import recording
 
 #: (block, features, image so far, is the last) -> (features, image)
 Hook: TypeAlias = Callable[[int, Tensor, Tensor | None, bool], tuple[Tensor, Tensor | None]]
+HEAP_LIMIT = 2**25  # bytes from which on glibc takes memory from the system and gives it back every time
 NOISE_MODES = ("const", "random", "none")
 
 
@@ -91,19 +93,69 @@ class Synthesis(nn.Module):
         that the blocks are computed in. `hook` is called after each block with its number, its output, the image so
         far and whether it is the last; synthesis goes on with the output and the image that it returns.
         """
-        x: Tensor | None = None
-        image: Tensor | None = None
+        last = len(self.heights[:stop])
+        if hook is None and len(ws) > 1 and ws.device.type == "cpu" and not recording(ws, *self.parameters()):
+            return self._by_parts(ws, noise, taps, stop is None, last)
+        _, image, features = self._run(ws, noise, taps, stop is None, range(1, last + 1), hook=hook)
+        return image, features
+
+    def _run(
+        self,
+        ws: Float[Tensor, "B L D"],
+        noise: str,
+        taps: Collection[int],
+        with_image: bool,
+        blocks: Iterable[int],
+        x: Tensor | None = None,
+        image: Tensor | None = None,
+        hook: Hook | None = None,
+    ) -> tuple[Tensor | None, Tensor | None, dict[int, Tensor]]:
+        """Blocks by number, from the output `x` and the image of the one below: (output, image, tapped outputs)."""
         features: dict[int, Tensor] = {}
-        row = 0
-        for number, height in enumerate(self.heights[:stop], start=1):
-            block = self.get_submodule(f"b{height}")
+        for number in blocks:
+            block = self.get_submodule(f"b{self.heights[number - 1]}")
             assert isinstance(block, Block)
+            row = max(0, 2 * number - 3)  # one row for the first block, two for each of the others
             x = block.features(x, ws[:, row : row + block.num_convs], noise, self.numbers)
-            row += block.num_convs
-            if stop is None:
-                image = block.image(x, ws[:, row], image)
+            if with_image:
+                image = block.image(x, ws[:, row + block.num_convs], image)
             if hook is not None:
                 x, image = hook(number, x, image, number == len(self.heights))
             if number in taps:
                 features[number] = x
-        return image, features
+        return x, image, features
+
+    def _by_parts(
+        self, ws: Float[Tensor, "B L D"], noise: str, taps: Collection[int], with_image: bool, last: int
+    ) -> tuple[Tensor | None, dict[int, Tensor]]:
+        """All samples at once through the small blocks, one by one through the large ones.
+
+        On a CPU maps of many samples fall out of the caches, and those too large for the heap cost fresh memory.
+        """
+        cut = next((n for n in range(1, last + 1) if self._is_large(n, len(ws))), last + 1)
+        x, image, features = self._run(ws, noise, taps, with_image, range(1, cut))
+        if cut > last:
+            return image, features
+        parts = [
+            self._run(ws[i : i + 1], noise, taps, with_image, range(cut, last + 1), _row(x, i), _row(image, i))
+            for i in range(len(ws))
+        ]
+        for number in parts[0][2]:
+            features[number] = torch.cat([taken[number] for _, _, taken in parts])
+        images = [part for _, part, _ in parts if part is not None]
+        return torch.cat(images) if images else None, features
+
+    def _is_large(self, number: int, batch: int) -> bool:
+        """Whether maps of the whole batch leave the heap, and maps, not weights, are what a sample costs."""
+        block = self.get_submodule(f"b{self.heights[number - 1]}")
+        assert isinstance(block, Block)
+        outputs, per_output, pixels = (
+            len(block.conv1.weight),
+            block.conv1.weight[0].numel(),
+            math.prod(block.conv1.size),
+        )
+        return pixels >= per_output and batch * outputs * pixels * self.numbers.dtype.itemsize >= HEAP_LIMIT
+
+
+def _row(x: Tensor | None, i: int) -> Tensor | None:
+    return None if x is None else x[i : i + 1]

@@ -1,0 +1,1 @@
+"""Timings, printed as tables and kept as JSON: `python scripts/bench.py`."""
