@@ -8,7 +8,7 @@ from autodrag.generator import FrozenGenerator
 def fingerprint(generator: FrozenGenerator) -> str:
     """sha256 over the names, shapes and values of the float32 weights: the same on every device and in every dtype."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(generator.trainable_copy().state_dict().items()):
+    for name, tensor in sorted(generator.network.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {list(values.shape)} {values.dtype}".encode())
         digest.update(values.numpy().tobytes())
