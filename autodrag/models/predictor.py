@@ -22,6 +22,7 @@ class PredictorConfig:
     or a
         target, but neither where they are nor how far apart.
     progress: the step embedding says how far along the drag it is (i / n and 1 / n) instead of the number i alone.
+    grid: tokens of F_0 a side, at most.
     """
 
     width: int
@@ -31,6 +32,7 @@ class PredictorConfig:
     mlp_ratio: float = 4.0
     points: Literal["full", "patch_only"] = "full"
     progress: bool = True
+    grid: int = 16
 
 
 class Predictor(nn.Module):
@@ -46,7 +48,7 @@ class Predictor(nn.Module):
         self.config = config
         self.standardise = Standardise(statistics.w_mean, statistics.w_std)
         self.standardise_features = Standardise(statistics.feature_mean, statistics.feature_std, axis=1)
-        self.look = FeatureTokens(feature_shape, width)
+        self.look = FeatureTokens(feature_shape, width, config.grid)
         self.register_buffer("places", self.look.places(), persistent=False)
         self.look_at_points = PointTokens(feature_shape[0], width)
         self.place = FourierLinear(2, width)

@@ -15,7 +15,6 @@ from autodrag.geometry import patches, to_feature
 from autodrag.models.attention import mlp
 
 PATCH = 7  # Eq. 9, 13: patches of 7 x 7
-GRID = 16  # F_seq is a grid of at most 16 tokens a side
 BANDS = 8  # shortest wave: 1/128 of the image side
 
 
@@ -40,17 +39,17 @@ class FourierLinear(nn.Module):
 
 
 class FeatureTokens(nn.Module):
-    """F_0 -> strided convolutions -> F_seq, one token a cell of a grid of at most 16 x 16, row by row.
+    """F_0 -> strided convolutions -> F_seq, one token a cell of a grid of at most `side` x `side`, row by row.
 
     Channels double as the side halves and end at `width`; a map of any size and any shape will do.
     """
 
-    def __init__(self, feature_shape: tuple[int, int, int], width: int) -> None:
+    def __init__(self, feature_shape: tuple[int, int, int], width: int, side: int) -> None:
         super().__init__()
         channels, height, breadth = feature_shape
         longest = max(height, breadth)
-        self.grid = (min(height, max(1, GRID * height // longest)), min(breadth, max(1, GRID * breadth // longest)))
-        halvings = max(0, math.ceil(math.log2(longest / GRID)))
+        self.grid = (min(height, max(1, side * height // longest)), min(breadth, max(1, side * breadth // longest)))
+        halvings = max(0, math.ceil(math.log2(longest / side)))
         widths = [max(16, width >> left) for left in reversed(range(max(1, halvings)))]
         stride = 2 if halvings else 1
         layers: list[nn.Module] = []

@@ -1,8 +1,9 @@
 """The blocks: caching, padding."""
 
 import torch
+from torch.nn import functional as F
 
-from autodrag.models.attention import Decoder, Encoder
+from autodrag.models.attention import Decoder, Encoder, attend
 from autodrag.models.predictor import block_causal
 
 
@@ -42,3 +43,13 @@ def test_padding_in_the_memory_changes_nothing() -> None:
         padded, _ = decoder(x, decoder.remember(encoder(tokens, mask), mask))
         alone, _ = decoder(x, decoder.remember(encoder(tokens[:, :5])))
     assert torch.allclose(padded, alone, atol=1e-5)
+
+
+def test_attention_in_low_precision_is_attention() -> None:
+    q, k, v = torch.randn(3, 2, 4, 9, 8)
+    mask = torch.tensor([True] * 6 + [False] * 3).expand(2, 9)[:, None, None]
+    whole = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    low = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), mask)
+    assert low.dtype == torch.bfloat16
+    assert torch.allclose(low.float(), whole, atol=0.05)
+    assert torch.equal(attend(q, k, v, mask), whole)

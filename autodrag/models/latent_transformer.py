@@ -1,0 +1,104 @@
+"""The latent transformer of UserControllableLT (Endo 2022): moves the edited rows of a latent by motion at some points."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autodrag.geometry import sample, to_feature
+from autodrag.latents import EDITED_ROWS, join, split
+from autodrag.models.attention import Decoder, Encoder, initialise
+from autodrag.models.autodrag import DomainShape
+from autodrag.models.statistics import Standardise, Statistics
+from autodrag.models.stored import read_model, write_model
+from autodrag.typed import build
+
+UNIT_HEIGHT = 256  # pixels: motion is measured on images of this height, whatever the generator's
+FEATURE_BLOCK = 5  # of 64 px
+
+
+@dataclass(frozen=True)
+class LatentTransformerConfig:
+    """Size of the network; the published one has 512, 8 and 6."""
+
+    width: int
+    heads: int
+    layers: int
+
+
+@dataclass(frozen=True)
+class MotionScale:
+    """What motion is divided by: deviation of the flow (pixels of a 256 px image) and of its log expansion."""
+
+    flow: float
+    expansion: float
+
+
+class LatentTransformer(nn.Module):
+    """Encoder over motion tokens, decoder over the edited rows; latents and features are standardised (our choice)."""
+
+    def __init__(
+        self, config: LatentTransformerConfig, shape: DomainShape, scale: MotionScale, statistics: Statistics
+    ) -> None:
+        """shape, statistics: of the generator and its block FEATURE_BLOCK."""
+        super().__init__()
+        width = config.width
+        self.config, self.shape, self.scale = config, shape, scale
+        self.standardise = Standardise(statistics.w_mean, statistics.w_std)
+        self.standardise_features = Standardise(statistics.feature_mean, statistics.feature_std)
+        self.read_motion = nn.Linear(3, width // 2)
+        self.read_features = nn.Linear(shape.feature_shape[0], width // 2)
+        self.read_both = nn.Linear(width, width)
+        self.encoder = Encoder(width, config.heads, config.layers, mlp_ratio=1)
+        self.read_latents = nn.Linear(shape.w_dim, width)
+        self.position = nn.Parameter(torch.empty(EDITED_ROWS, width))
+        self.decoder = Decoder(width, config.heads, config.layers, mlp_ratio=1)
+        self.head = nn.Linear(width, shape.w_dim)
+        self.apply(initialise)
+        nn.init.normal_(self.position, std=0.02)
+
+    def forward(
+        self,
+        ws: Float[Tensor, "B L D"],
+        features: Float[Tensor, "B C h w"],
+        points: Float[Tensor, "B P 2"],
+        motion: Float[Tensor, "B P 3"],
+        mask: Bool[Tensor, "B P"] | None = None,
+    ) -> Float[Tensor, "B L D"]:
+        """What is added to `ws` for alpha = 1; zero in the rows that are kept.
+
+        points: image pixels. motion: (dx, dy, log expansion) at them in units of `scale`. mask: False at padding.
+        """
+        hw = (features.shape[-2], features.shape[-1])
+        local = self.standardise_features(sample(features, to_feature(points, self.shape.resolution, hw)))
+        both = torch.cat([F.relu(self.read_motion(motion)), F.relu(self.read_features(local))], dim=2)
+        seen = None if mask is None else mask[:, None, None]
+        memory = self.encoder(F.relu(self.read_both(both)), seen)  # [B, P, E]
+        head, tail = split(ws)
+        rows = F.relu(self.read_latents(self.standardise(head))) + self.position  # [B, K, E]
+        decoded, _ = self.decoder(rows, self.decoder.remember(memory, seen))
+        change = self.head(decoded).to(ws.dtype) * self.standardise.std
+        return join(change, torch.zeros_like(tail))
+
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
+        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
+        config = {"network": asdict(self.config), "shape": asdict(self.shape), "scale": asdict(self.scale)}
+        write_model(path, "latent_transformer", self.state_dict(), config, about or {})
+
+    @classmethod
+    def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "LatentTransformer":
+        """The model of a file that `save` wrote. Raises InputError where the file is missing or something else."""
+        stored = read_model(path, "latent_transformer", str(device))
+        shape = build(DomainShape, stored.config["shape"])
+        model = cls(
+            build(LatentTransformerConfig, stored.config["network"]),
+            shape,
+            build(MotionScale, stored.config["scale"]),
+            Statistics.identity(shape.w_dim, shape.feature_shape[0]),
+        )
+        model.load_state_dict({name: tensor.float() for name, tensor in stored.tensors.items()})
+        return model.to(device).eval()
