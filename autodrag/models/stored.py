@@ -12,6 +12,7 @@ from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 
 FORMAT = "autodrag 1"
+STAGES = {"regularizer": "1", "autodrag": "2", "latent_transformer": "latent_transformer"}  # what trains each kind
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Stored:
 def write_model(
     path: Path | str, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any], about: Mapping[str, str]
 ) -> None:
-    """kind: "autodrag" or "regularizer". Raises InputError where the file cannot be written."""
+    """kind: one of `STAGES`. Raises InputError where the file cannot be written."""
     metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "about": json.dumps(about)}
     try:
         write_tensors(Path(path), tensors, metadata)
@@ -38,8 +39,7 @@ def read_model(path: Path | str, kind: str, device: str = "cpu") -> Stored:
     """What `write_model` wrote. Raises InputError where the file is missing, damaged or of another kind."""
     tensors, metadata = read_tensors(Path(path), device)
     if metadata.get("format") != FORMAT or metadata.get("kind") != kind:
-        stage = {"autodrag": 2, "regularizer": 1}[kind]
         raise InputError(
-            f"{path} holds no {kind} of format {FORMAT!r}; give weights.safetensors of a stage {stage} run."
+            f"{path} holds no {kind} of format {FORMAT!r}; give weights.safetensors of a stage={STAGES[kind]} run."
         )
     return Stored(tensors, json.loads(metadata["config"]), json.loads(metadata["about"]))

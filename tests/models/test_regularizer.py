@@ -43,7 +43,7 @@ def test_a_file_is_a_complete_model(tmp_path: Path) -> None:
     model.save(tmp_path / "weights.safetensors")
     ws = torch.randn(3, 10, 8, generator=rng(0, "t"))
     assert torch.equal(Regularizer.load(tmp_path / "weights.safetensors")(ws), model(ws))
-    with pytest.raises(InputError, match="stage 2 run"):
+    with pytest.raises(InputError, match="stage=2 run"):
         AutoDrag.load(tmp_path / "weights.safetensors")
 
 
