@@ -1,4 +1,4 @@
-"""Drag editing on StyleGAN2 by regression: `load_generator`, `load_method`, and `InputError` for what a user got wrong.
+"""Drag editing on StyleGAN2 by regression: `Editor`, `load_generator`, `load_method`, and `InputError` for wrong input.
 
 Public names are imported when they are first used, so that `--help` does not wait for torch.
 """
@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from autodrag.errors import InputError
 
 if TYPE_CHECKING:
+    from autodrag.app.session import Editor
     from autodrag.generator import FrozenGenerator, load_generator
     from autodrag.methods import load_method
 
 __version__ = "0.1.0"
-__all__ = ["FrozenGenerator", "InputError", "__version__", "load_generator", "load_method"]
+__all__ = ["Editor", "FrozenGenerator", "InputError", "__version__", "load_generator", "load_method"]
 
 _HOMES = {
+    "Editor": "autodrag.app.session",
     "FrozenGenerator": "autodrag.generator",
     "load_generator": "autodrag.generator",
     "load_method": "autodrag.methods",

@@ -1,0 +1,176 @@
+"""A connected page: its orders, coalesced; its jobs, a moment at a time; its pictures, the newest only."""
+
+import asyncio
+import json
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from autodrag.app.desk import Desk, Job, Order
+from autodrag.app.events import Changed, Event, Look, Note, Work
+from autodrag.app.pictures import encode
+from autodrag.app.protocol import Picture, Pull, Release, Restyle, Show, Slid, picture_message
+from autodrag.errors import InputError
+
+T = TypeVar("T")
+
+MAX_ORDERS = 32
+MAX_NOTES = 8
+IN_FLIGHT = 2  # pictures sent and not yet drawn
+TIRED = "The page sends more than can be done: some of it was left out."
+
+
+class Inbox:
+    """Orders in the order they came; what a newer one makes pointless is replaced by it."""
+
+    def __init__(self) -> None:
+        self._orders: deque[Order] = deque()
+        self._came = asyncio.Event()
+
+    def __bool__(self) -> bool:
+        return bool(self._orders)
+
+    def put(self, order: Order) -> None:
+        """Raises InputError where too many are waiting."""
+        if self._orders and (merged := _merge(self._orders[-1], order)) is not None:
+            self._orders[-1] = merged
+        elif len(self._orders) >= MAX_ORDERS:
+            raise InputError(TIRED)
+        else:
+            self._orders.append(order)
+        self._came.set()
+
+    async def get(self) -> Order:
+        """The oldest order, once there is one."""
+        while not self._orders:
+            self._came.clear()
+            await self._came.wait()
+        return self._orders.popleft()
+
+
+def _merge(old: Order, new: Order) -> Order | None:
+    """One order for both where the newer one says it all."""
+    if isinstance(old, Pull) and isinstance(new, Pull | Release) and old.gesture == new.gesture:
+        return new
+    if isinstance(old, Show) and isinstance(new, Show):
+        return new
+    if isinstance(old, Slid) and type(old) is type(new) and isinstance(new, Picture | Restyle) and new.amend:
+        return new.model_copy(update={"amend": old.amend})
+    return None
+
+
+class Outbox:
+    """What is to be sent: of session, work and each lane's picture the newest, of notes the last few."""
+
+    def __init__(self) -> None:
+        self._notes: deque[dict[str, Any]] = deque(maxlen=MAX_NOTES)
+        self._latest: dict[str, dict[str, Any]] = {}
+        self._looks: dict[str, Look] = {}
+        self._in_flight = 0
+        self._changed = asyncio.Event()
+
+    def put(self, event: Event) -> None:
+        """Take an event of a job."""
+        if isinstance(event, Look):
+            self._looks.pop(event.lane, None)
+            self._looks[event.lane] = event
+        elif isinstance(event, Note):
+            self._notes.append({"type": "note", "text": event.text, "lane": event.lane})
+        elif isinstance(event, Changed):
+            self._latest["session"] = {"type": "session", **event.session}
+        else:
+            work = {"what": event.what, "step": event.step, "steps": event.steps, "text": event.text}
+            self._latest["work"] = {"type": "work", **work}
+        self._changed.set()
+
+    def shown(self) -> None:
+        """The page has drawn a picture."""
+        self._in_flight = max(0, self._in_flight - 1)
+        self._changed.set()
+
+    async def get(self) -> dict[str, Any] | Look:
+        """The next thing to send; pictures wait until the page has drawn those before them."""
+        while True:
+            if self._notes:
+                return self._notes.popleft()
+            if self._latest:
+                return self._latest.pop(next(iter(self._latest)))
+            if self._looks and self._in_flight < IN_FLIGHT:
+                self._in_flight += 1
+                return self._looks.pop(next(iter(self._looks)))
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class Client:
+    """One page. Everything that computes runs on the executor, in moments, so that pages take turns."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.token = secrets.token_urlsafe(16)
+        self.inbox, self.outbox = Inbox(), Outbox()
+        self._executor = executor
+        self._desk: Desk | None = None
+
+    async def open(self, make: Callable[[], Desk]) -> None:
+        """Make the session."""
+        self._desk = await self.run(make)
+
+    @property
+    def desk(self) -> Desk:
+        """The session. Raises InputError as long as it is not open."""
+        if self._desk is None:
+            raise InputError("The session is not open yet: wait a moment.")
+        return self._desk
+
+    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
+        """A moment's work, in its turn."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+
+    async def work(self) -> None:
+        """Take orders and work on them, until cancelled."""
+        job: Job | None = Job(self.desk.welcome())
+        while True:
+            if job is None or (job.long and self.inbox):
+                order = await self.inbox.get()
+                try:
+                    job = await self.run(self.desk.take, order) or job
+                except InputError as error:
+                    self.outbox.put(Note(str(error)))
+                if job is None:
+                    continue
+            try:
+                event = await self.run(next, job.events, None)
+            except InputError as error:
+                event, job = Note(str(error)), None
+                self.outbox.put(Work(""))
+            if event is None:
+                job = None
+            else:
+                self.outbox.put(event)
+
+    async def tell(
+        self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Send what is to be sent, until cancelled."""
+        while True:
+            message = await self.outbox.get()
+            if isinstance(message, Look):
+                await send_bytes(await self.run(_encoded, message))
+            else:
+                await send_text(json.dumps(message, allow_nan=False))
+
+    async def export(self, kind: str) -> bytes:
+        """The bytes of a file of the session."""
+        parts = self.desk.export(kind)
+        data = b""
+        while (part := await self.run(next, parts, None)) is not None:
+            data = part
+        return data
+
+
+def _encoded(look: Look) -> bytes:
+    image = encode(look.make(), lossless=look.final)
+    header = {"lane": look.lane, "final": look.final, "format": "png" if look.final else "jpeg", **look.header}
+    return picture_message(header, image)

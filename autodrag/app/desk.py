@@ -1,0 +1,281 @@
+"""One client's editing, without any web: orders in, jobs out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from autodrag.app import protocol
+from autodrag.app.edit import Edit, Progress
+from autodrag.app.events import Changed, Event, Look, Note, Work
+from autodrag.app.invert import InvertConfig
+from autodrag.app.masks import paint
+from autodrag.app.own import OwnPicture
+from autodrag.app.session import Editor
+from autodrag.app.state import Frame
+from autodrag.app.studio import METHODS, Studio
+from autodrag.app.telling import describe, mask_picture, mean_distance
+from autodrag.errors import InputError
+
+BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel."
+PREVIEW = 8  # steps of an inversion between two pictures of it
+
+
+@dataclass(frozen=True)
+class OwnImage:
+    """A picture of the user's own was uploaded."""
+
+    data: bytes
+    config: InvertConfig
+
+
+@dataclass(frozen=True)
+class SessionFile:
+    """A saved session was uploaded."""
+
+    data: bytes
+
+
+Order = protocol.Request | OwnImage | SessionFile
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an order sets off: a moment's work for every event. long: another order may end it before it is through."""
+
+    events: Iterator[Event]
+    long: bool = False
+
+
+class Desk:
+    """Turns orders into jobs, to be worked on one at a time, in their order.
+
+    A job must have come to its first event before the next order is taken. What a drag under way has reached is kept
+    when another order comes. An inversion is only ended by "stop", which takes it as it is, and "cancel".
+    """
+
+    def __init__(self, studio: Studio, editor: Editor) -> None:
+        self._studio, self.editor = studio, editor
+        self._edit: Edit | None = None
+        self._gesture = self._ended = -1  # the pull under way; the last one that is over
+        self._lanes: dict[str, Edit] = {}
+        self._own: OwnPicture | None = None
+        self._motion, self._motions = editor.state.motion, 0
+
+    def take(self, order: Order) -> Job | None:
+        """The job of an order; None where there is nothing to do. Raises InputError where it cannot be."""
+        if isinstance(order, protocol.Shown):
+            return None
+        if isinstance(order, protocol.Command):
+            return Job(self._command(order.type))
+        if self._own is not None:
+            raise InputError(BUSY)
+        if isinstance(order, protocol.Show):
+            return None if self._edit is not None else Job(self._show(order))
+        if isinstance(order, protocol.Pull | protocol.Release):
+            if order.gesture <= self._ended:
+                return None
+            if order.gesture != self._gesture:
+                self._settle()
+            return Job(self._pull(order) if isinstance(order, protocol.Pull) else self._release(order), long=True)
+        self._settle()
+        jobs: dict[type, Callable[[Any], Iterator[Event]]] = {
+            protocol.Picture: self._picture,
+            protocol.Restyle: self._restyle,
+            protocol.Dataset: self._dataset,
+            protocol.Method: self._method,
+            protocol.Compare: self._compare,
+            protocol.Take: self._take,
+            protocol.Brush: self._brush,
+            OwnImage: self._invert,
+            SessionFile: self._load,
+        }
+        return Job(jobs[type(order)](order), long=isinstance(order, protocol.Compare | OwnImage))
+
+    def welcome(self) -> Iterator[Event]:
+        """What a page is shown first, and whenever everything may have changed."""
+        yield self._changed()
+        if self.editor.mask is not None:
+            yield self._mask_look()
+        yield self._look(self.editor.state.frame, final=True)
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    def _command(self, name: str) -> Iterator[Event]:
+        if self._own is not None:
+            if name not in ("stop", "cancel"):
+                raise InputError(BUSY)
+            return self._inverted(self._own if name == "stop" else None)
+        if name == "cancel":
+            self._edit, self._lanes = None, {}
+        self._settle()
+        if name == "undo":
+            self.editor.undo()
+        elif name == "redo":
+            self.editor.redo()
+        elif name == "reset":
+            self.editor.reset()
+        elif name == "clear_mask":
+            self.editor.mask = None
+        elif name == "invert_mask" and self.editor.mask is not None:
+            self.editor.mask = 1 - self.editor.mask
+        return self._refreshed()
+
+    def _settle(self) -> None:
+        """Keep what the drag under way has reached."""
+        if self._edit is not None:
+            self.editor.keep(self._edit)
+        self._edit, self._ended = None, max(self._ended, self._gesture)
+
+    def _refreshed(self) -> Iterator[Event]:
+        yield Work("")
+        yield from self.welcome()
+
+    def _picture(self, order: protocol.Picture) -> Iterator[Event]:
+        self.editor.choose(order.seed, order.psi, order.style, amend=order.amend)
+        yield from self._seen(order.settled)
+
+    def _restyle(self, order: protocol.Restyle) -> Iterator[Event]:
+        self.editor.restyle(order.style, amend=order.amend)
+        yield from self._seen(order.settled)
+
+    def _seen(self, settled: bool) -> Iterator[Event]:
+        yield self._changed()
+        yield self._look(self.editor.state.frame, final=settled)
+
+    def _dataset(self, order: protocol.Dataset) -> Iterator[Event]:
+        self._lanes = {}
+        self.editor = Editor(order.name, method=self._best_method(order.name), studio=self._studio)
+        yield from self.welcome()
+
+    def _best_method(self, dataset: str) -> str:
+        usable = self._studio.usable(dataset)
+        return self.editor.method if self.editor.method in usable else usable[0]
+
+    def _method(self, order: protocol.Method) -> Iterator[Event]:
+        self.editor.choose_method(order.name, order.steps)
+        yield self._changed()
+
+    def _show(self, order: protocol.Show) -> Iterator[Event]:
+        motion = self.editor.state.motion
+        index = min(order.index, len(motion) - 1)
+        yield self._look(motion[index], final=True, lane="scrub", index=index, motion=self._motions)
+
+    def _brush(self, order: protocol.Brush) -> Iterator[Event]:
+        resolution = self.editor.scene.generator.resolution
+        self.editor.mask = paint(self.editor.mask, order.points, order.radius, order.paint, resolution)
+        yield self._changed()
+        yield self._mask_look()
+
+    # --- drags ---------------------------------------------------------------------------------------------------
+
+    def _pull(self, order: protocol.Pull | protocol.Release) -> Iterator[Event]:
+        edit = self._edit
+        if edit is None:
+            edit = self._edit = self.editor.begin(order.handles, order.pins, again=order.again)
+            self._gesture, self._lanes = order.gesture, {}
+        if edit.live and edit.frames and edit.arrows.targets == order.targets:
+            return
+        for progress in edit.toward(order.targets):
+            yield self._pulled(progress, edit, gesture=order.gesture, time=order.time)
+
+    def _release(self, order: protocol.Release) -> Iterator[Event]:
+        steps = self._total(self.editor.method)
+        for index, event in enumerate(self._pull(order)):
+            yield event
+            yield Work("drag", index + 1, steps)
+        self._settle()
+        yield Work("")
+        yield self._changed()
+        yield self._look(self.editor.state.frame, final=True, gesture=order.gesture, time=order.time)
+
+    def _pulled(self, progress: Progress, edit: Edit, lane: str = "main", **header: Any) -> Event:
+        count = len(edit.arrows.handles)
+        return self._look(
+            progress.frame,
+            final=False,
+            lane=lane,
+            step=progress.step,
+            steps=self._total(self.editor.method if lane == "main" else lane),
+            seconds=round(edit.seconds, 3),
+            distance=mean_distance(progress.frame.points[:count], edit.arrows.targets),
+            **header,
+        )
+
+    def _total(self, method: str) -> int:
+        """Steps that a drag of this method takes at most."""
+        chosen = self.editor.steps if method == self.editor.method else None
+        return chosen or METHODS[method].steps or 1
+
+    def _compare(self, order: protocol.Compare) -> Iterator[Event]:
+        self._lanes = {}
+        runs = {}
+        for name in dict.fromkeys(order.methods):
+            try:
+                edit = self.editor.begin(order.handles, order.pins, again=order.again, method=name)
+            except InputError as error:
+                yield Note(str(error), lane=name)
+                continue
+            self._lanes[name], runs[name] = edit, edit.toward(order.targets)
+        while runs:
+            for name in list(runs):
+                progress = next(runs[name], None)
+                if progress is not None:
+                    yield self._pulled(progress, self._lanes[name], lane=name)
+                    continue
+                del runs[name]
+                edit = self._lanes[name]
+                yield self._look(edit.reached, final=True, lane=name, done=True, seconds=round(edit.seconds, 3))
+        yield Work("")
+
+    def _take(self, order: protocol.Take) -> Iterator[Event]:
+        if order.method not in self._lanes:
+            raise InputError("There is no such result any more: compare again.")
+        self.editor.keep(self._lanes[order.method])
+        self._lanes = {}
+        yield from self.welcome()
+
+    # --- what comes from outside ---------------------------------------------------------------------------------
+
+    def _invert(self, order: OwnImage) -> Iterator[Event]:
+        own = self._own = OwnPicture(order.data, self.editor.scene.dataset, self._studio, order.config)
+        yield Work("invert", 0, order.config.steps)
+        for progress in own.run():
+            yield Work(progress.phase, progress.step, progress.steps, f"{progress.loss:.4f}")
+            if progress.phase == "invert" and progress.step % PREVIEW == 1:
+                yield self._look_with(own.scene().renderer, own.frame(), final=False)
+        yield from self._inverted(own)
+
+    def _inverted(self, own: OwnPicture | None) -> Iterator[Event]:
+        self._own = None
+        if own is not None:
+            self.editor = Editor.of_picture(own, self._studio, self.editor.method)
+        yield from self._refreshed()
+
+    def _load(self, order: SessionFile) -> Iterator[Event]:
+        self.editor = Editor.load(order.data, studio=self._studio)
+        self._lanes = {}
+        yield from self.welcome()
+
+    def export(self, kind: str) -> Iterator[bytes]:
+        """See `Editor.export`."""
+        return self.editor.export(kind)
+
+    # --- what the page is told -----------------------------------------------------------------------------------
+
+    def _look(self, frame: Frame, final: bool, lane: str = "main", **header: Any) -> Look:
+        return self._look_with(self.editor.render, frame, final, lane, **header)
+
+    def _look_with(
+        self, render: Callable[[Frame], Any], frame: Frame, final: bool, lane: str = "main", **header: Any
+    ) -> Look:
+        return Look(lane, partial(render, frame), final, {"points": protocol.points(frame.points), **header})
+
+    def _mask_look(self) -> Look:
+        assert self.editor.mask is not None  # callers know
+        return Look("mask", partial(mask_picture, self.editor.mask), True)
+
+    def _changed(self) -> Changed:
+        if self.editor.state.motion is not self._motion:
+            self._motion, self._motions = self.editor.state.motion, self._motions + 1
+        return Changed(describe(self.editor, self._motions))

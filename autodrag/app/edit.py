@@ -1,0 +1,93 @@
+"""One drag, from pressing the pointer to lifting it, with its target moving in between."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.app.state import MAX_FRAMES, Arrows, Frame, PointList, start_of_drag
+from autodrag.errors import InputError
+from autodrag.methods.base import DragMethod, Points, Step
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A picture on the way. step: of the call under way, from 1; seconds: that the method has worked on it."""
+
+    frame: Frame
+    step: int
+    seconds: float
+    done: bool
+
+
+class Edit:
+    """A drag that starts at one frame and is pulled `toward` targets as often as they change, then kept or dropped.
+
+    start: the picture it starts from, `base` its place in the motion. method: as loaded; live: whether every pull
+    starts over at `start` (a moment's work) instead of going on from the last picture (an optimiser's steps).
+    """
+
+    def __init__(
+        self,
+        method: DragMethod,
+        live: bool,
+        start: Frame,
+        base: int,
+        handles: PointList,
+        pins: PointList,
+        mask: Float[Tensor, "H W"] | None,
+    ) -> None:
+        self.live = live
+        self._method, self._mask = method, mask
+        self._under, self._layer = start_of_drag(start, mask)
+        self.start, self.base = start, base
+        self.arrows = Arrows(handles, handles, pins)
+        self.frames: list[Frame] = []
+        self.seconds = 0.0
+
+    @property
+    def reached(self) -> Frame:
+        """The picture as far as the drag has come."""
+        return self.frames[-1] if self.frames else self.start
+
+    def toward(self, targets: PointList) -> Iterator[Progress]:
+        """Drag until the handles are at the targets or the method's steps are used up.
+
+        A live method yields once, at the end. Raises InputError where points make no sense.
+        """
+        if len(targets) != len(self.arrows.handles):
+            raise InputError(f"There are {len(self.arrows.handles)} handles but {len(targets)} targets; give one each.")
+        self.arrows = Arrows(self.arrows.handles, targets, self.arrows.pins)
+        if self.live:
+            self.frames, self.seconds = [], 0.0
+        pinned = self.arrows.handles + self.arrows.pins
+        points = self.reached.points if self.frames else pinned
+        past = self.seconds
+        steps = self._method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._mask)
+        last = None
+        for step in steps:
+            last = self._take(step, past)
+            if not self.live:
+                yield last
+        if last is not None and self.live:
+            yield last
+
+    def _take(self, step: Step, past: float) -> Progress:
+        assert isinstance(step.points, Tensor)  # one image
+        frame = Frame(step.ws.detach(), as_points(step.points), self._under, self._layer)
+        if len(self.frames) >= MAX_FRAMES:
+            self.frames = self.frames[::2]
+        self.frames.append(frame)
+        self.seconds = past + step.seconds
+        return Progress(frame, step.index, step.seconds, bool(step.done.all()))
+
+
+def as_points(points: Points) -> PointList:
+    """Any [N, 2] as tuples. Raises InputError for anything else."""
+    try:
+        values = torch.as_tensor(points, dtype=torch.float64).tolist() if len(points) else []
+        return tuple((float(x), float(y)) for x, y in values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"The points are no (x, y) pairs ({error}); give [N, 2] pixels of the image.") from None

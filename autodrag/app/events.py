@@ -1,0 +1,50 @@
+"""What a desk reports while it works; the server turns it into messages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+
+
+@dataclass(frozen=True)
+class Note:
+    """One sentence for the user. lane: the method of a comparison that it is about, or none."""
+
+    text: str
+    lane: str | None = None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A picture to show. lane: "main", "mask", "scrub", or a method of a comparison.
+
+    final: it stays on the screen, so it is sent without loss. A newer one of its lane may take its place before it is
+    sent. header: numbers that go with it.
+    """
+
+    lane: str
+    make: Callable[[], UInt8[np.ndarray, "H W 3"]]
+    final: bool
+    header: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How far a longer task has come. what: "drag", "compare", "invert", "tune", or "" when it is over."""
+
+    what: str
+    step: int = 0
+    steps: int = 0
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The session is another one than before: all that the page shows of it besides pictures."""
+
+    session: dict[str, Any]
+
+
+Event = Note | Look | Work | Changed

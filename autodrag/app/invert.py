@@ -1,0 +1,176 @@
+"""Latents of a given picture: inversion into W+, then, if asked for, a short fine-tuning of the generator around it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from autodrag.app.likeness import load_distance
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from autodrag.seeding import rng
+
+W_SAMPLES = 4096
+LOCAL_BLOCK = 4  # 32 px: the features that tuning holds for other latents
+START_SIDE = 64  # pixels at which the starting latents are compared
+
+
+@dataclass(frozen=True)
+class InvertConfig:
+    """How a picture is inverted.
+
+    steps, lr: of Adam on the latents, in units of the standard deviation of W. starts: random pictures, the likest of
+    which is begun with. near: weight of the mean square distance to w_avg; spread: of rows from their mean. Both keep
+    the latents where drags work. tune_steps, tune_lr: of the generator's weights, 0 for none (Roich et al. 2022, PTI);
+    locality: weight of the other pictures staying as they were meanwhile. align: whether faces are first cut out of
+    their photographs as the generator's training data was.
+    """
+
+    steps: int = 300
+    lr: float = 0.08
+    starts: int = 48
+    near: float = 2e-3
+    spread: float = 2e-3
+    tune_steps: int = 0
+    tune_lr: float = 1e-3
+    locality: float = 0.3
+    align: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not (1 <= self.steps <= 10_000 and 0 <= self.tune_steps <= 10_000 and 1 <= self.starts <= 10_000):
+            raise InputError("An inversion takes 1 to 10000 steps and starts, and 0 to 10000 steps of tuning.")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an inversion is. loss: unlikeness of the picture now. ws: its latents."""
+
+    phase: Literal["invert", "tune"]
+    step: int
+    steps: int
+    loss: float
+    ws: Float[Tensor, "1 L D"]
+
+
+class Inversion:
+    """One picture being inverted: iterate `run`, stop whenever, and read `ws`, `generator` and `tuned`.
+
+    picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. After `run` with tuning, `generator` is the tuned
+    one and `tuned` its changed weights, else they are the given one and empty.
+    """
+
+    def __init__(self, generator: FrozenGenerator, picture: Float[Tensor, "1 3 H W"], config: InvertConfig) -> None:
+        if picture.shape[-2:] != generator.resolution:
+            raise InputError(
+                f"The picture has {list(picture.shape[-2:])} rows and columns, the generator makes "
+                f"{list(generator.resolution)}; resize it."
+            )
+        self.generator, self.config = generator, config
+        self.tuned: dict[str, Tensor] = {}
+        self._picture = picture.to(generator.device)
+        self._distance, self.distance_name = load_distance(generator.device)
+        z = torch.randn(W_SAMPLES, generator.z_dim, generator=rng(config.seed, "inversion"))
+        self._w = torch.cat([generator.map(part.to(generator.device))[:, 0] for part in z.split(512)]).float()
+        self._mean, self._std = self._w.mean(dim=0), self._w.std(dim=0).clamp(min=1e-6)
+        self.ws: Float[Tensor, "1 L D"] = self._mean.expand(1, generator.num_ws, -1).clone()
+
+    def run(self) -> Iterator[Progress]:
+        """Invert, then tune; yields after every step. `ws` is always the best so far."""
+        self.ws = self._likest_start()
+        yield from self._invert()
+        if self.config.tune_steps:
+            yield from self._tune()
+
+    def _likest_start(self) -> Float[Tensor, "1 L D"]:
+        wanted = _small(self._picture)
+        best, least = self.ws, math.inf
+        with torch.no_grad():
+            for part in self._w[: self.config.starts].split(4):
+                ws = torch.lerp(self._mean, part, 0.7)[:, None].expand(-1, self.generator.num_ws, -1)
+                errors = (_small(self.generator.synthesize(ws).float()) - wanted).square().mean(dim=(1, 2, 3))
+                if float(errors.min()) < least:
+                    least, best = float(errors.min()), ws[errors.argmin()][None].clone()
+        return best
+
+    def _invert(self) -> Iterator[Progress]:
+        config = self.config
+        place = ((self.ws - self._mean) / self._std).requires_grad_()  # in standard deviations of W
+        adam = torch.optim.Adam([place], lr=config.lr, betas=(0.9, 0.99))
+        for step in range(config.steps):
+            for group in adam.param_groups:
+                group["lr"] = config.lr * _schedule(step / config.steps)
+            with torch.enable_grad():
+                image = self.generator.synthesize(self._mean + self._std * place).float()
+                unlike = self._distance(image, self._picture)
+                spread = (place - place.mean(dim=1, keepdim=True)).square().mean()
+                loss = unlike + config.near * place.square().mean() + config.spread * spread
+                (place.grad,) = torch.autograd.grad(loss, place)
+            adam.step()
+            self.ws = (self._mean + self._std * place).detach()
+            yield Progress("invert", step + 1, config.steps, float(unlike), self.ws)
+
+    def _tune(self) -> Iterator[Progress]:
+        """Pivotal tuning: the synthesis weights move until `ws` makes the picture and its neighbours their old ones."""
+        config = self.config
+        network = self.generator.trainable_copy().requires_grad_(False)
+        weights = dict(network.synthesis.requires_grad_().named_parameters())
+        adam = torch.optim.Adam(weights.values(), lr=config.tune_lr)
+        for step in range(config.tune_steps):
+            for group in adam.param_groups:
+                group["lr"] = config.tune_lr * _schedule(step / config.tune_steps)
+            other, image_before, features_before = self._neighbour(step)
+            with torch.enable_grad():
+                images, features = network.synthesis(torch.cat([self.ws, other]), taps=(LOCAL_BLOCK,))
+                image, other_image = images.split(1)
+                unlike = self._distance(image, self._picture) + F.mse_loss(image, self._picture)
+                change = features[LOCAL_BLOCK][1:] - features_before
+                strayed = (
+                    F.mse_loss(other_image, image_before) + change.square().mean() / features_before.square().mean()
+                )
+                loss = unlike + config.locality * strayed
+            adam.zero_grad()
+            loss.backward()
+            adam.step()
+            yield Progress("tune", step + 1, config.tune_steps, float(unlike), self.ws)
+        state = {name: weight.detach().clone() for name, weight in weights.items()}
+        self.generator, self.tuned = tuned_generator(self.generator, state), state
+
+    def _neighbour(
+        self, step: int
+    ) -> tuple[Float[Tensor, "1 L D"], Float[Tensor, "1 3 H W"], Float[Tensor, "1 C h w"]]:
+        """A latent on the way from `ws` to a random one, and what the given generator makes of it."""
+        draw = rng(self.config.seed, "tuning", step)
+        index = int(torch.randint(len(self._w), (1,), generator=draw))
+        share = 0.2 + 0.6 * float(torch.rand(1, generator=draw))
+        other = torch.lerp(self.ws, self._w[index].expand_as(self.ws), share)
+        with torch.no_grad():
+            image, features = self.generator.synthesize(other, return_features=LOCAL_BLOCK)
+        return other, image, features.float()
+
+
+def tuned_generator(generator: FrozenGenerator, weights: dict[str, Tensor]) -> FrozenGenerator:
+    """The generator with other weights of its synthesis. Raises InputError where they do not fit."""
+    network = generator.trainable_copy()
+    try:
+        found = network.synthesis.load_state_dict(weights, strict=False)
+    except RuntimeError:
+        raise InputError(f"The fine-tuned weights do not fit the generator of {generator.name}.") from None
+    if found.unexpected_keys:
+        raise InputError(f"The fine-tuned weights do not fit the generator of {generator.name}.")
+    return FrozenGenerator(network, generator.name, generator.dtype)
+
+
+def _schedule(share: float) -> float:
+    """Of the learning rate: a short rise, then constant, then a cosine over the last third (StyleGAN2's projection)."""
+    fall = min(1.0, (1 - share) * 3)
+    return min(1.0, share * 20 + 0.05) * (0.5 - 0.5 * math.cos(math.pi * fall))
+
+
+def _small(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
+    return F.avg_pool2d(image, max(1, image.shape[-2] // START_SIDE))

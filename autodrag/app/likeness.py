@@ -1,0 +1,43 @@
+"""How unlike two pictures are, as an inversion sees it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import lpips
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"  # torchvision's name for it, in torch's cache
+SCALES = 5
+
+Distance = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"]], Float[Tensor, ""]]
+
+
+def load_distance(device: torch.device) -> tuple[Distance, str]:
+    """(distance, its name): pixels and edges at several scales, and LPIPS where its backbone is on this machine."""
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_BACKBONE).is_file():
+        return pixel_distance, "pixels"
+    network = lpips.LPIPS(net="alex", verbose=False).to(device).eval().requires_grad_(False)
+    return lambda a, b: pixel_distance(a, b) + network(_at_most_256(a), _at_most_256(b)).mean(), "pixels and LPIPS"
+
+
+def pixel_distance(a: Float[Tensor, "B 3 H W"], b: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
+    """Mean absolute error of the pixels and of their differences to the neighbours, averaged over halved sizes."""
+    total = a.new_zeros(())
+    count = 0
+    for _ in range(SCALES):
+        total = total + (a - b).abs().mean()
+        for axis in (2, 3):
+            total = total + (a.diff(dim=axis) - b.diff(dim=axis)).abs().mean()
+        count += 1
+        if min(a.shape[-2:]) < 16:
+            break
+        a, b = F.avg_pool2d(a, 2), F.avg_pool2d(b, 2)
+    return total / count
+
+
+def _at_most_256(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
+    factor = image.shape[-2] // 256
+    return image if factor < 2 else F.avg_pool2d(image, factor)

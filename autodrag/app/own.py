@@ -1,0 +1,69 @@
+"""A picture of the user's own on its way to being edited: cut out of its photograph, inverted, perhaps tuned around."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+
+from autodrag.app.invert import Inversion, InvertConfig, Progress
+from autodrag.app.photo import Photo, centred, face
+from autodrag.app.pictures import read_picture, to_tensor
+from autodrag.app.renderer import Renderer
+from autodrag.app.scene import Scene
+from autodrag.app.state import Frame, Origin, State
+from autodrag.app.studio import Studio
+from autodrag.config import MODEL_DIR
+from autodrag.errors import InputError
+from autodrag.evaluation.detectors import PHOTO_PREDICTOR, load_detector
+
+ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by the landmarks of a face
+
+
+class OwnPicture:
+    """Iterate `run`; when it is over, or has been left, `scene` and `state` hold the picture as far as it came.
+
+    image: a PNG, JPEG or WebP file, its bytes, or RGB bytes [H, W, 3]. Raises InputError where it is none, or where an
+    aligned dataset's face is not found in it.
+    """
+
+    def __init__(
+        self, image: str | Path | bytes | UInt8[np.ndarray, "H W 3"], dataset: str, studio: Studio, config: InvertConfig
+    ) -> None:
+        pixels = image if isinstance(image, np.ndarray) else read_picture(image)
+        generator = studio.generator(dataset)
+        self._dataset, self._plain = dataset, generator
+        self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
+        self._inversion = Inversion(generator, to_tensor(self.photo.picture(generator.resolution)), config)
+
+    def run(self) -> Iterator[Progress]:
+        """See `Inversion.run`."""
+        return self._inversion.run()
+
+    def scene(self) -> Scene:
+        """The generator, fine-tuned if that was asked for and finished, and the photograph."""
+        return Scene(self._dataset, Renderer(self._inversion.generator), self.photo, self._inversion.tuned)
+
+    def frame(self) -> Frame:
+        """The latents found so far."""
+        return Frame(self._inversion.ws.cpu())
+
+    def state(self) -> State:
+        """A session's first state."""
+        return State(Origin(None, 1.0), (self.frame(),))
+
+
+def find_photo(
+    image: UInt8[np.ndarray, "H W 3"], dataset: str, resolution: tuple[int, int], align: bool = True
+) -> Photo:
+    """The part of a photograph that a dataset's generator can make.
+
+    For a dataset of aligned faces it is cut out as those were, where dlib's landmark predictor is in the models folder;
+    else it is the middle. Raises InputError where the predictor is there and finds no face.
+    """
+    if not align or dataset not in ALIGNED or not (MODEL_DIR / PHOTO_PREDICTOR).is_file():
+        return centred(image, resolution)
+    (landmarks,) = load_detector(dataset, MODEL_DIR)(image[None])
+    if landmarks is None:
+        raise InputError("No face was found in the picture: give a larger, frontal one, or turn alignment off.")
+    return face(image, landmarks.numpy().astype(np.float64), resolution[0])

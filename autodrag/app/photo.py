@@ -1,0 +1,81 @@
+"""A photograph and the square of it that a generator makes: cut out, aligned as the training data was, pasted back."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+FEATHER = 1 / 16  # width of the soft border of what is pasted back, a share of the shorter side
+
+
+@dataclass(frozen=True, eq=False)
+class Photo:
+    """A photograph and where its picture lies in it.
+
+    image: the photograph. place: [2, 3], maps (x, y, 1) in pixels of the picture to pixels of the photograph.
+    """
+
+    image: UInt8[np.ndarray, "H W 3"]
+    place: Float[np.ndarray, "2 3"]
+
+    @property
+    def _scale(self) -> float:
+        """Pixels of the photograph a pixel of the picture is wide."""
+        return float(np.sqrt(abs(np.linalg.det(self.place[:, :2]))))
+
+    def picture(self, resolution: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
+        """The part of the photograph that the generator is to make; mirrored where it reaches beyond the photograph."""
+        height, width = resolution
+        source = _smoothed(self.image, self._scale)
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return cv2.warpAffine(source, self.place, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+    def with_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
+        """The photograph with the picture in its place, with a soft border."""
+        size = (self.image.shape[1], self.image.shape[0])
+        height, width = picture.shape[:2]
+        border = max(1.0, FEATHER * min(height, width))
+        y = np.minimum(np.arange(height) + 0.5, height - 0.5 - np.arange(height)) / border
+        x = np.minimum(np.arange(width) + 0.5, width - 0.5 - np.arange(width)) / border
+        alpha = np.clip(np.minimum(y[:, None], x[None, :]), 0, 1).astype(np.float32)
+        alpha = alpha * alpha * (3 - 2 * alpha)
+        picture = _smoothed(picture, 1 / self._scale)
+        pasted = cv2.warpAffine(picture, self.place, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        share = cv2.warpAffine(alpha, self.place, size, flags=cv2.INTER_LINEAR)[:, :, None]
+        return np.round(self.image + share * (pasted.astype(np.float32) - self.image)).astype(np.uint8)
+
+
+def _smoothed(image: UInt8[np.ndarray, "H W 3"], shrink: float) -> UInt8[np.ndarray, "H W 3"]:
+    """Ready to be sampled at every `shrink`-th pixel."""
+    return image if shrink <= 1 else cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(shrink**2 - 1))
+
+
+def centred(image: UInt8[np.ndarray, "H W 3"], resolution: tuple[int, int]) -> Photo:
+    """The largest part in the middle of the photograph that has the picture's shape."""
+    height, width = resolution
+    scale = min(image.shape[0] / height, image.shape[1] / width)  # photograph pixels of one picture pixel
+    left = (image.shape[1] - scale * width) / 2
+    top = (image.shape[0] - scale * height) / 2
+    # Centres of pixels: (x + 0.5) * scale + left - 0.5
+    place = np.array([[scale, 0, left + (scale - 1) / 2], [0, scale, top + (scale - 1) / 2]])
+    return Photo(image, place)
+
+
+def face(image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], size: int) -> Photo:
+    """A face as FFHQ's were cut out of their photographs (Karras et al. 2019, appendix A), rotation included.
+
+    landmarks: the 68 of iBUG, (x, y) pixels of the photograph. The square lies around a point a little below the eyes,
+    its axis along them; its half side is the longer of twice the eyes' distance and 1.8 times that of eyes and mouth.
+    """
+    left_eye, right_eye = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
+    mouth = (landmarks[48] + landmarks[54]) / 2
+    eyes = (left_eye + right_eye) / 2
+    to_mouth = mouth - eyes
+    across = (right_eye - left_eye) - np.array([-to_mouth[1], to_mouth[0]])
+    across /= np.hypot(*across)
+    across *= max(np.hypot(*(right_eye - left_eye)) * 2.0, np.hypot(*to_mouth) * 1.8)
+    down = np.array([-across[1], across[0]])
+    corner = eyes + 0.1 * to_mouth - across - down
+    pixel = np.stack([across, down], axis=1) * 2 / size  # columns: what a step of one picture pixel is
+    return Photo(image, np.concatenate([pixel, (corner + pixel.sum(axis=1) / 2)[:, None]], axis=1))

@@ -1,0 +1,176 @@
+"""What a page may say to the server, and the bytes it gets back.
+
+A page sends JSON texts, each one of the classes below; anything else is refused with one sentence. Pictures go back as
+binary messages: the length of a JSON header (4 bytes, little-endian), the header, the encoded image.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from autodrag.app.state import PointList
+from autodrag.errors import InputError
+
+MAX_TEXT = 64 * 1024  # bytes of one message
+MAX_POINTS = 64
+MAX_STROKE = 1024  # points of one stroke of the brush
+MAX_SEED = 2**31 - 1
+REACH = 1e5  # pixels
+
+Pixel = Annotated[float, Field(ge=-REACH, le=REACH, allow_inf_nan=False)]
+Name = Annotated[str, Field(max_length=64)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Count = Annotated[int, Field(ge=0, le=2**31)]
+Steps = Annotated[int, Field(ge=1, le=1000)]
+Pairs = Annotated[tuple[tuple[Pixel, Pixel], ...], Field(max_length=MAX_POINTS)]
+Stroke = Annotated[tuple[tuple[Pixel, Pixel], ...], Field(min_length=1, max_length=MAX_STROKE)]
+
+
+class Message(BaseModel):
+    """Strict: no key too many, no text where a number belongs."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Slid(Message):
+    """From a slider. amend: it is being moved, so this is no step of its own for undo; settled: it was let go."""
+
+    amend: bool
+    settled: bool
+
+
+class Picture(Slid):
+    """Choose a picture. style null: the seed's own rows 6.. ."""
+
+    type: Literal["picture"]
+    seed: Seed
+    psi: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+    style: Seed | None
+
+
+class Restyle(Slid):
+    """Another seed's rows 6.. for the picture as it is now."""
+
+    type: Literal["style"]
+    style: Seed | None
+
+
+class Dataset(Message):
+    """Another generator."""
+
+    type: Literal["dataset"]
+    name: Name
+
+
+class Method(Message):
+    """Another drag method; steps null: its default."""
+
+    type: Literal["method"]
+    name: Name
+    steps: Steps | None
+
+
+class Drag(Message):
+    """What the arrows say. again: they start from where the last drag started, else from the picture now."""
+
+    handles: Pairs
+    targets: Pairs
+    pins: Pairs
+    again: bool
+
+    @model_validator(mode="after")
+    def _paired(self) -> "Drag":
+        if len(self.handles) != len(self.targets) or not self.handles:
+            raise ValueError("handles and targets differ in number, or there are none")
+        return self
+
+
+class Pull(Drag):
+    """The pointer moved. gesture: a number of this pull; time: the page's clock, which comes back with the picture."""
+
+    type: Literal["pull"]
+    gesture: Count
+    time: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Release(Drag):
+    """The pointer was lifted: go all the way, then keep the result."""
+
+    type: Literal["release"]
+    gesture: Count
+    time: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Compare(Drag):
+    """The same drag with several methods, side by side."""
+
+    type: Literal["compare"]
+    methods: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
+
+
+class Take(Message):
+    """Keep what this method of the comparison made."""
+
+    type: Literal["take"]
+    method: Name
+
+
+class Brush(Message):
+    """One stroke of the mask's brush. paint: "change" or "keep" what lies under it."""
+
+    type: Literal["brush"]
+    points: Stroke
+    radius: Annotated[float, Field(gt=0, le=REACH, allow_inf_nan=False)]
+    paint: Literal["change", "keep"]
+
+
+class Command(Message):
+    """Something without details."""
+
+    type: Literal["undo", "redo", "reset", "stop", "cancel", "clear_mask", "invert_mask"]
+
+
+class Show(Message):
+    """A picture of the motion, for the scrubber."""
+
+    type: Literal["show"]
+    index: Count
+
+
+class Shown(Message):
+    """A picture arrived and was drawn: the next one may come."""
+
+    type: Literal["shown"]
+
+
+Request = Picture | Restyle | Dataset | Method | Pull | Release | Compare | Take | Brush | Command | Show | Shown
+
+_READER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="type")])
+
+
+def read_message(text: str) -> Request:
+    """The message of a text. Raises InputError, one sentence without the text itself, for anything else."""
+    if len(text) > MAX_TEXT:
+        raise InputError(f"A message has more than {MAX_TEXT} characters; send a smaller one.")
+    try:
+        return _READER.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"The message is not understood: {place or 'JSON'}: {first['msg']}.") from None
+    except RecursionError:
+        raise InputError("The message is not understood: it is nested too deeply.") from None
+
+
+def points(pairs: PointList) -> list[list[float]]:
+    """Points for JSON, to a hundredth of a pixel."""
+    return [[round(x, 2), round(y, 2)] for x, y in pairs]
+
+
+def picture_message(header: Mapping[str, Any], image: bytes) -> bytes:
+    """One binary message; see the top of this file."""
+    text = json.dumps(header, allow_nan=False).encode()
+    return struct.pack("<I", len(text)) + text + image

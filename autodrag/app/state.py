@@ -1,0 +1,174 @@
+"""What an editing session remembers: pictures as latents, the motion that led to them, arrows, past states."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.errors import InputError
+
+#: (x, y) in pixels of the generator's image.
+PointList = tuple[tuple[float, float], ...]
+
+MAX_STATES = 50
+MAX_FRAMES = 512  # of a whole motion
+DRAG_FRAMES = 64  # of one drag, once it is over
+MAX_LAYERS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture: its latents, and under a mask the picture that stays around them. Never changed once made.
+
+    ws: [1, L, D]. points: where handles, then pins are in it, (x, y) pixels. mask: [H, W], 1 where `ws` shows and 0
+    where `under` does; both are None or neither.
+    """
+
+    ws: Float[Tensor, "1 L D"]
+    points: PointList = ()
+    under: "Frame | None" = None
+    mask: Float[Tensor, "H W"] | None = None
+
+    @property
+    def layers(self) -> int:
+        """How many pictures lie under this one."""
+        count, frame = 0, self.under
+        while frame is not None:
+            count, frame = count + 1, frame.under
+        return count
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the first picture came from. seed: None for one of the user's own. style: seed of rows 6.., if another."""
+
+    seed: int | None
+    psi: float
+    style: int | None = None
+
+
+@dataclass(frozen=True)
+class Arrows:
+    """What a drag is asked for, in the picture it starts from: handles with their targets, and pins, which stay."""
+
+    handles: PointList = ()
+    targets: PointList = ()
+    pins: PointList = ()
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """All of a session that undo brings back.
+
+    motion: from the first picture to the picture now. base: index of the frame that the last drag started from.
+    """
+
+    origin: Origin
+    motion: tuple[Frame, ...]
+    base: int = 0
+    arrows: Arrows = field(default_factory=Arrows)
+    mask: Float[Tensor, "H W"] | None = None
+
+    @property
+    def frame(self) -> Frame:
+        """The picture now."""
+        return self.motion[-1]
+
+    def dragged(self, base: int, frames: tuple[Frame, ...], arrows: Arrows) -> "State":
+        """After a drag from frame `base`, whose frames replace whatever came after it.
+
+        Of a drag, DRAG_FRAMES are kept, and of a past that gets too long every second.
+        """
+        past = self.motion[: base + 1]
+        while len(past) > MAX_FRAMES - DRAG_FRAMES:
+            past = (*past[:-1:2], past[-1])
+        return replace(self, motion=past + thinned(frames), base=len(past) - 1, arrows=arrows)
+
+    def restyled(self, origin: Origin, tail: Float[Tensor, "1 M D"]) -> "State":
+        """The same motion with other rows 6.., which no drag changes."""
+        swap = _Swap(lambda ws: torch.cat([ws[:, : ws.shape[1] - tail.shape[1]], tail], dim=1))
+        return replace(self, origin=origin, motion=tuple(map(swap, self.motion)))
+
+
+def thinned(frames: tuple[Frame, ...], count: int = DRAG_FRAMES) -> tuple[Frame, ...]:
+    """At most `count` of the frames, evenly chosen, the last among them."""
+    last = len(frames) - 1
+    if last < count:
+        return frames
+    return tuple(frames[round((i + 1) * last / count)] for i in range(count))
+
+
+class _Swap:
+    """Frames with their latents mapped; frames that lie under several stay shared."""
+
+    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+        self._change = change
+        self._made: dict[int, Frame] = {}
+
+    def __call__(self, frame: Frame) -> Frame:
+        if id(frame) not in self._made:
+            under = None if frame.under is None else self(frame.under)
+            self._made[id(frame)] = replace(frame, ws=self._change(frame.ws), under=under)
+        return self._made[id(frame)]
+
+
+def start_of_drag(frame: Frame, mask: Float[Tensor, "H W"] | None) -> tuple[Frame | None, Tensor | None]:
+    """(under, mask) of the frames of a drag that starts at `frame` with `mask`.
+
+    A mask keeps the picture as it was when it was first used, so that several drags under one mask do not pile up.
+    Raises InputError where more than MAX_LAYERS masks would lie over each other.
+    """
+    if mask is None:
+        return None, None
+    if frame.mask is mask:
+        return frame.under, mask
+    if frame.layers >= MAX_LAYERS:
+        raise InputError(f"{MAX_LAYERS} masks were used one over the other; undo some, or start from a new picture.")
+    return frame, mask
+
+
+class History:
+    """States for undo and redo; the oldest are forgotten after MAX_STATES."""
+
+    def __init__(self, state: State) -> None:
+        self._states = [state]
+        self._index = 0
+
+    @property
+    def state(self) -> State:
+        """The state now."""
+        return self._states[self._index]
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether there is a state before this one."""
+        return self._index > 0
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether an undone state can come back."""
+        return self._index + 1 < len(self._states)
+
+    def push(self, state: State, amend: bool = False) -> None:
+        """Make `state` the newest; what was undone is gone. amend: instead of the state now, which is forgotten."""
+        kept = self._states[: self._index + (not amend)]
+        self._states = [*kept, state][-MAX_STATES:]
+        self._index = len(self._states) - 1
+
+    def undo(self) -> bool:
+        """Go back one state; False at the first."""
+        moved = self.can_undo
+        self._index -= moved
+        return moved
+
+    def redo(self) -> bool:
+        """Go forward again; False at the newest."""
+        moved = self.can_redo
+        self._index += moved
+        return moved
+
+    def first(self) -> State:
+        """The oldest state that is remembered."""
+        return self._states[0]

@@ -1,0 +1,107 @@
+// The settings beside the picture: they show what the server says and say what the user wants.
+
+const MAX_SEED = 2 ** 31 - 1;
+const STEPS = { live: { most: 20, usual: 5 }, slow: { most: 300, usual: 100 } };
+
+export const $ = (id) => document.getElementById(id);
+const randomSeed = () => Math.floor(Math.random() * 1e6);
+const wholeSeed = (text) => Math.min(MAX_SEED, Math.max(0, Math.round(Number(text) || 0)));
+
+export class Panel {
+  session = null;
+  #sliding = false; // a slider is being moved: its next values amend the first
+
+  constructor(say) {
+    this.say = say;
+    $("seed").addEventListener("change", () => this.picture({ seed: wholeSeed($("seed").value), style: null }));
+    $("dice").addEventListener("click", () => this.dice());
+    $("psi").addEventListener("input", () => this.#slide(false));
+    $("psi").addEventListener("change", () => this.#slide(true));
+    $("style").addEventListener("change", () => {
+      this.#style($("style").value === "" ? null : wholeSeed($("style").value));
+    });
+    $("style-dice").addEventListener("click", () => this.#style(randomSeed()));
+    $("steps").addEventListener("input", () => ($("steps-text").value = $("steps").value));
+    $("steps").addEventListener("change", () => {
+      this.say({ type: "method", name: this.session.method, steps: Number($("steps").value) });
+    });
+    $("dataset").addEventListener("change", () => this.say({ type: "dataset", name: $("dataset").value }));
+  }
+
+  dice() {
+    this.picture({ seed: randomSeed(), style: null });
+  }
+
+  picture(change, slid = { amend: false, settled: true }) {
+    const { psi, style } = this.session;
+    const seed = this.session.seed ?? 0;
+    this.say({ type: "picture", seed, psi, style, ...change, ...slid });
+  }
+
+  #slide(settled) {
+    $("psi-text").value = Number($("psi").value).toFixed(2);
+    this.picture({ psi: Number($("psi").value) }, { amend: this.#sliding, settled });
+    this.#sliding = !settled;
+  }
+
+  #style(style) {
+    this.say({ type: "style", style, amend: false, settled: true });
+  }
+
+  welcome({ datasets, invert }) {
+    $("dataset").replaceChildren(
+      ...datasets.map(({ name, missing }) => {
+        const option = new Option(missing ? `${name} (not here)` : name, name);
+        option.disabled = Boolean(missing);
+        option.title = missing ?? "";
+        return option;
+      }),
+    );
+    this.invert = invert;
+  }
+
+  follow(session) {
+    this.session = session;
+    $("dataset").value = session.dataset;
+    $("seed").value = session.seed ?? "";
+    $("seed").placeholder = session.seed === null ? "your picture" : "";
+    if (!this.#sliding) $("psi").value = session.psi;
+    $("psi-text").value = session.psi.toFixed(2);
+    $("psi").disabled = session.seed === null;
+    $("style").value = session.style ?? "";
+    $("undo").disabled = !session.undo;
+    $("redo").disabled = !session.redo;
+    $("reset").disabled = session.frames < 2;
+    $("mask-clear").disabled = $("mask-invert").disabled = !session.masked;
+    this.#methods(session);
+  }
+
+  #methods({ methods, method, steps }) {
+    const buttons = methods.map(({ name, label, missing }) => {
+      const button = document.createElement("button");
+      button.textContent = label;
+      button.setAttribute("role", "radio");
+      button.setAttribute("aria-checked", name === method);
+      button.setAttribute("aria-disabled", Boolean(missing));
+      button.dataset.method = name;
+      button.title = missing ?? label;
+      button.addEventListener("click", () => {
+        if (missing) this.#explain(missing);
+        else this.say({ type: "method", name, steps: null });
+      });
+      return button;
+    });
+    $("methods").replaceChildren(...buttons);
+    const chosen = methods.find(({ name }) => name === method);
+    const { most, usual } = chosen.live ? STEPS.live : STEPS.slow;
+    $("steps").max = most;
+    $("steps").value = steps ?? usual;
+    $("steps-text").value = steps ?? usual;
+    this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");
+  }
+
+  #explain(text) {
+    $("method-note").textContent = text;
+    $("method-note").hidden = !text;
+  }
+}

@@ -1,0 +1,29 @@
+// Pictures that arrive: decoded one after the other, stale ones skipped, each confirmed so that the next may come.
+
+export class Pictures {
+  #queues = new Map();
+
+  // shown(): confirm; draw(header, bitmap)
+  constructor(shown, draw) {
+    Object.assign(this, { shown, draw });
+  }
+
+  async take(header, blob) {
+    const lane = header.lane;
+    const waiting = this.#queues.get(lane);
+    if (waiting) {
+      if (waiting.next) this.shown(); // replaced before it was ever decoded
+      waiting.next = { header, blob };
+      return;
+    }
+    const queue = { next: { header, blob } };
+    this.#queues.set(lane, queue);
+    while (queue.next) {
+      const { header: about, blob: data } = queue.next;
+      queue.next = null;
+      this.draw(about, await createImageBitmap(data));
+      this.shown();
+    }
+    this.#queues.delete(lane);
+  }
+}

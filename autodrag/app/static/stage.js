@@ -1,0 +1,81 @@
+// The picture and what lies over it; pointers and arrow keys become positions in image pixels.
+
+import { drawArrows, drawBrush, drawCross, drawStroke } from "./draw.js";
+
+const REACH = { mouse: 14, pen: 16, touch: 24 }; // how near, in CSS pixels, counts as on a point
+
+export class Stage {
+  size = [1, 1];
+  mask = null; // a veil over what stays
+  maskStrength = 0.5;
+  stroke = null; // {points, radius, what}: a stroke under way
+  brush = 0; // radius in image pixels; 0: no brush
+  hover = null;
+  cross = null;
+  arrows = null;
+  quiet = false; // arrows hidden
+  #queued = false;
+
+  constructor(frame, picture, overlay) {
+    Object.assign(this, { frame, picture, overlay });
+    new ResizeObserver(() => this.redraw()).observe(frame);
+  }
+
+  resize([width, height]) {
+    this.size = [width, height];
+    document.documentElement.style.setProperty("--w", width);
+    document.documentElement.style.setProperty("--h", height);
+    Object.assign(this.picture, { width, height });
+    this.redraw();
+  }
+
+  show(bitmap) {
+    this.picture.getContext("2d").drawImage(bitmap, 0, 0, ...this.size);
+  }
+
+  get scale() {
+    return this.overlay.clientWidth / this.size[0];
+  }
+
+  // Image pixels to CSS pixels of the overlay; the centre of the first pixel is (0, 0).
+  view = ([x, y]) => [(x + 0.5) * this.scale, (y + 0.5) * this.scale];
+
+  at(event) {
+    const box = this.overlay.getBoundingClientRect();
+    const inside = (v, size) => Math.min(Math.max(v, 0), size - 1);
+    const x = ((event.clientX - box.left) / box.width) * this.size[0] - 0.5;
+    const y = ((event.clientY - box.top) / box.height) * this.size[1] - 0.5;
+    return [inside(x, this.size[0]), inside(y, this.size[1])].map((v) => Math.round(v * 4) / 4);
+  }
+
+  reach(event) {
+    return (REACH[event.pointerType] ?? 14) / this.scale;
+  }
+
+  redraw() {
+    if (this.#queued) return;
+    this.#queued = true;
+    requestAnimationFrame(() => {
+      this.#queued = false;
+      this.#draw();
+    });
+  }
+
+  #draw() {
+    const ratio = window.devicePixelRatio || 1;
+    const { clientWidth: width, clientHeight: height } = this.overlay;
+    this.overlay.width = Math.round(width * ratio);
+    this.overlay.height = Math.round(height * ratio);
+    const g = this.overlay.getContext("2d");
+    g.scale(ratio, ratio);
+    if (this.mask) {
+      g.globalAlpha = this.maskStrength;
+      g.drawImage(this.mask, 0, 0, width, height);
+      g.globalAlpha = 1;
+    }
+    if (this.stroke) drawStroke(g, this.view, this.stroke.points, this.stroke.radius * this.scale, this.stroke.what);
+    if (this.arrows && !this.quiet) drawArrows(g, this.view, this.arrows);
+    if (this.cross) drawCross(g, this.view(this.cross), this.arrows.held.size > 0);
+    if (this.brush && this.hover) drawBrush(g, this.view(this.hover), this.brush * this.scale);
+  }
+}

@@ -1,0 +1,152 @@
+// What pointers and keys do on the picture, by tool.
+
+const MOVED = 3; // CSS pixels: less is a click
+
+export class Tools {
+  tool = "pull";
+  brush = 8; // radius in image pixels
+  #strokes = new Map();
+  #queued = false;
+
+  // stage, arrows; act: {pull(message), release(message), brush(message), cancel(), touched()}
+  constructor(stage, arrows, act) {
+    Object.assign(this, { stage, arrows, act });
+    const overlay = stage.overlay;
+    overlay.addEventListener("pointerdown", (event) => this.#down(event));
+    overlay.addEventListener("pointermove", (event) => this.#move(event));
+    overlay.addEventListener("pointerup", (event) => this.#up(event));
+    overlay.addEventListener("pointercancel", (event) => this.#up(event));
+    overlay.addEventListener("pointerleave", () => this.#hover(null));
+    overlay.addEventListener("keydown", (event) => this.#key(event));
+    overlay.addEventListener("blur", () => this.#uncross());
+    overlay.addEventListener("contextmenu", (event) => event.preventDefault());
+  }
+
+  choose(tool) {
+    this.tool = tool;
+    this.stage.brush = this.#brushing ? this.brush : 0;
+    this.stage.maskStrength = this.#brushing ? 0.62 : 0.38;
+    this.stage.overlay.dataset.over = this.#brushing ? "brush" : "";
+    this.stage.redraw();
+  }
+
+  resizeBrush(radius) {
+    this.brush = radius;
+    this.choose(this.tool);
+  }
+
+  get #brushing() {
+    return this.tool === "change" || this.tool === "keep";
+  }
+
+  #down(event) {
+    if (event.button !== 0) return;
+    this.stage.overlay.setPointerCapture(event.pointerId);
+    this.act.touched();
+    this.#uncross();
+    this.begin(event.pointerId, this.stage.at(event), this.stage.reach(event), event.shiftKey);
+  }
+
+  #move(event) {
+    const p = this.stage.at(event);
+    this.#hover(p, this.stage.reach(event));
+    this.proceed(event.pointerId, p);
+  }
+
+  #up(event) {
+    this.end(event.pointerId);
+    if (event.pointerType !== "mouse") this.#hover(null);
+  }
+
+  #hover(p, reach = 0) {
+    this.stage.hover = p;
+    if (!this.#brushing && p) {
+      const { arrow, pin } = this.arrows.hit(p, reach);
+      const over = this.arrows.held.size ? "grabbing" : arrow !== undefined || pin !== undefined ? "grab" : "";
+      this.stage.overlay.dataset.over = over;
+    }
+    if (this.stage.brush) this.stage.redraw();
+  }
+
+  begin(pointer, p, reach, more) {
+    if (this.tool === "pull") this.arrows.grab(pointer, p, reach, more || this.arrows.held.size > 0);
+    else if (this.tool === "arrow") this.arrows.plan(pointer, p, reach);
+    else if (this.tool === "pin") this.arrows.pin(p, reach);
+    else {
+      this.#strokes.set(pointer, [p]);
+      this.stage.stroke = { points: [p], radius: this.brush, what: this.tool };
+    }
+    this.act.touched();
+    this.stage.redraw();
+  }
+
+  proceed(pointer, p) {
+    const stroke = this.#strokes.get(pointer);
+    if (stroke) {
+      const last = stroke[stroke.length - 1];
+      if (Math.hypot(p[0] - last[0], p[1] - last[1]) * this.stage.scale > 2) stroke.push(p);
+      this.stage.stroke = { points: stroke, radius: this.brush, what: this.tool };
+      if (stroke.length >= 1000) this.end(pointer);
+    } else if (this.arrows.held.has(pointer)) {
+      this.arrows.move(pointer, p);
+      if (this.tool === "pull") this.#pullSoon();
+    } else return;
+    this.stage.redraw();
+  }
+
+  end(pointer) {
+    const stroke = this.#strokes.get(pointer);
+    if (stroke) {
+      this.#strokes.delete(pointer);
+      this.act.brush({ type: "brush", points: stroke, radius: this.brush, paint: this.tool });
+    } else if (this.arrows.held.has(pointer)) {
+      const i = this.arrows.held.get(pointer);
+      const moved = this.arrows.drop(pointer);
+      if (this.tool === "arrow") this.arrows.open = moved ? null : i;
+      else if (!this.arrows.held.size) this.#release(moved);
+    } else return;
+    this.act.touched();
+    this.stage.redraw();
+  }
+
+  #release(moved) {
+    const { arrows } = this;
+    if (moved) this.act.release(arrows.message("release", { gesture: arrows.gesture, time: performance.now() }));
+    else this.act.cancel();
+  }
+
+  // At most one message a frame of the screen.
+  #pullSoon() {
+    if (this.#queued) return;
+    this.#queued = true;
+    requestAnimationFrame(() => {
+      this.#queued = false;
+      const { arrows } = this;
+      if (arrows.held.size) this.act.pull(arrows.message("pull", { gesture: arrows.gesture, time: performance.now() }));
+    });
+  }
+
+  // A cross that arrow keys move; Enter presses and lifts it.
+  #key(event) {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+    if (!step && !(event.key === "Enter" && this.stage.cross)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    const [width, height] = this.stage.size;
+    const cross = this.stage.cross ?? [Math.round(width / 2), Math.round(height / 2)];
+    const pace = event.shiftKey ? 10 : 2;
+    if (step) {
+      const next = [cross[0] + step[0] * pace, cross[1] + step[1] * pace];
+      this.stage.cross = [Math.min(Math.max(next[0], 0), width - 1), Math.min(Math.max(next[1], 0), height - 1)];
+      this.proceed("keys", this.stage.cross);
+    } else if (this.arrows.held.has("keys") || this.#strokes.has("keys")) this.end("keys");
+    else this.begin("keys", cross, MOVED, event.shiftKey);
+    this.stage.redraw();
+  }
+
+  #uncross() {
+    if (this.arrows.held.has("keys") || this.#strokes.has("keys")) this.end("keys");
+    this.stage.cross = null;
+    this.stage.redraw();
+  }
+}

@@ -1,0 +1,178 @@
+"""A session as one safetensors file: latents of the whole motion, points, masks, settings, the user's photograph."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from autodrag.app.photo import Photo
+from autodrag.app.state import MAX_FRAMES, MAX_LAYERS, Arrows, Frame, Origin, State
+from autodrag.errors import InputError
+from autodrag.typed import build
+
+FORMAT = "autodrag session 1"
+TUNED = "tuned."  # begins the names of a fine-tuned generator's weights
+MAX_FRAMES_STORED = 2 * MAX_FRAMES  # those of the motion, and those under masks that the motion no longer holds
+
+
+@dataclass(frozen=True)
+class About:
+    """The part of a session that is no tensor."""
+
+    dataset: str
+    method: str
+    steps: int | None
+    origin: Origin
+    base: int
+    arrows: Arrows
+
+
+@dataclass(frozen=True, eq=False)
+class Saved:
+    """What a file holds. w_avg: of its generator, to tell it from others. tuned: weights of a fine-tuned one, if any."""
+
+    about: About
+    state: State
+    w_avg: Tensor
+    photo: Photo | None
+    tuned: dict[str, Tensor]
+
+
+def dump(saved: Saved) -> bytes:
+    """The bytes of the file; latents are stored bit for bit."""
+    frames = _with_those_under(saved.state.motion)
+    place = {id(frame): index for index, frame in enumerate(frames)}
+    masks = _distinct([saved.state.mask, *(frame.mask for frame in frames)])
+    points = [point for frame in frames for point in frame.points]
+    tensors = {
+        "ws": torch.cat([frame.ws for frame in frames]),
+        "points": torch.tensor(points, dtype=torch.float64).reshape(-1, 2),
+        "point_counts": torch.tensor([len(frame.points) for frame in frames]),
+        "under": torch.tensor([-1 if frame.under is None else place[id(frame.under)] for frame in frames]),
+        "mask_of": torch.tensor(
+            [_index(masks, mask) for mask in [*(frame.mask for frame in frames), saved.state.mask]]
+        ),
+        "motion": torch.tensor([place[id(frame)] for frame in saved.state.motion]),
+        "w_avg": saved.w_avg.float().cpu(),
+    }
+    if masks:
+        tensors["masks"] = torch.stack(masks)
+    if saved.photo is not None:
+        tensors["photo"] = torch.from_numpy(saved.photo.image.copy())
+        tensors["photo_place"] = torch.from_numpy(saved.photo.place.copy())
+    tensors |= {TUNED + name: weight for name, weight in saved.tuned.items()}
+    whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+    return safetensors.torch.save(whole, {"format": FORMAT, "session": json.dumps(asdict(saved.about))})
+
+
+def parse(data: bytes) -> Saved:
+    """What `dump` wrote. Raises InputError where the bytes are anything else; nothing in them is trusted."""
+    try:
+        tensors = safetensors.torch.load(data)
+        size = int.from_bytes(data[:8], "little")
+        header: Any = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+        if header.get("format") != FORMAT:
+            raise InputError("The file is no session of this editor; give one that it saved.")
+        about = build(About, json.loads(header["session"]))
+        return Saved(about, _state(about, tensors), tensors["w_avg"], _photo(tensors), _tuned(tensors))
+    except InputError as error:
+        raise InputError(f"The session cannot be read: {error}") from None
+    except (SafetensorError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError):
+        raise InputError("The file is no session of this editor, or it is damaged; give one that it saved.") from None
+
+
+def _state(about: About, tensors: dict[str, Tensor]) -> State:
+    ws, counts = tensors["ws"], tensors["point_counts"].tolist()
+    under, mask_of, motion = (tensors[name].tolist() for name in ("under", "mask_of", "motion"))
+    points = [(float(x), float(y)) for x, y in tensors["points"].tolist()]
+    masks = list(tensors["masks"].float()) if "masks" in tensors else []
+    _check_shapes(ws, masks, len(counts), len(under), len(mask_of) - 1)
+    _check_numbers(about, points)
+    pick = [None if index == -1 else masks[_within(index, len(masks))] for index in mask_of]
+    frames: list[Frame] = []
+    start = 0
+    for index, count in enumerate(counts):
+        below = None if under[index] == -1 else frames[_within(under[index], index)]
+        if (below is None) != (pick[index] is None):
+            raise InputError("a picture has a mask but nothing under it, or the reverse.")
+        end = start + _within(count, len(points) - start + 1)
+        frames.append(Frame(ws[index : index + 1].clone(), tuple(points[start:end]), below, pick[index]))
+        start = end
+        if frames[-1].layers > MAX_LAYERS:
+            raise InputError(f"more than {MAX_LAYERS} masks lie over each other.")
+    chosen = tuple(frames[_within(index, len(frames))] for index in motion)
+    return State(about.origin, chosen, _within(about.base, len(chosen)), about.arrows, pick[-1])
+
+
+def _check_shapes(ws: Tensor, masks: list[Tensor], *lengths: int) -> None:
+    if ws.ndim != 3 or ws.dtype != torch.float32 or not 0 < len(ws) <= MAX_FRAMES_STORED:
+        raise InputError(f"its latents have shape {list(ws.shape)}, type {ws.dtype}.")
+    if any(length != len(ws) for length in lengths):
+        raise InputError("its parts belong to different numbers of pictures.")
+    if not bool(torch.isfinite(ws).all()):
+        raise InputError("its latents hold NaN or infinite numbers.")
+    if not all(bool(((mask >= 0) & (mask <= 1)).all()) for mask in masks):
+        raise InputError("a mask holds numbers outside [0, 1].")
+
+
+def _check_numbers(about: About, points: list[tuple[float, float]]) -> None:
+    arrows = about.arrows
+    numbers = [about.origin.psi, *(v for p in (*points, *arrows.handles, *arrows.targets, *arrows.pins) for v in p)]
+    if not np.isfinite(numbers).all():
+        raise InputError("a number in it is NaN or infinite.")
+    if len(arrows.handles) != len(arrows.targets):
+        raise InputError("its handles and targets differ in number.")
+
+
+def _photo(tensors: dict[str, Tensor]) -> Photo | None:
+    if "photo" not in tensors:
+        return None
+    image, place = tensors["photo"].numpy(), tensors["photo_place"].numpy()
+    right = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and place.shape == (2, 3)
+    if (
+        not right
+        or place.dtype != np.float64
+        or not np.isfinite(place).all()
+        or abs(np.linalg.det(place[:, :2])) < 1e-6
+    ):
+        raise InputError("its photograph is none.")
+    return Photo(image, place)
+
+
+def _tuned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    tuned = {name[len(TUNED) :]: tensor for name, tensor in tensors.items() if name.startswith(TUNED)}
+    if not all(tensor.is_floating_point() and bool(torch.isfinite(tensor).all()) for tensor in tuned.values()):
+        raise InputError("its generator's weights hold NaN or infinite numbers.")
+    return tuned
+
+
+def _with_those_under(motion: Iterable[Frame]) -> list[Frame]:
+    """All frames, each once, after those that lie under it."""
+    order: dict[Frame, None] = {}
+    for frame in motion:
+        chain = [frame]
+        while chain[-1].under is not None:
+            chain.append(chain[-1].under)
+        order.update(dict.fromkeys(reversed(chain)))
+    return list(order)
+
+
+def _distinct(masks: Iterable[Tensor | None]) -> list[Tensor]:
+    return list({id(mask): mask for mask in masks if mask is not None}.values())
+
+
+def _index(masks: list[Tensor], mask: Tensor | None) -> int:
+    return -1 if mask is None else next(index for index, other in enumerate(masks) if other is mask)
+
+
+def _within(index: int, count: int) -> int:
+    """The index, if it is one of `count` places."""
+    if not 0 <= index < count:
+        raise InputError("a number in it points nowhere.")
+    return index

@@ -1,0 +1,135 @@
+"""What many editing sessions share: generators and drag methods, each loaded once."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from autodrag.config import DatasetConfig, dataset_names, load_dataset
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.methods import load_method
+from autodrag.methods.base import DragMethod
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A drag method as an editor sees it.
+
+    live: a drag takes a moment and starts over at every move of the pointer; else it goes on from where it is, step by
+    step. option: name of the method's option that `steps` sets. steps: its default in the editor; None: the method's
+    own. most: steps that the page offers.
+    """
+
+    label: str
+    live: bool
+    option: str
+    steps: int | None
+    most: int
+    constants: Callable[[DatasetConfig], dict[str, Any]] = lambda dataset: {}
+
+
+METHODS = {
+    "autodrag": Kind("AutoDrag", True, "n", None, 20),
+    "draggan": Kind("DragGAN", False, "max_steps", 100, 500, lambda d: {"lr": d.draggan_lr}),
+    "freedrag": Kind("FreeDrag", False, "max_steps", 100, 500, lambda d: {"l": d.freedrag_l, "d": d.freedrag_d}),
+    "latent_transformer": Kind("UserControllableLT", True, "n", None, 20),
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A method or dataset that could be chosen. missing: why it cannot be, in one sentence; None: it can."""
+
+    name: str
+    label: str
+    missing: str | None
+
+
+class Studio:
+    """Loads generators by dataset name (or file) and methods by name, and keeps them. Safe for several threads.
+
+    device: "auto" is a GPU where there is one. closed: only generators that were added and datasets whose file is here;
+    no name leads to any other file or to a download.
+    """
+
+    def __init__(self, device: str = "auto", dtype: torch.dtype = torch.float32, closed: bool = False) -> None:
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.dtype, self.closed = dtype, closed
+        self._generators: dict[str, FrozenGenerator] = {}
+        self._datasets: dict[str, DatasetConfig] = {}
+        self._methods: dict[tuple[str, str, int | None], DragMethod] = {}
+        self._lock = threading.RLock()
+
+    def add(self, generator: FrozenGenerator, dataset: DatasetConfig | None = None) -> str:
+        """Offer a generator under its name, which is returned. dataset: its constants; None: those of any file."""
+        name = generator.name
+        with self._lock:
+            if self._generators.get(name) is not generator:
+                self._methods = {key: method for key, method in self._methods.items() if key[0] != name}
+            self._generators[name] = generator
+            self._datasets[name] = dataset or load_dataset(name if name in dataset_names() else f"{name}.safetensors")
+        return name
+
+    def dataset(self, name: str) -> DatasetConfig:
+        """Constants of a dataset. Raises InputError for a name nobody knows."""
+        return self._datasets[name] if name in self._datasets else load_dataset(name)
+
+    def generator(self, name: str) -> FrozenGenerator:
+        """The generator of a dataset or file. Raises InputError where there is none."""
+        with self._lock:
+            if name not in self._generators:
+                missing = self._missing_dataset(name) if self.closed else None
+                if missing is not None:
+                    raise InputError(missing)
+                self._generators[name] = load_generator(name, device=self.device, dtype=self.dtype)
+            return self._generators[name]
+
+    def method(self, name: str, generator: FrozenGenerator, dataset: str, steps: int | None = None) -> DragMethod:
+        """A drag method on a generator. Raises InputError where it is unknown or has no weights for the dataset."""
+        kind = find_kind(name)
+        chosen = kind.steps if steps is None else steps
+        options = kind.constants(self.dataset(dataset)) | ({} if chosen is None else {kind.option: chosen})
+        if generator is not self._generators.get(dataset):
+            return load_method(name, generator, **options)  # one session's own, fine-tuned: not to be kept here
+        key = (dataset, name, chosen)
+        with self._lock:
+            if key not in self._methods:
+                self._methods[key] = load_method(name, generator, **options)
+            return self._methods[key]
+
+    def datasets(self) -> list[Offer]:
+        """The datasets of the package and the generators that were added; what is not on this machine says so."""
+        names = list(dict.fromkeys([*self._generators, *dataset_names()]))
+        return [Offer(name, name, self._missing_dataset(name)) for name in names]
+
+    def _missing_dataset(self, name: str) -> str | None:
+        if name in self._generators or load_dataset(name).source.path.is_file():
+            return None
+        return (
+            f"The generator of {name} is not on this machine: get it with `python scripts/download.py dataset={name}`."
+        )
+
+    def methods(self, dataset: str) -> list[Offer]:
+        """All methods; those without weights for this dataset say so."""
+        return [Offer(name, kind.label, self._missing_method(name, dataset)) for name, kind in METHODS.items()]
+
+    def usable(self, dataset: str) -> list[str]:
+        """Names of the methods that can be used; DragGAN always can."""
+        return [offer.name for offer in self.methods(dataset) if offer.missing is None]
+
+    def _missing_method(self, name: str, dataset: str) -> str | None:
+        try:
+            self.method(name, self.generator(dataset), dataset)
+        except InputError as error:
+            return str(error)
+        return None
+
+
+def find_kind(name: str) -> Kind:
+    """Raises InputError for a method nobody knows."""
+    if name not in METHODS:
+        raise InputError(f"Unknown method {name!r}: choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
