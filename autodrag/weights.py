@@ -1,9 +1,15 @@
-"""Where the trained AutoDrag weights of a dataset lie."""
+"""Where the trained weights of a dataset lie."""
 
 from pathlib import Path
 
 from autodrag import config
 from autodrag.errors import InputError
+
+#: File name -> (what the model is called, the stages that train it).
+TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "autodrag.safetensors": ("AutoDrag", ("1", "2")),
+    "latent_transformer.safetensors": ("latent transformer", ("latent_transformer",)),
+}
 
 
 def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
@@ -15,8 +21,9 @@ def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
         path = root / dataset / file
         if path.is_file():
             return path
+    name, stages = TRAINED[file]
+    commands = " and ".join(f"`python scripts/train.py stage={stage} dataset={dataset}`" for stage in stages)
     raise InputError(
-        f"There are no AutoDrag weights for {dataset!r}: train them with "
-        f"`python scripts/train.py stage=1 dataset={dataset}` and `python scripts/train.py stage=2 dataset={dataset}`, "
+        f"There are no {name} weights for {dataset!r}: train them with {commands}, "
         f"then name the result with weights=FILE or copy it to {config.MODEL_DIR / dataset / file}."
     )

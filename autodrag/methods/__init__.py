@@ -9,6 +9,7 @@ from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.methods.base import DragMethod, Points, Step
 from autodrag.methods.draggan import DragGAN
 from autodrag.methods.freedrag import FreeDrag
+from autodrag.methods.latent_transformer import LatentTransformerMethod
 from autodrag.methods.none import NoEdit
 
 __all__ = ["METHODS", "DragMethod", "Points", "Step", "load_method"]
@@ -17,6 +18,7 @@ METHODS: dict[str, Callable[..., DragMethod]] = {
     "autodrag": AutoDragMethod,
     "draggan": DragGAN,
     "freedrag": FreeDrag,
+    "latent_transformer": LatentTransformerMethod,
     "none": NoEdit,
 }
 

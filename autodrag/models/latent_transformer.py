@@ -1,4 +1,4 @@
-"""The latent transformer of UserControllableLT (Endo 2022): moves the edited rows of a latent by motion at some points."""
+"""The latent transformer of UserControllableLT (Endo 2022): motion at some points moves the edited rows."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -53,10 +53,10 @@ class LatentTransformer(nn.Module):
         self.read_motion = nn.Linear(3, width // 2)
         self.read_features = nn.Linear(shape.feature_shape[0], width // 2)
         self.read_both = nn.Linear(width, width)
-        self.encoder = Encoder(width, config.heads, config.layers, mlp_ratio=1)
+        self.encoder = Encoder(width, config.heads, config.layers, mlp_ratio=1.0)
         self.read_latents = nn.Linear(shape.w_dim, width)
         self.position = nn.Parameter(torch.empty(EDITED_ROWS, width))
-        self.decoder = Decoder(width, config.heads, config.layers, mlp_ratio=1)
+        self.decoder = Decoder(width, config.heads, config.layers, mlp_ratio=1.0)
         self.head = nn.Linear(width, shape.w_dim)
         self.apply(initialise)
         nn.init.normal_(self.position, std=0.02)

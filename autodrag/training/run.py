@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -15,7 +15,9 @@ from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import AutoDrag, ModelConfig, Regularizer
 from autodrag.models.cost import cost_table
+from autodrag.training import latent_transformer
 from autodrag.training.folder import RunFolder
+from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
 from autodrag.training.loop import LoopConfig, train
 from autodrag.training.measure import domain_shape, measure
 from autodrag.training.ranks import Ranks, join_ranks
@@ -26,9 +28,9 @@ from autodrag.training.stage2 import PredictorStage, Stage2Config
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`configs/train.yaml`. stage: 1 or 2; `stage1` and `stage2` are their sections."""
+    """`configs/train.yaml`. stage: 1, 2 or latent_transformer, each with its section."""
 
-    stage: int
+    stage: int | str
     dataset: DatasetConfig
     model: ModelConfig
     data: str  # folder of scripts/trajectories.py
@@ -38,19 +40,21 @@ class TrainConfig:
     loop: LoopConfig
     stage1: Stage1Config
     stage2: Stage2Config
+    latent_transformer: LatentTransformerTraining
 
 
 def run(config: TrainConfig) -> None:
     """Train, or go on with, the stage that the config asks for; its weights end up in `out`/weights.safetensors."""
     if config.stage not in STAGES:
         raise InputError(f"There is no stage {config.stage}: choose stage={' or stage='.join(map(str, STAGES))}.")
+    section, build = STAGES[config.stage]
+    budget: Budget = getattr(config, section).budget
     out = Path(config.out)
     with join_ranks(config.device) as ranks, _alone(out, ranks):
         _check_same(out, config)
         torch.set_float32_matmul_precision("high")
         dtype = getattr(torch, config.loop.precision)
         generator = load_generator(config.dataset, ranks.device, dtype)
-        build, budget = STAGES[config.stage]
         stage = build(config, generator)
 
         def open_folder(step: int) -> RunFolder:
@@ -59,7 +63,7 @@ def run(config: TrainConfig) -> None:
                 folder.say(cost_table(stage.model))
             return folder
 
-        finished = train(stage, budget(config), config.loop, ranks, out / "checkpoints", open_folder)
+        finished = train(stage, budget, config.loop, ranks, out / "checkpoints", open_folder)
         if finished and ranks.first:
             stage.save(out / "weights.safetensors")
             print(f"{out / 'weights.safetensors'} holds the trained model.")
@@ -93,9 +97,16 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
     return PredictorStage(model, shown, held_out, section, config.seed)
 
 
-STAGES: dict[int, tuple[Callable[[TrainConfig, FrozenGenerator], Stage], Callable[[TrainConfig], Budget]]] = {
-    1: (build_stage1, lambda config: config.stage1.budget),
-    2: (build_stage2, lambda config: config.stage2.budget),
+def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) -> LatentTransformerStage:
+    """The network of UserControllableLT, a method to compare with."""
+    return latent_transformer.build(config.latent_transformer, config.dataset, generator, config.seed)
+
+
+#: The stages: the name of their section, which has a `budget`, and what builds them.
+STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stage]]] = {
+    1: ("stage1", build_stage1),
+    2: ("stage2", build_stage2),
+    "latent_transformer": ("latent_transformer", build_latent_transformer),
 }
 
 
@@ -121,19 +132,22 @@ def _check_same(out: Path, config: TrainConfig) -> None:
     if not (out / "config.yaml").exists():
         return
     before, now = (_comparable(c) for c in (load_yaml(out / "config.yaml", TrainConfig), config))
-    differing = [field.name for field in fields(now) if getattr(before, field.name) != getattr(now, field.name)]
+    differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
         raise InputError(
             f"{out} holds a run with other settings of {', '.join(differing)}: choose another out=, or delete it."
         )
 
 
-def _comparable(config: TrainConfig) -> TrainConfig:
-    loop = replace(config.loop, accumulate=1, compile=False)
-    loop = replace(loop, diary=replace(loop.diary, log_every=1, checkpoint_minutes=0.0, report_minutes=0.0))
-    one = replace(config.stage1, budget=replace(config.stage1.budget, epochs=0.0))
-    two = replace(config.stage2, budget=replace(config.stage2.budget, epochs=0.0))
-    return replace(config, out="", device="", loop=loop, stage1=one, stage2=two)
+def _comparable(config: TrainConfig) -> dict[str, object]:
+    """What makes a run what it is, by the key that a user would change."""
+    section = STAGES[config.stage][0]
+    settings = getattr(config, section)
+    return {
+        **{key: getattr(config, key) for key in ("stage", "dataset", "model", "data", "seed")},
+        **{f"loop.{key}": getattr(config.loop, key) for key in ("precision", "betas", "clip", "ema")},
+        section: replace(settings, budget=replace(settings.budget, epochs=0.0)),
+    }
 
 
 @contextmanager
