@@ -1,7 +1,7 @@
 """The editor in a browser: python scripts/app.py dataset=synthface (configs/app.yaml)."""
 
-from autodrag import config
 from autodrag.app.server import AppConfig, serve
+from autodrag.config import run
 
 if __name__ == "__main__":
-    config.run("app", AppConfig, serve)
+    run("app", AppConfig, serve)

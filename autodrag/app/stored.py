@@ -35,7 +35,7 @@ class About:
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What a file holds. w_avg: of its generator, to tell it from others. tuned: weights of a fine-tuned one, if any."""
+    """What a file holds. w_avg: of its generator, by which it is known. tuned: weights of a fine-tuned one, or none."""
 
     about: About
     state: State

@@ -1,0 +1,68 @@
+"""A picture that stays around another one: the outside of a mask, kept by blending generator features with a soft edge.
+
+Rows 0-5 of `ws` reach up to the block of 32 px; blocks above it differ between two pictures of a drag by their inputs
+alone. So features are blended from there on, each map under the mask at its own size and with an edge as wide as one of
+its cells: coarse structure passes over gradually and the blocks above draw it as one picture. The image itself is
+blended last, with an edge inside the mask, and is the kept one, bit for bit, outside.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+FIRST, LAST = 32, 256  # heights of the blocks whose features are blended
+EDGE = 1 / 64  # width of the soft edge of the image, a share of its height
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """Outputs of a synthesis by block number from 1: (features, image so far), both after blending."""
+
+    outputs: dict[int, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
+
+    def __call__(self, block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
+        """What a synthesis calls after each block; it goes on with what is returned."""
+        if last:
+            self.outputs[block] = (features[:, :0], image)  # nothing reads its features any more
+        elif FIRST <= features.shape[-2] <= LAST:
+            self.outputs[block] = (features, image)
+        return features, image
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """The recorded outputs of the picture that stays, and the mask: [1, 1, H, W], 1 where a new picture shows."""
+
+    outputs: dict[int, tuple[Tensor, Tensor | None]]
+    mask: Float[Tensor, "1 1 H W"]
+
+    def __call__(self, block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
+        """What a synthesis calls after each block; it goes on with what is returned."""
+        if block not in self.outputs:
+            return features, image
+        old_features, old_image = self.outputs[block]
+        if last:
+            assert image is not None and old_image is not None  # a whole synthesis was recorded and is under way
+            return features, torch.lerp(old_image, image, inner_edge(self.mask))
+        mask = shrunk(self.mask, features.shape[-2:])
+        blended = torch.lerp(old_features, features, mask.to(features))
+        return blended, image if image is None or old_image is None else torch.lerp(old_image, image, mask)
+
+
+def shrunk(mask: Float[Tensor, "1 1 H W"], size: tuple[int, int]) -> Float[Tensor, "1 1 h w"]:
+    """The mask at a feature map's size: means over cells, then blurred by about a cell."""
+    small = F.interpolate(mask, size, mode="area")
+    padded = F.pad(small, (1, 1, 1, 1), mode="replicate")
+    return F.avg_pool2d(F.avg_pool2d(F.pad(padded, (1, 1, 1, 1), mode="replicate"), 3, 1), 3, 1)
+
+
+def inner_edge(mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
+    """The mask with an edge that rises from its border inwards: 0 wherever the mask is 0."""
+    radius = max(1, round(mask.shape[-2] * EDGE))
+    blurred = mask
+    for _ in range(2):
+        blurred = F.avg_pool2d(F.pad(blurred, (radius,) * 4, mode="replicate"), 2 * radius + 1, 1)
+    return (2 * blurred - 1).clamp(0, 1) * mask
