@@ -1,0 +1,118 @@
+"""Everything synthface ships, from nothing: generator, landmark predictor, measurements, sheets and the model card."""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from autodrag.config import DatasetConfig
+from autodrag.data.matching import MatchingConfig
+from autodrag.domains.synthface import card, report
+from autodrag.domains.synthface.generator_training import GeneratorTrainer, GeneratorTraining
+from autodrag.domains.synthface.landmark_predictor import make_landmark_predictor
+from autodrag.domains.synthface.parameters import Z_DIM, parameters
+from autodrag.domains.synthface.renderer import render
+from autodrag.errors import InputError
+from autodrag.evaluation.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector, to_uint8
+from autodrag.generator import load_generator
+from autodrag.seeding import rng
+from third_party.stylegan2.readers import write_safetensors
+
+STEPS = ("generator", "landmarks", "report")
+
+
+@dataclass(frozen=True)
+class MakeSynthfaceConfig:
+    """`scripts/make_synthface.py`."""
+
+    steps: tuple[str, ...]  # of STEPS, in that order
+    run: str  # folder of the training state; the same command continues from it
+    assets: str  # folder that receives what ships
+    sheets: str  # folder that receives the pictures
+    threads: int | None  # of torch; None: its own choice
+    generator: GeneratorTraining
+    dataset: DatasetConfig
+    match: MatchingConfig  # whose matches the report judges
+    landmark_faces: int  # that the predictor is trained on
+    report_images: int  # held-out images that the numbers are means of
+
+
+def make(config: MakeSynthfaceConfig) -> None:
+    """Run the steps. Raises InputError for a step nobody knows."""
+    unknown = [step for step in config.steps if step not in STEPS]
+    if unknown:
+        raise InputError(f"There is no step {unknown[0]!r}: give some of {', '.join(STEPS)}.")
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    assets = Path(config.assets)
+    assets.mkdir(parents=True, exist_ok=True)
+    if "generator" in config.steps:
+        _generator(config, assets / "generator.safetensors")
+    if "landmarks" in config.steps:
+        make_landmark_predictor(
+            load_generator(assets / "generator.safetensors"), assets / "landmarks.dat", config.landmark_faces
+        )
+    if "report" in config.steps:
+        _report(config, assets)
+
+
+@torch.no_grad()
+def _generator(config: MakeSynthfaceConfig, path: Path) -> None:
+    begin = time.monotonic()
+    trainer = GeneratorTrainer(config.generator, Path(config.run))
+    trainer.run()
+    network = trainer.averaged()
+    z = torch.randn(10_000, Z_DIM, generator=rng(config.generator.seed, "synthface/average"))
+    network.mapping.w_avg.copy_(network.mapping(z)[:, 0].mean(dim=0))
+    # Half precision keeps the file in git small; the picture changes by less than a grey level.
+    half = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
+    write_safetensors(path, network.config, half)
+    print(f"{path} written after {(time.monotonic() - begin) / 60:.0f} min of this run")
+
+
+def _report(config: MakeSynthfaceConfig, assets: Path) -> None:
+    path = assets / "generator.safetensors"
+    generator = load_generator(path)
+    detector = LandmarkDetector(assets / "landmarks.dat", SYNTHFACE_SCALE, threshold=SYNTHFACE_THRESHOLD)
+    count = config.report_images
+    numbers = report.fidelity(generator, count)
+    numbers |= report.landmark_error(generator, detector, count)
+    numbers |= report.swaps(generator, detector, max(8, count // 8))
+    numbers |= report.walking(generator, detector)
+    numbers |= report.frame_matches(generator, config.match, config.dataset.motion_px / 5, max(4, count // 100))
+    numbers |= report.speed(path)
+    files = {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(assets.glob("*"))
+        if p.suffix in (".safetensors", ".dat")
+    }
+    record = {"numbers": numbers, "files": files, "generator": asdict(config.generator)}
+    (assets / "report.json").write_text(json.dumps(record, indent=1) + "\n")
+    (assets / "README.md").write_text(card.model_card(record))
+    _sheets(config, Path(config.sheets))
+
+
+def _sheets(config: MakeSynthfaceConfig, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = load_generator(Path(config.assets) / "generator.safetensors")
+    z = torch.randn(32, Z_DIM, generator=rng(report.SEED, "synthface/sheet"))
+    drawn = render(*parameters(z)).image
+    made = generator.synthesize(generator.map(z[:16]))
+    save_sheet(folder / "synthface-renders.jpg", drawn, 8)
+    rows = [x for i in range(0, 16, 8) for x in (drawn[i : i + 8], made[i : i + 8])]
+    save_sheet(folder / "synthface-generator.jpg", torch.cat(rows), 8)
+    walks = [report.walk(generator, z[2 * i : 2 * i + 2], 8)[0] for i in range(4)]
+    save_sheet(folder / "synthface-walks.jpg", torch.cat(walks), 8)
+
+
+def save_sheet(path: Path, images: Tensor, columns: int, side: int = 160) -> None:
+    """Images [N, 3, H, W] in [-1, 1] in rows of `columns`, each `side` pixels wide."""
+    small = [cv2.resize(np.ascontiguousarray(x), (side, side), interpolation=cv2.INTER_AREA) for x in to_uint8(images)]
+    rows = [np.concatenate(small[i : i + columns], axis=1) for i in range(0, len(small), columns)]
+    cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])

@@ -1,0 +1,143 @@
+"""What the shipped domain is worth, measured on seeds that training never saw: the numbers of the model card."""
+
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.data.matching import MatchingConfig, match, view
+from autodrag.domains.synthface.correspondence import on_skin, true_targets
+from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, parameters, squash
+from autodrag.domains.synthface.renderer import render
+from autodrag.evaluation.detectors import LandmarkDetector, to_uint8
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.latents import join, split
+from autodrag.seeding import rng
+
+SEED = 2**20  # training draws from small seeds
+
+
+def sharpness(images: Float[Tensor, "B 3 H W"]) -> float:
+    """Mean magnitude of the differences between neighbouring pixels, images taken to [0, 1]."""
+    return float(images.diff(dim=3).abs().mean() + images.diff(dim=2).abs().mean()) / 2
+
+
+def _draw(count: int, *index: int) -> Float[Tensor, "B Z"]:
+    return torch.randn(count, Z_DIM, generator=rng(SEED, "synthface/report", *index))
+
+
+def fidelity(generator: FrozenGenerator, count: int, batch: int = 8) -> dict[str, float]:
+    """Generator against renderer: mean absolute error in [0, 1] and sharpness relative to the renderer's."""
+    errors, sharp, wanted = [], [], []
+    for start in range(0, count, batch):
+        z = _draw(batch, 0, start)
+        target = render(*parameters(z)).image
+        image = generator.synthesize(generator.map(z)).clamp(-1, 1)
+        errors.append(float((image - target).abs().mean()) / 2)
+        sharp.append(sharpness(image))
+        wanted.append(sharpness(target))
+    return {"mae": sum(errors) / len(errors), "sharpness": sum(sharp) / sum(wanted), "images": float(count)}
+
+
+def _distance(found: Float[Tensor, "68 2"] | None, truth: Float[Tensor, "68 2"] | None) -> list[float]:
+    return [] if found is None or truth is None else [float((found - truth).norm(dim=-1).mean())]
+
+
+def landmark_error(
+    generator: FrozenGenerator, detector: LandmarkDetector, count: int, batch: int = 8
+) -> dict[str, float]:
+    """Predictor on generated images against the renderer's landmarks, pixels at 256; share of faces not found."""
+    errors: list[float] = []
+    for start in range(0, count, batch):
+        z = _draw(batch, 1, start)
+        truth = render(*parameters(z)).landmarks
+        images = generator.synthesize(generator.map(z))
+        for found, wanted in zip(detector(to_uint8(images)), truth, strict=True):
+            errors += _distance(found, wanted)
+    return {"landmark_error": sum(errors) / len(errors), "not_found": 1 - len(errors) / count, "images": float(count)}
+
+
+def swaps(generator: FrozenGenerator, detector: LandmarkDetector, count: int, batch: int = 8) -> dict[str, float]:
+    """How far landmarks move when rows 6.. are another's, and how near rows 0-5 bring them to the other's landmarks."""
+    kept: list[float] = []
+    carried: list[float] = []
+    for start in range(0, count, batch):
+        ws = generator.map(_draw(2 * batch, 2, start))
+        (head_a, tail_a), (head_b, tail_b) = split(ws[:batch]), split(ws[batch:])
+        mixed = (ws[:batch], join(head_a, tail_b), ws[batch:], join(head_b, tail_a))
+        a, a_other, b, b_carried = (detector(to_uint8(generator.synthesize(w))) for w in mixed)
+        for i in range(batch):
+            kept += _distance(a_other[i], a[i])
+            carried += _distance(b_carried[i], b[i])
+    return {"moved_by_rows_6": sum(kept) / len(kept), "missed_by_rows_0_5": sum(carried) / len(carried)}
+
+
+def walk(generator: FrozenGenerator, z: Float[Tensor, "2 Z"], steps: int) -> tuple[Tensor, Tensor]:
+    """Images of `steps` latents on the line between two, and renders of the faces between the two."""
+    along = torch.linspace(0, 1, steps)
+    ws = generator.map(z)
+    images = generator.synthesize(torch.lerp(ws[:1], ws[1:], along[:, None, None]))
+    between = squash(torch.lerp(coordinates(z[:1]), coordinates(z[1:]), along[:, None]))
+    return images.clamp(-1, 1), render(between[:, : len(GEOMETRY)], between[:, len(GEOMETRY) :]).image
+
+
+def walking(
+    generator: FrozenGenerator, detector: LandmarkDetector, walks: int = 16, steps: int = 9
+) -> dict[str, float]:
+    """Interpolated latents against renders of the faces between; the longest landmark step relative to the mean."""
+    errors, jumps = [], []
+    missing = 0
+    for index in range(walks):
+        images, renders = walk(generator, _draw(2, 3, index), steps)
+        errors.append(float((images - renders).abs().mean()) / 2)
+        found = [f for f in detector(to_uint8(images)) if f is not None]
+        missing += steps - len(found)
+        lengths = [float((b - a).norm(dim=-1).mean()) for a, b in pairwise(found)]
+        jumps.append(max(lengths) / (sum(lengths) / len(lengths)))
+    means = {"walk_mae": sum(errors) / walks, "walk_longest_step": sum(jumps) / walks}
+    return means | {"walk_not_found": missing / (walks * steps)}
+
+
+def frame_matches(
+    generator: FrozenGenerator, settings: MatchingConfig, min_px: float, pairs: int, way: float = 0.5
+) -> dict[str, float]:
+    """Matches between a face and the one `way` towards another's geometry, that move `min_px` at 512 or more.
+
+    Their number and the median error, in pixels at 256, of those on bare skin, where the renderer knows the truth.
+    """
+    counts, errors = [], []
+    for index in range(pairs):
+        z = _draw(2, 5, index)
+        ws = generator.map(z)
+        (start, tail), (end, _) = split(ws[:1]), split(ws[1:])
+        moved = join(torch.lerp(start, end, way), tail)
+        first, second = (
+            view(image[0], settings, None, f[0])
+            for image, f in (generator.synthesize(w, noise="none", return_features=6) for w in (ws[:1], moved))
+        )
+        found = match(first, second, min_px, settings, generator.resolution, generator.device)
+        counts.append(len(found.handles))
+        handles = torch.from_numpy(found.handles)
+        ends = coordinates(z)[:, : len(GEOMETRY)]
+        before, after = squash(ends[0]), squash(torch.lerp(ends[0], ends[1], way))
+        truth = true_targets(before, after, handles, generator.resolution[0])
+        judged = on_skin(render(before[None], parameters(z)[1][:1]).maps[0], handles)
+        errors.append((truth - torch.from_numpy(found.targets)).norm(dim=1)[judged])
+    return {"matches": sum(counts) / pairs, "match_error": float(torch.cat(errors).median())}
+
+
+def speed(path: Path) -> dict[str, float]:
+    """Seconds to load the generator and to make one image, median of nine."""
+    begin = time.perf_counter()
+    generator = load_generator(path)
+    loaded = time.perf_counter() - begin
+    ws = generator.map(_draw(1, 4))
+    seconds = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        generator.synthesize(ws)
+        seconds.append(time.perf_counter() - begin)
+    return {"load_seconds": loaded, "image_seconds": sorted(seconds[1:])[4]}
