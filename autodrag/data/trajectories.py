@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -20,6 +21,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
 
 FEATURE_BLOCK = 6  # section 3.2: the features of the sixth block
+NO_MATCHES = Matches(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class TrajectoryConfig:
     motion_px: float  # how far points are calibrated to move from I_0 to I_n
     handle_px: float  # handles and targets: matches of (I_0, I_n) that move farther
     step_px: float | None  # for the drag loss: matches of (I_i, I_i+1) that move farther; None: motion_px / 2n
+    match_steps: bool  # whether pairs (I_i, I_i+1) are matched; the drag loss alone needs them
     keep: int  # matches stored of a pair, at most
     attempts: int  # draws of a sample before giving up
     match: MatchingConfig
@@ -126,6 +129,8 @@ def make_sample(generator: FrozenGenerator, recipe: Recipe, index: int) -> Match
         ends = _matches(generator, recipe, first, last, cfg.handle_px, (index, 0))
         if len(ends.handles) == 0:
             continue
+        if not cfg.match_steps:
+            return MatchedMotion(index, attempt, ends, (NO_MATCHES,) * cfg.n)
         path = [first, *(views(generator, recipe, ws[1:-1]) if cfg.n > 1 else ()), last]
         step_px = cfg.motion_px / (2 * cfg.n) if cfg.step_px is None else cfg.step_px
         steps = (_matches(generator, recipe, *pair, step_px, (index, 1 + i)) for i, pair in enumerate(pairwise(path)))

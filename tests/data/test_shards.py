@@ -14,7 +14,7 @@ from autodrag.errors import InputError
 
 MATCHING = MatchingConfig(512, 500, 8, 16, "auto", 6.0, 3.0, 5.0, 5, 200.0, 1.0)
 TRAJECTORY = TrajectoryConfig(
-    3, "toward", "trajectory", "one", (0.1, 0.2), 1.0, None, 0.5, 60.0, 50.0, None, 8, 5, MATCHING
+    3, "toward", "trajectory", "one", (0.1, 0.2), 1.0, None, 0.5, 60.0, 50.0, None, True, 8, 5, MATCHING
 )
 RECIPE = Recipe("0" * 64, "float32", 7, None, TRAJECTORY)
 

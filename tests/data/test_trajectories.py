@@ -133,3 +133,11 @@ def test_impossible_settings(config: TrajectoryConfig, changes: dict[str, object
 def test_fingerprints_tell_generators_apart(tiny: FrozenGenerator) -> None:
     assert fingerprint(tiny) == fingerprint(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=0))
     assert fingerprint(tiny) != fingerprint(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=1))
+
+
+def test_without_matched_steps_the_ends_are_the_same(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
+    whole = make_sample(tiny, small_recipe, 3)
+    ends_only = make_sample(tiny, changed(small_recipe, match_steps=False), 3)
+    assert np.array_equal(ends_only.ends.handles, whole.ends.handles)
+    assert np.array_equal(ends_only.ends.targets, whole.ends.targets)
+    assert [len(step.handles) for step in ends_only.steps] == [0, 0, 0]
