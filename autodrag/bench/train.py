@@ -1,25 +1,89 @@
-"""`scripts/bench.py train`: what a step of stage 2 costs, piece by piece, and what the whole schedule would."""
+"""`scripts/bench.py train`: what a step of stage 2 costs, piece by piece, and what the paper's schedule would."""
 
-import resource
-import sys
+import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from time import perf_counter
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from autodrag.bench.generator import official
+from autodrag.bench.measure import cost, device_name
 from autodrag.data.dataset import Sample, Trajectories
-from autodrag.generator import FrozenGenerator
-from autodrag.models import AutoDrag
+from autodrag.devices import pick_device
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.models import AutoDrag, ModelConfig
 from autodrag.models.cost import parameter_count
 from autodrag.seeding import rng
 from autodrag.training.measure import domain_shape, measure
-from autodrag.training.run import TrainConfig
-from autodrag.training.stage2 import PredictorStage
+from autodrag.training.stage import Budget, Schedule
+from autodrag.training.stage2 import PredictorStage, Stage2Config
+from autodrag.training.variants import VariantsConfig
 
 POINTS = 8  # pairs of a made-up sample, and of each of its steps
+EPOCHS, SAMPLES = 150, 10_000  # the paper's epochs; samples of an epoch are our choice
+
+
+@dataclass(frozen=True)
+class TrainBench:
+    """What is timed; see configs/bench/train.yaml."""
+
+    generator: str
+    model: ModelConfig
+    batch: int
+    drag_steps: int | None
+    precision: Literal["float32", "bfloat16"]
+    device: str
+    repeats: int
+    seconds: float
+    out: str
+
+
+@dataclass(frozen=True)
+class TrainCost:
+    """Of one step."""
+
+    milliseconds: dict[str, float]  # by piece: batch, features of w_0, transformer, drag loss, optimiser
+    peak_mib: float | None
+    gigaflops: float  # of forward and backward, a sample
+    parameters: int
+
+    def rate(self, batch: int, leave_out: Sequence[str] = ()) -> float:
+        """Samples a second."""
+        return 1000 * batch / sum(ms for name, ms in self.milliseconds.items() if name not in leave_out)
+
+
+def run(config: TrainBench) -> None:
+    """Prints the table and writes its numbers to `config.out`."""
+    device = pick_device(config.device)
+    if config.generator.startswith("official-"):
+        generator = official(int(config.generator.partition("-")[2]), config.precision, True, device)
+    else:
+        generator = load_generator(config.generator, device, getattr(torch, config.precision))
+    measured = train_cost(generator, config)
+    print(f"{device_name(device)}, torch {torch.__version__}")
+    print(table(measured, config))
+    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
+    Path(config.out).write_text(json.dumps({**head, **asdict(measured)}, indent=1))
+
+
+def table(measured: TrainCost, config: TrainBench) -> str:
+    """The pieces and their shares, samples a second, and the hours of the paper's schedule."""
+    whole = sum(measured.milliseconds.values())
+    lines = [
+        f"{measured.parameters / 1e6:.1f} M parameters, {config.generator}, batch {config.batch}, {config.precision}"
+    ]
+    lines += [f"  {name:<16} {ms:10.1f} ms {ms / whole:6.1%}" for name, ms in measured.milliseconds.items()]
+    rate, without = measured.rate(config.batch), measured.rate(config.batch, ["drag loss"])
+    peak = "unknown memory" if measured.peak_mib is None else f"{measured.peak_mib:.0f} MiB"
+    lines.append(f"{rate:.2f} samples a second ({without:.2f} without the drag loss), {peak}")
+    lines.append(f"{measured.gigaflops:.0f} GFLOP a sample, {measured.gigaflops * rate / 1e3:.2f} TFLOP a second")
+    hours = EPOCHS * SAMPLES / rate / 3600
+    lines.append(f"{EPOCHS} epochs of {SAMPLES} samples take {hours:.1f} hours of this device")
+    return "\n".join(lines)
 
 
 class MadeUp(Trajectories):
@@ -42,102 +106,63 @@ class MadeUp(Trajectories):
         return Sample(position, ws, points[0], points[1], points[2 : self.n + 2], points[self.n + 2 :])
 
 
-@dataclass(frozen=True)
-class TrainCost:
-    """Seconds of the pieces of one step, and what they add up to."""
+def train_cost(generator: FrozenGenerator, config: TrainBench) -> TrainCost:
+    """Time the pieces of a step on made-up samples. Variants, rounds and rollouts are left out."""
+    whole, plain = (_stage(generator, config, beta) for beta in (1.0, 0.0))
+    positions = range(config.batch)
+    batch = whole.batch(positions)
+    optimizer = torch.optim.Adam(whole.parameters(), lr=1e-6)
 
-    batch: int
-    pieces: dict[str, float]  # batch, features, transformer, drag loss, optimiser
-    gigaflops: float  # of forward and backward, a sample
-    parameters: int
-    peak_bytes: int
-
-    @property
-    def seconds(self) -> float:
-        """Of a step."""
-        return sum(self.pieces.values())
-
-
-def train_cost(generator: FrozenGenerator, config: TrainConfig, steps: int) -> TrainCost:
-    """Time `steps` steps of each kind, after one that warms up. Variants, rounds and rollouts are left out."""
-    stage = _stage(generator, config, config.stage2.beta)
-    stage.to(generator.device).train()
-    without = _stage(generator, config, beta=0.0)
-    without.model = stage.model
-    size = config.stage2.budget.batch
-    batch = stage.batch(range(size))
-    optimizer = torch.optim.Adam(stage.parameters(), lr=1e-6)
-
-    def learn(kind: PredictorStage) -> Tensor:
-        enabled = config.loop.precision == "bfloat16"
+    def learn(stage: PredictorStage) -> Tensor:
+        enabled = config.precision == "bfloat16"
         with torch.autocast(generator.device.type, torch.bfloat16, enabled=enabled):
-            loss, _ = kind(batch)
+            loss, _ = stage(batch)
         loss.backward()
         return loss
 
-    if generator.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(generator.device)
-    whole = _seconds(lambda: learn(stage), generator, steps)
-    plain = _seconds(lambda: learn(without), generator, steps)
-    features = _seconds(
-        lambda: generator.features(batch.samples.ws[:, 0], block=config.model.feature_block), generator, steps
-    )
-    pieces = {
-        "batch": _seconds(lambda: stage.batch(range(size)), generator, steps),
-        "features of w_0": features,
-        "transformer": plain - features,
-        "drag loss": whole - plain,
-        "optimiser": _seconds(optimizer.step, generator, steps),
+    def look() -> Tensor:
+        return generator.features(batch.samples.ws[:, 0], block=config.model.feature_block)
+
+    works: dict[str, Callable[[], object]] = {
+        "whole": lambda: learn(whole),
+        "plain": lambda: learn(plain),
+        "look": look,
+        "batch": lambda: whole.batch(positions),
+        "optimiser": optimizer.step,
     }
+    costs = {name: cost(work, generator.device, config.repeats, config.seconds) for name, work in works.items()}
+    ms = {name: each.milliseconds for name, each in costs.items()}
     with FlopCounterMode(display=False) as counter:
-        learn(stage)
-    flops = counter.get_total_flops() / size / 1e9
-    return TrainCost(size, pieces, flops, parameter_count(stage), _peak_bytes(generator.device))
+        learn(whole)
+    pieces = {
+        "batch": ms["batch"],
+        "features of w_0": ms["look"],
+        "transformer": ms["plain"] - ms["look"],
+        "drag loss": ms["whole"] - ms["plain"],
+        "optimiser": ms["optimiser"],
+    }
+    flops = counter.get_total_flops() / config.batch / 1e9
+    return TrainCost(pieces, costs["whole"].peak_mib, flops, parameter_count(whole))
 
 
-def cost_table(generator: FrozenGenerator, config: TrainConfig, steps: int) -> str:
-    """The cost of a step, and the hours that the budget of stage 2 takes on this machine."""
-    cost = train_cost(generator, config, steps)
-    rate = cost.batch / cost.seconds
-    without = cost.batch / (cost.seconds - cost.pieces["drag loss"])
-    shares = "\n".join(f"  {k:<16} {1000 * s:9.1f} ms {s / cost.seconds:6.1%}" for k, s in cost.pieces.items())
-    budget = config.stage2.budget
-    samples = budget.epochs * budget.samples
-    return (
-        f"{cost.parameters / 1e6:.1f} M parameters, batch {cost.batch}, {config.loop.precision}, "
-        f"{generator.resolution[0]} px, features of block {config.model.feature_block}\n{shares}\n"
-        f"{rate:.2f} samples a second ({without:.2f} without the drag loss), {cost.gigaflops:.0f} GFLOP a sample, "
-        f"{cost.peak_bytes / 2**20:.0f} MiB at most\n"
-        f"{samples:.0f} samples of the budget: {samples / rate / 3600:.1f} hours on this device"
+def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> PredictorStage:
+    block, rate = config.model.feature_block, Schedule(1e-5)
+    section = Stage2Config(
+        budget=Budget(float(EPOCHS), SAMPLES, config.batch),
+        predictor=rate,
+        regularizer=rate,
+        start=None,
+        alpha=0.1,
+        beta=beta,
+        gamma=0.0,
+        drag_steps=config.drag_steps,
+        points=POINTS,
+        step_points=POINTS,
+        held_out=1,
+        rollout=0.0,
+        rounds=0.0,
+        variants=VariantsConfig(0.0, 0.0, 0.0),
     )
-
-
-def _stage(generator: FrozenGenerator, config: TrainConfig, beta: float) -> PredictorStage:
-    section = replace(config.stage2, rollout=0.0, rounds=0.0, beta=beta)
-    block = config.model.feature_block
     model = AutoDrag(config.model, domain_shape(generator, block), measure(generator, block, latents=1000, maps=4))
     data = MadeUp(generator, config.model.steps)
-    return PredictorStage(model, data, data, section, seed=0)
-
-
-def _seconds(work: Callable[[], object], generator: FrozenGenerator, steps: int) -> float:
-    """Mean seconds of a call, after one that is not counted."""
-    work()
-    _synchronise(generator.device)
-    start = perf_counter()
-    for _ in range(steps):
-        work()
-    _synchronise(generator.device)
-    return (perf_counter() - start) / steps
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def _peak_bytes(device: torch.device) -> int:
-    """Of the GPU where there is one, else of this process since it began."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return PredictorStage(model, data, data, section, seed=0).to(generator.device).train()

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch import distributed as dist
 
-from autodrag.errors import InputError
+from autodrag.devices import pick_device
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,3 @@ def join_ranks(device: str) -> Iterator[Ranks]:
         yield Ranks(rank, world, chosen)
     finally:
         dist.destroy_process_group()
-
-
-def pick_device(device: str, local: int | None = None) -> torch.device:
-    """The device that a config's text means; `local` is the number of this process among those of its machine."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-    except RuntimeError:
-        raise InputError(f"Unknown device {device!r}: choose auto, cpu, cuda or cuda:N.") from None
-    if chosen.type == "cuda":
-        if not torch.cuda.is_available():
-            raise InputError(f"device={device}, but PyTorch sees no CUDA device here; choose device=cpu.")
-        if local is not None:
-            chosen = torch.device("cuda", local)
-        torch.cuda.set_device(chosen)
-    return chosen

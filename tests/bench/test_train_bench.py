@@ -1,24 +1,32 @@
 """The bench of training runs and adds up."""
 
-from dataclasses import replace
+import json
+from pathlib import Path
 
 import pytest
 
-from autodrag.bench.train import cost_table, train_cost
+from autodrag.bench.train import TrainBench, run, table, train_cost
 from autodrag.config import compose, typed
 from autodrag.generator import FrozenGenerator
-from autodrag.training.run import TrainConfig
+from third_party.stylegan2.readers import write_safetensors
 
 SMALL = [
-    *("model=small", "loop.precision=float32", "stage2.budget.batch=2"),
+    *("precision=float32", "batch=2", "repeats=1", "seconds=1", "model.steps=2"),
     *(f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")),
 ]
 
 
-def test_the_table_names_pieces_and_hours(tiny: FrozenGenerator) -> None:
-    config = typed(TrainConfig, compose("train", SMALL))
-    cost = train_cost(tiny, config, steps=1)
-    assert cost.batch == 2 and cost.gigaflops > 0 and cost.peak_bytes > 0
-    assert cost.seconds == pytest.approx(sum(cost.pieces.values()))
-    table = cost_table(tiny, replace(config, model=replace(config.model, steps=2)), steps=1)
-    assert "samples a second" in table and "hours on this device" in table
+def test_the_pieces_add_up(tiny: FrozenGenerator) -> None:
+    config = typed(TrainBench, compose("bench/train", SMALL))
+    cost = train_cost(tiny, config)
+    assert cost.gigaflops > 0
+    assert cost.rate(2) == pytest.approx(2000 / sum(cost.milliseconds.values()))
+    assert "samples a second" in table(cost, config) and "hours of this device" in table(cost, config)
+
+
+def test_the_command_writes_its_numbers(tiny: FrozenGenerator, tmp_path: Path) -> None:
+    network = tiny.trainable_copy()
+    write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
+    places = [f"generator={tmp_path / 'tiny.safetensors'}", f"out={tmp_path / 'out.json'}"]
+    run(typed(TrainBench, compose("bench/train", [*SMALL, *places])))
+    assert set(json.loads((tmp_path / "out.json").read_text())["milliseconds"]) >= {"transformer", "drag loss"}

@@ -14,8 +14,8 @@ from types import ModuleType
 import pytest
 import torch
 
+from autodrag.devices import pick_device
 from autodrag.errors import InputError
-from autodrag.training.ranks import pick_device
 from autodrag.training.stage import Budget, Schedule
 
 

@@ -1,0 +1,16 @@
+"""Timings: python scripts/bench.py generator [key=value ...] (configs/bench/). A table, and a JSON file."""
+
+import sys
+from importlib import import_module
+
+from autodrag import config
+
+#: name: the module under autodrag.bench and its config class; each module has a `run`.
+BENCHES = {"generator": "GeneratorBench", "train": "TrainBench"}
+
+if __name__ == "__main__":
+    name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
+    if name not in BENCHES:
+        sys.exit(print(f"What to time is {name!r}: give one of {', '.join(BENCHES)}.", file=sys.stderr) or 2)
+    module = import_module(f"autodrag.bench.{name}")
+    config.run(f"bench/{name}", getattr(module, BENCHES[name]), module.run)
