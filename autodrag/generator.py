@@ -4,6 +4,7 @@ import copy
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import torch
 from jaxtyping import Float
@@ -125,6 +126,16 @@ class FrozenGenerator:
             raise InputError(f"cutoff is {cutoff}: give a number of rows from 0 to {self.num_ws}, or None for all.")
         return self.network.mapping(z.to(self.device, torch.float32), c, float(psi), cutoff).contiguous()
 
+    @overload
+    def synthesize(
+        self, ws: Tensor, noise: str = "const", return_features: None = None, keep: Kept | None = None
+    ) -> Tensor: ...
+
+    @overload
+    def synthesize(
+        self, ws: Tensor, noise: str = "const", *, return_features: int, keep: Kept | None = None
+    ) -> tuple[Tensor, Tensor]: ...
+
     def synthesize(
         self, ws: Tensor, noise: str = "const", return_features: int | None = None, keep: Kept | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
@@ -214,10 +225,10 @@ def _find(name_or_path: str | Path | DatasetConfig) -> tuple[DatasetConfig | Non
     if isinstance(name_or_path, DatasetConfig):
         dataset = name_or_path
     else:
-        path = Path(name_or_path).expanduser()
-        if str(name_or_path) not in dataset_names() and (path.exists() or path.suffix or len(path.parts) > 1):
+        name, path = str(name_or_path), Path(name_or_path).expanduser()
+        if name and name not in dataset_names() and (path.exists() or path.suffix or len(path.parts) > 1):
             return None, path
-        dataset = load_dataset(str(name_or_path))
+        dataset = load_dataset(name)
     return dataset, fetch(dataset.source)
 
 

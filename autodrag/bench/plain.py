@@ -39,7 +39,9 @@ def plain_synthesis(
     return image, x
 
 
-def upfirdn(x: Float[Tensor, "B C h w"], fir: Float[Tensor, "k k"], padding: tuple[int, int]) -> Float[Tensor, "B C H W"]:
+def upfirdn(
+    x: Float[Tensor, "B C h w"], fir: Float[Tensor, "k k"], padding: tuple[int, int]
+) -> Float[Tensor, "B C H W"]:
     """Zero-insert to twice the size, pad, filter with gain 4 (StyleGAN2, appendix B)."""
     batch, channels, height, width = x.shape
     zeros = x.new_zeros(batch, channels, 2 * height, 2 * width)

@@ -1,0 +1,57 @@
+"""`scripts/bench.py generator`: its arithmetic, and a run that is as short as can be."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag.bench import generator as bench
+from autodrag.bench.measure import cost
+from autodrag.config import compose, typed
+from autodrag.errors import InputError
+
+
+def test_the_flops_of_a_512_px_image() -> None:
+    g = bench.official(16, "float32", True, torch.device("cpu"))
+    convolutions = 9 * 512 * 512 * (16 + 16 + 64 + 64 + 256)  # 4; 4 to 8, 8; 8 to 16, 16 px
+    colours = 3 * 512 * (16 + 64 + 256)
+    assert bench.convolution_gigaflops(g, "features") == pytest.approx(2e-9 * convolutions)
+    assert bench.convolution_gigaflops(g, "synthesize") == pytest.approx(2e-9 * (convolutions + colours))
+
+
+def test_memory_beyond_what_was_held() -> None:
+    held = torch.ones(2**20)
+    found = cost(lambda: torch.ones(2**24).sum() + held[0], torch.device("cpu"), repeats=2, seconds=5.0)
+    assert found.repeats == 2 and found.milliseconds > 0
+    assert found.peak_mib is None or found.peak_mib == pytest.approx(64, abs=16)
+
+
+def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "bench.json"
+    overrides = ["quick=true", "sizes=[8]", "dtypes=[float32]", "device=cpu", "repeats=1", f"out={out}"]
+    bench.run(typed(bench.GeneratorBench, compose("bench/generator", overrides)))
+    written = json.loads(out.read_text())
+    rows = written["rows"]
+    assert [(r["case"]["call"], r["case"]["backward"], r["case"]["engine"]) for r in rows] == [
+        (call, backward, engine)
+        for call in ("synthesize", "features")
+        for engine in ("plain", "fast")
+        for backward in (False, True)
+    ]
+    assert all(r["milliseconds"] > 0 and r["speed_up"] > 0 for r in rows)
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == len(rows) + 3 and "speed-up" in printed[2]
+
+
+def test_what_a_user_gets_wrong(tmp_path: Path, repository: Path) -> None:
+    for override, words in ((f"out={tmp_path}/none/x.json", "is no folder"), ("device=gpu", "no device 'gpu'")):
+        with pytest.raises(InputError, match=words):
+            bench.run(typed(bench.GeneratorBench, compose("bench/generator", [override])))
+    done = subprocess.run(
+        [sys.executable, "scripts/bench.py", "nothing"], cwd=repository, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("What to time is 'nothing': give one of generator") and done.stderr.count("\n") == 1

@@ -1,0 +1,205 @@
+"""The frozen generator's public face."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag import InputError, load_generator
+from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
+
+
+def latents(g: FrozenGenerator, batch: int = 2) -> torch.Tensor:
+    return g.map(torch.randn(batch, g.z_dim, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.fixture
+def stored(tiny: FrozenGenerator, tmp_path: Path) -> Path:
+    """The tiny generator as a file, under a name that says nothing."""
+    path = tmp_path / "weights"
+    write_safetensors(path, tiny.config, tiny.network.state_dict())
+    return path
+
+
+def test_what_it_says_of_itself(tiny: FrozenGenerator) -> None:
+    assert tiny.resolution == (64, 64)
+    assert (tiny.num_ws, tiny.w_dim, tiny.z_dim, tiny.c_dim, tiny.num_blocks) == (10, 32, 32, 0, 5)
+    assert tiny.w_avg.shape == (32,)
+    assert tiny.block_resolutions == [(4, 4), (8, 8), (16, 16), (32, 32), (64, 64)]
+    assert tiny.feature_shape(2) == (32, 8, 8)
+    assert tiny.feature_shape() == tiny.feature_shape(5)
+    assert (tiny.device.type, tiny.dtype, tiny.name) == ("cpu", torch.float32, "random-0")
+    tall = FrozenGenerator.random(resolution=(64, 32))
+    assert tall.block_resolutions[-1] == (64, 32)
+    assert tall.synthesize(latents(tall)).shape == (2, 3, 64, 32)
+
+
+def test_images_and_features_in_one_pass(tiny: FrozenGenerator) -> None:
+    ws = latents(tiny)
+    image, features = tiny.synthesize(ws, return_features=3)
+    assert torch.equal(image, tiny.synthesize(ws))
+    assert torch.equal(features, tiny.features(ws, block=3))
+    assert features.shape[1:] == tiny.feature_shape(3)
+    assert torch.equal(tiny.features(ws), tiny.features(ws, block=5))  # of the last block, if there are fewer than 6
+    assert image.dtype == torch.float32 and 0.05 < image.std() < 2
+
+
+def test_gradients_reach_ws_and_nothing_else(tiny: FrozenGenerator) -> None:
+    ws = latents(tiny).requires_grad_()
+    tiny.features(ws, block=2).square().sum().backward()
+    assert ws.grad is not None
+    assert ws.grad[:, :3].abs().sum() > 0 and ws.grad[:, 3:].abs().sum() == 0  # rows of the first two blocks
+    assert all(not p.requires_grad and p.grad is None for p in tiny.network.parameters())
+    with torch.no_grad():
+        assert not tiny.synthesize(ws).requires_grad
+
+
+def test_autocast_does_not_change_its_type(tiny: FrozenGenerator) -> None:
+    ws = latents(tiny)
+    wanted = tiny.synthesize(ws)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(tiny.synthesize(ws), wanted)
+        assert torch.equal(tiny.synthesize(ws.to(torch.bfloat16).float().double()), tiny.synthesize(ws.bfloat16()))
+
+
+def test_ws_of_the_mapping_may_be_edited(tiny: FrozenGenerator) -> None:
+    ws = latents(tiny)
+    before = ws[:, 6:].clone()
+    ws[:, :6] += 1
+    assert torch.equal(ws[:, 6:], before)
+
+
+def test_labels_are_optional() -> None:
+    g = FrozenGenerator.random(c_dim=3)
+    z = torch.randn(2, g.z_dim)
+    assert torch.equal(g.map(z), g.map(z, torch.zeros(2, 3)))
+    assert not torch.equal(g.map(z), g.map(z, torch.eye(3)[:2]))
+
+
+def test_random_weights_depend_on_the_seed_alone() -> None:
+    a, b, c = (FrozenGenerator.random(seed=seed) for seed in (3, 3, 4))
+    other = b.network.state_dict()
+    assert all(torch.equal(tensor, other[name]) for name, tensor in a.network.state_dict().items())
+    assert not torch.equal(a.w_avg, c.w_avg)
+
+
+def test_a_copy_trains_and_leaves_the_original(tiny: FrozenGenerator) -> None:
+    ws = latents(tiny)
+    wanted = tiny.synthesize(ws)
+    copy = tiny.trainable_copy()
+    image, _ = copy.synthesis(ws)
+    assert image is not None
+    image.square().mean().backward()
+    with torch.no_grad():
+        for parameter in copy.synthesis.parameters():
+            parameter -= 0.1 * torch.sign(parameter.grad)
+    assert torch.equal(tiny.synthesize(ws), wanted)
+    assert not torch.allclose(FrozenGenerator(copy).synthesize(ws), wanted, atol=1e-2)
+
+
+def test_a_kept_picture_stays_outside_the_mask(tiny: FrozenGenerator) -> None:
+    old, new = latents(tiny).split(1)
+    mask = torch.zeros(64, 64)
+    mask[:32] = 1
+    kept = tiny.keep(old, mask)
+    image = tiny.synthesize(new, keep=kept)
+    assert torch.allclose(image[..., 32:, :], tiny.synthesize(old)[..., 32:, :], atol=1e-5)
+    assert torch.allclose(image[..., :12, :], tiny.synthesize(new)[..., :12, :], atol=1e-5)
+    again = tiny.synthesize(old, keep=tiny.keep(new, torch.zeros(64, 64), under=kept))
+    assert torch.allclose(again, image, atol=1e-5)  # nothing of `old` shows: what was under it does, as it was kept
+    with pytest.raises(InputError, match="mask has shape"):
+        tiny.keep(old, torch.zeros(32, 32))
+
+
+def test_a_file_counts_by_its_content(stored: Path, tiny: FrozenGenerator) -> None:
+    for where in (stored, str(stored)):
+        g = load_generator(where)
+        assert torch.equal(g.synthesize(latents(tiny)), tiny.synthesize(latents(tiny)))
+        assert g.name == "weights"
+    assert load_generator(stored, dtype=torch.bfloat16).features(latents(tiny)).dtype == torch.bfloat16
+
+
+def test_a_dataset_is_found_by_name(stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from autodrag import config
+
+    dataset = config.load_dataset("ffhq")
+    monkeypatch.setattr(config, "MODEL_DIR", stored.parent)
+    stored.rename(stored.with_name(dataset.source.file))
+    with pytest.raises(InputError, match=r"makes images of \(64, 64\), but ffhq has \(512, 512\)"):
+        load_generator("ffhq")
+    monkeypatch.setattr("autodrag.generator.load_dataset", lambda name: config.load_dataset(str(dataset.source.path)))
+    assert load_generator("ffhq").resolution == (64, 64)
+    assert load_generator(config.load_dataset(str(dataset.source.path))).resolution == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("nosuch", "Unknown dataset 'nosuch'"),
+        ("folder/nosuch.pkl", "does not exist"),
+        (".", "is a folder"),
+        ("", "Unknown dataset ''"),
+    ],
+)
+def test_nothing_to_load(name: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_generator(name)
+
+
+def test_a_file_of_something_else(tmp_path: Path) -> None:
+    path = tmp_path / "notes.pkl"
+    path.write_text("no generator\n")
+    with pytest.raises(InputError, match="text file"):
+        load_generator(path)
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "words"),
+    [
+        ("cpu", torch.float64, "dtype is torch.float64"),
+        ("gpu", torch.float32, "no device 'gpu'"),
+        ("cuda:77", torch.float32, "cuda:77 cannot compute"),
+    ],
+)
+def test_nowhere_to_compute(stored: Path, device: str, dtype: torch.dtype, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        load_generator(stored, device=device, dtype=dtype)
+
+
+@pytest.mark.parametrize("shape", [(2, 10), (2, 9, 32), (2, 10, 31), (10, 32), (0, 10, 32)])
+def test_latents_of_the_wrong_shape(tiny: FrozenGenerator, shape: tuple[int, ...]) -> None:
+    for call in (tiny.synthesize, tiny.features):
+        with pytest.raises(InputError, match=r"^ws .*\[B, 10, 32\]"):
+            call(torch.zeros(shape))
+
+
+def test_latents_of_the_wrong_type(tiny: FrozenGenerator) -> None:
+    with pytest.raises(InputError, match=r"torch\.int64"):
+        tiny.synthesize(torch.zeros(1, 10, 32, dtype=torch.int64))
+
+
+def test_what_else_can_be_wrong(tiny: FrozenGenerator) -> None:
+    ws, z = latents(tiny), torch.zeros(2, 32)
+    classes = FrozenGenerator.random(c_dim=3)
+    cases = [
+        (lambda: tiny.synthesize(ws, noise="some"), "noise is 'some': give one of const, random, none"),
+        (lambda: tiny.features(ws, noise=""), "noise is ''"),
+        (lambda: tiny.features(ws, block=0), "block is 0"),
+        (lambda: tiny.features(ws, block=-1), "block is -1"),
+        (lambda: tiny.synthesize(ws, return_features=0), "block is 0"),
+        (lambda: tiny.feature_shape(0), "block is 0"),
+        (lambda: tiny.map(torch.zeros(2, 31)), r"\[B, 32\]"),
+        (lambda: tiny.map(z[0]), r"\[B, 32\]"),
+        (lambda: tiny.map(z, psi=float("nan")), "psi is nan"),
+        (lambda: tiny.map(z, psi=float("inf")), "psi is inf"),
+        (lambda: tiny.map(z, cutoff=11), "cutoff is 11"),
+        (lambda: tiny.map(z, cutoff=-1), "cutoff is -1"),
+        (lambda: tiny.map(z, torch.zeros(2, 3)), "no classes"),
+        (lambda: classes.map(z, torch.zeros(2, 2)), r"\[B, 3\]"),
+        (lambda: classes.map(z, torch.zeros(1, 3)), "one label for every z"),
+    ]
+    for call, words in cases:
+        with pytest.raises(InputError, match=words) as caught:
+            call()
+        assert "\n" not in str(caught.value)
