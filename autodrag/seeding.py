@@ -1,6 +1,8 @@
-"""Random numbers as a pure function of (seed, stage, index), so that a resumed or split run draws what a whole one would."""
+"""Random numbers as a pure function of (seed, stage, index): a resumed or split run draws what a whole one would."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -11,6 +13,17 @@ def rng(seed: int, stage: str, *index: int) -> torch.Generator:
     seed: the run's seed. stage: what the draws are for ("trajectory", "stage1", ...). index: any number of integers
     (sample, step, rank, ...). Different arguments give unrelated streams.
     """
+    return torch.Generator().manual_seed(_state(seed, stage, *index))
+
+
+@contextmanager
+def seeded(seed: int, stage: str, *index: int) -> Iterator[None]:
+    """Inside, torch's own CPU stream (which initialises modules) depends on the arguments alone; later it goes on."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_state(seed, stage, *index))
+        yield
+
+
+def _state(seed: int, stage: str, *index: int) -> int:
     key = repr((seed, stage, index)).encode()
-    state = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
-    return torch.Generator().manual_seed(state & (2**63 - 1))
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") & (2**63 - 1)

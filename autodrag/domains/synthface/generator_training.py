@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +21,10 @@ from torch.utils.data import DataLoader
 from autodrag.domains.synthface.canvas import MAPS
 from autodrag.domains.synthface.parameters import Z_DIM
 from autodrag.domains.synthface.targets import Target, Targets
+from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 from autodrag.latents import EDITED_ROWS
+from autodrag.seeding import seeded
 from third_party.stylegan2 import Generator, GeneratorConfig
 
 HEAD_BLOCKS = (3, 4, 5)  # 16, 32, 64 px
@@ -29,7 +32,11 @@ HEAD_BLOCKS = (3, 4, 5)  # 16, 32, 64 px
 
 @dataclass(frozen=True)
 class Stage:
-    """`images` at `size`; `lr` falls by a cosine to `lr_end`; `loss` is "squared" or "absolute"."""
+    """`images` at `size`; `lr` falls by a cosine to `lr_end`; `loss` is "squared" or "absolute".
+
+    feature_weight: on eyes, brows, nose and mouth, beside 1 everywhere. gradient_weight: of the error of the image's
+    differences. mixed: share of a batch whose appearance comes from other latents than its geometry.
+    """
 
     name: str
     size: int
@@ -38,6 +45,9 @@ class Stage:
     lr: float = 2e-3
     lr_end: float = 2e-3
     loss: str = "squared"
+    feature_weight: float = 8.0
+    gradient_weight: float = 2.0
+    mixed: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,8 +59,6 @@ class GeneratorTraining:
     w_dim: int = 128
     mapping_layers: int = 3
     channels: tuple[tuple[int, int], ...] = ((4, 160), (8, 160), (16, 160), (32, 160), (64, 128), (128, 64), (256, 32))
-    feature_weight: float = 8.0  # on eyes, brows, nose and mouth, beside 1 everywhere
-    gradient_weight: float = 2.0  # of the error of the image's differences
     head_weight: float = 0.3
     average_images: int = 4000  # half-life of the averaged weights
     save_seconds: float = 120.0
@@ -72,14 +80,14 @@ class GeneratorTraining:
 class Learner(nn.Module):
     """The generator at one size with its training-only heads: `forward(target) -> (loss, logs)`."""
 
-    def __init__(self, training: GeneratorTraining, size: int, loss: str) -> None:
+    def __init__(self, training: GeneratorTraining, stage: Stage) -> None:
         super().__init__()
-        self.training_config, self.loss = training, loss
-        self.generator = Generator(training.config(size))
+        self.head_weight, self.stage = training.head_weight, stage
+        self.generator = Generator(training.config(stage.size))
         widths = dict(training.channels)
         # 1 x 1 convolutions from the features of a block to the renderer's maps, for the blocks this size has.
         self.heads = nn.ModuleDict(
-            {str(b): nn.Conv2d(widths[2 ** (b + 1)], len(MAPS), 1) for b in HEAD_BLOCKS if 2 ** (b + 1) <= size}
+            {str(b): nn.Conv2d(widths[2 ** (b + 1)], len(MAPS), 1) for b in HEAD_BLOCKS if 2 ** (b + 1) <= stage.size}
         )
 
     def images(self, target: Target, taps: tuple[int, ...] = ()) -> tuple[Tensor, dict[int, Tensor]]:
@@ -93,19 +101,20 @@ class Learner(nn.Module):
         return image, features
 
     def forward(self, target: Target) -> tuple[Tensor, dict[str, float]]:
-        config = self.training_config
         with torch.autocast(target.image.device.type, dtype=torch.bfloat16):
             image, features = self.images(target, tuple(int(b) for b in self.heads))
             read = {b: head(features[int(b)]).float() for b, head in self.heads.items()}
         heads = sum(F.mse_loss(maps, F.adaptive_avg_pool2d(target.maps, maps.shape[-1])) for maps in read.values())
-        absolute = self.loss == "absolute"
-        weight = 1 + config.feature_weight * (0.4 if absolute else 1.0) * target.weight
+        absolute = self.stage.loss == "absolute"
+        weight = 1 + self.stage.feature_weight * target.weight
         difference = image.float() - target.image
         error = difference.abs() if absolute else difference.square()
         across, down = difference.diff(dim=3), difference.diff(dim=2)
         edges = (across.abs(), down.abs()) if absolute else (across.square(), down.square())
         gradient = (edges[0] * weight[..., 1:]).mean() + (edges[1] * weight[:, :, 1:]).mean()
-        loss = (error * weight).mean() + config.gradient_weight * gradient + config.head_weight * torch.as_tensor(heads)
+        loss = (
+            (error * weight).mean() + self.stage.gradient_weight * gradient + self.head_weight * torch.as_tensor(heads)
+        )
         return loss, {
             "mae": difference.detach().abs().mean().item() / 2,
             "heads": float(torch.as_tensor(heads).detach()),
@@ -114,7 +123,10 @@ class Learner(nn.Module):
 
 
 class GeneratorTrainer:
-    """Runs the stages one after the other; a killed run continues from its last save in `folder`."""
+    """Runs the stages one after the other; a killed run continues from its last save in `folder`.
+
+    Raises InputError where the folder holds a training with other settings.
+    """
 
     def __init__(self, training: GeneratorTraining, folder: Path) -> None:
         self.training, self.folder = training, folder
@@ -123,8 +135,15 @@ class GeneratorTrainer:
         self.carried: dict[str, Tensor] = {}
         if self.state_path.exists():
             self.carried, metadata = read_tensors(self.state_path)
+            if json.loads(metadata["training"]) != self._settings():
+                raise InputError(f"{folder} holds a training with other settings: give another folder, or remove it.")
             progress = json.loads(metadata["progress"])
             self.stage_index, self.step = progress["stage"], progress["step"]
+
+    def _settings(self) -> dict[str, Any]:
+        """The settings that decide the weights, as JSON has them."""
+        settings = json.loads(json.dumps(asdict(self.training)))
+        return {k: v for k, v in settings.items() if k not in ("device", "compile", "save_seconds")}
 
     @property
     def state_path(self) -> Path:
@@ -138,8 +157,9 @@ class GeneratorTrainer:
             self._save()
 
     def _stage(self, stage: Stage) -> None:
-        self.learner = Learner(self.training, stage.size, stage.loss).to(self.training.device)
-        self.average = Learner(self.training, stage.size, stage.loss).to(self.training.device)
+        with seeded(self.training.seed, "synthface/weights", self.stage_index):
+            self.learner = Learner(self.training, stage).to(self.training.device)
+        self.average = Learner(self.training, stage).to(self.training.device)
         self.optimiser = torch.optim.Adam(self.learner.parameters(), lr=stage.lr, betas=(0.9, 0.99), fused=True)
         if self.training.compile:
             self.learner.generator.synthesis.compile()
@@ -170,7 +190,7 @@ class GeneratorTrainer:
         self._save()
 
     def _targets(self, stage: Stage, steps: int) -> Iterator[Target]:
-        data = Targets(self.training.seed + self.stage_index, stage.size, stage.batch)
+        data = Targets(self.training.seed + self.stage_index, stage.size, stage.batch, stage.mixed)
         loader = DataLoader(data, batch_size=None, sampler=range(self.step, steps), num_workers=1, prefetch_factor=4)
         for target in loader:
             yield Target(**{k: v.to(self.training.device) for k, v in vars(target).items()})
@@ -214,7 +234,7 @@ class GeneratorTrainer:
         write_tensors(
             self.state_path,
             self.carried,
-            {"progress": json.dumps(progress), "training": json.dumps(asdict(self.training))},
+            {"progress": json.dumps(progress), "training": json.dumps(self._settings())},
         )
 
     def averaged(self) -> Generator:

@@ -13,7 +13,6 @@ from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, 
 from autodrag.domains.synthface.renderer import render
 from autodrag.seeding import rng
 
-MIXED = 0.5  # share of a batch whose appearance comes from other latents than its geometry
 WALKED = 0.25  # share whose latents lie between two draws, so that straight lines in W are walks of the parameters
 SMALL_FEATURES = [MAPS.index(name) for name in ("eye", "brow", "nose", "lip", "mouth")]
 
@@ -30,15 +29,15 @@ class Target:
 
 
 class Targets(Dataset[Target]):
-    """Batch number `index` of a stage at one size."""
+    """Batch number `index` of a stage at one size; `mixed`: share whose appearance is another face's."""
 
-    def __init__(self, seed: int, size: int, batch: int) -> None:
-        self.seed, self.size, self.batch = seed, size, batch
+    def __init__(self, seed: int, size: int, batch: int, mixed: float) -> None:
+        self.seed, self.size, self.batch, self.mixed = seed, size, batch, mixed
 
     def __getitem__(self, index: int) -> Target:
         draw = rng(self.seed, "synthface/targets", self.size, index)
         z = torch.randn(4, self.batch, Z_DIM, generator=draw)
-        same = torch.arange(self.batch) >= round(MIXED * self.batch)
+        same = torch.arange(self.batch) >= round(self.mixed * self.batch)
         z[2:, same] = z[:2, same]
         place = torch.rand(2, self.batch, generator=draw)
         place[1, same] = place[0, same]

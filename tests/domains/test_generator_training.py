@@ -1,0 +1,101 @@
+"""The training of the synthface generator: losses fall, sizes grow, a killed run continues exactly."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag.domains.synthface.generator_training import GeneratorTrainer, GeneratorTraining, Learner, Stage
+from autodrag.domains.synthface.parameters import GEOMETRY, coordinates, squash
+from autodrag.domains.synthface.renderer import render
+from autodrag.domains.synthface.targets import Targets
+from autodrag.errors import InputError
+
+SMALL = ((4, 8), (8, 8), (16, 8), (32, 8), (64, 8))
+TWO_SIZES = (Stage("32", 32, 24, 4), Stage("64", 64, 8, 2, loss="absolute"))
+
+
+def training(*stages: Stage) -> GeneratorTraining:
+    return GeneratorTraining(stages=stages, w_dim=16, channels=SMALL)
+
+
+class KilledError(Exception):
+    """Stands for a signal."""
+
+
+def test_targets_are_renders_of_their_latents_and_a_function_of_the_index():
+    first, again, other = (Targets(1, 64, 4, 0.5)[i] for i in (3, 3, 4))
+    assert torch.equal(first.image, again.image) and not torch.equal(first.image, other.image)
+    assert torch.equal(first.z[0, 2:], first.z[2, 2:]) and not torch.equal(first.z[0, :2], first.z[2, :2])
+    plain = torch.nonzero(first.place[0] == 0)[0, 0]
+    geometry = squash(coordinates(first.z[0]))[plain, : len(GEOMETRY)]
+    appearance = squash(coordinates(first.z[2]))[plain, len(GEOMETRY) :]
+    torch.testing.assert_close(
+        render(geometry[None], appearance[None], 64).image[0], first.image[plain], atol=2e-5, rtol=0
+    )
+
+
+def test_a_perfect_picture_has_only_the_loss_of_the_heads():
+    learner = Learner(training(), Stage("32", 32, 8, 2))
+    target = Targets(0, 32, 2, 0.5)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        made, _ = learner.images(target)
+    _, logs = learner(replace(target, image=made.float().detach()))
+    assert logs["mae"] == pytest.approx(0, abs=1e-6)
+    assert logs["loss"] == pytest.approx(0.3 * logs["heads"], rel=1e-5)
+
+
+def test_rows_from_six_come_from_the_appearance_latents():
+    learner = Learner(training(), Stage("32", 32, 8, 2))
+    target = Targets(0, 32, 2, 1.0)[0]
+    recoloured = replace(target, z=torch.cat([target.z[:2], torch.randn_like(target.z[2:])]))
+    with torch.no_grad():
+        (_, before), (_, after) = (learner.images(t, (3, 4)) for t in (target, recoloured))
+    assert torch.equal(before[3], after[3])  # 16 px: rows 0-4
+    assert not torch.equal(before[4], after[4])  # 32 px: its second convolution reads row 6
+
+
+def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = replace(training(*TWO_SIZES), save_seconds=0.0)
+    whole = GeneratorTrainer(config, tmp_path / "whole")
+    whole.run()
+
+    broken = GeneratorTrainer(config, tmp_path / "broken")
+    save, calls = broken._save, []
+
+    def save_and_die() -> None:
+        save()
+        calls.append(None)
+        if len(calls) == 4:
+            raise KilledError
+
+    monkeypatch.setattr(broken, "_save", save_and_die)
+    with pytest.raises(KilledError):
+        broken.run()
+    resumed = GeneratorTrainer(config, tmp_path / "broken")
+    assert (resumed.stage_index, resumed.step) == (0, 4)
+    resumed.run()
+    for name, value in whole.averaged().state_dict().items():
+        assert torch.equal(value, resumed.averaged().state_dict()[name]), name
+
+
+def test_another_training_in_the_same_folder_is_refused(tmp_path: Path):
+    first = GeneratorTrainer(replace(training(Stage("32", 32, 4, 4)), save_seconds=0.0), tmp_path)
+    first.run()
+    with pytest.raises(InputError, match="other settings"):
+        GeneratorTrainer(replace(first.training, seed=1), tmp_path)
+
+
+def test_the_loss_falls(tmp_path: Path):
+    learner = Learner(training(), Stage("32", 32, 8, 4))
+    target = Targets(0, 32, 4, 0.5)[0]
+    optimiser = torch.optim.Adam(learner.parameters(), lr=5e-3, betas=(0.9, 0.99))
+    losses = []
+    for _ in range(25):
+        loss, _ = learner(target)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
