@@ -174,9 +174,7 @@ class Desk:
         if edit is None:
             edit = self._edit = self.editor.begin(order.handles, order.pins, again=order.again)
             self._gesture, self._lanes = order.gesture, {}
-        if edit.live and edit.frames and edit.arrows.targets == order.targets:
-            return
-        for progress in edit.toward(order.targets):
+        for progress in edit.toward(order.targets, quick=isinstance(order, protocol.Pull)):
             yield self._pulled(progress, edit, gesture=order.gesture, time=order.time)
 
     def _release(self, order: protocol.Release) -> Iterator[Event]:

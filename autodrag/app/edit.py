@@ -1,5 +1,6 @@
 """One drag, from pressing the pointer to lifting it, with its target moving in between."""
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -8,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.app.state import MAX_FRAMES, Arrows, Frame, PointList, start_of_drag
+from autodrag.app.studio import quickly
 from autodrag.errors import InputError
 from autodrag.methods.base import DragMethod, Points, Step
 
@@ -40,7 +42,8 @@ class Edit:
         mask: Float[Tensor, "H W"] | None,
     ) -> None:
         self.live = live
-        self._method, self._mask = method, mask
+        # Own copies: they remember the features of the picture that this drag starts from.
+        self._method, self._quick, self._mask = copy.copy(method), quickly(method), mask
         self._under, self._layer = start_of_drag(start, mask)
         self.start, self.base = start, base
         self.arrows = Arrows(handles, handles, pins)
@@ -52,10 +55,11 @@ class Edit:
         """The picture as far as the drag has come."""
         return self.frames[-1] if self.frames else self.start
 
-    def toward(self, targets: PointList) -> Iterator[Progress]:
+    def toward(self, targets: PointList, quick: bool = False) -> Iterator[Progress]:
         """Drag until the handles are at the targets or the method's steps are used up.
 
-        A live method yields once, at the end. Raises InputError where points make no sense.
+        A live method yields once, at the end. quick: the points of its frames are where they should be; otherwise they
+        are looked for in its pictures. Raises InputError where points make no sense.
         """
         if len(targets) != len(self.arrows.handles):
             raise InputError(f"There are {len(self.arrows.handles)} handles but {len(targets)} targets; give one each.")
@@ -65,7 +69,8 @@ class Edit:
         pinned = self.arrows.handles + self.arrows.pins
         points = self.reached.points if self.frames else pinned
         past = self.seconds
-        steps = self._method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._mask)
+        method = self._quick if quick else self._method
+        steps = method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._mask)
         last = None
         for step in steps:
             last = self._take(step, past)

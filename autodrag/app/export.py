@@ -116,7 +116,7 @@ def gif(pictures: Iterable[Picture]) -> bytes:
     return file.getvalue()
 
 
-def _fitted(picture: Picture, side: int) -> Picture:
+def _fitted(picture: Picture, side: int) -> UInt8[np.ndarray, "h w 3"]:
     """At most `side` pixels high and wide."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)
@@ -161,7 +161,7 @@ def mp4(pictures: Iterable[Picture]) -> bytes:
         return path.read_bytes()
 
 
-def _even(picture: Picture) -> Picture:
+def _even(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:
     height, width = picture.shape[:2]
     return (
         np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") if height % 2 or width % 2 else picture

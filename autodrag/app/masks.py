@@ -39,7 +39,7 @@ def read_mask(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
 def paint(
     mask: Float[Tensor, "H W"] | None,
     stroke: PointList,
-    radius: float,
+    radius: int | float,
     what: Literal["change", "keep"],
     resolution: tuple[int, int],
 ) -> Float[Tensor, "H W"]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -17,6 +18,7 @@ from autodrag.config import MODEL_DIR
 from autodrag.errors import InputError
 from autodrag.evaluation.detectors import PHOTO_PREDICTOR, load_detector
 
+MAX_SIDE = 4096  # pixels of a photograph that is kept
 ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by the landmarks of a face
 
 
@@ -59,11 +61,21 @@ def find_photo(
     """The part of a photograph that a dataset's generator can make.
 
     For a dataset of aligned faces it is cut out as those were, where dlib's landmark predictor is in the models folder;
-    else it is the middle. Raises InputError where the predictor is there and finds no face.
+    else it is the middle. Of a very large photograph a smaller copy is kept. Raises InputError where the predictor
+    finds no face.
     """
+    image = _bounded(image)
     if not align or dataset not in ALIGNED or not (MODEL_DIR / PHOTO_PREDICTOR).is_file():
         return centred(image, resolution)
     (landmarks,) = load_detector(dataset, MODEL_DIR)(image[None])
     if landmarks is None:
         raise InputError("No face was found in the picture: give a larger, frontal one, or turn alignment off.")
     return face(image, landmarks.numpy().astype(np.float64), resolution[0])
+
+
+def _bounded(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    scale = MAX_SIDE / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -55,7 +55,7 @@ class AppConfig:
     """`configs/app.yaml`. hosts: names beside the loopback's that the page may be opened under."""
 
     dataset: DatasetConfig
-    method: str | None
+    first_method: str | None
     host: str
     port: int
     hosts: tuple[str, ...]
@@ -97,7 +97,7 @@ class Hub:
 
     def _desk(self) -> Desk:
         usable = self.studio.usable(self.dataset)
-        method = self.config.method if self.config.method in usable else usable[0]
+        method = self.config.first_method if self.config.first_method in usable else usable[0]
         return Desk(self.studio, Editor(self.dataset, method=method, studio=self.studio))
 
 

@@ -17,6 +17,7 @@ from autodrag.errors import InputError
 from autodrag.typed import build
 
 FORMAT = "autodrag session 1"
+MAX_STEPS = 1000
 TUNED = "tuned."  # begins the names of a fine-tuned generator's weights
 MAX_FRAMES_STORED = 2 * MAX_FRAMES  # those of the motion, and those under masks that the motion no longer holds
 
@@ -128,6 +129,8 @@ def _check_numbers(about: About, points: list[tuple[float, float]]) -> None:
         raise InputError("a number in it is NaN or infinite.")
     if len(arrows.handles) != len(arrows.targets):
         raise InputError("its handles and targets differ in number.")
+    if about.steps is not None and not 1 <= about.steps <= MAX_STEPS:
+        raise InputError(f"its number of steps is not within 1 and {MAX_STEPS}.")
 
 
 def _photo(tensors: dict[str, Tensor]) -> Photo | None:

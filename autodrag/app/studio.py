@@ -1,17 +1,23 @@
 """What many editing sessions share: generators and drag methods, each loaded once."""
 
+import copy
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from autodrag.config import DatasetConfig, dataset_names, load_dataset
+from autodrag.devices import pick_device
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.methods import load_method
+from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.methods.base import DragMethod
+from autodrag.methods.draggan import DragGAN
+from autodrag.methods.freedrag import FreeDrag
+from autodrag.methods.latent_transformer import LatentTransformerMethod
 
 
 @dataclass(frozen=True)
@@ -19,13 +25,13 @@ class Kind:
     """A drag method as an editor sees it.
 
     live: a drag takes a moment and starts over at every move of the pointer; else it goes on from where it is, step by
-    step. option: name of the method's option that `steps` sets. steps: its default in the editor; None: the method's
-    own. most: steps that the page offers.
+    step. option: name of the method's option that `steps` sets, if it has one. steps: its default in the editor; None:
+    the method's own. most: steps that the page offers.
     """
 
     label: str
     live: bool
-    option: str
+    option: str | None
     steps: int | None
     most: int
     constants: Callable[[DatasetConfig], dict[str, Any]] = lambda dataset: {}
@@ -35,7 +41,7 @@ METHODS = {
     "autodrag": Kind("AutoDrag", True, "n", None, 20),
     "draggan": Kind("DragGAN", False, "max_steps", 100, 500, lambda d: {"lr": d.draggan_lr}),
     "freedrag": Kind("FreeDrag", False, "max_steps", 100, 500, lambda d: {"l": d.freedrag_l, "d": d.freedrag_d}),
-    "latent_transformer": Kind("UserControllableLT", True, "n", None, 20),
+    "latent_transformer": Kind("UserControllableLT", True, None, None, 1),
 }
 
 
@@ -56,8 +62,7 @@ class Studio:
     """
 
     def __init__(self, device: str = "auto", dtype: torch.dtype = torch.float32, closed: bool = False) -> None:
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
-        self.dtype, self.closed = dtype, closed
+        self.device, self.dtype, self.closed = pick_device(device), dtype, closed
         self._generators: dict[str, FrozenGenerator] = {}
         self._datasets: dict[str, DatasetConfig] = {}
         self._methods: dict[tuple[str, str, int | None], DragMethod] = {}
@@ -88,17 +93,19 @@ class Studio:
             return self._generators[name]
 
     def method(self, name: str, generator: FrozenGenerator, dataset: str, steps: int | None = None) -> DragMethod:
-        """A drag method on a generator. Raises InputError where it is unknown or has no weights for the dataset."""
+        """A drag method on a generator: the dataset's own, or one that was fine-tuned from it.
+
+        Raises InputError where it is unknown or has no weights for the dataset.
+        """
         kind = find_kind(name)
         chosen = kind.steps if steps is None else steps
-        options = kind.constants(self.dataset(dataset)) | ({} if chosen is None else {kind.option: chosen})
-        if generator is not self._generators.get(dataset):
-            return load_method(name, generator, **options)  # one session's own, fine-tuned: not to be kept here
+        options = kind.constants(self.dataset(dataset)) | ({kind.option: chosen} if kind.option and chosen else {})
         key = (dataset, name, chosen)
         with self._lock:
             if key not in self._methods:
-                self._methods[key] = load_method(name, generator, **options)
-            return self._methods[key]
+                self._methods[key] = load_method(name, self.generator(dataset), **options)
+            method = self._methods[key]
+        return method if generator is self._generators[dataset] else _on(method, generator)
 
     def datasets(self) -> list[Offer]:
         """The datasets of the package and the generators that were added; what is not on this machine says so."""
@@ -106,11 +113,19 @@ class Studio:
         return [Offer(name, name, self._missing_dataset(name)) for name in names]
 
     def _missing_dataset(self, name: str) -> str | None:
-        if name in self._generators or load_dataset(name).source.path.is_file():
+        if name in self._generators:
             return None
-        return (
-            f"The generator of {name} is not on this machine: get it with `python scripts/download.py dataset={name}`."
+        if name not in dataset_names():
+            return f"There is no dataset {name!r} here: choose one of {', '.join(dataset_names())}."
+        source = load_dataset(name).source
+        if source.path.is_file():
+            return None
+        how = (
+            f"`python scripts/download.py dataset={name}` gets it"
+            if source.remote
+            else "restore it from the repository"
         )
+        return f"The generator of {name} is not on this machine: {how}."
 
     def methods(self, dataset: str) -> list[Offer]:
         """All methods; those without weights for this dataset say so."""
@@ -133,3 +148,21 @@ def find_kind(name: str) -> Kind:
     if name not in METHODS:
         raise InputError(f"Unknown method {name!r}: choose one of {', '.join(METHODS)}.")
     return METHODS[name]
+
+
+def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
+    """The method on another generator, with the same model."""
+    if isinstance(method, DragGAN | FreeDrag):
+        return replace(method, generator=generator)
+    other = copy.copy(method)
+    assert isinstance(other, AutoDragMethod | LatentTransformerMethod)  # there are no others
+    other.generator = generator
+    return other
+
+
+def quickly(method: DragMethod) -> DragMethod:
+    """The method without looking where the handles are in its pictures: it says where they should be."""
+    quick = copy.copy(method)
+    if isinstance(quick, AutoDragMethod | LatentTransformerMethod):
+        quick.track = False
+    return quick

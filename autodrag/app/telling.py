@@ -22,7 +22,13 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "method": editor.method,
         "steps": editor.steps,
         "methods": [
-            {"name": offer.name, "label": offer.label, "missing": offer.missing, "live": METHODS[offer.name].live}
+            {
+                "name": offer.name,
+                "label": offer.label,
+                "missing": offer.missing,
+                "live": METHODS[offer.name].live,
+                "most": METHODS[offer.name].most,
+            }
             for offer in editor.studio.methods(scene.dataset)
         ],
         "seed": state.origin.seed,

@@ -39,7 +39,7 @@ def editor(studio: Studio, tiny: FrozenGenerator) -> Editor:
 @pytest.fixture(scope="session")
 def config() -> AppConfig:
     """The one that ships, with work and limits made small."""
-    shipped = typed(AppConfig, compose("app", ["method=draggan", "port=0"]))
+    shipped = typed(AppConfig, compose("app", ["first_method=draggan", "port=0"]))
     invert = replace(shipped.invert, steps=9, starts=2, tune_steps=2)
     return replace(shipped, invert=invert, max_clients=11, max_upload_mb=1)
 

@@ -1,8 +1,15 @@
 """The server: sessions of their own, the newest pictures only, uploads and downloads."""
 
+import json
+import time
 from typing import Any
 
+import httpx
 import numpy as np
+from websockets.sync.client import connect
+
+from autodrag.app.pictures import encode, read_picture
+from autodrag.app.server import AppConfig
 
 DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False}
 
@@ -30,3 +37,122 @@ def test_a_pull_is_followed_and_kept(page: Any) -> None:
     page.say(type="show", index=0)
     page.until("scrub")
     assert np.array_equal(page.pictures["scrub"], first)
+
+
+def test_arrows_masks_styles_and_seeds(page: Any) -> None:
+    page.say(type="method", name="freedrag", steps=2)
+    page.say(type="brush", points=[[20, 30], [28, 30]], radius=12, paint="change")
+    page.until("mask")
+    mask = page.pictures["mask"][:, :, 0]
+    assert mask[30, 24] == 255
+    assert mask[60, 60] == 0
+    before = page.pictures["main"]
+    page.say(type="release", gesture=5, time=0, **DRAG)
+    page.until("main", final=True)
+    assert np.array_equal(page.pictures["main"][mask == 0], before[mask == 0])
+    page.say(type="invert_mask")
+    page.until("main", final=True)
+    assert page.told["session"]["masked"]
+    page.say(type="clear_mask")
+    page.until("main", final=True)
+    assert not page.told["session"]["masked"]
+    page.say(type="style", style=9, amend=False, settled=True)
+    page.until("main", final=True)
+    assert page.told["session"]["frames"] == 3
+    for index in range(20):
+        page.say(type="picture", seed=5, psi=index / 20, style=None, amend=index > 0, settled=index == 19)
+    page.until("main", final=True)
+    assert page.told["session"]["psi"] == 0.95
+    page.say(type="undo")
+    page.until("main", final=True)
+    assert page.told["session"]["style"] == 9
+    assert not page.notes
+
+
+def test_methods_are_compared_and_one_is_taken(page: Any) -> None:
+    page.say(type="method", name="draggan", steps=4)
+    page.until("session")
+    page.say(type="compare", methods=["draggan", "autodrag", "freedrag"], **DRAG)
+    page.until("draggan", final=True)
+    taken = page.pictures["draggan"]
+    assert page.headers["draggan"]["done"]
+    page.say(type="stop")
+    page.until("main", final=True)
+    page.say(type="take", method="draggan")
+    page.until("main", final=True)
+    assert np.array_equal(page.pictures["main"], taken)
+    assert any("autodrag" in note or "AutoDrag" in note for note in page.notes)
+    page.say(type="take", method="draggan")
+    page.until("note")
+    assert page.notes[-1] == "There is no such result any more: compare again."
+
+
+def test_every_page_has_a_session_of_its_own(open_page: Any) -> None:
+    pages = [open_page() for _ in range(10)]
+    for seed, page in enumerate(pages):
+        page.say(type="picture", seed=seed + 50, psi=1.0, style=None, amend=False, settled=True)
+    for page in pages:
+        page.until("main", final=True)
+    for seed, page in enumerate(pages):
+        assert page.told["session"]["seed"] == seed + 50
+    shown = {page.pictures["main"].tobytes() for page in pages}
+    assert len(shown) == 10
+
+
+def test_too_many_pages_are_refused_until_one_closes(address: str, open_page: Any, config: AppConfig) -> None:
+    pages = [open_page() for _ in range(config.max_clients)]
+    with connect(address.replace("http", "ws") + "/socket") as socket:
+        refused = json.loads(socket.recv(timeout=10))
+    assert refused["type"] == "refused"
+    assert "close one" in refused["text"]
+    pages[0].socket.close()
+    for _ in range(100):
+        with connect(address.replace("http", "ws") + "/socket") as socket:
+            if json.loads(socket.recv(timeout=10))["type"] == "welcome":
+                return
+        time.sleep(0.05)
+    raise AssertionError("the place was not given back")
+
+
+def test_files_go_up_and_down(address: str, page: Any) -> None:
+    token = page.told["welcome"]["token"]
+    page.say(type="method", name="draggan", steps=2)
+    page.say(type="release", gesture=1, time=0, **DRAG)
+    page.until("main", final=True)
+    dragged = page.pictures["main"]
+    files = {}
+    for kind, start in (("png", b"\x89PNG"), ("gif", b"GIF89a"), ("mp4", b"\0\0\0"), ("safetensors", b"")):
+        answer = httpx.get(f"{address}/export/{token}/autodrag.{kind}", timeout=60)
+        assert answer.status_code == 200, answer.text
+        assert answer.content.startswith(start)
+        assert f'filename="autodrag.{kind}"' in answer.headers["content-disposition"]
+        files[kind] = answer.content
+    assert np.array_equal(read_picture(files["png"]), dragged)
+    page.say(type="picture", seed=77, psi=1.0, style=None, amend=False, settled=True)
+    page.until("main", final=True)
+    httpx.post(f"{address}/upload/{token}/session", content=files["safetensors"])
+    page.until("main", final=True)
+    assert np.array_equal(page.pictures["main"], dragged)
+    assert page.told["session"]["frames"] == 3
+
+
+def test_a_picture_is_inverted_taken_early_or_cancelled(address: str, page: Any) -> None:
+    token = page.told["welcome"]["token"]
+    picture = encode(page.pictures["main"], lossless=True)
+    for ending in ("wait", "stop", "cancel"):
+        steps = 5 if ending == "wait" else 900
+        answer = httpx.post(f"{address}/upload/{token}/image?steps={steps}&tune=0", content=picture)
+        assert answer.json() == {"ok": True}
+        page.until("work")
+        while page.told["work"]["what"] != "invert":
+            page.until("work")
+        if ending != "wait":
+            page.say(type="undo")
+            page.until("note")
+            assert "being prepared" in page.notes[-1]
+            page.say(type=ending)
+        page.until("main", final=True)
+        assert page.told["session"]["photo"] == (ending != "cancel")
+        page.say(type="picture", seed=1, psi=1.0, style=None, amend=False, settled=True)
+        page.until("main", final=True)
+        assert not page.told["session"]["photo"]

@@ -91,10 +91,11 @@ const drawn = [];
 
 function measure({ time, final }) {
   if (time === undefined || final) return;
+  const live = panel.session.methods.find(({ name }) => name === panel.session.method).live;
   const now = performance.now();
   drawn.push(now);
   while (now - drawn[0] > 1000) drawn.shift();
-  $("speed").value = `${Math.round(now - time)} ms · ${drawn.length} fps`;
+  $("speed").value = `${live ? `${Math.round(now - time)} ms · ` : ""}${drawn.length} fps`;
   $("speed").hidden = false;
 }
 
@@ -104,6 +105,7 @@ function work({ what, step, steps }) {
   const own = what === "invert" || what === "tune";
   const live = what === "drag" && steps <= 20;
   $("job").hidden = !what || live;
+  $("player").hidden = !$("job").hidden;
   $("job-take").hidden = !own;
   $("job-stop").textContent = own ? "Cancel" : "Stop";
   $("job-text").textContent = what ? `${JOBS[what]} ${step} / ${steps}` : "";

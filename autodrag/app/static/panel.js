@@ -1,7 +1,7 @@
 // The settings beside the picture: they show what the server says and say what the user wants.
 
 const MAX_SEED = 2 ** 31 - 1;
-const STEPS = { live: { most: 20, usual: 5 }, slow: { most: 300, usual: 100 } };
+const USUAL = { live: 5, slow: 100 }; // steps
 
 export const $ = (id) => document.getElementById(id);
 const randomSeed = () => Math.floor(Math.random() * 1e6);
@@ -93,8 +93,9 @@ export class Panel {
     });
     $("methods").replaceChildren(...buttons);
     const chosen = methods.find(({ name }) => name === method);
-    const { most, usual } = chosen.live ? STEPS.live : STEPS.slow;
-    $("steps").max = most;
+    const usual = Math.min(chosen.most, chosen.live ? USUAL.live : USUAL.slow);
+    $("steps").max = chosen.most;
+    $("steps").disabled = chosen.most < 2;
     $("steps").value = steps ?? usual;
     $("steps-text").value = steps ?? usual;
     this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");

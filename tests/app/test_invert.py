@@ -1,0 +1,100 @@
+"""Inversion: a picture of the generator is found again, tuning comes nearer, and the session goes on as any other."""
+
+import numpy as np
+import pytest
+import torch
+
+from autodrag.app.invert import Inversion, InvertConfig
+from autodrag.app.likeness import pixel_distance
+from autodrag.app.own import OwnPicture
+from autodrag.app.pictures import encode, to_tensor
+from autodrag.app.session import Editor
+from autodrag.app.studio import Studio
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+
+SHORT = InvertConfig(steps=40, starts=8, tune_steps=8)
+
+
+@pytest.fixture
+def picture(editor: Editor) -> np.ndarray:
+    """One that the generator can make, but is not told the latents of."""
+    return editor.image
+
+
+def test_a_picture_of_the_generator_is_approached(tiny: FrozenGenerator, picture: np.ndarray) -> None:
+    work = Inversion(tiny, to_tensor(picture), InvertConfig(steps=60, starts=16))
+    losses = [progress.loss for progress in work.run()]
+    assert len(losses) == 60
+    assert losses[-1] < 0.6 * losses[0]
+    assert work.ws.shape == (1, tiny.num_ws, tiny.w_dim)
+    assert work.generator is tiny
+    assert not work.tuned
+    again = Inversion(tiny, to_tensor(picture), InvertConfig(steps=60, starts=16))
+    list(again.run())
+    assert torch.equal(again.ws, work.ws)
+
+
+def test_tuning_comes_nearer_and_leaves_the_given_generator_alone(tiny: FrozenGenerator, picture: np.ndarray) -> None:
+    before = {name: weight.clone() for name, weight in tiny.network.state_dict().items()}
+    work = Inversion(tiny, to_tensor(picture), SHORT)
+    losses = {"invert": [], "tune": []}
+    for progress in work.run():
+        losses[progress.phase].append(progress.loss)
+    assert losses["tune"][-1] < losses["tune"][0]
+    assert work.generator is not tiny
+    with torch.no_grad():
+        plain, tuned = (g.synthesize(work.ws) for g in (tiny, work.generator))
+    assert pixel_distance(tuned, to_tensor(picture)) < pixel_distance(plain, to_tensor(picture))
+    for name, weight in tiny.network.state_dict().items():
+        assert torch.equal(weight, before[name])
+
+
+def test_an_inversion_can_be_left_at_any_step(tiny: FrozenGenerator, picture: np.ndarray, studio: Studio) -> None:
+    own = OwnPicture(picture, tiny.name, studio, SHORT)
+    for _, _ in zip(range(5), own.run(), strict=False):
+        pass
+    editor = Editor.of_picture(own, studio)
+    assert editor.state.origin.seed is None
+    editor.drag([(20, 30)], [(24, 30)])
+    assert editor.image.shape == (64, 64, 3)
+
+
+def test_own_pictures_are_dragged_saved_and_loaded(studio: Studio, tiny: FrozenGenerator, picture: np.ndarray) -> None:
+    wide = np.concatenate([picture[:, ::-1], picture, picture[:, ::-1]], axis=1)
+    editor = Editor.invert(wide, tiny.name, config=SHORT, studio=studio, method="draggan")
+    assert editor.photo.shape == wide.shape
+    outside = editor.photo[:, :60].astype(int) - wide[:, :60]
+    assert np.abs(outside).max() == 0
+    editor.choose_method("draggan", 2)
+    editor.drag([(20, 30)], [(24, 30)])
+    again = Editor.load(next(editor.export("safetensors")), studio=studio)
+    assert np.array_equal(again.image, editor.image)
+    assert np.array_equal(again.photo, editor.photo)
+    assert again.scene.tuned.keys() == editor.scene.tuned.keys()
+    again.choose(4)
+    assert again.photo is None
+    assert np.array_equal(again.image, Editor(tiny.name, seed=4, method="draggan", studio=studio).image)
+
+
+def test_wrong_pictures_are_one_sentence(studio: Studio, tiny: FrozenGenerator, tmp_path) -> None:
+    (tmp_path / "x.png").write_bytes(b"no")
+    with pytest.raises(InputError, match="no PNG"):
+        Editor.invert(tmp_path / "x.png", tiny.name, studio=studio)
+    with pytest.raises(InputError, match="resize"):
+        Inversion(tiny, torch.zeros(1, 3, 8, 8), SHORT)
+    with pytest.raises(InputError, match="steps"):
+        InvertConfig(steps=0)
+    path = tmp_path / "good.png"
+    path.write_bytes(encode(np.zeros((80, 70, 3), np.uint8), lossless=True))
+    short = InvertConfig(steps=1, starts=1)
+    assert Editor.invert(path, tiny.name, config=short, studio=studio).photo.shape == (80, 70, 3)
+
+
+def test_rectangular_generators_are_inverted() -> None:
+    generator = FrozenGenerator.random(resolution=(64, 32))
+    editor = Editor.invert(
+        np.zeros((90, 90, 3), np.uint8), generator, config=InvertConfig(steps=2, starts=1), device="cpu"
+    )
+    assert editor.image.shape == (64, 32, 3)
+    assert editor.photo.shape == (90, 90, 3)

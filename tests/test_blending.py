@@ -1,0 +1,89 @@
+"""A mask keeps its outside: exactly, at every block, for every architecture."""
+
+import pytest
+import torch
+
+from autodrag.blending import inner_edge, shrunk
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+
+
+def pictures(generator: FrozenGenerator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents of a picture and of the same with other rows 0-5."""
+    ws = generator.map(torch.randn(2, generator.z_dim, generator=torch.Generator().manual_seed(0)))
+    return ws[:1], torch.cat([ws[1:, :6], ws[:1, 6:]], dim=1)
+
+
+def box(generator: FrozenGenerator) -> torch.Tensor:
+    height, width = generator.resolution
+    mask = torch.zeros(height, width)
+    mask[height // 4 : height // 2, width // 8 : width // 2] = 1
+    return mask
+
+
+@pytest.mark.parametrize("architecture", ["skip", "orig", "resnet"])
+@pytest.mark.parametrize("resolution", [(64, 64), (64, 32)])
+def test_the_outside_is_kept_and_the_inside_changes(architecture: str, resolution: tuple[int, int]) -> None:
+    generator = FrozenGenerator.random(resolution=resolution, architecture=architecture)
+    before, after = pictures(generator)
+    mask = box(generator)
+    with torch.no_grad():
+        old, new = generator.synthesize(before), generator.synthesize(after)
+        mixed = generator.synthesize(after, keep=generator.keep(before, mask))
+    assert torch.equal(mixed[:, :, mask == 0], old[:, :, mask == 0])
+    inside = inner_edge(mask[None, None])[0, 0] == 1
+    assert inside.any()
+    nearer_new = (mixed - new).abs()[:, :, inside].mean() < (mixed - old).abs()[:, :, inside].mean()
+    assert nearer_new
+
+
+def test_keeping_nothing_or_everything(tiny: FrozenGenerator) -> None:
+    before, after = pictures(tiny)
+    with torch.no_grad():
+        everything = tiny.synthesize(after, keep=tiny.keep(before, torch.zeros(64, 64)))
+        nothing = tiny.synthesize(after, keep=tiny.keep(before, torch.ones(64, 64)))
+        same = tiny.synthesize(before, keep=tiny.keep(before, box(tiny)))
+        assert torch.equal(everything, tiny.synthesize(before))
+        assert torch.equal(same, tiny.synthesize(before))
+        assert torch.allclose(nothing, tiny.synthesize(after), atol=1e-5)
+
+
+def test_what_is_kept_may_itself_be_mixed(tiny: FrozenGenerator) -> None:
+    before, after = pictures(tiny)
+    mask = box(tiny)
+    other = mask.flip(1)
+    with torch.no_grad():
+        first = tiny.keep(before, mask)
+        mixed = tiny.synthesize(after, keep=first)
+        again = tiny.synthesize(after, keep=tiny.keep(after, other, under=first))
+    assert torch.equal(again[:, :, other == 0], mixed[:, :, other == 0])
+
+
+def test_a_batch_is_kept_as_single_pictures_are(tiny: FrozenGenerator) -> None:
+    before, after = pictures(tiny)
+    keep = tiny.keep(before, box(tiny))
+    with torch.no_grad():
+        both = tiny.synthesize(torch.cat([after, before]), keep=keep)
+        assert torch.allclose(both[:1], tiny.synthesize(after, keep=keep), atol=1e-5)
+        assert torch.allclose(both[1:], tiny.synthesize(before), atol=1e-5)
+
+
+def test_edges() -> None:
+    mask = torch.zeros(1, 1, 256, 256)
+    mask[..., 64:192, 64:192] = 1
+    edge = inner_edge(mask)
+    assert (edge[mask == 0] == 0).all()
+    assert edge[0, 0, 128, 128] == 1
+    assert edge[0, 0, 128, 64] < 0.3
+    assert (edge[0, 0, 128].diff()[:127] >= 0).all()
+    assert torch.equal(inner_edge(torch.ones_like(mask)), torch.ones_like(mask))
+    small = shrunk(mask, (32, 32))
+    assert small.shape == (1, 1, 32, 32)
+    assert small.max() <= 1
+    assert small[0, 0, 0, 0] == 0
+    assert small[0, 0, 16, 16] == 1
+
+
+def test_a_mask_of_another_size_is_refused(tiny: FrozenGenerator) -> None:
+    with pytest.raises(InputError, match="mask"):
+        tiny.keep(pictures(tiny)[0], torch.ones(3, 3))
