@@ -1,0 +1,136 @@
+"""The main job on the bundled domain, in minutes: samples, both stages briefly, then drags of unseen faces."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.config import MODEL_DIR, DatasetConfig
+from autodrag.errors import InputError
+from autodrag.evaluation.detectors import load_detector, to_uint8
+from autodrag.evaluation.metrics import mean_distance
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.methods import DragMethod, load_method
+from autodrag.seeding import rng
+from autodrag.visualize import draw_points, save_animation, save_image, sheet, to_bytes
+from autodrag.weights import weights_path
+
+# Landmarks that are dragged: outer and inner corners of the eyes, base of the nose, corners of the mouth, chin.
+DRAGGED = (36, 39, 42, 45, 33, 48, 54, 8)
+HOLD = 6  # frames that the animation rests at either end
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """`scripts/demo.py`."""
+
+    dataset: DatasetConfig
+    out: str  # folder of samples, runs and pictures
+    samples: int  # trajectories that are made
+    epochs: tuple[int, int]  # of the two stages, `epoch_samples` each
+    epoch_samples: int
+    faces: int  # that are dragged
+    draggan_steps: int  # of DragGAN, where the dataset has no trained AutoDrag
+    seed: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A face and where its landmarks should go."""
+
+    ws: Float[Tensor, "1 L D"]
+    handles: Float[Tensor, "68 2"]
+    targets: Float[Tensor, "68 2"]
+
+
+def run(config: DemoConfig) -> None:
+    """All of it. Raises InputError where a step fails; its own message stands above."""
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    _train_briefly(config, out)
+    generator = load_generator(config.dataset)
+    method, label = _method(config, generator)
+    print(f"\nDragging {config.faces} faces that no training has seen, with {label}")
+    _drag(config, generator, method, out)
+
+
+def _command(words: Sequence[str]) -> None:
+    print(f"\n$ python {' '.join(words)}", flush=True)
+    if subprocess.run([sys.executable, *words], check=False).returncode != 0:
+        raise InputError(f"The demo stops because `python {' '.join(words)}` failed; its message stands above.")
+
+
+def _train_briefly(config: DemoConfig, out: Path) -> None:
+    """The real commands, with little data and few steps: enough to see every loss fall."""
+    dataset, data = f"dataset={config.dataset.name}", f"data={out}/data"
+    _command(["scripts/trajectories.py", dataset, f"count={config.samples}", f"out={out}/data"])
+    for stage, epochs in zip((1, 2), config.epochs, strict=True):
+        run_folder = out / f"stage{stage}"
+        budget = [f"stage{stage}.budget.epochs={epochs}", f"stage{stage}.budget.samples={config.epoch_samples}"]
+        start = [f"stage2.start={out}/stage1/weights.safetensors"] if stage == 2 else []
+        words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
+        _command(["scripts/train.py", *words, *budget, *start])
+        losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text().splitlines()]
+        trained = [line["loss"] for line in losses if "loss" in line]
+        print(f"stage {stage}: loss {trained[0]:.4f} -> {trained[-1]:.4f} after {epochs} short epochs")
+
+
+def _method(config: DemoConfig, generator: FrozenGenerator) -> tuple[DragMethod, str]:
+    try:
+        weights_path(config.dataset.name)
+    except InputError:
+        label = f"DragGAN, {config.draggan_steps} steps ({config.dataset.name} has no trained AutoDrag yet)"
+        return load_method("draggan", generator, max_steps=config.draggan_steps, lr=config.dataset.draggan_lr), label
+    return load_method("autodrag", generator), "AutoDrag's trained weights"
+
+
+def _pairs(config: DemoConfig, generator: FrozenGenerator) -> list[Pair]:
+    """Pairs of faces in both of which the detector finds landmarks."""
+    detector = load_detector(config.dataset.name, MODEL_DIR)
+    pairs: list[Pair] = []
+    index = 0
+    while len(pairs) < config.faces:
+        z = torch.randn(2, generator.z_dim, generator=rng(config.seed, "demo", index))
+        ws = generator.map(z, psi=config.dataset.psi)
+        first, second = detector(to_uint8(generator.synthesize(ws)))
+        if first is not None and second is not None:
+            pairs.append(Pair(ws[:1], first, second))
+        index += 1
+    return pairs
+
+
+def _drag(config: DemoConfig, generator: FrozenGenerator, method: DragMethod, out: Path) -> None:
+    detector, chosen = load_detector(config.dataset.name, MODEL_DIR), list(DRAGGED)
+    rows, frames, before, after = [], [], [], []
+    for number, pair in enumerate(_pairs(config, generator), start=1):
+        handles, targets = pair.handles[chosen], pair.targets[chosen]
+        steps = list(method.drag(pair.ws, handles, targets))
+        images = generator.synthesize(torch.cat([pair.ws, *(step.ws for step in steps)]))
+        found = detector(to_uint8(images[-1:]))[0]
+        before.append(float(mean_distance(handles[None], targets[None])))
+        after.append(before[-1] if found is None else float(mean_distance(found[None, chosen], targets[None])))
+        print(
+            f"face {number}: {before[-1]:5.2f} px before, {after[-1]:5.2f} after, {steps[-1].seconds:.2f} s", flush=True
+        )
+        pictures = to_bytes(images)
+        start, end = draw_points(pictures[0], handles, targets), draw_points(pictures[-1], targets=targets)
+        rows.append([start, pictures[len(pictures) // 2], pictures[-1], end])
+        moving = [draw_points(p, targets=targets) for p in _even(list(pictures), 18)]
+        frames.append([start] * HOLD + moving + [end] * HOLD)
+    mean = sum(after) / len(after), sum(before) / len(before)
+    print(f"mean distance of {len(chosen)} landmarks: {mean[1]:.2f} px -> {mean[0]:.2f} px ({mean[0] / mean[1]:.0%})")
+    save_image(sheet(rows), out / "drags.png")
+    width = min(4, len(frames))
+    save_animation([sheet([list(row[:width])]) for row in zip(*frames, strict=True)], out / "drags.gif")
+    print(f"Look at {out / 'drags.png'} and {out / 'drags.gif'}")
+
+
+def _even(items: list[Tensor], count: int) -> list[Tensor]:
+    """`count` items spread evenly over all, the last one included."""
+    return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]
