@@ -1,0 +1,198 @@
+"""`scripts/drag.py`: drag one image or many, and keep pictures, an animation and the latents."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from torch import Tensor
+
+from autodrag.blending import Kept
+from autodrag.config import DatasetConfig
+from autodrag.devices import pick_device
+from autodrag.edits import Edit, read_edits
+from autodrag.errors import InputError
+from autodrag.files import read_tensors, write_tensors
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.methods import DragMethod, load_method
+from autodrag.seeding import rng
+from autodrag.visualize import draw_points, save_animation, save_image, to_bytes
+
+FORMAT = "autodrag drag 1"
+PASS = 8  # images rendered at a time
+
+
+@dataclass(frozen=True)
+class MethodChoice:
+    """`configs/method/`. options: of `load_method`; those that are None are left to the method."""
+
+    name: str
+    label: str
+    options: dict[str, bool | int | float | str | None]
+
+    def load(self, generator: FrozenGenerator) -> DragMethod:
+        """The method, which is to find the handles in every image if it can choose."""
+        options = {key: value for key, value in self.options.items() if value is not None}
+        return load_method(self.name, generator, **(options | ({"track": True} if "track" in options else {})))
+
+
+@dataclass(frozen=True)
+class DragConfig:
+    """`configs/drag.yaml`."""
+
+    dataset: DatasetConfig
+    method: MethodChoice
+    seed: int
+    psi: float
+    latent: str | None
+    handles: tuple[tuple[float, float], ...]
+    targets: tuple[tuple[float, float], ...]
+    mask: str | None
+    edits: str | None
+    batch: int
+    out: str
+    frames: int
+    fps: float
+    device: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class Dragged:
+    """What came of an edit. motion: w_0 and the latents after each step; points: where the handles ended."""
+
+    edit: Edit
+    motion: Float[Tensor, "steps L D"]
+    points: Float[Tensor, "N 2"]
+    seconds: float
+
+
+def run(config: DragConfig) -> None:
+    """Drag, and write beside `out`: before, after, arrows, the animation, and the latents, which load back."""
+    if config.batch < 1 or config.frames < 1 or config.fps <= 0:
+        raise InputError("batch and frames must be at least 1 and fps above 0.")
+    out = Path(config.out)
+    edits = [_only(config, out)] if config.edits is None else read_edits(Path(config.edits))
+    generator = load_generator(config.dataset, pick_device(config.device), getattr(torch, config.dtype))
+    method = config.method.load(generator)
+    mask = None if config.mask is None else read_mask(Path(config.mask), generator.resolution)
+    folder = out.parent if config.edits is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    suffix = out.suffix if config.edits is None else ".gif"
+    for start in range(0, len(edits), config.batch):
+        part = edits[start : start + config.batch]
+        for dragged in drag_together(generator, method, part, config.psi, mask):
+            write(dragged, generator, mask, folder, suffix, config)
+            print(_sentence(dragged), flush=True)
+
+
+def drag_together(
+    generator: FrozenGenerator, method: DragMethod, edits: Sequence[Edit], psi: float, mask: Float[Tensor, "H W"] | None
+) -> Iterator[Dragged]:
+    """Several edits as one batch. psi: truncation of the images of seeds. Raises InputError."""
+    ws = torch.cat([starting_latent(generator, edit, psi) for edit in edits])
+    motion, points, seconds = [ws], [torch.tensor(edit.handles) for edit in edits], 0.0
+    handles = [list(edit.handles) for edit in edits]
+    targets = [list(edit.targets) for edit in edits]
+    for step in method.drag(ws, handles, targets, mask=mask):
+        motion.append(step.ws)
+        points = [step.points] if isinstance(step.points, Tensor) else step.points
+        seconds = step.seconds
+    whole = torch.stack(motion, dim=1).cpu()
+    for edit, path, reached in zip(edits, whole, points, strict=True):
+        yield Dragged(edit, path, reached.cpu(), seconds)
+
+
+def starting_latent(generator: FrozenGenerator, edit: Edit, psi: float) -> Float[Tensor, "1 L D"]:
+    """The latent of the edit's seed, or the last one of a file that an earlier drag wrote."""
+    if edit.latent is None:
+        z = torch.randn(1, generator.z_dim, generator=rng(edit.seed, "editor"))  # the same picture as in the editor
+        return generator.map(z, psi=psi)
+    tensors, metadata = read_tensors(Path(edit.latent))
+    if metadata.get("format") != FORMAT:
+        raise InputError(f"{edit.latent} holds no latents of a drag; give a .safetensors that scripts/drag.py wrote.")
+    return tensors["motion"][-1:].to(generator.device)
+
+
+def read_mask(path: Path, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
+    """A picture as a mask: white may change. Resized to the image's size; raises InputError."""
+    try:
+        picture = Image.open(path).convert("L").resize((resolution[1], resolution[0]), Image.Resampling.BILINEAR)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"The mask {path} cannot be read ({error}); give a picture, white where it may change."
+        ) from None
+    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
+
+
+def write(
+    dragged: Dragged,
+    generator: FrozenGenerator,
+    mask: Float[Tensor, "H W"] | None,
+    folder: Path,
+    suffix: str,
+    config: DragConfig,
+) -> None:
+    """NAME-before.png, NAME-after.png, NAME-arrows.png, NAME and the suffix of an animation, NAME.safetensors."""
+    edit = dragged.edit
+    keep = None if mask is None else generator.keep(dragged.motion[:1], mask)
+    images = render(generator, between(dragged.motion, config.frames), keep)
+    handles, targets = torch.tensor(edit.handles), torch.tensor(edit.targets)
+    save_image(images[0], folder / f"{edit.name}-before.png")
+    save_image(images[-1], folder / f"{edit.name}-after.png")
+    save_image(draw_points(images[0], handles, targets), folder / f"{edit.name}-arrows.png")
+    rest = max(1, round(config.fps / 2))  # the first and the last picture stay for half a second
+    film = [images[0]] * rest + list(images) + [images[-1]] * rest
+    save_animation([draw_points(frame, targets=targets) for frame in film], folder / f"{edit.name}{suffix}", config.fps)
+    tensors = {"motion": dragged.motion, "handles": handles, "targets": targets, "points": dragged.points}
+    about = {
+        "format": FORMAT,
+        "generator": generator.name,
+        "method": config.method.label,
+        "seed": json.dumps(edit.seed),
+    }
+    try:
+        write_tensors(folder / f"{edit.name}.safetensors", tensors, about)
+    except OSError as error:
+        raise InputError(f"{error}; make room or choose another out=.") from None
+
+
+@torch.no_grad()
+def render(
+    generator: FrozenGenerator, ws: Float[Tensor, "frames L D"], keep: Kept | None = None
+) -> UInt8[Tensor, "frames 3 H W"]:
+    """The images of latents as bytes; with `keep`, one after another."""
+    images = []
+    for part in ws.split(PASS if keep is None else 1):
+        image = generator.synthesize(part, keep=keep)
+        assert isinstance(image, Tensor)  # no features were asked for
+        images.append(to_bytes(image).cpu())
+    return torch.cat(images)
+
+
+def between(motion: Float[Tensor, "steps L D"], count: int) -> Float[Tensor, "frames L D"]:
+    """`count` latents and the start, evenly along the steps of the motion, with straight lines in between."""
+    place = torch.linspace(0, len(motion) - 1, count + 1)
+    low = place.long().clamp(max=max(0, len(motion) - 2))
+    high = (low + 1).clamp(max=len(motion) - 1)
+    return torch.lerp(motion[low], motion[high], (place - low)[:, None, None])
+
+
+def _only(config: DragConfig, out: Path) -> Edit:
+    if out.suffix not in (".gif", ".mp4"):
+        raise InputError(f"out={config.out} names no animation; give a name that ends in .gif or .mp4.")
+    return Edit(out.stem, config.seed, config.latent, config.handles, config.targets)
+
+
+def _sentence(dragged: Dragged) -> str:
+    targets = torch.tensor(dragged.edit.targets)
+    before = (torch.tensor(dragged.edit.handles) - targets).norm(dim=1).mean()
+    after = (dragged.points - targets).norm(dim=1).mean()
+    steps = len(dragged.motion) - 1
+    way = f"{before:.1f} px from the targets, now {after:.1f}"
+    return f"{dragged.edit.name}: {way}; {steps} steps, {dragged.seconds:.2f} s"

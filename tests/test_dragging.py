@@ -1,0 +1,127 @@
+"""`scripts/drag.py` on a tiny generator: what it writes, that latents load back, lists of edits, and bad input."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from autodrag.config import compose, typed
+from autodrag.dragging import DragConfig, between, run
+from autodrag.edits import read_edits
+from autodrag.errors import InputError
+from autodrag.files import read_tensors
+from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
+
+POINTS = ["handles=[[20,30],[40,12]]", "targets=[[25,35],[33,20]]", "method.options.max_steps=3"]
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
+    network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
+    write_safetensors(path, network.config, network.state_dict())
+    return path
+
+
+def drag(generator: Path, *overrides: str) -> None:
+    given = [f"dataset={generator}", "method=draggan", "device=cpu", "frames=5", *POINTS, *overrides]
+    run(typed(DragConfig, compose("drag", given)))
+
+
+def test_it_writes_pictures_an_animation_and_latents(
+    generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drag(generator, f"out={tmp_path / 'a.gif'}", "seed=3")
+    assert {p.name for p in tmp_path.iterdir()} == {
+        *("a-before.png", "a-after.png", "a-arrows.png", "a.gif", "a.safetensors")
+    }
+    assert "px from the targets" in capsys.readouterr().out
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.size == (64, 64) and film.n_frames >= 3
+    before, arrows = (np.asarray(Image.open(tmp_path / f"a-{name}.png")) for name in ("before", "arrows"))
+    assert (before != arrows).any()
+
+    drag(generator, f"out={tmp_path / 'b.gif'}", f"latent={tmp_path / 'a.safetensors'}")
+    first, second = (read_tensors(tmp_path / f"{name}.safetensors")[0] for name in "ab")
+    assert torch.equal(second["motion"][:1], first["motion"][-1:])
+    after, again = (np.asarray(Image.open(tmp_path / name)) for name in ("a-after.png", "b-before.png"))
+    assert np.array_equal(after, again)
+
+
+def test_videos_and_masks(generator: Path, tmp_path: Path) -> None:
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:, :32] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    drag(generator, f"out={tmp_path / 'a.mp4'}", f"mask={tmp_path / 'mask.png'}", "method.options.lr=0.1")
+    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) > 5
+    before, after = (np.asarray(Image.open(tmp_path / f"a-{n}.png")).astype(int) for n in ("before", "after"))
+    assert np.array_equal(before[:, 33:], after[:, 33:]) and (before[:, :32] != after[:, :32]).any()
+
+
+def test_many_edits_at_once(generator: Path, tmp_path: Path) -> None:
+    edits = [
+        {"name": "one", "seed": 1, "handles": [[20, 30]], "targets": [[25, 35]]},
+        {"seed": 2, "handles": [[20, 30], [9.5, 8]], "targets": [[25, 35], [12, 12]]},
+        {"seed": 3, "handles": [[40, 30]], "targets": [[25, 35]]},
+    ]
+    (tmp_path / "edits.json").write_text(json.dumps(edits))
+    drag(generator, f"edits={tmp_path / 'edits.json'}", f"out={tmp_path / 'out'}", "batch=2")
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.gif")) == ["edit-0002", "edit-0003", "one"]
+
+
+def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(
+        json.dumps([{"name": "x", "seed": 4, "handles": [[1, 2], [3, 4]], "targets": [[5, 6], [7, 8]]}])
+    )
+    (tmp_path / "a.csv").write_text("name,seed,handle_x,handle_y,target_x,target_y\nx,4,1,2,5,6\nx,4,3,4,7,8\n")
+    assert read_edits(tmp_path / "a.json") == read_edits(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("a.json", "{", "no JSON"),
+        ("a.json", "{}", "list of edits"),
+        ("a.json", "[]", "no edits"),
+        ("a.json", '[{"handles": [[1, 2]]}]', "Edit 1 .* 'targets' is missing"),
+        ("a.json", '[{"handles": 3, "targets": []}]', "Edit 1 .* 'handles'"),
+        ("a.json", '[{"name": "../x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must be no path"),
+        ("a.csv", "x,y\n1,2\n", "no column handle_x"),
+        ("a.csv", "handle_x,handle_y,target_x,target_y\n1,2,3,z\n", "Line 2"),
+    ],
+)
+def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sentence: str) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=sentence):
+        read_edits(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["handles=[]", "targets=[]"], "no handles"),
+        (["handles=[[1,2]]"], "1 handles but 2 targets"),
+        (["handles=[[1,2],[300,4]]"], "outside the image"),
+        (["out=drag.png"], r"\.gif or \.mp4"),
+        (["method=magic"], "Unknown method 'magic'"),
+        (["+method.options.speed=3"], "no option 'speed'"),
+        (["latent=nowhere.safetensors"], "cannot be read"),
+        (["mask=nowhere.png"], "cannot be read"),
+        (["frames=0"], "at least 1"),
+    ],
+)
+def test_bad_input_is_one_sentence(generator: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        drag(generator, f"out={tmp_path / 'a.gif'}", *overrides)
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_run_along_the_steps() -> None:
+    motion = torch.tensor([0.0, 10.0, 30.0])[:, None, None].expand(3, 2, 4)
+    assert between(motion, 4)[:, 0, 0].tolist() == [0, 5, 10, 20, 30]
+    assert between(motion[:1], 2)[:, 0, 0].tolist() == [0, 0, 0]
