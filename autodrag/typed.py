@@ -14,12 +14,15 @@ from autodrag.errors import InputError
 T = TypeVar("T")
 
 
-def build(cls: type[T], data: Mapping[Any, Any]) -> T:
+def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "") -> T:
     """`data` as the dataclass `cls`. Sequences become tuples and integers floats where a field asks for them.
 
-    Raises InputError for an unknown key (with the keys that look like it), a missing key, or a value of another type.
+    Of a union of dataclasses the one counts whose Literal fields of one value have it in `data`. prefix: of the keys in
+    errors. Raises InputError for an unknown key (with the keys that look like it), a missing key, or a value of another
+    type.
     """
-    unknown = list(_unknown(cls, data, ""))
+    data = _chosen(cls, data, prefix)
+    unknown = list(_unknown(cls, data, prefix))
     if unknown:
         key, known = unknown[0]
         raise InputError(f"Unknown config key {key!r}{near(key, known)}.")
@@ -27,13 +30,13 @@ def build(cls: type[T], data: Mapping[Any, Any]) -> T:
     try:
         return dacite.from_dict(cls, _tuples(data), dacite.Config(strict=True, type_hooks=hooks))
     except MissingValueError as error:
-        raise InputError(f"Config key {error.field_path!r} is missing: give it a value.") from None
+        raise InputError(f"Config key {prefix + str(error.field_path)!r} is missing: give it a value.") from None
     except DaciteFieldError as error:
         path, kind = str(error.field_path), getattr(error, "field_type", None)
         value: Any = data
         for key in path.split("."):  # as the user wrote it: the error holds a half-converted value
             value = value[key]
-        raise InputError(f"Config key {path!r} is {value!r}, expected {describe(kind)}.") from None
+        raise InputError(f"Config key {prefix + path!r} is {value!r}, expected {describe(kind)}.") from None
 
 
 def near(key: str, known: Iterable[str]) -> str:
@@ -92,6 +95,25 @@ def _unknown(cls: type, data: Mapping[Any, Any], prefix: str) -> Iterator[tuple[
             yield f"{prefix}{key}", [f"{prefix}{name}" for name in known]
         elif isinstance(value, Mapping) and (nested := _dataclass_in(hints[key])):
             yield from _unknown(nested, value, f"{prefix}{key}.")
+
+
+def _chosen(cls: type, data: Mapping[Any, Any], prefix: str) -> dict[Any, Any]:
+    """`data` with the mappings built that stand for one of several dataclasses."""
+    hints = get_type_hints(cls)
+    built = dict(data)
+    for key, value in data.items():
+        options = [o for o in get_args(hints.get(key)) if isinstance(o, type) and is_dataclass(o)]
+        if len(options) > 1 and isinstance(value, Mapping):
+            fitting = [option for option in options if _literals_fit(option, value)]
+            if len(fitting) == 1:
+                built[key] = build(fitting[0], value, f"{prefix}{key}.")
+    return built
+
+
+def _literals_fit(cls: type, data: Mapping[Any, Any]) -> bool:
+    """Whether every field that can only have one value has it."""
+    only = {key: get_args(hint) for key, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
+    return all(data.get(key) == values[0] for key, values in only.items() if len(values) == 1)
 
 
 def _dataclass_in(hint: Any) -> type | None:

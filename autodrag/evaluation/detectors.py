@@ -1,5 +1,6 @@
 """Facial landmarks of photographs and synthface alike: dlib's frontal face detector and a 68-point shape predictor."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -70,6 +71,14 @@ class LandmarkDetector:
         self.upsample = upsample
         self.threshold = threshold
 
+    @property
+    def fingerprint(self) -> str:
+        """Which detector it is: sha256 of the predictor's file, and the settings."""
+        digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return (
+            f"{self.path.name} {digest[:16]}, scale {self.scale}, upsample {self.upsample}, threshold {self.threshold}"
+        )
+
     def __call__(self, images: UInt8[np.ndarray, "N H W 3"]) -> list[Float[Tensor, "68 2"] | None]:
         """Landmarks (x, y) in pixels of each RGB image; None where no face is found.
 
@@ -109,7 +118,7 @@ def train_predictor(
     landmarks: Sequence[Float[np.ndarray, "68 2"]],
     path: Path | str,
     scale: int = SYNTHFACE_SCALE,
-    **options: float,
+    **options: int | float | str,
 ) -> None:
     """Train a predictor with dlib's own `train_shape_predictor` and write it to `path`.
 

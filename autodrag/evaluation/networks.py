@@ -5,10 +5,11 @@ Where their weights cannot be had, loading raises InputError with the one line t
 
 import urllib.error
 import warnings
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
 from sys import stderr
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,14 +21,15 @@ ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 
 
+@runtime_checkable
 class FeatureNetwork(Protocol):
     """Images to feature vectors, for a Frechet distance that is called `name`; caption: net and resize, for a table."""
 
     name: str
     caption: str
 
-    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
-        """Images in [-1, 1]."""
+    def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+        """Feature vectors of images in [-1, 1], on the CPU."""
         ...
 
 
@@ -37,17 +39,20 @@ class Inception:
     name = "FID"
     caption = "torch-fidelity InceptionV3, layer 2048, bytes resized to 299 px as TensorFlow 1 does"
 
-    def __init__(self, device: torch.device) -> None:
-        """Raises InputError where the weights are not on this machine and cannot be downloaded."""
+    def __init__(self, device: torch.device, download: bool = True) -> None:
+        """Raises InputError where the weights are not on this machine and cannot, or should not, be downloaded."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         self._network: Any = _load(
-            lambda: FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], verbose=False), "FID", INCEPTION_FILE
+            lambda: FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], verbose=False),
+            "FID",
+            INCEPTION_FILE,
+            download,
         ).to(device)
         self._device = device
 
     @torch.no_grad()
-    def __call__(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
+    def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
         """Images in [-1, 1]; they are rounded to bytes first, as files would be."""
         pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
         (features,) = self._network(pixels.to(self._device))
@@ -59,9 +64,9 @@ class Lpips:
 
     name = "LPIPS"
 
-    def __init__(self, device: torch.device, network: nn.Module | None = None) -> None:
+    def __init__(self, device: torch.device, network: nn.Module | None = None, download: bool = True) -> None:
         """network: an `lpips.LPIPS` instead of the published one. Raises InputError where there are no weights."""
-        self._network = (network or _load(_published_lpips, "LPIPS", ALEXNET_FILE)).to(device).eval()
+        self._network = (network or _load(_published_lpips, "LPIPS", ALEXNET_FILE, download)).to(device).eval()
         self._device = device
 
     @torch.no_grad()
@@ -80,13 +85,15 @@ def _published_lpips() -> nn.Module:
     return network
 
 
-def _load(build: Any, metric: str, file: str) -> nn.Module:
+def _load(build: Callable[[], nn.Module], metric: str, file: str, download: bool) -> nn.Module:
     """What `build` makes; libraries print and download, which goes to stderr or becomes one sentence."""
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not download and not (folder / file).is_file():
+        raise InputError(f"{metric} needs {file}: download it with download=true, or put it into {folder}.")
     try:
         with redirect_stdout(stderr):
-            network: nn.Module = build()
+            network = build()
     except (urllib.error.URLError, OSError, RuntimeError) as error:
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
         reason = str(error).partition("\n")[0]
         raise InputError(
             f"{metric} needs {file}, which could not be loaded ({reason}); put it into {folder}."

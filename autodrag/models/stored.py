@@ -12,7 +12,13 @@ from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 
 FORMAT = "autodrag 1"
-STAGES = {"regularizer": "1", "autodrag": "2", "latent_transformer": "latent_transformer"}  # what trains each kind
+#: Where a file of each kind comes from.
+ORIGINS = {
+    "regularizer": "weights.safetensors of a stage=1 run",
+    "autodrag": "weights.safetensors of a stage=2 run",
+    "latent_transformer": "weights.safetensors of a stage=latent_transformer run",
+    "reader": "the reader.safetensors that ships with synthface",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +33,7 @@ class Stored:
 def write_model(
     path: Path | str, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any], about: Mapping[str, str]
 ) -> None:
-    """kind: one of `STAGES`. Raises InputError where the file cannot be written."""
+    """kind: one of `ORIGINS`. Raises InputError where the file cannot be written."""
     metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "about": json.dumps(about)}
     try:
         write_tensors(Path(path), tensors, metadata)
@@ -39,7 +45,5 @@ def read_model(path: Path | str, kind: str, device: str = "cpu") -> Stored:
     """What `write_model` wrote. Raises InputError where the file is missing, damaged or of another kind."""
     tensors, metadata = read_tensors(Path(path), device)
     if metadata.get("format") != FORMAT or metadata.get("kind") != kind:
-        raise InputError(
-            f"{path} holds no {kind} of format {FORMAT!r}; give weights.safetensors of a stage={STAGES[kind]} run."
-        )
+        raise InputError(f"{path} holds no {kind} of format {FORMAT!r}; give {ORIGINS[kind]}.")
     return Stored(tensors, json.loads(metadata["config"]), json.loads(metadata["about"]))

@@ -1,0 +1,60 @@
+"""Running a drag method over many images, and timing it on single ones."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from autodrag.generator import FrozenGenerator
+from autodrag.methods import DragMethod
+
+Pairs = Sequence[Float[Tensor, "_ 2"]]
+
+
+@dataclass(frozen=True)
+class Edited:
+    """Where drags ended: latents, and after how many steps of each image; seconds of the whole batch."""
+
+    ws: Float[Tensor, "B L D"]
+    steps: Int[Tensor, " B"]
+    seconds: float
+
+
+def edit(method: DragMethod, ws: Float[Tensor, "B L D"], handles: Pairs, targets: Pairs) -> Edited:
+    """Drag a batch of images to the end."""
+    steps = torch.zeros(len(ws), dtype=torch.long)
+    done = torch.zeros(len(ws), dtype=torch.bool)
+    last, seconds = ws, 0.0
+    for step in method.drag(ws, list(handles), list(targets)):
+        steps[~done] = step.index
+        done = step.done.cpu()
+        last, seconds = step.ws, step.seconds
+    return Edited(last, steps, seconds)
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of single edits: of the method alone, and with the picture of its result."""
+
+    method: list[float]
+    rendered: list[float]
+
+
+def time_edits(
+    generator: FrozenGenerator, method: DragMethod, ws: Float[Tensor, "B L D"], handles: Pairs, targets: Pairs
+) -> Timing:
+    """Each edit alone (batch 1), synchronised, after one that does not count."""
+    timing = Timing([], [])
+    for index in [0, *range(len(ws))]:
+        edited = edit(method, ws[index : index + 1], handles[index : index + 1], targets[index : index + 1])
+        start = time.perf_counter()
+        with torch.no_grad():
+            generator.synthesize(edited.ws)
+        if edited.ws.is_cuda:
+            torch.cuda.synchronize()
+        timing.method.append(edited.seconds)
+        timing.rendered.append(edited.seconds + time.perf_counter() - start)
+    return Timing(timing.method[1:], timing.rendered[1:])

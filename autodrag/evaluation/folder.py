@@ -1,0 +1,103 @@
+"""The folder of an evaluation: what was asked, what a method made of each item, and the scores.
+
+```
+folder/
+  config.yaml       the resolved config        env.json   versions, machine, commit, command
+  predictions/      latents of the edits, a file a chunk of items: the cache that scores are made from
+  scores/           values of the items and features of their images, a file a chunk
+  per_item.jsonl    all values, a line an item and setting
+  timing.json       seconds of single edits    made_with.json   hashes of the manifest and of the method's weights
+  summary.json      means, intervals, counts: what tables are made from
+```
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autodrag.errors import InputError
+from autodrag.evaluation.tasks import Item, Prediction
+from autodrag.files import read_tensors, write_tensors
+from autodrag.latents import join, split
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Consecutive items of a setting, which are edited together."""
+
+    setting: str
+    items: Sequence[Item]
+
+    @property
+    def name(self) -> str:
+        """Of its files."""
+        return f"{self.setting}-{self.items[0].index:06d}-{self.items[-1].index:06d}"
+
+
+def chunks(settings: Sequence[str], items: Sequence[Item], size: int) -> Iterator[Chunk]:
+    """All items of all settings, in an order that depends on nothing else."""
+    for setting in settings:
+        for start in range(0, len(items), size):
+            yield Chunk(setting, items[start : start + size])
+
+
+class EvaluationFolder:
+    """Files are whole or not there, so an interrupted evaluation goes on with what is missing."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def has_prediction(self, chunk: Chunk) -> bool:
+        return self._prediction(chunk).is_file()
+
+    def write_prediction(self, chunk: Chunk, prediction: Prediction) -> None:
+        """The edited rows and the notes; the other rows are those of the source."""
+        heads = split(prediction.ws)[0].cpu().float().contiguous()
+        write_tensors(self._made(self._prediction(chunk)), {"heads": heads}, {"notes": json.dumps(prediction.notes)})
+
+    def read_prediction(self, chunk: Chunk, source: Tensor) -> Prediction:
+        """With the kept rows of `source` [B, L, D]. Raises InputError where the file is damaged."""
+        tensors, metadata = read_tensors(self._prediction(chunk))
+        if len(tensors["heads"]) != len(chunk.items):
+            raise InputError(f"{self._prediction(chunk)} holds other items: delete {self.path} or choose another out=.")
+        ws = join(tensors["heads"].to(source), split(source)[1])
+        return Prediction(ws, json.loads(metadata["notes"]))
+
+    def has_scores(self, chunk: Chunk) -> bool:
+        return self._scores(chunk).is_file()
+
+    def write_scores(self, chunk: Chunk, rows: Sequence[Mapping[str, Any]], features: Mapping[str, Tensor]) -> None:
+        """features: vectors of the chunk's images, by the name of the Frechet distance and of the images."""
+        empty = {"none": torch.zeros(1)}
+        write_tensors(self._made(self._scores(chunk)), features or empty, {"rows": json.dumps(list(rows))})
+
+    def read_scores(self, chunk: Chunk) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
+        """What `write_scores` wrote."""
+        tensors, metadata = read_tensors(self._scores(chunk))
+        return json.loads(metadata["rows"]), {name: value for name, value in tensors.items() if name != "none"}
+
+    def write_text(self, name: str, text: str) -> None:
+        """A file of the folder, replaced as a whole."""
+        part = self.path / f"{name}.part"
+        part.write_text(text)
+        part.replace(self.path / name)
+
+    def read_json(self, name: str) -> Any:
+        """The content of a file, None where there is none."""
+        path = self.path / name
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def _prediction(self, chunk: Chunk) -> Path:
+        return self.path / "predictions" / f"{chunk.name}.safetensors"
+
+    def _scores(self, chunk: Chunk) -> Path:
+        return self.path / "scores" / f"{chunk.name}.safetensors"
+
+    def _made(self, path: Path) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path

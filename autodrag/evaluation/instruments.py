@@ -1,0 +1,41 @@
+"""What a dataset is measured with on this machine, and for what is not to be had, the line that says why."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+
+from autodrag.errors import InputError
+from autodrag.evaluation.networks import FeatureNetwork, Inception, Lpips
+from autodrag.evaluation.reader import Reader, reader_path
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """lpips, identity: None where there is none. features: networks for Frechet distances. missing: metric -> why."""
+
+    lpips: Lpips | None
+    identity: Reader | None
+    features: list[FeatureNetwork]
+    missing: dict[str, str]
+
+
+def load_instruments(dataset: str, device: torch.device, download: bool) -> Instruments:
+    """Everything that can be loaded; `download`: weights that are not on this machine too."""
+    missing: dict[str, str] = {}
+
+    def attempt(metric: str, load: Callable[[], T]) -> T | None:
+        try:
+            return load()
+        except InputError as error:
+            missing[metric] = str(error)
+            return None
+
+    lpips = attempt("LPIPS", lambda: Lpips(device, download=download))
+    inception = attempt("FID", lambda: Inception(device, download))
+    reader = attempt("identity", lambda: Reader.load(reader_path(dataset), device))
+    features: list[FeatureNetwork] = [network for network in (inception, reader) if network is not None]
+    return Instruments(lpips, reader, features, missing)

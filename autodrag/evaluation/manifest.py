@@ -1,0 +1,91 @@
+"""The manifest of a task: pairs, seeds and points, drawn once and the same for every method."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from autodrag.errors import InputError
+from autodrag.evaluation.tasks import Item, Task
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a manifest belongs to. generator: fingerprint of its weights. task: its config. tools: as `Task.tools`."""
+
+    dataset: str
+    generator: str
+    seed: int
+    task: Mapping[str, Any]
+    tools: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Items in the order of their indices."""
+
+    header: Header
+    items: Sequence[Item]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of its content, by which a folder of predictions knows it."""
+        return hashlib.sha256(_text(self).encode()).hexdigest()
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Raises InputError where the file is missing or no manifest."""
+    try:
+        raw = json.loads(path.read_text())
+        if raw["format"] != FORMAT:
+            raise KeyError("format")
+        items = [
+            Item(i["index"], i["attempt"], *(tuple((x, y) for x, y in i[part]) for part in ("handles", "targets")))
+            for i in raw["items"]
+        ]
+        return Manifest(Header(**raw["header"]), items)
+    except FileNotFoundError:
+        raise InputError(f"There is no manifest at {path}: an evaluation makes it.") from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is no manifest, or it is damaged: delete it, and it will be made again.") from None
+
+
+def check_manifest(manifest: Manifest, wanted: Header, path: Path) -> None:
+    """Raises InputError where the manifest belongs to something else."""
+    have, want = asdict(manifest.header), json.loads(json.dumps(asdict(wanted)))
+    for key, value in want.items():
+        if have[key] != value:
+            shown = "" if key == "generator" else f" ({_short(have[key])}, not {_short(value)})"
+            raise InputError(f"The manifest {path} is of another {key}{shown}: choose another manifest= or delete it.")
+
+
+def make_manifest(path: Path, header: Header, task: Task, count: int, say: Callable[[str], None]) -> Manifest:
+    """Draw the items and write them; one process does."""
+    say(f"drawing {count} items of {path}")
+    items = [task.item(index) for index in tqdm(range(count), unit="item", leave=False)]
+    manifest = Manifest(header, items)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.part")
+    part.write_text(_text(manifest))
+    part.replace(path)
+    redrawn = sum(item.attempt for item in items)
+    say(f"{path} holds {count} items; {redrawn} draws would not do")
+    return read_manifest(path)
+
+
+def _text(manifest: Manifest) -> str:
+    """JSON, an item a line."""
+    header = json.dumps(asdict(manifest.header))
+    items = ",\n".join(json.dumps(asdict(item)) for item in manifest.items)
+    return f'{{"format": {FORMAT}, "header": {header}, "items": [\n{items}\n]}}\n'
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

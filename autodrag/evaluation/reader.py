@@ -1,0 +1,92 @@
+"""A small network that reads the parameters of a synthface back from its image.
+
+What it reads of appearance tells whether a drag has kept the person; its features give a Frechet distance on a machine
+that has no Inception weights. That distance is called FD-synthface: it is no FID.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from autodrag.config import ASSET_DIR
+from autodrag.domains.synthface import APPEARANCE, GEOMETRY
+from autodrag.errors import InputError
+from autodrag.evaluation.metrics import to_size
+from autodrag.models.stored import read_model, write_model
+
+SIZE = 64  # pixels of the images that it looks at
+WIDTHS = (24, 48, 64, 96)
+FEATURES = 64
+
+
+class ReaderNetwork(nn.Module):
+    """Convolutions of stride 2, averaged to a feature vector, and a linear layer that reads the parameters off it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for inputs, outputs in zip((3, *WIDTHS), WIDTHS, strict=False):
+            layers += [nn.Conv2d(inputs, outputs, 3, 2, 1), nn.GroupNorm(8, outputs), nn.SiLU()]
+            layers += [nn.Conv2d(outputs, outputs, 3, 1, 1), nn.GroupNorm(8, outputs), nn.SiLU()]
+        self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(WIDTHS[-1] * (SIZE // 16) ** 2, FEATURES), nn.SiLU())
+        self.head = nn.Linear(FEATURES, len(GEOMETRY) + len(APPEARANCE))
+
+    def forward(self, images: Float[Tensor, "N 3 size size"]) -> tuple[Float[Tensor, "N F"], Float[Tensor, "N P"]]:
+        """(features, parameters in [-1, 1]: geometry, then appearance) of images of SIZE pixels in [-1, 1]."""
+        features = self.body(images)
+        return features, torch.tanh(self.head(features))
+
+
+class Reader:
+    """The trained network. Images are in [-1, 1], of any size; results are on the CPU."""
+
+    name = "FD-synthface"
+    caption = f"{FEATURES} features of the network that reads synthface parameters, images averaged to {SIZE} px"
+
+    def __init__(self, network: ReaderNetwork, device: torch.device) -> None:
+        self._network, self._device = network.to(device).eval().requires_grad_(False), device
+
+    def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N F"]:
+        """Feature vectors, for a Frechet distance."""
+        return self._read(images)[0]
+
+    def appearance(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N A"]:
+        """What makes the person, in [-1, 1]."""
+        return self._read(images)[1][:, len(GEOMETRY) :]
+
+    def geometry(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N G"]:
+        """Pose, shape and expression, in [-1, 1]."""
+        return self._read(images)[1][:, : len(GEOMETRY)]
+
+    def _read(self, images: Float[Tensor, "N 3 H W"]) -> tuple[Tensor, Tensor]:
+        features, parameters = self._network(small(images).to(self._device))
+        return features.cpu(), parameters.cpu()
+
+    def save(self, path: Path | str, about: Mapping[str, str]) -> None:
+        """One safetensors file."""
+        write_model(path, "reader", self._network.state_dict(), {}, about)
+
+    @classmethod
+    def load(cls, path: Path | str, device: torch.device) -> "Reader":
+        """Raises InputError where the file is missing or something else."""
+        stored = read_model(path, "reader")
+        network = ReaderNetwork()
+        network.load_state_dict(stored.tensors)
+        return cls(network, device)
+
+
+def reader_path(dataset: str) -> Path:
+    """The file that ships for synthface. Raises InputError for other datasets, whose parameters nobody knows."""
+    if dataset != "synthface":
+        raise InputError(f"Identity is read back from synthface images only, not from those of {dataset}.")
+    return ASSET_DIR / "synthface" / "reader.safetensors"
+
+
+def small(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 size size"]:
+    """Images as the network looks at them."""
+    images = to_size(images.clamp(-1, 1), SIZE)
+    return images if images.shape[-1] == SIZE else F.adaptive_avg_pool2d(images, SIZE)

@@ -1,0 +1,253 @@
+"""`scripts/eval.py`: one method on one task of one dataset, from a manifest to a summary."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from autodrag.config import DatasetConfig, dump, load_yaml
+from autodrag.data.fingerprint import fingerprint
+from autodrag.data.lock import exclusive
+from autodrag.errors import InputError
+from autodrag.evaluation.edits import Timing, time_edits
+from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
+from autodrag.evaluation.instruments import Instruments, load_instruments
+from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
+from autodrag.evaluation.summary import frechet, seconds, summarise, to_json
+from autodrag.evaluation.tasks import Prediction, Task, TaskConfig, make_task
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.methods import DragMethod, load_method
+from autodrag.training.folder import commit, environment
+from autodrag.training.ranks import Ranks, join_ranks
+
+ORACLE = "oracle"  # no method of editing: the source with the goal's edited rows
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """name: as for `load_method`, or oracle. label: what tables and folders call it. options: of `load_method`."""
+
+    name: str
+    label: str
+    options: dict[str, bool | int | float | str | None]
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """`configs/eval.yaml`."""
+
+    task: TaskConfig
+    dataset: DatasetConfig
+    method: MethodConfig
+    manifest: str  # file that fixes the items; made where it is missing
+    out: str  # the evaluation's folder
+    seed: int
+    device: str
+    batch: int  # edits at once
+    download: bool  # weights of FID and LPIPS that are not on this machine
+    timed: int  # edits that are made once more, alone, for their time; 0: none
+
+
+def evaluate(config: EvalConfig) -> None:
+    """Evaluate, or go on with it; `out`/summary.json holds the result."""
+    if min(config.batch, config.task.count) < 1 or config.timed < 0:
+        raise InputError("An evaluation needs batch and task.count of at least 1, and timed of at least 0.")
+    out = Path(config.out)
+    with join_ranks(config.device) as ranks:
+        if ranks.first:
+            out.mkdir(parents=True, exist_ok=True)
+        with exclusive(out) if ranks.first else nullcontext():
+            _run(config, ranks, out)
+
+
+def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
+    _check_same(out, config)
+    generator = load_generator(config.dataset, ranks.device)
+    method = _method(config, generator)
+    instruments = load_instruments(config.dataset.name, ranks.device, config.download)
+    task = make_task(config.task, config.dataset, generator, instruments, config.seed)
+    manifest = _manifest(config, task, generator, ranks)
+    folder = EvaluationFolder(out)
+    if ranks.first:
+        _check_made_with(folder, {"manifest": manifest.fingerprint, "weights": _weights(method)})
+        folder.write_text("config.yaml", dump(config))
+        folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
+    _wait(ranks)
+
+    # Predict, then score; every rank takes its share of the chunks, and what a file already holds is not made again.
+    size = 1 if task.alone else config.batch
+    everything = list(chunks(list(task.settings), manifest.items, size))
+    mine = everything[ranks.rank :: ranks.world]
+    for chunk in _progress([c for c in mine if not folder.has_prediction(c)], "predict", ranks):
+        folder.write_prediction(chunk, _predict(method, task, chunk))
+    for chunk in _progress([c for c in mine if not folder.has_scores(c)], "score", ranks):
+        _score(folder, task, instruments, chunk)
+    _wait(ranks)
+    if ranks.first:
+        timing = _timing(config, folder, generator, method, task, manifest)
+        summary = _summary(config, folder, task, instruments, manifest, everything)
+        summary |= {"device": _device_name(ranks.device), "commit": commit()}
+        summary["seconds"] = None if timing is None else seconds(timing, config.seed)
+        folder.write_text("summary.json", to_json(summary))
+        print(out / "summary.json")
+    _wait(ranks)
+
+
+def _method(config: EvalConfig, generator: FrozenGenerator) -> DragMethod | None:
+    """None for the oracle. An optimiser whose `max_steps` is null makes as many as the task allows."""
+    if config.method.name == ORACLE:
+        return None
+    options = dict(config.method.options)
+    if options.get("max_steps", 0) is None:
+        options["max_steps"] = config.task.max_steps
+    return load_method(config.method.name, generator, **options)
+
+
+def _manifest(config: EvalConfig, task: Task, generator: FrozenGenerator, ranks: Ranks) -> Manifest:
+    path = Path(config.manifest)
+    header = Header(config.dataset.name, fingerprint(generator), config.seed, asdict(config.task), dict(task.tools))
+    if ranks.first and not path.is_file():
+        make_manifest(path, header, task, config.task.count, _say)
+    _wait(ranks)
+    manifest = read_manifest(path)
+    check_manifest(manifest, header, path)
+    return manifest
+
+
+def _predict(method: DragMethod | None, task: Task, chunk: Chunk) -> Prediction:
+    return task.oracle(chunk.items) if method is None else task.predict(method, chunk.setting, chunk.items)
+
+
+def _score(folder: EvaluationFolder, task: Task, instruments: Instruments, chunk: Chunk) -> None:
+    source = task.latents(chunk.items).source
+    prediction = folder.read_prediction(chunk, source)
+    scores = task.score(chunk.setting, chunk.items, prediction)
+    rows = [
+        {"index": item.index, "setting": chunk.setting, **score, **note}
+        for item, score, note in zip(chunk.items, scores, prediction.notes, strict=True)
+    ]
+    features: dict[str, Tensor] = {}
+    if task.frechet and chunk.setting == next(iter(task.settings)):
+        for which, ws in (("edited", prediction.ws), ("source", source)):
+            images = task.images(ws)
+            features |= {f"{network.name} {which}": network.features(images) for network in instruments.features}
+    folder.write_scores(chunk, rows, features)
+
+
+def _timing(
+    config: EvalConfig,
+    folder: EvaluationFolder,
+    generator: FrozenGenerator,
+    method: DragMethod | None,
+    task: Task,
+    manifest: Manifest,
+) -> Timing | None:
+    """Of the first setting; kept in timing.json, so that an evaluation that goes on does not measure again."""
+    if method is None or config.timed == 0:
+        return None
+    known = folder.read_json("timing.json")
+    if known is None:
+        items = manifest.items[: config.timed]
+        pairs = [item.pair(next(iter(task.settings.values()))) for item in items]
+        source = task.latents(items).source
+        timing = time_edits(generator, method, source, [h for h, _ in pairs], [t for _, t in pairs])
+        known = asdict(timing)
+        folder.write_text("timing.json", json.dumps(known) + "\n")
+    return Timing(**known)
+
+
+def _summary(
+    config: EvalConfig,
+    folder: EvaluationFolder,
+    task: Task,
+    instruments: Instruments,
+    manifest: Manifest,
+    everything: Sequence[Chunk],
+) -> dict[str, Any]:
+    read = [(chunk, *folder.read_scores(chunk)) for chunk in everything]
+    rows = [row for _, part, _ in read for row in part]
+    folder.write_text("per_item.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    features = [part for chunk, _, part in read if part]
+    captions = {network.name: network.caption for network in instruments.features}
+    return {
+        "task": json.loads(json.dumps(asdict(config.task))),
+        "dataset": config.dataset.name,
+        "method": asdict(config.method),
+        "seed": config.seed,
+        "manifest": manifest.fingerprint,
+        "tools": dict(task.tools),
+        "columns": dict(task.columns),
+        "settings": {
+            setting: summarise([row for row in rows if row["setting"] == setting], task.columns, config.seed)
+            for setting in task.settings
+        },
+        "frechet": frechet(features, captions) if task.frechet else {},
+        "missing": instruments.missing,
+    }
+
+
+def _check_same(out: Path, config: EvalConfig) -> None:
+    """Predictions of two configs never mix."""
+    if not (out / "config.yaml").is_file():
+        return
+    before = load_yaml(out / "config.yaml", EvalConfig)
+    ours, theirs = (_comparable(c) for c in (config, before))
+    differing = [key for key in ours if ours[key] != theirs[key]]
+    if differing:
+        raise InputError(
+            f"{out} holds an evaluation with another {' and '.join(differing)}: choose another out=, or delete it."
+        )
+
+
+def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None]) -> None:
+    """The same paths may hold other contents than at the first start: then what is cached does not count."""
+    before = folder.read_json("made_with.json")
+    differing = [key for key in made_with if before is not None and before[key] != made_with[key]]
+    if differing:
+        raise InputError(
+            f"{folder.path} was begun with another content of the {' and the '.join(differing)}: choose another out=, "
+            "or delete it."
+        )
+    folder.write_text("made_with.json", json.dumps(made_with) + "\n")
+
+
+def _weights(method: DragMethod | None) -> str | None:
+    """sha256 of a method's trained weights, None where it has none."""
+    model = getattr(method, "model", None)
+    if not isinstance(model, torch.nn.Module):
+        return None
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _comparable(config: EvalConfig) -> dict[str, object]:
+    return {key: getattr(config, key) for key in ("task", "dataset", "method", "manifest", "seed", "batch", "timed")}
+
+
+def _progress(todo: Sequence[Chunk], what: str, ranks: Ranks) -> Iterable[Chunk]:
+    bar: Iterable[Chunk] = tqdm(todo, desc=what, unit="chunk", disable=not ranks.first or not todo)
+    return bar
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+def _wait(ranks: Ranks) -> None:
+    ranks.mean(torch.zeros(1, device=ranks.device))
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"CPU, {torch.get_num_threads()} threads"

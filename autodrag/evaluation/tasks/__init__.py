@@ -1,0 +1,33 @@
+"""The tasks that methods are measured on."""
+
+from autodrag.config import MODEL_DIR, DatasetConfig
+from autodrag.evaluation.detectors import load_detector
+from autodrag.evaluation.flow import Flow
+from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
+from autodrag.evaluation.tasks.landmarks import Landmarks, LandmarksConfig
+from autodrag.evaluation.tasks.mdd import Mdd, MddConfig
+from autodrag.evaluation.tasks.paired import Paired, PairedConfig
+from autodrag.evaluation.tasks.roundtrip import Roundtrip, RoundtripConfig
+from autodrag.generator import FrozenGenerator
+
+__all__ = ["Item", "Latents", "Prediction", "Score", "Task", "TaskConfig", "make_task"]
+
+TaskConfig = LandmarksConfig | PairedConfig | MddConfig | RoundtripConfig
+
+
+def make_task(
+    config: TaskConfig, dataset: DatasetConfig, generator: FrozenGenerator, instruments: Instruments, seed: int
+) -> Task:
+    """The task of a config. Raises InputError where it cannot be done on this dataset."""
+    if isinstance(config, LandmarksConfig):
+        detector = load_detector(dataset.name, MODEL_DIR)
+        identity = None if instruments.identity is None else instruments.identity.appearance
+        return Landmarks(generator, seed, config, dataset.psi, detector, identity)
+    if isinstance(config, PairedConfig):
+        return Paired(generator, seed, config, dataset.content, instruments.lpips)
+    if isinstance(config, RoundtripConfig):
+        return Roundtrip(generator, seed, config, dataset.psi, dataset.content, instruments.lpips)
+    psi = dataset.psi if config.psi is None else config.psi
+    flow = Flow(config.flow, generator.device)
+    return Mdd(generator, seed, psi, config.lam, config.points, config.motion_px, flow, dataset.content)

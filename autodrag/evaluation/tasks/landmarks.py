@@ -1,0 +1,118 @@
+"""Face-landmark manipulation (section 4.3.1): drag the landmarks of one face to those of another."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.errors import InputError
+from autodrag.evaluation.detectors import LandmarkDetector, to_uint8
+from autodrag.evaluation.metrics import mean_difference, mean_distance
+from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
+from autodrag.generator import FrozenGenerator
+
+#: Which landmarks each number of points means. `dlib5-nose`: corners of the eyes and base of the nose, as in dlib's
+#: five-point model; the paper does not say which it took.
+PRESETS: dict[str, dict[int, list[int]]] = {"dlib5-nose": {1: [33], 5: [36, 39, 42, 45, 33], 68: list(range(68))}}
+
+Identity = Callable[[Float[Tensor, "N 3 H W"]], Float[Tensor, "N D"]]
+
+
+@dataclass(frozen=True)
+class LandmarksConfig:
+    """count: pairs. psi: truncation of both images; None: the dataset's. preset: of `PRESETS`. points: its settings.
+
+    max_steps: updates that the optimisers may make.
+    """
+
+    name: Literal["landmarks"]
+    count: int
+    psi: float | None
+    preset: str
+    points: tuple[int, ...]
+    max_steps: int
+
+
+class Landmarks(Task):
+    """Two random faces; MD between the landmarks found on the edited face and those of the second."""
+
+    columns: ClassVar = {"md": "MD", "outside": "outside", "identity": "identity"}
+    frechet = True
+
+    def __init__(
+        self,
+        generator: FrozenGenerator,
+        seed: int,
+        config: LandmarksConfig,
+        psi: float,
+        detector: LandmarkDetector,
+        identity: Identity | None = None,
+    ) -> None:
+        """psi: the dataset's. identity: reads parameters that a drag must keep from images; None: no such column."""
+        super().__init__(generator, seed)
+        if config.preset not in PRESETS:
+            raise InputError(f"There are no landmarks {config.preset!r}: choose preset={' or '.join(PRESETS)}.")
+        chosen = PRESETS[config.preset]
+        if not config.points or not set(config.points) <= set(chosen):
+            raise InputError(f"points={list(config.points)} names others than {list(chosen)}, the preset's numbers.")
+        self._settings = {str(number): chosen[number] for number in config.points}
+        self._psi = psi if config.psi is None else config.psi
+        self._detector, self._identity = detector, identity
+
+    @property
+    def settings(self) -> dict[str, list[int]]:
+        return self._settings
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {"detector": self._detector.fingerprint}
+
+    def try_item(self, index: int, attempt: int) -> Item | None:
+        latents = self.latents([Item(index, attempt, (), ())])
+        assert latents.goal is not None
+        found = self._find(self.images(torch.cat([latents.source, latents.goal])))
+        if any(points is None for points in found):
+            return None
+        handles, targets = (points for points in found if points is not None)
+        height, width = self.generator.resolution
+        if bool(((handles < 0) | (handles > handles.new_tensor([width - 1, height - 1]))).any()):
+            return None  # a handle outside the image cannot be dragged
+        return Item(index, attempt, _tuples(handles), _tuples(targets))
+
+    def latents(self, items: Sequence[Item]) -> Latents:
+        z = torch.stack([self.draws("landmarks", i.index, i.attempt, 2, self.generator.z_dim) for i in items])
+        both = self.generator.map(z.flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2))
+        return Latents(both[:, 0], both[:, 1])
+
+    def score(self, setting: str, items: Sequence[Item], prediction: Prediction) -> list[Score]:
+        images, sources = self.images(prediction.ws), self.images(self.latents(items).source)
+        found = self._find(images)
+        outside = self.outside(setting, items, images, sources)
+        identity: list[float | None] = [None] * len(items)
+        if self._identity is not None:
+            identity = mean_difference(self._identity(images), self._identity(sources)).tolist()
+        scores = []
+        for index, item in enumerate(items):
+            handles, targets = item.pair(self.settings[setting])
+            points = found[index]
+            reached = None if points is None else points[self.settings[setting]]
+            scores.append(
+                {
+                    "md": None if reached is None else mean_distance(reached[None], targets[None]).item(),
+                    "md_before": mean_distance(handles[None], targets[None]).item(),
+                    "failed": reached is None,
+                    "outside": outside[index],
+                    "identity": identity[index],
+                }
+            )
+        return scores
+
+    def _find(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor | None]:
+        return list(self._detector(to_uint8(images)))
+
+
+def _tuples(points: Float[Tensor, "P 2"]) -> tuple[tuple[float, float], ...]:
+    return tuple((x, y) for x, y in points.tolist())

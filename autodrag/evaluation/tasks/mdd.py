@@ -1,0 +1,72 @@
+"""Mean Distance Decay (section 4.3.4, Eq. 15): how far the handles are from their targets, second by second."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.evaluation.metrics import distance_decay
+from autodrag.evaluation.tasks.base import Item, Prediction, Score
+from autodrag.evaluation.tasks.motion import MotionTask
+from autodrag.methods import DragMethod
+from autodrag.tracking import BLOCK, Tracker, search_radius
+
+
+@dataclass(frozen=True)
+class MddConfig:
+    """count: edits. psi: truncation; None: the dataset's. lam, motion_px: as in `MotionTask`. points: pairs of an edit
+    (1: the paper). flow: auto | raft | dis. max_steps: updates that the optimisers may make.
+    """
+
+    name: Literal["mdd"]
+    count: int
+    psi: float | None
+    lam: float
+    points: int
+    motion_px: float
+    flow: Literal["auto", "raft", "dis"]
+    max_steps: int
+
+
+class Mdd(MotionTask):
+    """Handles are found by the same tracker for every method, in time that is not the method's."""
+
+    columns: ClassVar = {"mdd": "MDD"}
+    alone = True
+
+    def predict(self, method: DragMethod, setting: str, items: Sequence[Item]) -> Prediction:
+        """Each edit alone, with its trace [[seconds, MDD], ...] from the start to the end."""
+        latents = self.latents(items).source
+        ends, notes = [], []
+        for ws, item in zip(latents.split(1), items, strict=True):
+            handles, targets = (points.to(ws.device)[None] for points in item.pair(self.settings[setting]))
+            tracker = Tracker(self.generator, self._details(ws), handles)
+            radius = search_radius(handles, targets, self.generator.resolution)
+            places, last, trace = handles, ws, [[0.0, 1.0]]
+            for step in method.drag(ws, handles[0], targets[0]):
+                places, last = self._found(tracker, step.ws, places, radius), step.ws
+                trace.append([step.seconds, distance_decay(places, handles, targets).item()])
+            ends.append(last)
+            notes.append({"steps": len(trace) - 1, "trace": trace})
+        return Prediction(torch.cat(ends), notes)
+
+    def score(self, setting: str, items: Sequence[Item], prediction: Prediction) -> list[Score]:
+        """The last value of each trace."""
+        last = []
+        for note in prediction.notes:
+            trace = note.get("trace")
+            last.append(trace[-1][1] if isinstance(trace, list) else None)
+        return [{"mdd": value} for value in last]
+
+    @torch.no_grad()
+    def _details(self, ws: Float[Tensor, "1 L D"]) -> Float[Tensor, "1 C h w"]:
+        return self.generator.features(ws, block=BLOCK).float()
+
+    @torch.no_grad()
+    def _found(
+        self, tracker: Tracker, ws: Float[Tensor, "1 L D"], places: Tensor, radius: Tensor
+    ) -> Float[Tensor, "1 P 2"]:
+        return tracker.find(ws, places, radius)

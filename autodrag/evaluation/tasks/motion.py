@@ -1,0 +1,81 @@
+"""Items for any kind of image: a few points whose motion between two images of the generator is known from flow."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from autodrag.evaluation.flow import Flow
+from autodrag.evaluation.metrics import to_size
+from autodrag.evaluation.tasks.base import Item, Latents, Task
+from autodrag.generator import FrozenGenerator
+from autodrag.latents import join, split
+from autodrag.seeding import rng
+
+HEIGHT = 256  # pixels at which flow is computed
+ROUND_TRIP_PX = 1.0  # how far flow there and back may miss the start, at that height
+
+
+class MotionTask(Task):
+    """The second image has rows 0-5 moved by `lam` towards those of another latent. Points are where flow goes far."""
+
+    def __init__(
+        self,
+        generator: FrozenGenerator,
+        seed: int,
+        psi: float,
+        lam: float,
+        points: int,
+        motion_px: float,
+        flow: Flow,
+        content: tuple[float, float, float, float] | None,
+    ) -> None:
+        """motion_px: how far points must move, in pixels of a 512 px image. content: as in `Paired`."""
+        super().__init__(generator, seed)
+        self._psi, self._lam, self._points, self._motion_px = psi, lam, points, motion_px
+        self._flow, self._content = flow, content or (0.0, 0.0, 1.0, 1.0)
+
+    @property
+    def settings(self) -> dict[str, list[int]]:
+        return {str(self._points): list(range(self._points))}
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {"flow": self._flow.name}
+
+    def try_item(self, index: int, attempt: int) -> Item | None:
+        latents = self.latents([Item(index, attempt, (), ())])
+        assert latents.goal is not None
+        first, second = (to_size(self.images(ws), HEIGHT) for ws in (latents.source, latents.goal))
+        there, back = self._flow(first, second)[0], self._flow(second, first)[0]
+        y, x = self._usable(there, back).nonzero(as_tuple=True)
+        if len(x) < self._points:
+            return None
+        chosen = torch.randperm(len(x), generator=rng(self.seed, "motion points", index, attempt))[: self._points]
+        x, y = x[chosen], y[chosen]
+        handles = torch.stack([x, y], dim=1).float()
+        scale = self.generator.resolution[0] / HEIGHT
+        both = [(points + 0.5) * scale - 0.5 for points in (handles, handles + there[:, y, x].T)]
+        return Item(index, attempt, *(tuple((a, b) for a, b in points.tolist()) for points in both))
+
+    def latents(self, items: Sequence[Item]) -> Latents:
+        z = torch.stack([self.draws("motion", item.index, item.attempt, 2, self.generator.z_dim) for item in items])
+        first, second = self.generator.map(z.flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2)).unbind(1)
+        head, tail = split(first)
+        return Latents(first, join(torch.lerp(head, split(second)[0], self._lam), tail))
+
+    def _usable(self, there: Float[Tensor, "2 h w"], back: Float[Tensor, "2 h w"]) -> Bool[Tensor, "h w"]:
+        """Pixels of the content that move far, stay on it, and come back by the flow of the other direction."""
+        height, width = there.shape[1:]
+        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+        landed = torch.stack([x, y]) + there
+        grid = torch.stack([(2 * landed[0] + 1) / width - 1, (2 * landed[1] + 1) / height - 1], dim=2)
+        returned = F.grid_sample(back[None], grid[None], padding_mode="border", align_corners=False)[0]
+        returns = (there + returned).norm(dim=0) < ROUND_TRIP_PX
+        x0, y0, x1, y1 = self._content
+        corners = torch.tensor([[x0 * width, y0 * height], [x1 * width - 1, y1 * height - 1]])[:, :, None, None]
+        start = torch.stack([x, y])
+        inside = [((place >= corners[0]) & (place <= corners[1])).all(dim=0) for place in (start, landed)]
+        return (there.norm(dim=0) >= self._motion_px * HEIGHT / 512) & returns & inside[0] & inside[1]

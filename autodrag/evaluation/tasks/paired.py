@@ -1,0 +1,100 @@
+"""Paired image reconstruction (section 4.3.2): make an image from another and 32 arrows of the flow between them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+
+from autodrag.evaluation.flow import Flow
+from autodrag.evaluation.metrics import squared_error, to_size
+from autodrag.evaluation.networks import Lpips
+from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
+from autodrag.generator import FrozenGenerator
+from autodrag.latents import EDITED_ROWS, join, split
+from autodrag.seeding import rng
+
+HEIGHT = 256  # pixels at which flow and differences are measured
+
+
+@dataclass(frozen=True)
+class PairedConfig:
+    """count: pairs. psi: truncation of the first image. lam: how far the second goes towards random rows, untruncated
+    and another for each. points: pixels of the flow that a method is given. flow: auto | raft | dis.
+
+    max_steps: updates that the optimisers may make.
+    """
+
+    name: Literal["paired"]
+    count: int
+    psi: float
+    lam: float
+    points: int
+    flow: Literal["auto", "raft", "dis"]
+    max_steps: int
+
+
+class Paired(Task):
+    """MSE x 100 and LPIPS x 10 between the edited and the second image, in [-1, 1] at 256 px."""
+
+    columns: ClassVar = {"mse": "MSE x 100", "lpips": "LPIPS x 10", "outside": "outside"}
+
+    def __init__(
+        self,
+        generator: FrozenGenerator,
+        seed: int,
+        config: PairedConfig,
+        content: tuple[float, float, float, float] | None,
+        lpips: Lpips | None,
+    ) -> None:
+        """content: (x0, y0, x1, y1) as fractions, the part of the canvas with a picture; None: all of it."""
+        super().__init__(generator, seed)
+        self._config, self._content, self._lpips = config, content or (0.0, 0.0, 1.0, 1.0), lpips
+        self._flow = Flow(config.flow, generator.device)
+
+    @property
+    def settings(self) -> dict[str, list[int]]:
+        return {str(self._config.points): list(range(self._config.points))}
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {"flow": self._flow.name}
+
+    def try_item(self, index: int, attempt: int) -> Item | None:
+        latents = self.latents([Item(index, attempt, (), ())])
+        assert latents.goal is not None
+        first, second = (to_size(self.images(ws), HEIGHT) for ws in (latents.source, latents.goal))
+        flow = self._flow(first, second)[0]
+        height, width = flow.shape[1:]
+        x0, y0, x1, y1 = self._content
+        left, top, right, bottom = round(x0 * width), round(y0 * height), round(x1 * width), round(y1 * height)
+        draw = torch.randperm(
+            (right - left) * (bottom - top), generator=rng(self.seed, "paired points", index, attempt)
+        )
+        chosen = draw[: self._config.points]
+        x, y = left + chosen % (right - left), top + chosen // (right - left)
+        handles = torch.stack([x, y], dim=1).float()
+        scale = self.generator.resolution[0] / height
+        both = [(points + 0.5) * scale - 0.5 for points in (handles, handles + flow[:, y, x].T)]
+        return Item(index, attempt, *(tuple((a, b) for a, b in points.tolist()) for points in both))
+
+    def latents(self, items: Sequence[Item]) -> Latents:
+        size = (EDITED_ROWS + 1, self.generator.z_dim)
+        z = torch.stack([self.draws("paired", item.index, item.attempt, *size) for item in items])
+        first = self.generator.map(z[:, 0], psi=self._config.psi)
+        others = self.generator.map(z[:, 1:].flatten(0, 1)).unflatten(0, (len(z), EDITED_ROWS))
+        row = torch.arange(EDITED_ROWS, device=first.device)
+        head, tail = split(first)
+        return Latents(first, join(torch.lerp(head, others[:, row, row], self._config.lam), tail))
+
+    def score(self, setting: str, items: Sequence[Item], prediction: Prediction) -> list[Score]:
+        latents = self.latents(items)
+        assert latents.goal is not None
+        images, sources, goals = (self.images(ws) for ws in (prediction.ws, latents.source, latents.goal))
+        small, wanted = to_size(images, HEIGHT), to_size(goals, HEIGHT)
+        mse = (100 * squared_error(small, wanted)).tolist()
+        lpips: list[float | None] = [None] * len(items)
+        if self._lpips is not None:
+            lpips = (10 * self._lpips(small, wanted)).tolist()
+        outside = self.outside(setting, items, images, sources)
+        return [{"mse": m, "lpips": p, "outside": o} for m, p, o in zip(mse, lpips, outside, strict=True)]

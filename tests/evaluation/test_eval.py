@@ -1,0 +1,206 @@
+"""Evaluations from end to end on a tiny generator: every task, interrupted and continued, and what must not mix."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag.config import compose, typed
+from autodrag.errors import InputError
+from autodrag.evaluation import run as module
+from autodrag.evaluation.detectors import LandmarkDetector
+from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.reader import Reader
+from autodrag.evaluation.run import EvalConfig, evaluate
+from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
+
+
+class Corners(LandmarkDetector):
+    """Stands for a face detector on images without faces: 68 points that depend on the image."""
+
+    fingerprint = "corners"
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, images) -> list[torch.Tensor]:
+        means = torch.from_numpy(images).float().mean(dim=(1, 2, 3)) / 25.5
+        grid = torch.stack(torch.meshgrid(torch.arange(17.0), torch.arange(4.0), indexing="ij"), 2).flatten(0, 1) * 2
+        return [grid + mean for mean in means]
+
+
+class Flat(Reader):
+    """Stands for the network that reads parameters."""
+
+    name, caption = "FD-flat", "mean colours"
+
+    def __init__(self) -> None:
+        pass
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))
+
+    def appearance(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3))
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("eval") / "tiny.safetensors"
+    network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
+    write_safetensors(path, network.config, network.state_dict())
+    return path
+
+
+@pytest.fixture(autouse=True)
+def instruments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    flat = Flat()
+    have = Instruments(None, flat, [flat], {"LPIPS": "LPIPS needs a file."})
+    monkeypatch.setattr(module, "load_instruments", lambda *_: have)
+    monkeypatch.setattr("autodrag.evaluation.tasks.load_detector", lambda *_: Corners())
+    yield
+
+
+def config(file: Path, folder: Path, *overrides: str) -> EvalConfig:
+    given = [
+        f"dataset={file}",
+        f"manifest={folder / 'manifest.json'}",
+        f"out={folder / 'out'}",
+        "device=cpu",
+        "batch=2",
+    ]
+    return typed(EvalConfig, compose("eval", [*given, "task.count=3", "timed=1", "method=none", *overrides]))
+
+
+def summary(folder: Path) -> dict:
+    return json.loads((folder / "out" / "summary.json").read_text())
+
+
+def without_times(folder: Path) -> str:
+    found = summary(folder)
+    found.pop("seconds")
+    return json.dumps(found)
+
+
+SMALL = {
+    "landmarks": ["task=landmarks", "task.psi=1"],
+    "paired": ["task=paired", "task.points=4", "task.flow=dis"],
+    "mdd": ["task=mdd", "task.psi=1", "task.motion_px=1", "task.flow=dis"],
+    "roundtrip": ["task=roundtrip", "task.psi=1", "task.motion_px=1", "task.points=2", "task.flow=dis"],
+}
+
+
+@pytest.mark.parametrize("task", sorted(SMALL))
+@pytest.mark.parametrize("method", ["none", "draggan", "freedrag"])
+def test_every_task_with_every_method(file: Path, tmp_path: Path, task: str, method: str) -> None:
+    evaluate(config(file, tmp_path, *SMALL[task], f"method={method}", "task.max_steps=2"))
+    found = summary(tmp_path)
+    assert found["method"]["name"] == method and found["task"]["name"] == task
+    rows = [json.loads(line) for line in (tmp_path / "out" / "per_item.jsonl").open()]
+    assert len(rows) == 3 * len(found["settings"])
+    assert all(row["steps"] <= 4 for row in rows)
+    for setting in found["settings"].values():
+        assert setting["items"] == 3
+        for column in found["columns"]:
+            assert setting[column]["n"] == (0 if column == "lpips" else 3)
+    if method == "none" and task in ("mdd", "roundtrip"):
+        column, value = ("mdd", 1.0) if task == "mdd" else ("mse", 0.0)
+        assert [s[column]["mean"] for s in found["settings"].values()] == [value]
+    assert found["seconds"]["method"]["n"] == 1 and found["missing"] == {"LPIPS": "LPIPS needs a file."}
+
+
+def test_landmarks_without_an_edit_and_with_the_best_one(file: Path, tmp_path: Path) -> None:
+    evaluate(config(file, tmp_path, "task=landmarks"))
+    found = summary(tmp_path)
+    assert set(found["settings"]) == {"1", "5", "68"}
+    for setting in found["settings"].values():
+        assert setting["md"] == pytest.approx(setting["md_before"], rel=1e-4) and setting["failed"] == 0
+        assert setting["md_left"] == pytest.approx(1, rel=1e-4)
+        assert setting["outside"]["mean"] == 0 and setting["identity"]["mean"] == 0
+    assert found["frechet"]["FD-flat"]["value"] == pytest.approx(0, abs=1e-9)
+    assert found["frechet"]["FD-flat"]["n"] == 3
+
+    evaluate(config(file, tmp_path, "task=landmarks", "method=oracle", f"out={tmp_path / 'oracle'}"))
+    best = json.loads((tmp_path / "oracle" / "summary.json").read_text())
+    assert best["seconds"] is None and best["settings"]["5"]["md_before"] == found["settings"]["5"]["md_before"]
+
+
+def test_the_oracle_reconstructs_pairs_exactly(file: Path, tmp_path: Path) -> None:
+    evaluate(config(file, tmp_path, *SMALL["paired"], "method=oracle"))
+    assert summary(tmp_path)["settings"]["4"]["mse"]["mean"] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_killed_evaluation_goes_on_to_the_same_summary(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["task=landmarks", "method=draggan", "task.max_steps=2"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    shared = f"manifest={tmp_path / 'manifest.json'}"
+    evaluate(config(file, whole, *given, shared))
+    for name in ("_predict", "_score", "_summary"):  # killed at its second call, and started again
+        with monkeypatch.context() as context:
+            calls = []
+            original = getattr(module, name)
+
+            def once(*arguments, original=original, calls=calls):
+                calls.append(1)
+                if len(calls) == (1 if original.__name__ == "_summary" else 2):
+                    raise KeyboardInterrupt
+                return original(*arguments)
+
+            context.setattr(module, name, once)
+            with pytest.raises(KeyboardInterrupt):
+                evaluate(config(file, parts, *given, shared))
+    evaluate(config(file, parts, *given, shared))
+    assert without_times(parts) == without_times(whole)
+    assert (parts / "out" / "per_item.jsonl").read_text() == (whole / "out" / "per_item.jsonl").read_text()
+
+
+def test_what_does_not_belong_together_does_not_mix(file: Path, tmp_path: Path) -> None:
+    evaluate(config(file, tmp_path, *SMALL["paired"]))
+    with pytest.raises(InputError, match="holds an evaluation with another method: choose another out="):
+        evaluate(config(file, tmp_path, *SMALL["paired"], "method=draggan"))
+    other = f"out={tmp_path / 'other'}"
+    with pytest.raises(InputError, match=r"manifest .* is of another seed \(0, not 1\)"):
+        evaluate(config(file, tmp_path, *SMALL["paired"], "seed=1", other))
+    with pytest.raises(InputError, match="is of another task"):
+        evaluate(config(file, tmp_path, *SMALL["mdd"], other))
+    renamed = file.with_name("another.safetensors")
+    renamed.write_bytes(file.read_bytes())
+    with pytest.raises(InputError, match=r"is of another dataset \(\"tiny\", not \"another\"\)"):
+        evaluate(config(renamed, tmp_path, *SMALL["paired"], other))
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(InputError, match="is no manifest, or it is damaged"):
+        evaluate(config(file, tmp_path, *SMALL["paired"], other))
+
+
+def test_a_manifest_that_was_made_anew_is_noticed(file: Path, tmp_path: Path) -> None:
+    evaluate(config(file, tmp_path, *SMALL["paired"]))
+    manifest = tmp_path / "manifest.json"
+    raw = json.loads(manifest.read_text())
+    raw["items"][0]["targets"][0][0] += 1
+    manifest.write_text(json.dumps(raw))
+    with pytest.raises(InputError, match="begun with another content of the manifest"):
+        evaluate(config(file, tmp_path, *SMALL["paired"]))
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("task.preset=mine", "no landmarks 'mine'"),
+        ("task.points=[2]", "points="),
+        ("task.count=0", "at least 1"),
+        ("method=draggan method.options.lr=-1", "positive"),
+    ],
+)
+def test_senseless_settings_are_one_sentence(file: Path, tmp_path: Path, override: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        evaluate(config(file, tmp_path, *override.split()))
+
+
+def test_a_typing_error_in_a_task_names_its_key() -> None:
+    with pytest.raises(InputError, match=r"^Config key 'task.flow' is 'vcn', expected one of 'auto', 'raft', 'dis'"):
+        typed(EvalConfig, compose("eval", ["task=paired", "task.flow=vcn"]))
