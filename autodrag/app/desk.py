@@ -145,12 +145,9 @@ class Desk:
 
     def _dataset(self, order: protocol.Dataset) -> Iterator[Event]:
         self._lanes = {}
-        self.editor = Editor(order.name, method=self._best_method(order.name), studio=self._studio)
+        method = self._studio.usable(self.editor.method, order.name)
+        self.editor = Editor(order.name, method=method, studio=self._studio)
         yield from self.welcome()
-
-    def _best_method(self, dataset: str) -> str:
-        usable = self._studio.usable(dataset)
-        return self.editor.method if self.editor.method in usable else usable[0]
 
     def _method(self, order: protocol.Method) -> Iterator[Event]:
         self.editor.choose_method(order.name, order.steps)

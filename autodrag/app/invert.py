@@ -113,7 +113,7 @@ class Inversion:
                 (place.grad,) = torch.autograd.grad(loss, place)
             adam.step()
             self.ws = (self._mean + self._std * place).detach()
-            yield Progress("invert", step + 1, config.steps, float(unlike), self.ws)
+            yield Progress("invert", step + 1, config.steps, float(unlike.detach()), self.ws)
 
     def _tune(self) -> Iterator[Progress]:
         """Pivotal tuning: the synthesis weights move until `ws` makes the picture and its neighbours their old ones."""
@@ -137,7 +137,7 @@ class Inversion:
             adam.zero_grad()
             loss.backward()
             adam.step()
-            yield Progress("tune", step + 1, config.tune_steps, float(unlike), self.ws)
+            yield Progress("tune", step + 1, config.tune_steps, float(unlike.detach()), self.ws)
         state = {name: weight.detach().clone() for name, weight in weights.items()}
         self.generator, self.tuned = tuned_generator(self.generator, state), state
 

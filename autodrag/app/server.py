@@ -96,8 +96,7 @@ class Hub:
         return client
 
     def _desk(self) -> Desk:
-        usable = self.studio.usable(self.dataset)
-        method = self.config.first_method if self.config.first_method in usable else usable[0]
+        method = self.studio.usable(self.config.first_method, self.dataset)
         return Desk(self.studio, Editor(self.dataset, method=method, studio=self.studio))
 
 

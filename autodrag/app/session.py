@@ -53,7 +53,7 @@ class Editor:
         self._scene = scene.plain(self.studio, name)
         values = None if mask is None else read_mask(mask, self._scene.generator.resolution)
         self._history = History(replace(self._picture(seed, psi, style), mask=values))
-        self.choose_method(method or self.studio.usable(name)[0], steps)
+        self.choose_method(method or self.studio.usable(None, name), steps)
 
     # --- what there is -------------------------------------------------------------------------------------------
 
@@ -248,9 +248,6 @@ class Editor:
         """An editor that does not begin with a seed. A method that cannot be used here gives way to one that can."""
         editor = cls.__new__(cls)
         editor.studio, editor._scene, editor._history = studio, held, History(state)
-        usable = studio.usable(held.dataset)
-        if method in usable:
-            editor.choose_method(str(method), steps)
-        else:
-            editor.choose_method(usable[0])
+        usable = studio.usable(method, held.dataset)
+        editor.choose_method(usable, steps if usable == method else None)
         return editor

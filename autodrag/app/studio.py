@@ -128,16 +128,20 @@ class Studio:
         return f"The generator of {name} is not on this machine: {how}."
 
     def methods(self, dataset: str) -> list[Offer]:
-        """All methods; those without weights for this dataset say so."""
-        return [Offer(name, kind.label, self._missing_method(name, dataset)) for name, kind in METHODS.items()]
+        """All methods; those without weights for this dataset say so. Raises InputError where there is no dataset."""
+        generator = self.generator(dataset)
+        return [
+            Offer(name, kind.label, self._missing_method(name, generator, dataset)) for name, kind in METHODS.items()
+        ]
 
-    def usable(self, dataset: str) -> list[str]:
-        """Names of the methods that can be used; DragGAN always can."""
-        return [offer.name for offer in self.methods(dataset) if offer.missing is None]
+    def usable(self, wanted: str | None, dataset: str) -> str:
+        """The method `wanted`, or the first that can be used instead; DragGAN always can."""
+        names = [offer.name for offer in self.methods(dataset) if offer.missing is None]
+        return wanted if wanted in names else names[0]
 
-    def _missing_method(self, name: str, dataset: str) -> str | None:
+    def _missing_method(self, name: str, generator: FrozenGenerator, dataset: str) -> str | None:
         try:
-            self.method(name, self.generator(dataset), dataset)
+            self.method(name, generator, dataset)
         except InputError as error:
             return str(error)
         return None
