@@ -180,6 +180,7 @@ def _summary(
     return {
         "task": json.loads(json.dumps(asdict(config.task))),
         "dataset": config.dataset.name,
+        "resolution": list(task.generator.resolution),
         "method": asdict(config.method),
         "seed": config.seed,
         "manifest": manifest.fingerprint,

@@ -1,0 +1,49 @@
+"""A table as text."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "×": r"$\times$", "–": "--"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """name: of its files. notes: what has to be known to read it (N, seeds, device, ...), a sentence each."""
+
+    name: str
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+
+    def markdown(self) -> str:
+        lines = [f"**{self.title}**", "", _line(self.columns), _line(["---"] * len(self.columns))]
+        lines += [_line(row) for row in self.rows]
+        return "\n".join([*lines, "", *(f"{note}  " for note in self.notes)]) + "\n"
+
+    def latex(self) -> str:
+        body = [" & ".join(map(_escape, row)) + r" \\" for row in self.rows]
+        return "\n".join(
+            [
+                r"\begin{table}",
+                r"\centering",
+                rf"\caption{{{_escape(self.title)}. {_escape(' '.join(self.notes))}}}",
+                rf"\begin{{tabular}}{{l{'r' * (len(self.columns) - 1)}}}",
+                r"\hline",
+                " & ".join(map(_escape, self.columns)) + r" \\",
+                r"\hline",
+                *body,
+                r"\hline",
+                r"\end{tabular}",
+                r"\end{table}",
+                "",
+            ]
+        )
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |"
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)

@@ -1,0 +1,154 @@
+"""Tables 1, 2 and 3 of the paper, from summaries, with the paper's numbers beside ours where it has any."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autodrag.evaluation.report import paper
+from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.table import Table
+
+NOTHING = "–"
+
+
+def table1(results: list[Result], dataset: str) -> Table | None:
+    """Face-landmark manipulation; None where nothing of it has been run."""
+    found = of_task(results, "landmarks", dataset)
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    settings = list(first.summary["settings"])
+    distances = sorted({name for result in found.values() for name in result.summary["frechet"]})
+    columns = ["Method", *(f"{s} point{'s' * (s != '1')}" for s in settings), "of no edit", *distances]
+    columns += ["outside", "identity", "lost", "s", "s + picture"]
+    theirs = dataset == "ffhq"
+    columns += [f"paper: {c}" for c in (*settings, "FID", "s")] if theirs else []
+    rows = []
+    for label in _ordered(found):
+        result = found[label]
+        summary = result.summary
+        left = [summary["settings"][s].get("md_left") for s in settings]
+        failed = sum(summary["settings"][s].get("failed", 0) for s in settings)
+        row = [_name(label), *(_interval(result.estimate(s, "md"), 2) for s in settings)]
+        row.append(" / ".join(_number(value, 2) for value in left))
+        row += [_number(summary["frechet"].get(name, {}).get("value"), 2) for name in distances]
+        row += [_mean(result.estimate(settings[0], column), 3) for column in ("outside", "identity")]
+        row += [str(failed), *_seconds(summary)]
+        if theirs:
+            row += [_number(value, 2) for value in paper.TABLE1.get(label, (None,) * 5)]
+        rows.append(row)
+    height, preset = first.summary["resolution"][0], first.summary["task"]["preset"]
+    notes = [
+        f"MD in pixels at {height} px, mean and 95 % bootstrap interval over {_items(first)} pairs of {dataset}; "
+        f"preset {preset}; edits whose face was not found are left out and counted as lost.",
+        "`of no edit`: the sum of distances over that without an edit. `outside`: change of pixels away from the "
+        "points (share of the range); `identity`: drift of appearance read back from the image; at the first setting.",
+        *_frechet_notes(first),
+        *_common(found),
+    ]
+    return Table("table1", f"Table 1: face-landmark manipulation on {dataset}", columns, rows, notes)
+
+
+def table2(results: list[Result], dataset: str) -> Table | None:
+    """Paired image reconstruction."""
+    found = {label: r for label, r in of_task(results, "paired", dataset).items() if _steps_of(label) is None}
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    (setting,) = first.summary["settings"]
+    theirs: Mapping[str, Any] = paper.TABLE2.get(dataset, {})
+    columns = ["Method", "MSE × 100", "LPIPS × 10", "outside", "s", "s + picture"]
+    columns += ["paper: MSE", "paper: LPIPS"] if theirs else []
+    rows = []
+    for label in _ordered(found):
+        result = found[label]
+        row = [_name(label), *(_interval(result.estimate(setting, column), 3) for column in ("mse", "lpips"))]
+        row += [_mean(result.estimate(setting, "outside"), 3), *_seconds(result.summary)]
+        row += [_number(value, 2) for value in theirs.get(label, (None, None))] if theirs else []
+        rows.append(row)
+    notes = [
+        f"{setting} points of the flow ({first.summary['tools']['flow']}), {_items(first)} pairs of {dataset}, images "
+        "in [-1, 1] at 256 px; mean and 95 % bootstrap interval.",
+        *_common(found),
+    ]
+    return Table("table2", f"Table 2: paired image reconstruction on {dataset}", columns, rows, notes)
+
+
+def table3(results: list[Result], dataset: str) -> Table | None:
+    """The number of steps n."""
+    steps = {_steps_of(label): r for label, r in of_task(results, "paired", dataset).items()}
+    found = {n: result for n, result in sorted(steps.items(), key=lambda item: item[0] or 0) if n is not None}
+    if not found:
+        return None
+    first = next(iter(found.values()))
+    (setting,) = first.summary["settings"]
+    rows = [["MSE × 100", *(_interval(result.estimate(setting, "mse"), 3) for result in found.values())]]
+    if dataset == "dog":
+        rows.append(["paper", *(_number(paper.TABLE3.get(n), 2) for n in found)])
+    notes = [
+        f"Paired image reconstruction on {dataset}, {_items(first)} pairs; every model was trained with its own n.",
+        *_common({str(n): result for n, result in found.items()}),
+    ]
+    return Table("table3", f"Table 3: effect of n on {dataset}", ["n", *map(str, found)], rows, notes)
+
+
+TABLES: dict[str, Callable[[list[Result], str], Table | None]] = {"table1": table1, "table2": table2, "table3": table3}
+
+
+def _ordered(found: Mapping[str, Result]) -> list[str]:
+    known = [label for label in paper.METHODS if label in found]
+    return known + sorted(label for label in found if label not in paper.METHODS)
+
+
+def _name(label: str) -> str:
+    return paper.METHODS.get(label, label)
+
+
+def _steps_of(label: str) -> int | None:
+    """5 of autodrag-n5: a row of Table 3."""
+    name, _, number = label.rpartition("-n")
+    return int(number) if name and number.isdigit() else None
+
+
+def _items(result: Result) -> int:
+    items: int = next(iter(result.summary["settings"].values()))["items"]
+    return items
+
+
+def _number(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def _mean(estimate: Mapping[str, Any] | None, digits: int) -> str:
+    return NOTHING if estimate is None else _number(estimate["mean"], digits)
+
+
+def _interval(estimate: Mapping[str, Any] | None, digits: int) -> str:
+    if estimate is None:
+        return NOTHING
+    low, high = (_number(estimate[end], digits) for end in ("low", "high"))
+    return f"{_mean(estimate, digits)} ({low}–{high})"
+
+
+def _seconds(summary: Mapping[str, Any]) -> list[str]:
+    times = summary["seconds"]
+    return [NOTHING, NOTHING] if times is None else [f"{times[kind]['mean']:.3g}" for kind in ("method", "rendered")]
+
+
+def _frechet_notes(result: Result) -> list[str]:
+    return [
+        f"{name}: {found['network']}; N = {found['n']}; two halves of the sources measure {_number(found['floor'], 2)}."
+        for name, found in result.summary["frechet"].items()
+    ]
+
+
+def _common(found: Mapping[str, Result]) -> list[str]:
+    summaries = [result.summary for result in found.values()]
+    devices = sorted({summary["device"] for summary in summaries})
+    commits = sorted({str(summary["commit"])[:12] for summary in summaries})
+    missing = {metric: why for summary in summaries for metric, why in summary["missing"].items()}
+    seeds = sorted({str(summary["seed"]) for summary in summaries})
+    return [
+        f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}. Seed {', '.join(seeds)}; commit "
+        f"{', '.join(commits)}.",
+        *(f"No {metric}: {why}" for metric, why in sorted(missing.items())),
+    ]
