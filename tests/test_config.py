@@ -204,16 +204,17 @@ def test_a_wrong_command_line_is_one_sentence_and_status_2(
 
 
 def entry_points() -> dict[str, tuple[str, str]]:
-    """Config name -> (module, dataclass) of every `run(name, Class, main)` in `scripts/`."""
+    """Config name -> (module, dataclass) of every `run("name", Class, main)` in `scripts/`."""
     found = {}
     for path in sorted((REPOSITORY / "scripts").glob("*.py")):
         nodes = list(ast.walk(ast.parse(path.read_text())))
         imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
         homes = {alias.name: str(node.module) for node in imports for alias in node.names}
         for node in nodes:
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "run":
-                name, cls = ast.unparse(node.args[0]), ast.unparse(node.args[1])
-                found[ast.literal_eval(name)] = (homes[cls], cls)
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else None
+            if called in ("run", "config.run") and isinstance(node.args[0], ast.Constant):
+                cls = ast.unparse(node.args[1])
+                found[node.args[0].value] = (homes[cls], cls)
     return found
 
 
