@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from autodrag.app import protocol
-from autodrag.app.edit import Edit, Progress
+from autodrag.app.edit import Edit
 from autodrag.app.events import Changed, Event, Look, Note, Work
 from autodrag.app.invert import InvertConfig
 from autodrag.app.masks import paint
@@ -172,7 +172,7 @@ class Desk:
             edit = self._edit = self.editor.begin(order.handles, order.pins, again=order.again)
             self._gesture, self._lanes = order.gesture, {}
         for progress in edit.toward(order.targets, quick=isinstance(order, protocol.Pull)):
-            yield self._pulled(progress, edit, gesture=order.gesture, time=order.time)
+            yield self._reached(edit, "main", step=progress.step, gesture=order.gesture, time=order.time)
 
     def _release(self, order: protocol.Release) -> Iterator[Event]:
         steps = self._total(self.editor.method)
@@ -184,18 +184,13 @@ class Desk:
         yield self._changed()
         yield self._look(self.editor.state.frame, final=True, gesture=order.gesture, time=order.time)
 
-    def _pulled(self, progress: Progress, edit: Edit, lane: str = "main", **header: Any) -> Event:
-        count = len(edit.arrows.handles)
-        return self._look(
-            progress.frame,
-            final=False,
-            lane=lane,
-            step=progress.step,
-            steps=self._total(self.editor.method if lane == "main" else lane),
-            seconds=round(edit.seconds, 3),
-            distance=mean_distance(progress.frame.points[:count], edit.arrows.targets),
-            **header,
-        )
+    def _reached(self, edit: Edit, lane: str, final: bool = False, **header: Any) -> Look:
+        """The picture that a drag has come to, and how far its handles are from their targets."""
+        points = edit.frames[-1].points if edit.frames else edit.arrows.handles
+        steps = self._total(self.editor.method if lane == "main" else lane)
+        distance = mean_distance(points[: len(edit.arrows.handles)], edit.arrows.targets)
+        numbers = {"steps": steps, "seconds": round(edit.seconds, 3), "distance": distance}
+        return self._look(edit.reached, final, lane, **numbers, **header)
 
     def _total(self, method: str) -> int:
         """Steps that a drag of this method takes at most."""
@@ -216,11 +211,11 @@ class Desk:
             for name in list(runs):
                 progress = next(runs[name], None)
                 if progress is not None:
-                    yield self._pulled(progress, self._lanes[name], lane=name)
+                    yield self._reached(self._lanes[name], name, step=progress.step)
                     continue
                 del runs[name]
                 edit = self._lanes[name]
-                yield self._look(edit.reached, final=True, lane=name, done=True, seconds=round(edit.seconds, 3))
+                yield self._reached(edit, name, final=True, done=True)
         yield Work("")
 
     def _take(self, order: protocol.Take) -> Iterator[Event]:

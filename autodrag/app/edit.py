@@ -9,9 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.app.state import MAX_FRAMES, Arrows, Frame, PointList, start_of_drag
-from autodrag.app.studio import quickly
+from autodrag.app.studio import Kind, quickly
 from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
 from autodrag.methods.base import DragMethod, Points, Step
+from autodrag.tracking import BLOCK, Tracker, search_radius
 
 
 @dataclass(frozen=True)
@@ -27,21 +29,23 @@ class Progress:
 class Edit:
     """A drag that starts at one frame and is pulled `toward` targets as often as they change, then kept or dropped.
 
-    start: the picture it starts from, `base` its place in the motion. method: as loaded; live: whether every pull
-    starts over at `start` (a moment's work) instead of going on from the last picture (an optimiser's steps).
+    start: the picture it starts from, `base` its place in the motion. method: as loaded. A live one starts over at
+    `start` with every pull, a moment's work; the others, optimisers, go on from the last picture.
     """
 
     def __init__(
         self,
         method: DragMethod,
-        live: bool,
+        kind: Kind,
+        generator: FrozenGenerator,
         start: Frame,
         base: int,
         handles: PointList,
         pins: PointList,
         mask: Float[Tensor, "H W"] | None,
     ) -> None:
-        self.live = live
+        self.live, self._tracks, self._generator = kind.live, kind.tracks, generator
+        self._tracker: Tracker | None = None
         # Own copies: they remember the features of the picture that this drag starts from.
         self._method, self._quick, self._mask = copy.copy(method), quickly(method), mask
         self._under, self._layer = start_of_drag(start, mask)
@@ -81,12 +85,24 @@ class Edit:
 
     def _take(self, step: Step, past: float) -> Progress:
         assert isinstance(step.points, Tensor)  # one image
-        frame = Frame(step.ws.detach(), as_points(step.points), self._under, self._layer)
+        points = as_points(step.points if self._tracks else self._found(step.ws, step.points))
+        frame = Frame(step.ws.detach().cpu(), points, self._under, self._layer)
         if len(self.frames) >= MAX_FRAMES:
             self.frames = self.frames[::2]
         self.frames.append(frame)
         self.seconds = past + step.seconds
         return Progress(frame, step.index, step.seconds, bool(step.done.all()))
+
+    def _found(self, ws: Float[Tensor, "1 L D"], expected: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"]:
+        """Where the handles and pins are, looked for around where they are expected."""
+        handles = torch.tensor([self.arrows.handles + self.arrows.pins], device=expected.device)
+        targets = torch.tensor([self.arrows.targets + self.arrows.pins], device=expected.device)
+        with torch.no_grad():
+            if self._tracker is None:
+                features = self._generator.features(self.start.ws, block=BLOCK)
+                self._tracker = Tracker(self._generator, features, handles)
+            radius = search_radius(handles, targets, self._generator.resolution)
+            return self._tracker.find(ws, expected[None], radius)[0]
 
 
 def as_points(points: Points) -> PointList:

@@ -166,10 +166,12 @@ class Editor:
         """
         state, name = self.state, method or self.method
         steps = self.steps if name == self.method else None
-        loaded = self.studio.method(name, self._scene.generator, self._scene.dataset, steps)
+        generator = self._scene.generator
+        loaded = self.studio.method(name, generator, self._scene.dataset, steps)
         base = state.base if again else len(state.motion) - 1
         start = state.motion[base]
-        return Edit(loaded, find_kind(name).live, start, base, as_points(handles), as_points(pins), state.mask)
+        points = as_points(handles), as_points(pins)
+        return Edit(loaded, find_kind(name), generator, start, base, *points, state.mask)
 
     def keep(self, edit: Edit) -> None:
         """Make what a drag has reached the picture now. A drag that reached nothing changes nothing."""

@@ -25,12 +25,14 @@ class Kind:
     """A drag method as an editor sees it.
 
     live: a drag takes a moment and starts over at every move of the pointer; else it goes on from where it is, step by
-    step. option: name of the method's option that `steps` sets, if it has one. steps: its default in the editor; None:
-    the method's own. most: steps that the page offers.
+    step. tracks: whether its points are handles that were found in its pictures. option: name of the method's option
+    that `steps` sets, if it has one. steps: its default in the editor; None: the method's own. most: steps that the
+    page offers.
     """
 
     label: str
     live: bool
+    tracks: bool
     option: str | None
     steps: int | None
     most: int
@@ -38,10 +40,10 @@ class Kind:
 
 
 METHODS = {
-    "autodrag": Kind("AutoDrag", True, "n", None, 20),
-    "draggan": Kind("DragGAN", False, "max_steps", 100, 500, lambda d: {"lr": d.draggan_lr}),
-    "freedrag": Kind("FreeDrag", False, "max_steps", 100, 500, lambda d: {"l": d.freedrag_l, "d": d.freedrag_d}),
-    "latent_transformer": Kind("UserControllableLT", True, None, None, 1),
+    "autodrag": Kind("AutoDrag", True, True, "n", None, 20),
+    "draggan": Kind("DragGAN", False, True, "max_steps", 100, 500, lambda d: {"lr": d.draggan_lr}),
+    "freedrag": Kind("FreeDrag", False, False, "max_steps", 100, 500, lambda d: {"l": d.freedrag_l, "d": d.freedrag_d}),
+    "latent_transformer": Kind("UserControllableLT", True, True, None, None, 1),
 }
 
 

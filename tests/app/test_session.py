@@ -81,6 +81,14 @@ def test_an_optimiser_goes_on_when_its_target_moves(editor: Editor) -> None:
     assert len(edit.frames) == 6
 
 
+def test_the_handles_of_freedrag_are_looked_for_in_its_pictures(editor: Editor) -> None:
+    editor.choose_method("freedrag", 3)
+    edit = editor.begin(HANDLES, [(50, 50)])
+    (_, _, last) = edit.toward(((28.0, 30.0),))
+    assert last.frame.points[0] != (28.0, 30.0)
+    assert np.linalg.norm(np.subtract(last.frame.points[1], (50, 50))) < 8
+
+
 def test_a_style_changes_rows_from_6_on_under_the_same_drag(editor: Editor) -> None:
     editor.drag(HANDLES, TARGETS)
     head, motion = editor.ws[:, :6], len(editor.state.motion)

@@ -18,7 +18,7 @@ const arrows = new Arrows();
 const stage = new Stage($("frame"), $("picture"), $("overlay"));
 const panel = new Panel(say);
 const files = new Files(note, () => panel.invert);
-const lanes = new Lanes($("lanes"), (method) => say({ type: "take", method }), closeLanes);
+const lanes = new Lanes($("lanes"), $("lanes-missing"), (method) => say({ type: "take", method }));
 const player = new Player(
   { play: $("play"), scrub: $("scrub"), text: $("scrub-text") },
   (index) => say({ type: "show", index }),
@@ -47,7 +47,7 @@ function heard(message) {
     panel.welcome(message);
   } else if (message.type === "session") follow(message);
   else if (message.type === "work") work(message);
-  else if (message.type === "note" && message.lane) lanes.tell(message.lane, message.text);
+  else if (message.type === "note" && message.lane) lanes.tell(message.text);
   else if (message.type === "note" || message.type === "refused") note(message.text, true);
 }
 
@@ -80,8 +80,10 @@ function draw(header, bitmap) {
     stage.show(bitmap);
     if (arrows.pulling && header.points.length) arrows.points = header.points;
     measure(header);
-  } else if (header.lane === "mask") stage.mask = veil(bitmap);
-  else if (header.lane === "scrub") player.take(header, bitmap);
+  } else if (header.lane === "mask") {
+    stage.mask = veil(bitmap);
+    if (!tools.painting) stage.stroke = null; // it is in the mask now
+  } else if (header.lane === "scrub") player.take(header, bitmap);
   else lanes.show(header, bitmap);
   stage.redraw();
 }
@@ -91,21 +93,22 @@ const drawn = [];
 
 function measure({ time, final }) {
   if (time === undefined || final) return;
-  const live = panel.session.methods.find(({ name }) => name === panel.session.method).live;
+  const { live } = panel.method;
   const now = performance.now();
   drawn.push(now);
   while (now - drawn[0] > 1000) drawn.shift();
   $("speed").value = `${live ? `${Math.round(now - time)} ms · ` : ""}${drawn.length} fps`;
   $("speed").hidden = false;
+  clearTimeout(drawn.timer);
+  drawn.timer = setTimeout(() => ($("speed").hidden = true), 3000);
 }
 
 const JOBS = { drag: "Dragging", compare: "Comparing", invert: "Finding your picture", tune: "Tuning the generator" };
 
 function work({ what, step, steps }) {
   const own = what === "invert" || what === "tune";
-  const live = what === "drag" && steps <= 20;
-  $("job").hidden = !what || live;
-  $("player").hidden = !$("job").hidden;
+  $("job").hidden = !what || (what === "drag" && panel.method.live);
+  $("player").hidden = !$("job").hidden || lanes.open;
   $("job-take").hidden = !own;
   $("job-stop").textContent = own ? "Cancel" : "Stop";
   $("job-text").textContent = what ? `${JOBS[what]} ${step} / ${steps}` : "";
@@ -164,14 +167,14 @@ function compare() {
   arrows.again = !arrows.planned;
   const message = arrows.message("compare");
   const methods = lanes.start(panel.session.methods, $("picture"));
-  $("frame").hidden = true;
-  if (methods.length) say({ ...message, methods });
+  $("frame").hidden = $("player").hidden = true;
+  say({ ...message, methods });
 }
 
 function closeLanes() {
   if (document.body.dataset.work === "compare") command("stop");
   lanes.hide();
-  $("frame").hidden = false;
+  $("frame").hidden = $("player").hidden = false;
   stage.redraw();
 }
 
@@ -207,6 +210,7 @@ function theme() {
 }
 
 const clicks = {
+  "lanes-close": closeLanes,
   undo: () => command("undo"),
   redo: () => command("redo"),
   reset: () => command("reset"),

@@ -3,34 +3,35 @@
 export class Lanes {
   #cards = new Map();
 
-  // take(name): keep this result; close()
-  constructor(element, take, close) {
-    Object.assign(this, { element, take, close });
+  // element: for the cards; missing: for what methods are not there; take(name): keep this result
+  constructor(element, missing, take) {
+    Object.assign(this, { element, missing, take });
+    this.whole = element.parentElement;
   }
 
   get open() {
-    return !this.element.hidden;
+    return !this.whole.hidden;
   }
 
   // Returns the names of the methods that run.
   start(methods, picture) {
+    const here = methods.filter((method) => !method.missing);
     this.#cards.clear();
     this.element.replaceChildren();
-    for (const method of methods) this.#add(method, picture);
-    const back = document.createElement("button");
-    back.textContent = "Back";
-    back.addEventListener("click", this.close);
-    this.element.append(back);
-    this.element.hidden = false;
-    return methods.filter((method) => !method.missing).map((method) => method.name);
+    this.element.style.setProperty("--count", here.length);
+    this.element.style.setProperty("--rows", here.length > 3 ? 2 : 1);
+    for (const method of here) this.#add(method, picture);
+    this.missing.textContent = methods.flatMap((method) => method.missing ?? []).join(" ");
+    this.whole.hidden = false;
+    return here.map((method) => method.name);
   }
 
-  #add({ name, label, missing }, picture) {
+  #add({ name, label }, picture) {
     const card = document.createElement("article");
     card.className = "lane";
     card.dataset.method = name;
     card.innerHTML = `<header><h3></h3><span class="numbers"></span></header>
-      <canvas></canvas><progress max="1" value="0"></progress><p class="quiet" hidden></p><button disabled>Use this</button>`;
+      <canvas></canvas><progress max="1" value="0"></progress><button disabled>Use this</button>`;
     card.querySelector("h3").textContent = label;
     const canvas = card.querySelector("canvas");
     Object.assign(canvas, { width: picture.width, height: picture.height });
@@ -38,18 +39,10 @@ export class Lanes {
     card.querySelector("button").addEventListener("click", () => this.take(name));
     this.element.append(card);
     this.#cards.set(name, card);
-    if (missing) this.tell(name, missing);
   }
 
-  tell(name, text) {
-    const card = this.#cards.get(name);
-    if (!card) return;
-    const note = card.querySelector("p");
-    note.textContent = text;
-    note.hidden = false;
-    card.querySelector("progress").hidden = true;
-    card.querySelector("button").hidden = true;
-    card.querySelector("canvas").style.opacity = 0.35;
+  tell(text) {
+    this.missing.textContent += ` ${text}`;
   }
 
   show(header, bitmap) {
@@ -66,11 +59,11 @@ export class Lanes {
 
   // No more pictures come: what is there can be used.
   stopped() {
-    for (const button of this.element.querySelectorAll("article button")) button.disabled = false;
+    for (const button of this.element.querySelectorAll("button")) button.disabled = false;
   }
 
   hide() {
-    this.element.hidden = true;
+    this.whole.hidden = true;
     this.element.replaceChildren();
   }
 }

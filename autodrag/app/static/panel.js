@@ -76,6 +76,10 @@ export class Panel {
     this.#methods(session);
   }
 
+  get method() {
+    return this.session.methods.find(({ name }) => name === this.session.method);
+  }
+
   #methods({ methods, method, steps }) {
     const buttons = methods.map(({ name, label, missing }) => {
       const button = document.createElement("button");
@@ -92,7 +96,7 @@ export class Panel {
       return button;
     });
     $("methods").replaceChildren(...buttons);
-    const chosen = methods.find(({ name }) => name === method);
+    const chosen = this.method;
     const usual = Math.min(chosen.most, chosen.live ? USUAL.live : USUAL.slow);
     $("steps").max = chosen.most;
     $("steps").disabled = chosen.most < 2;

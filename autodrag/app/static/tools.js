@@ -35,6 +35,10 @@ export class Tools {
     this.choose(this.tool);
   }
 
+  get painting() {
+    return this.#strokes.size > 0;
+  }
+
   get #brushing() {
     return this.tool === "change" || this.tool === "keep";
   }
