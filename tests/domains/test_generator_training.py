@@ -6,7 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from autodrag.domains.synthface.generator_training import GeneratorTrainer, GeneratorTraining, Learner, Stage
+from autodrag.domains.synthface.generator_training import (
+    GeneratorTrainer,
+    GeneratorTraining,
+    Learner,
+    Stage,
+    energy_error,
+)
 from autodrag.domains.synthface.parameters import GEOMETRY, coordinates, squash
 from autodrag.domains.synthface.renderer import render
 from autodrag.domains.synthface.targets import Targets
@@ -54,6 +60,14 @@ def test_rows_from_six_come_from_the_appearance_latents():
         (_, before), (_, after) = (learner.images(t, (3, 4)) for t in (target, recoloured))
     assert torch.equal(before[3], after[3])  # 16 px: rows 0-4
     assert not torch.equal(before[4], after[4])  # 32 px: its second convolution reads row 6
+
+
+def test_energy_is_blind_to_where_edges_are_but_not_to_their_number():
+    stripes = torch.zeros(1, 3, 16, 16)
+    stripes[..., ::4] = 1
+    moved = stripes.roll(2, dims=3)
+    assert energy_error(stripes, stripes) == 0
+    assert energy_error(moved, stripes) < 0.2 * energy_error(torch.zeros_like(stripes), stripes)
 
 
 def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
@@ -28,6 +29,7 @@ from autodrag.seeding import seeded
 from third_party.stylegan2 import Generator, GeneratorConfig
 
 HEAD_BLOCKS = (3, 4, 5)  # 16, 32, 64 px
+ENERGY_PATCH = 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Stage:
     """`images` at `size`; `lr` falls by a cosine to `lr_end`; `loss` is "squared" or "absolute".
 
     feature_weight: on eyes, brows, nose and mouth, beside 1 everywhere. gradient_weight: of the error of the image's
-    differences. mixed: share of a batch whose appearance comes from other latents than its geometry.
+    differences. energy_weight: of the error of how large those are on average in patches of ENERGY_PATCH pixels, for
+    where an edge is uncertain the other terms prefer none. mixed: share of a batch whose appearance comes from other
+    latents than its geometry.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Stage:
     loss: str = "squared"
     feature_weight: float = 8.0
     gradient_weight: float = 2.0
+    energy_weight: float = 0.0
     mixed: float = 0.5
 
 
@@ -112,14 +117,24 @@ class Learner(nn.Module):
         across, down = difference.diff(dim=3), difference.diff(dim=2)
         edges = (across.abs(), down.abs()) if absolute else (across.square(), down.square())
         gradient = (edges[0] * weight[..., 1:]).mean() + (edges[1] * weight[:, :, 1:]).mean()
-        loss = (
-            (error * weight).mean() + self.stage.gradient_weight * gradient + self.head_weight * torch.as_tensor(heads)
-        )
+        loss = (error * weight).mean() + self.stage.gradient_weight * gradient
+        loss = loss + self.head_weight * torch.as_tensor(heads)
+        if self.stage.energy_weight:
+            loss = loss + self.stage.energy_weight * energy_error(image.float(), target.image)
         return loss, {
             "mae": difference.detach().abs().mean().item() / 2,
             "heads": float(torch.as_tensor(heads).detach()),
             "loss": loss.detach().item(),
         }
+
+
+def energy_error(image: Float[Tensor, "B 3 S S"], target: Float[Tensor, "B 3 S S"]) -> Float[Tensor, ""]:
+    """Mean absolute difference of two images' local sharpness, averaged over patches."""
+    errors = []
+    for axis in (2, 3):
+        ours, theirs = (F.avg_pool2d(x.diff(dim=axis).abs(), ENERGY_PATCH, ceil_mode=True) for x in (image, target))
+        errors.append((ours - theirs).abs().mean())
+    return errors[0] + errors[1]
 
 
 class GeneratorTrainer:
