@@ -1,6 +1,10 @@
 """Evaluations from end to end on a tiny generator: every task, interrupted and continued, and what must not mix."""
 
 import json
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -204,3 +208,35 @@ def test_senseless_settings_are_one_sentence(file: Path, tmp_path: Path, overrid
 def test_a_typing_error_in_a_task_names_its_key() -> None:
     with pytest.raises(InputError, match=r"^Config key 'task.flow' is 'vcn', expected one of 'auto', 'raft', 'dis'"):
         typed(EvalConfig, compose("eval", ["task=paired", "task.flow=vcn"]))
+
+
+def test_two_ranks_give_what_one_gives(file: Path, tmp_path: Path, repository: Path) -> None:
+    given = [*SMALL["paired"], "method=draggan", "task.max_steps=1", "batch=1", "timed=0"]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+    places = [f"dataset={file}", f"manifest={tmp_path / 'manifest.json'}", f"out={tmp_path / 'out'}", "device=cpu"]
+    command = [
+        sys.executable,
+        str(repository / "scripts" / "eval.py"),
+        *places,
+        *given,
+        "task.count=3",
+        "download=false",
+    ]
+    ranks = [
+        subprocess.Popen(command, env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)})
+        for rank in (0, 1)
+    ]
+    assert [process.wait(timeout=110) for process in ranks] == [0, 0]
+    two = (tmp_path / "out" / "per_item.jsonl").read_text()
+    evaluate(config(file, tmp_path, *given, f"out={tmp_path / 'one'}"))
+    assert (tmp_path / "one" / "per_item.jsonl").read_text() == two
+    assert json.loads((tmp_path / "one" / "summary.json").read_text())["settings"] == summary(tmp_path)["settings"]
+
+
+def test_the_command_says_in_one_sentence_what_is_wrong(repository: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(repository / "scripts" / "eval.py"), "method=draggan", "task.count=0"]
+    done = subprocess.run([*command, f"out={tmp_path}"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "at least 1" in done.stderr

@@ -17,6 +17,7 @@ from autodrag.domains.synthface import card, report
 from autodrag.domains.synthface.generator_training import GeneratorTrainer, GeneratorTraining
 from autodrag.domains.synthface.landmark_predictor import make_landmark_predictor
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
+from autodrag.domains.synthface.reader import ReaderTraining, make_reader
 from autodrag.domains.synthface.renderer import render
 from autodrag.errors import InputError
 from autodrag.evaluation.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector, to_uint8
@@ -24,7 +25,7 @@ from autodrag.generator import load_generator
 from autodrag.seeding import rng
 from third_party.stylegan2.readers import write_safetensors
 
-STEPS = ("generator", "landmarks", "report")
+STEPS = ("generator", "landmarks", "reader", "report")
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class MakeSynthfaceConfig:
     dataset: DatasetConfig
     match: MatchingConfig  # whose matches the report judges
     landmark_faces: int  # that the predictor is trained on
+    reader: ReaderTraining
     report_images: int  # held-out images that the numbers are means of
 
 
@@ -58,6 +60,11 @@ def make(config: MakeSynthfaceConfig) -> None:
         make_landmark_predictor(
             load_generator(assets / "generator.safetensors"), assets / "landmarks.dat", config.landmark_faces
         )
+    if "reader" in config.steps:
+        found = make_reader(
+            load_generator(assets / "generator.safetensors"), assets / "reader.safetensors", config.reader
+        )
+        print(f"{assets / 'reader.safetensors'}: {found}")
     if "report" in config.steps:
         _report(config, assets)
 
