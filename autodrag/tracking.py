@@ -3,13 +3,14 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from autodrag.generator import FrozenGenerator
-from autodrag.geometry import patches, to_feature
+from autodrag.geometry import sample, to_feature
 
 BLOCK = 6  # of the generator: the features that DragGAN found to tell points apart best
-PATCH = 3  # feature pixels compared around a point
 SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (places a side, steps from its centre to its edge) of each finer grid
+AROUND = 5  # feature pixels whose mean is compared in the first, coarse search
 
 
 class Tracker:
@@ -22,7 +23,7 @@ class Tracker:
         self, generator: FrozenGenerator, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B P 2"]
     ) -> None:
         self._generator = generator
-        self._wanted = self._read(features, points)  # [B, P, 9, C]
+        self._wanted = [self._read(each, points) for each in _coarse_to_fine(features)]  # [B, P, C] each
 
     def find(
         self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
@@ -32,22 +33,28 @@ class Tracker:
         Looked for within `radius` pixels of `expected` in x and y: on a grid of 13 x 13 places, then around the best of
         them on two finer ones. What lies outside the image is never chosen.
         """
-        features = self._generator.features(ws, block=BLOCK)
+        maps = _coarse_to_fine(self._generator.features(ws, block=BLOCK))
         height, width = self._generator.resolution
         limit = expected.new_tensor([width - 1, height - 1])
         best, reach = expected, radius
-        for side, steps in SEARCHES:
+        for (side, steps), features, wanted in zip(SEARCHES, maps, self._wanted, strict=True):
             places = best[:, :, None] + _grid(side, expected) * reach[:, :, None, None]
             places = torch.minimum(places.clamp(min=0), limit)  # [B, P, side * side, 2]
             found = self._read(features, places.flatten(1, 2)).unflatten(1, places.shape[1:3])
-            distance = (found - self._wanted[:, :, None]).square().mean(dim=(3, 4))
+            distance = (found - wanted[:, :, None]).square().sum(dim=3)
             nearest = distance.argmin(dim=2)[:, :, None, None].expand(-1, -1, 1, 2)
             best, reach = places.gather(2, nearest)[:, :, 0], reach / steps
         return best
 
-    def _read(self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N 9 C"]:
+    def _read(self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
         hw = (features.shape[-2], features.shape[-1])
-        return patches(features, to_feature(points, self._generator.resolution, hw), PATCH)
+        return sample(features, to_feature(points, self._generator.resolution, hw))
+
+
+def _coarse_to_fine(features: Float[Tensor, "B C h w"]) -> list[Float[Tensor, "B C h w"]]:
+    """The map for each search: means of neighbourhoods, which a wide search confuses less, then the features."""
+    smooth = F.avg_pool2d(features, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
+    return [smooth, features, features]
 
 
 def search_radius(

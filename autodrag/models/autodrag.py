@@ -1,6 +1,6 @@
 """AutoDrag: the predictor and the regularizer together, taught on given motions or rolled out on its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autodrag.errors import InputError
 from autodrag.latents import join, split
+from autodrag.models.attention import KeyValue, Memory
 from autodrag.models.predictor import Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
@@ -72,18 +73,26 @@ class AutoDrag(nn.Module):
         handles: Float[Tensor, "B P 2"],
         targets: Float[Tensor, "B P 2"],
         mask: Bool[Tensor, "B P"] | None = None,
-    ) -> tuple[Float[Tensor, "B n L D"], Float[Tensor, "B n L D"]]:
-        """All steps at once, each from the given latent before it (teacher forcing).
+        own: Bool[Tensor, " B"] | None = None,
+    ) -> Float[Tensor, "B n L D"]:
+        """w_hat_1..w_hat_n, each from the given latent before it (teacher forcing), all at once.
 
         ws: w_0..w_{n-1}. features: F_0 of w_0. handles, targets: pixels of the generator's image. mask: True at real
-        pairs.
-        Returns (w~_1..w~_n of the predictor, w_hat_1..w_hat_n after the regularizer).
+        pairs. own: True where a step starts from what the model itself has just reached (without a gradient through
+        that) instead of the given latent; the steps are then computed one after another, for the whole batch.
         """
         memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
-        head, tail = split(ws)
-        moved, _ = self.predictor(head, memory, total=ws.shape[1])
-        w_tilde = join(head + moved, tail)
-        return w_tilde, self.regularize(w_tilde)
+        total = ws.shape[1]
+        if own is None:
+            return self._steps(ws, memory, total)[0]
+        reached: list[Tensor] = []
+        here, past = ws[:, :1], None
+        for index in range(total):
+            if index > 0:
+                here = torch.where(own[:, None, None, None], reached[-1].detach(), ws[:, index : index + 1])
+            there, past = self._steps(here, memory, total, index, past)
+            reached.append(there)
+        return torch.cat(reached, dim=1)
 
     def rollout(
         self,
@@ -103,13 +112,24 @@ class AutoDrag(nn.Module):
         if total < 1:
             raise InputError(f"A drag of n={total} steps goes nowhere; give n of at least 1.")
         memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
-        past, motion = None, []
+        here, past, motion = ws[:, None], None, []
         for index in range(total):
-            head, tail = split(ws)
-            moved, past = self.predictor(head[:, None], memory, total, index, past)
-            ws = self.regularize(join(head + moved[:, 0], tail))
-            motion.append(ws)
+            here, past = self._steps(here, memory, total, index, past)
+            motion.append(here[:, 0])
         return motion
+
+    def _steps(
+        self,
+        ws: Float[Tensor, "B s L D"],
+        memory: Memory,
+        total: int,
+        start: int = 0,
+        past: Sequence[KeyValue] | None = None,
+    ) -> tuple[Float[Tensor, "B s L D"], list[KeyValue]]:
+        """From w_start, w_start+1, ... to w_hat one step on, and what the next call needs as its `past`."""
+        head, tail = split(ws)
+        moved, seen = self.predictor(head, memory, total, start, past)
+        return self.regularize(join(head + moved, tail)), seen
 
     def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:
         """w~ -> w_hat by the skip connection to R."""

@@ -34,7 +34,7 @@ def report_drags(dragging: Dragging, samples: Sequence[Sample]) -> Report:
 def _losses(dragging: Dragging, drags: Drags) -> Float[Tensor, "4"]:
     """Sums over the drags: L_pred with teacher forcing, then L1 to w_n from w_0, after one drag and after two."""
     std = dragging.model.predictor.standardise.std
-    _, taught = dragging.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask)
+    taught = dragging.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask)
     last = torch.full((len(drags.ws),), drags.ws.shape[1] - 1, device=drags.ws.device)
     again = dragging.go_on(drags, last)
     ends = [drags.ws[:, :1], again.ws[:, :1], dragging.roll(again)[:, -1:]]

@@ -90,8 +90,8 @@ class PredictorStage(Stage):
     def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. 14, and its terms."""
         drags = self._begin(batch)
-        given = self._given(drags, batch.own)
-        _, predicted = self.model(given, drags.features, drags.handles, drags.targets, drags.mask)
+        own = batch.own if self.config.rollout > 0 else None
+        predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, own)
         prediction = prediction_loss(predicted, drags.ws[:, 1:], self.model.predictor.standardise.std)
         drag = self._drag_loss(batch, predicted) if self.config.beta > 0 else torch.zeros_like(prediction)
         loss = total_loss(prediction, drag, self.config.alpha, self.config.beta)
@@ -133,14 +133,6 @@ class PredictorStage(Stage):
             return drags
         moved = self._dragging.go_on(drags.only(later), batch.again[later])
         return drags.replaced(later, moved)
-
-    def _given(self, drags: Drags, own: Bool[Tensor, " B"]) -> Float[Tensor, "B n L D"]:
-        """What steps are predicted from: the true latents (teacher forcing), or those that the model itself reaches."""
-        given = drags.ws[:, :-1]
-        if bool(own.any()):
-            given = given.clone()
-            given[own, 1:] = self._dragging.roll(drags.only(own))[:, :-1]
-        return given
 
     def _drag_loss(self, batch: DragBatch, predicted: Float[Tensor, "B n L D"]) -> Float[Tensor, " B"]:
         """Eq. 13 on the chosen steps. The teacher's features are those of the true latents and outside the graph."""

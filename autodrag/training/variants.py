@@ -92,7 +92,7 @@ def pace(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoints"]:
     length = way.square().sum()
     if length == 0:
         return torch.linspace(0, 1, n + 1, device=ws.device, dtype=ws.dtype)
-    behind = (ws - ws[0]).flatten(1) @ way / length  # [steps]
+    behind = ((ws - ws[0]).flatten(1) * way).sum(dim=1) / length  # [steps]
     at = torch.linspace(0, len(ws) - 1, n + 1, device=ws.device, dtype=ws.dtype)
     low = at.long().clamp(max=len(ws) - 2)
     return torch.lerp(behind[low], behind[low + 1], at - low)

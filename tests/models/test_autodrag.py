@@ -58,10 +58,21 @@ def test_a_rollout_equals_the_full_pass_over_its_own_steps(skip: str, n: int) ->
     mask = torch.tensor([[True, True, True], [True, False, False]])
     motion = network.rollout(**given, mask=mask, n=n)
     before = torch.stack([given["ws"], *motion[:-1]], dim=1)
-    _, predicted = network(**{**given, "ws": before}, mask=mask)
+    predicted = network(**{**given, "ws": before}, mask=mask)
     assert len(motion) == n
     assert torch.allclose(torch.stack(motion, dim=1), predicted, atol=1e-5)
     assert (motion[-1] - given["ws"]).abs().max() > 0.1
+
+
+def test_own_steps_are_a_rollout_and_the_others_are_taught() -> None:
+    network, given = model(), inputs()
+    sequence = torch.randn(2, 5, 10, 16, generator=rng(0, "sequence"))
+    sequence[:, 0] = given["ws"]
+    mixed = network(**{**given, "ws": sequence}, own=torch.tensor([True, False]))
+    alone = torch.stack(network.rollout(**given), dim=1)
+    taught = network(**{**given, "ws": sequence})
+    assert torch.allclose(mixed[0], alone[0], atol=1e-5)
+    assert torch.allclose(mixed[1], taught[1], atol=1e-5)
 
 
 def test_kept_rows_are_never_changed() -> None:
@@ -75,7 +86,7 @@ def test_a_step_does_not_see_later_ones() -> None:
     changed = sequence.clone()
     changed[:, 3:] += 1
     network = model()
-    first, second = (network(**{**given, "ws": ws})[1] for ws in (sequence, changed))
+    first, second = (network(**{**given, "ws": ws}) for ws in (sequence, changed))
     assert torch.allclose(first[:, :3], second[:, :3], atol=1e-6)
     assert not torch.allclose(first[:, 3:] - sequence[:, 3:], second[:, 3:] - changed[:, 3:], atol=1e-3)
 

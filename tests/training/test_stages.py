@@ -15,6 +15,7 @@ from autodrag.data.matching import Matches
 from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, Regularizer, RegularizerConfig
 from autodrag.training.measure import domain_shape, measure
 from autodrag.training.run import TrainConfig
@@ -130,6 +131,19 @@ def test_all_terms_give_gradients(folder: Path, tiny: Any, config: TrainConfig) 
     assert {"prediction", "drag", "landing", "gate", "empty_steps"} <= set(logs)
     assert logs["drag"] > 0 and logs["landing"] > 0
     assert all(parameter.grad is not None for parameter in stage.parameters())
+
+
+def test_everything_runs_in_bfloat16(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    low = FrozenGenerator(tiny.trainable_copy(), "tiny", torch.bfloat16)
+    everything = {"beta": 1.0, "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
+    stage = stage2(folder, low, config, replace(MODEL, gate=0.1), **everything)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, _ = stage(stage.batch(range(8)))
+        with torch.no_grad():
+            report = stage.eval().report()
+    loss.backward()
+    assert loss.dtype == torch.float32 and torch.isfinite(loss)
+    assert all(np.isfinite(value) for value in report.numbers.values())
 
 
 def test_some_steps_stand_for_all_on_average(folder: Path, tiny: Any, config: TrainConfig) -> None:
