@@ -47,7 +47,7 @@ class Kept:
         if last:
             assert image is not None and old_image is not None  # a whole synthesis was recorded and is under way
             return features, torch.lerp(old_image, image, inner_edge(self.mask))
-        mask = shrunk(self.mask, features.shape[-2:])
+        mask = shrunk(self.mask, (features.shape[-2], features.shape[-1]))
         blended = torch.lerp(old_features, features, mask.to(features))
         return blended, image if image is None or old_image is None else torch.lerp(old_image, image, mask)
 

@@ -1,7 +1,7 @@
 """Points and feature maps: the one place that converts between image pixels and feature pixels.
 
-A point is (x, y) in pixels and the centre of the top-left pixel is (0, 0), in images and in feature maps alike. A map of h x w
-covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
+A point is (x, y) in pixels and the centre of the top-left pixel is (0, 0), in images and in feature maps alike. A map of
+h x w covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
 """
 
 import torch
@@ -32,8 +32,8 @@ def _rescale(points: Tensor, source_hw: tuple[int, int], destination_hw: tuple[i
 def sample(features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
     """Bilinear values of a feature map at points in feature pixels.
 
-    Outside the map the nearest border pixel is used. Computed and returned in float32 or better, because coordinates do not
-    survive half precision. Differentiable with respect to features and points.
+    Outside the map the nearest border pixel is used. Computed and returned in float32 or better, because coordinates do
+    not survive half precision. Differentiable with respect to features and points.
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
     size = points.new_tensor([features.shape[-1], features.shape[-2]])

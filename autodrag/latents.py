@@ -1,4 +1,4 @@
-"""Latents: which rows a drag may change, how stage 1 corrupts them (Eq. 1) and how a pseudo-trajectory moves them (Eq. 7)."""
+"""Latents: which rows a drag may change, their corruption in stage 1 (Eq. 1) and pseudo-trajectories (Eq. 7)."""
 
 from typing import Literal
 
@@ -29,11 +29,11 @@ def corrupt(
 ) -> Float[Tensor, "B L D"]:
     """Outlier latents for the regularizer; rows 6.. stay clean.
 
-    std: standard deviation of W per dimension. noise: sigma of N as a multiple of `std`. drop: probability that M is zero, for
-    every element or for whole rows. rng: a CPU generator; the draws do not depend on the device or dtype of `ws`.
+    std: standard deviation of W per dimension. noise: sigma of N as a multiple of `std`. drop: probability that M is zero,
+    for every element or for whole rows. rng: a CPU generator; the draws do not depend on the device or dtype of `ws`.
     """
     head, tail = split(ws)
-    shape = head.shape if granularity == "element" else head.shape[:-1] + (1,)
+    shape = head.shape if granularity == "element" else (*head.shape[:-1], 1)
     keep = torch.rand(shape, generator=rng) >= drop
     gauss = torch.randn(head.shape, generator=rng)
     # Eq. 1: w' = w * M + N
@@ -43,7 +43,7 @@ def corrupt(
 def constant_fractions(lam: Float[Tensor, " B"], n: int, direction: Literal["away", "toward"]) -> Float[Tensor, "B n"]:
     """Eq. 7's constant lambda as the signed fraction of the way to w* that each step goes.
 
-    "away" is the sign as printed, so the distance to w* grows by (1 + lambda) a step; "toward" is that of UserControllableLT.
+    "away" is the sign as printed, so the distance to w* grows by (1 + lambda) a step; "toward" is UserControllableLT's.
     """
     signed = -lam if direction == "away" else lam
     return signed[:, None].expand(-1, n)
@@ -59,7 +59,8 @@ def perturb(
 ) -> Float[Tensor, "B steps L D"]:
     """The latent motion w_0..w_n, [B, n + 1, L, D]; rows 6.. are those of w_0 throughout.
 
-    stars: the edited rows of w* for every step (the same n times, or redrawn). fractions: signed, see `constant_fractions`.
+    stars: the edited rows of w* for every step (the same n times, or redrawn). fractions: signed, as
+    `constant_fractions` gives them.
     """
     head, tail = split(ws)
     heads = [head]
