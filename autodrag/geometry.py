@@ -1,7 +1,7 @@
 """Points and feature maps: the one place that converts between image pixels and feature pixels.
 
-A point is (x, y) in pixels and the centre of the top-left pixel is (0, 0), in images and in feature maps alike. A map of
-h x w covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
+A point is (x, y) in pixels and the centre of the top-left pixel is (0, 0), in images and in feature maps alike. A map
+of h x w covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
 """
 
 import torch

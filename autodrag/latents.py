@@ -29,8 +29,9 @@ def corrupt(
 ) -> Float[Tensor, "B L D"]:
     """Outlier latents for the regularizer; rows 6.. stay clean.
 
-    std: standard deviation of W per dimension. noise: sigma of N as a multiple of `std`. drop: probability that M is zero,
-    for every element or for whole rows. rng: a CPU generator; the draws do not depend on the device or dtype of `ws`.
+    std: standard deviation of W per dimension. noise: sigma of N as a multiple of `std`. drop: probability that M is
+    zero, for every element or for whole rows. rng: a CPU generator; the draws do not depend on the device or dtype of
+    `ws`.
     """
     head, tail = split(ws)
     shape = head.shape if granularity == "element" else (*head.shape[:-1], 1)
