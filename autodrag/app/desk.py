@@ -207,9 +207,12 @@ class Desk:
                 yield Note(str(error), lane=name)
                 continue
             self._lanes[name], runs[name] = edit, edit.toward(order.targets)
+        taken, total = 0, sum(self._total(name) for name in runs)
         while runs:
+            yield Work("compare", taken, total)
             for name in list(runs):
                 progress = next(runs[name], None)
+                taken += 1
                 if progress is not None:
                     yield self._reached(self._lanes[name], name, step=progress.step)
                     continue
@@ -239,7 +242,7 @@ class Desk:
     def _inverted(self, own: OwnPicture | None) -> Iterator[Event]:
         self._own = None
         if own is not None:
-            self.editor = Editor.of_picture(own, self._studio, self.editor.method)
+            self.editor = Editor.of_picture(own, self._studio, self.editor.method, self.editor.steps)
         yield from self._refreshed()
 
     def _load(self, order: SessionFile) -> Iterator[Event]:

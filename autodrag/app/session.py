@@ -241,9 +241,11 @@ class Editor:
         return cls.of_picture(picture, studio, method)
 
     @classmethod
-    def of_picture(cls, picture: OwnPicture, studio: Studio, method: str | None = None) -> "Editor":
+    def of_picture(
+        cls, picture: OwnPicture, studio: Studio, method: str | None = None, steps: int | None = None
+    ) -> "Editor":
         """An editor of a picture that was inverted by steps."""
-        return cls._of(studio, picture.scene(), picture.state(), method, None)
+        return cls._of(studio, picture.scene(), picture.state(), method, steps)
 
     @classmethod
     def _of(cls, studio: Studio, held: Scene, state: State, method: str | None, steps: int | None) -> "Editor":

@@ -18,7 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 from autodrag.app.server import AppConfig, create_app, uvicorn_config
 from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
-from autodrag.config import compose, typed
+from autodrag.config import compose, load_dataset, typed
 from autodrag.generator import FrozenGenerator
 
 
@@ -48,7 +48,9 @@ def config() -> AppConfig:
 def serving(config: AppConfig, generator: FrozenGenerator) -> Iterator[str]:
     """The address, http://..., of a server in a thread."""
     studio = Studio("cpu", closed=True)
-    server = uvicorn.Server(uvicorn_config(create_app(config, studio, studio.add(generator)), port=0))
+    constants = replace(load_dataset("x.safetensors"), draggan_lr=1e-2)  # random weights are dragged with longer steps
+    name = studio.add(generator, constants)
+    server = uvicorn.Server(uvicorn_config(create_app(config, studio, name), port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -78,6 +78,8 @@ function draw(header, bitmap) {
     player.stop();
     stage.quiet = false;
     stage.show(bitmap);
+    document.body.dataset.shown = header.final ? "still" : "moving";
+    document.body.dataset.points = header.points.join(" ");
     if (arrows.pulling && header.points.length) arrows.points = header.points;
     measure(header);
   } else if (header.lane === "mask") {
@@ -111,7 +113,7 @@ function work({ what, step, steps }) {
   $("player").hidden = !$("job").hidden || lanes.open;
   $("job-take").hidden = !own;
   $("job-stop").textContent = own ? "Cancel" : "Stop";
-  $("job-text").textContent = what ? `${JOBS[what]} ${step} / ${steps}` : "";
+  $("job-text").textContent = what ? `${JOBS[what]} ${Math.min(step, steps)} / ${steps}` : "";
   $("job-bar").value = steps ? step / steps : 0;
   document.body.dataset.work = what;
   if (!what) lanes.stopped();
