@@ -138,10 +138,16 @@ class AutoDrag(nn.Module):
         restored: Tensor = self.regularizer(w_tilde.reshape(-1, *w_tilde.shape[-2:])).view_as(w_tilde)
         return restored if self.config.skip == "plain" else w_tilde + self.gate * (restored - w_tilde)
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
+        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text.
+
+        half: weights (not statistics) in float16, for half the size; they are read back as float32.
+        """
         config = {"model": asdict(self.config), "shape": asdict(self.shape)}
-        write_model(path, "autodrag", self.state_dict(), config, about or {})
+        tensors = self.state_dict()
+        if half:
+            tensors |= {name: parameter.detach().half() for name, parameter in self.named_parameters()}
+        write_model(path, "autodrag", tensors, config, about or {})
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "AutoDrag":

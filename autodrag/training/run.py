@@ -11,6 +11,7 @@ from autodrag.config import DatasetConfig, dump, load_yaml
 from autodrag.data.dataset import Trajectories
 from autodrag.data.lock import exclusive
 from autodrag.data.shards import read_manifest
+from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import AutoDrag, ModelConfig, Regularizer
@@ -53,6 +54,8 @@ def run(config: TrainConfig) -> None:
     with join_ranks(config.device) as ranks, _alone(out, ranks):
         _check_same(out, config)
         torch.set_float32_matmul_precision("high")
+        if ranks.device.type == "cpu":
+            keep_freed_memory()
         dtype = getattr(torch, config.loop.precision)
         generator = load_generator(config.dataset, ranks.device, dtype)
         stage = build(config, generator)

@@ -30,6 +30,7 @@ class Stage2Config:
     points, step_points: pairs of a sample and of a step, at most. held_out: samples that reports are made on.
     rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
     at a random step of an earlier rollout, with the handles tracked there.
+    half: the weights are stored in float16.
     """
 
     budget: Budget
@@ -46,6 +47,7 @@ class Stage2Config:
     rollout: float
     rounds: float
     variants: VariantsConfig
+    half: bool
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class PredictorStage(Stage):
 
     def save(self, path: Path) -> None:
         """The whole model."""
-        self.model.save(path, {"generator": self._dragging.generator.name})
+        self.model.save(path, {"generator": self._dragging.generator.name}, self.config.half)
 
     def _begin(self, batch: DragBatch) -> Drags:
         """Where the drags start: at w_0, or for some of them where an earlier drag has come to."""

@@ -147,6 +147,17 @@ def test_a_file_is_a_complete_model(tmp_path: Path) -> None:
     assert torch.equal(loaded.rollout(**given)[-1], network.rollout(**given)[-1])
 
 
+def test_half_the_size_is_nearly_the_same(tmp_path: Path) -> None:
+    network, given = model(), inputs()
+    network.save(tmp_path / "whole.safetensors")
+    network.save(tmp_path / "half.safetensors", half=True)
+    whole, half = ((tmp_path / f"{name}.safetensors").stat().st_size for name in ("whole", "half"))
+    assert half < 0.6 * whole
+    loaded = AutoDrag.load(tmp_path / "half.safetensors")
+    assert torch.equal(loaded.predictor.standardise.mean, network.predictor.standardise.mean)
+    assert torch.allclose(loaded.rollout(**given)[-1], network.rollout(**given)[-1], atol=0.02)
+
+
 @pytest.mark.parametrize("content", [None, b"", b"not a safetensors file"])
 def test_other_files_are_refused_in_one_sentence(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "weights.safetensors"
