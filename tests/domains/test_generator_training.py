@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from autodrag.config import compose, typed
 from autodrag.domains.synthface.generator_training import (
     GeneratorTrainer,
     GeneratorTraining,
@@ -13,10 +14,12 @@ from autodrag.domains.synthface.generator_training import (
     Stage,
     energy_error,
 )
+from autodrag.domains.synthface.make import MakeSynthfaceConfig, make
 from autodrag.domains.synthface.parameters import GEOMETRY, coordinates, squash
 from autodrag.domains.synthface.renderer import render
 from autodrag.domains.synthface.targets import Targets
 from autodrag.errors import InputError
+from autodrag.generator import load_generator
 
 SMALL = ((4, 8), (8, 8), (16, 8), (32, 8), (64, 8))
 TWO_SIZES = (Stage("32", 32, 24, 4), Stage("64", 64, 8, 2, loss="absolute"))
@@ -113,3 +116,14 @@ def test_the_loss_falls(tmp_path: Path):
         optimiser.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_command_trains_and_writes_a_generator_that_loads(tmp_path: Path):
+    stage = "{name: a, size: 32, images: 8, batch: 4, lr: 1e-3, lr_end: 1e-3, loss: squared, feature_weight: 1.0,"
+    stage += " gradient_weight: 1.0, energy_weight: 1.0, mixed: 0.5}"
+    overrides = [f"run={tmp_path}/run", f"assets={tmp_path}/assets", "steps=[generator]", f"generator.stages=[{stage}]"]
+    make(typed(MakeSynthfaceConfig, compose("make_synthface", overrides)))
+    generator = load_generator(tmp_path / "assets" / "generator.safetensors")
+    assert generator.resolution == (32, 32) and generator.w_avg.abs().max() > 0
+    with pytest.raises(InputError, match="no step 'paint'"):
+        make(typed(MakeSynthfaceConfig, compose("make_synthface", [*overrides, "steps=[paint]"])))

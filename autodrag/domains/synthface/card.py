@@ -5,6 +5,7 @@ from typing import Any
 
 # What is measured, the key of its number, how it is written, and what it has to be.
 BARS: tuple[tuple[str, str, str, str], ...] = (
+    ("images that the first numbers are means of", "images", "{:.0f}", "2000"),
     ("generator against renderer, mean absolute error in [0, 1]", "mae", "{:.4f}", "<= 0.03 (floor 0.04)"),
     ("its sharpness relative to the renderer's", "sharpness", "{:.3f}", "within 15 % (floor 25 %)"),
     ("landmarks moved by another's rows 6.., px at 256", "moved_by_rows_6", "{:.2f}", "<= 1"),
@@ -37,4 +38,7 @@ def model_card(record: dict[str, Any]) -> str:
     rows = [f"| {name} | {form.format(numbers[key])} | {bar} |" for name, key, form, bar in BARS]
     files = [f"- `{name}` sha256 `{digest}`" for name, digest in record["files"].items()]
     stages = [f"- {json.dumps(stage)}" for stage in record["generator"]["stages"]]
-    return HEAD + "\n".join([*rows, "", "## Files", *files, "", "## Stages of the generator's training", *stages, ""])
+    history = ["", "## History", "", record["history"].strip()]
+    return HEAD + "\n".join(
+        [*rows, "", "## Files", "", *files, *history, "", "## Stages of the generator's training", "", *stages, ""]
+    )

@@ -42,7 +42,8 @@ class MakeSynthfaceConfig:
     match: MatchingConfig  # whose matches the report judges
     landmark_faces: int  # that the predictor is trained on
     reader: ReaderTraining
-    report_images: int  # held-out images that the numbers are means of
+    history: str  # how the shipped files came to be, for the card
+    report_images: int  # held-out images of the first comparison; the slower ones take a share of them
 
 
 def make(config: MakeSynthfaceConfig) -> None:
@@ -69,14 +70,14 @@ def make(config: MakeSynthfaceConfig) -> None:
         _report(config, assets)
 
 
-@torch.no_grad()
 def _generator(config: MakeSynthfaceConfig, path: Path) -> None:
     begin = time.monotonic()
     trainer = GeneratorTrainer(config.generator, Path(config.run))
     trainer.run()
     network = trainer.averaged()
     z = torch.randn(10_000, Z_DIM, generator=rng(config.generator.seed, "synthface/average"))
-    network.mapping.w_avg.copy_(network.mapping(z)[:, 0].mean(dim=0))
+    with torch.no_grad():
+        network.mapping.w_avg.copy_(network.mapping(z)[:, 0].mean(dim=0))
     # Half precision keeps the file in git small; the picture changes by less than a grey level.
     half = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
     write_safetensors(path, network.config, half)
@@ -88,9 +89,9 @@ def _report(config: MakeSynthfaceConfig, assets: Path) -> None:
     generator = load_generator(path)
     detector = LandmarkDetector(assets / "landmarks.dat", SYNTHFACE_SCALE, threshold=SYNTHFACE_THRESHOLD)
     count = config.report_images
-    numbers = report.fidelity(generator, count)
-    numbers |= report.landmark_error(generator, detector, count)
-    numbers |= report.swaps(generator, detector, max(8, count // 8))
+    numbers = {"images": float(count)} | report.fidelity(generator, count)
+    numbers |= report.landmark_error(generator, detector, max(8, count // 4))
+    numbers |= report.swaps(generator, detector, max(8, count // 16))
     numbers |= report.walking(generator, detector)
     numbers |= report.frame_matches(generator, config.match, config.dataset.motion_px / 5, max(4, count // 100))
     numbers |= report.speed(path)
@@ -99,7 +100,7 @@ def _report(config: MakeSynthfaceConfig, assets: Path) -> None:
         for p in sorted(assets.glob("*"))
         if p.suffix in (".safetensors", ".dat")
     }
-    record = {"numbers": numbers, "files": files, "generator": asdict(config.generator)}
+    record = {"numbers": numbers, "files": files, "history": config.history, "generator": asdict(config.generator)}
     (assets / "report.json").write_text(json.dumps(record, indent=1) + "\n")
     (assets / "README.md").write_text(card.model_card(record))
     _sheets(config, Path(config.sheets))

@@ -39,7 +39,7 @@ def fidelity(generator: FrozenGenerator, count: int, batch: int = 8) -> dict[str
         errors.append(float((image - target).abs().mean()) / 2)
         sharp.append(sharpness(image))
         wanted.append(sharpness(target))
-    return {"mae": sum(errors) / len(errors), "sharpness": sum(sharp) / sum(wanted), "images": float(count)}
+    return {"mae": sum(errors) / len(errors), "sharpness": sum(sharp) / sum(wanted)}
 
 
 def _distance(found: Float[Tensor, "68 2"] | None, truth: Float[Tensor, "68 2"] | None) -> list[float]:
@@ -57,7 +57,7 @@ def landmark_error(
         images = generator.synthesize(generator.map(z))
         for found, wanted in zip(detector(to_uint8(images)), truth, strict=True):
             errors += _distance(found, wanted)
-    return {"landmark_error": sum(errors) / len(errors), "not_found": 1 - len(errors) / count, "images": float(count)}
+    return {"landmark_error": sum(errors) / len(errors), "not_found": 1 - len(errors) / count}
 
 
 def swaps(generator: FrozenGenerator, detector: LandmarkDetector, count: int, batch: int = 8) -> dict[str, float]:
