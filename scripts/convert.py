@@ -7,7 +7,7 @@ from third_party.stylegan2.readers import CheckpointError, Conversion, convert
 
 def main(cfg: Conversion) -> None:
     try:
-        checkpoint = convert(cfg.src, cfg.dst)
+        checkpoint = convert(cfg.src, cfg.dst, cfg.standard_widths)
     except CheckpointError as error:
         raise InputError(str(error)) from error
     height, width = checkpoint.config.resolution

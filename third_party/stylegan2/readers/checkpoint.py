@@ -18,6 +18,7 @@ from third_party.stylegan2.readers.ours import is_safetensors, read_safetensors,
 from third_party.stylegan2.readers.rosinality import is_rosinality, read_rosinality, rosinality_checkpoint
 from third_party.stylegan2.readers.tensorflow import is_tensorflow, read_tensorflow
 from third_party.stylegan2.readers.torchfile import PICKLE, ZIP_MAGIC, read_pickle, read_zip
+from third_party.stylegan2.readers.widths import widened
 
 _MAX_PATH = 400
 
@@ -56,13 +57,19 @@ def write_safetensors(path: str | Path, config: GeneratorConfig, state: Mapping[
     _replace(Path(path), lambda part: part.write_bytes(data))
 
 
-def write_rosinality(path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> None:
+def write_rosinality(
+    path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor], standard_widths: bool = False
+) -> None:
     """rosinality's `.pt`, whose mapping has a multiplier of 0.01: ours is folded into the weights.
 
-    Its own program builds a generator of fixed widths (512 at 4-32 px, then halving, times `channel_multiplier`); with
-    other widths its table of channels has to be changed before it loads the file. Raises CheckpointError for what the
-    format cannot express: labels, clamps, other architectures, rectangles, layers of unequal width.
+    Its own program builds a generator of fixed widths (512 at 4-32 px; 256 at 64 px, then halving, times its
+    `channel_multiplier`, 2 by default); with other widths its table of channels has to be changed before it loads the
+    file. `standard_widths` pads with zeros up to that table instead, so that `Generator(size, w_dim, mapping_layers)`
+    there loads the file and draws the same images. Raises CheckpointError for widths beyond the table, and for what
+    the format cannot express: labels, clamps, other architectures, rectangles, layers of unequal width.
     """
+    if standard_widths:
+        config, state = widened(config, state)
     checkpoint = rosinality_checkpoint(config, state)
     _replace(Path(path), lambda part: torch.save(checkpoint, part))
 
