@@ -203,3 +203,10 @@ def test_what_else_can_be_wrong(tiny: FrozenGenerator) -> None:
         with pytest.raises(InputError, match=words) as caught:
             call()
         assert "\n" not in str(caught.value)
+
+
+def test_a_channel_without_weights_stays_finite_in_half_precision() -> None:
+    network = FrozenGenerator.random((16, 16), w_dim=8).trainable_copy()
+    network.synthesis.b8.conv1.weight.data[0] = 0  # as in files padded with zeros to wider blocks
+    generator = FrozenGenerator(network, dtype=torch.float16)
+    assert generator.synthesize(generator.map(torch.randn(1, 8))).isfinite().all()

@@ -114,7 +114,7 @@ class StyledConv(nn.Module):
         gain = None
         energy = weight.float().square().sum(dim=(2, 3))
         if numbers.dtype == torch.float16:
-            gain = weight.detach().abs().amax(dim=(1, 2, 3)) * math.sqrt(weight[0].numel())
+            gain = weight.detach().abs().amax(dim=(1, 2, 3)).clamp_min(1e-8) * math.sqrt(weight[0].numel())
             weight = weight / gain[:, None, None, None]
         weight = (weight.transpose(0, 1) if self.up else weight).to(numbers.dtype)
         return StyledKernel(weight.contiguous(memory_format=numbers.layout), energy, gain, self.bias * self.gain)
