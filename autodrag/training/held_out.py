@@ -19,28 +19,36 @@ SHOWN = 4  # samples in the pictures
 def report_drags(dragging: Dragging, samples: Sequence[Sample]) -> Report:
     """Numbers and pictures of drags that the model does alone.
 
-    `prediction`: L_pred with teacher forcing. `left`: L1 from where the drag ends to w_n, as a share of that from w_0
-    to w_n. `left_twice`: the same after a second drag from there, with the handles tracked.
+    `prediction`: L_pred with teacher forcing. `distance`: how far from the targets the handles are found at the end, as
+    a share of how far they were. `left`: L1 from where the drag ends to w_n, as a share of that from w_0 to w_n.
+    `left_twice`: the same after a second drag from there, with the handles tracked.
     """
-    totals = torch.zeros(4)
+    totals: dict[str, float] = {}
     for start in range(0, len(samples), CHUNK):
-        totals += _losses(dragging, dragging.begin(collate(samples[start : start + CHUNK]))).cpu()
-    prediction, before, once, twice = totals.tolist()
-    numbers = {"prediction": prediction / len(samples), "left": once / before, "left_twice": twice / before}
+        for name, value in _sums(dragging, dragging.begin(collate(samples[start : start + CHUNK]))).items():
+            totals[name] = totals.get(name, 0.0) + value.item()
+    numbers = {
+        "prediction": totals["prediction"] / len(samples),
+        "distance": totals["found"] / totals["asked"],
+        "left": totals["once"] / totals["whole"],
+        "left_twice": totals["twice"] / totals["whole"],
+    }
     shown = dragging.begin(collate(samples[:SHOWN]))
     return Report(numbers, {"drags": _picture(dragging, shown)})
 
 
-def _losses(dragging: Dragging, drags: Drags) -> Float[Tensor, "4"]:
-    """Sums over the drags: L_pred with teacher forcing, then L1 to w_n from w_0, after one drag and after two."""
+def _sums(dragging: Dragging, drags: Drags) -> dict[str, Float[Tensor, ""]]:
+    """Over the drags: L_pred; L1 to w_n at first, after one drag and two; distances to the targets, asked and found."""
     std = dragging.model.predictor.standardise.std
     taught = dragging.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask)
     last = torch.full((len(drags.ws),), drags.ws.shape[1] - 1, device=drags.ws.device)
     again = dragging.go_on(drags, last)
-    ends = [drags.ws[:, :1], again.ws[:, :1], dragging.roll(again)[:, -1:]]
-    losses = [prediction_loss(taught, drags.ws[:, 1:], std)]
-    losses += [prediction_loss(end, drags.ws[:, -1:], std) for end in ends]
-    return torch.stack([loss.sum() for loss in losses])
+    ends = {"whole": drags.ws[:, :1], "once": again.ws[:, :1], "twice": dragging.roll(again)[:, -1:]}
+    sums = {name: prediction_loss(end, drags.ws[:, -1:], std).sum() for name, end in ends.items()}
+    sums["prediction"] = prediction_loss(taught, drags.ws[:, 1:], std).sum()
+    for name, points in (("asked", drags.handles), ("found", again.handles)):
+        sums[name] = (points - drags.targets).norm(dim=2)[drags.mask].sum()
+    return sums
 
 
 def _picture(dragging: Dragging, drags: Drags) -> Tensor:

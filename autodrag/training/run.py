@@ -134,7 +134,11 @@ def _check_same(out: Path, config: TrainConfig) -> None:
     """A run may be taken up with more epochs and on other devices, and with nothing else changed."""
     if not (out / "config.yaml").exists():
         return
-    before, now = (_comparable(c) for c in (load_yaml(out / "config.yaml", TrainConfig), config))
+    try:
+        written = load_yaml(out / "config.yaml", TrainConfig)
+    except InputError as error:
+        raise InputError(f"{out} holds a run of another version ({error}) Choose another out=, or delete it.") from None
+    before, now = _comparable(written), _comparable(config)
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
         raise InputError(

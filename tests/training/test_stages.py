@@ -168,6 +168,7 @@ def test_an_untrained_model_leaves_all_of_the_way(folder: Path, tiny: Any, confi
     with torch.no_grad():
         report = stage.report()
     assert report.numbers["left"] == pytest.approx(1.0) and report.numbers["left_twice"] == pytest.approx(1.0)
+    assert set(report.numbers) == {"prediction", "distance", "left", "left_twice"}
     assert report.pictures["drags"].shape[0] == 3
 
 
