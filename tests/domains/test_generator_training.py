@@ -20,6 +20,7 @@ from autodrag.domains.synthface.renderer import render
 from autodrag.domains.synthface.targets import Targets
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
+from third_party.stylegan2.readers import write_safetensors
 
 SMALL = ((4, 8), (8, 8), (16, 8), (32, 8), (64, 8))
 TWO_SIZES = (Stage("32", 32, 24, 4), Stage("64", 64, 8, 2, loss="absolute"))
@@ -127,3 +128,14 @@ def test_the_command_trains_and_writes_a_generator_that_loads(tmp_path: Path):
     assert generator.resolution == (32, 32) and generator.w_avg.abs().max() > 0
     with pytest.raises(InputError, match="no step 'paint'"):
         make(typed(MakeSynthfaceConfig, compose("make_synthface", [*overrides, "steps=[paint]"])))
+
+
+def test_a_training_can_go_on_from_a_generator_file(tmp_path: Path):
+    first = GeneratorTrainer(training(Stage("32", 32, 4, 4)), tmp_path / "first")
+    first.run()
+    write_safetensors(tmp_path / "g.safetensors", first.training.config(32), first.averaged().state_dict())
+    still = replace(training(Stage("32", 32, 4, 4, lr=0.0, lr_end=0.0)), start=str(tmp_path / "g.safetensors"), seed=5)
+    second = GeneratorTrainer(still, tmp_path / "second")
+    second.run()
+    for name, value in first.averaged().state_dict().items():
+        assert torch.equal(value, second.averaged().state_dict()[name]), name

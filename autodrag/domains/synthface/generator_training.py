@@ -27,6 +27,7 @@ from autodrag.files import read_tensors, write_tensors
 from autodrag.latents import EDITED_ROWS
 from autodrag.seeding import seeded
 from third_party.stylegan2 import Generator, GeneratorConfig
+from third_party.stylegan2.readers import CheckpointError, read_checkpoint
 
 HEAD_BLOCKS = (3, 4, 5)  # 16, 32, 64 px
 ENERGY_PATCH = 8
@@ -61,6 +62,7 @@ class GeneratorTraining:
 
     stages: tuple[Stage, ...]
     seed: int = 0
+    start: str | None = None  # a generator file whose weights the first stage begins with, None: none
     w_dim: int = 128
     mapping_layers: int = 3
     channels: tuple[tuple[int, int], ...] = ((4, 160), (8, 160), (16, 160), (32, 160), (64, 128), (128, 64), (256, 32))
@@ -137,10 +139,19 @@ def energy_error(image: Float[Tensor, "B 3 S S"], target: Float[Tensor, "B 3 S S
     return errors[0] + errors[1]
 
 
+def _begin_with(path: str) -> dict[str, Tensor]:
+    """A training state of a generator file's weights alone."""
+    try:
+        weights = read_checkpoint(path).state
+    except CheckpointError as error:
+        raise InputError(str(error)) from error
+    return {f"{kind}/generator.{name}": v.float() for kind in ("now", "average") for name, v in weights.items()}
+
+
 class GeneratorTrainer:
     """Runs the stages one after the other; a killed run continues from its last save in `folder`.
 
-    Raises InputError where the folder holds a training with other settings.
+    Raises InputError where the folder holds a training with other settings, or `start` cannot be read.
     """
 
     def __init__(self, training: GeneratorTraining, folder: Path) -> None:
@@ -154,6 +165,8 @@ class GeneratorTrainer:
                 raise InputError(f"{folder} holds a training with other settings: give another folder, or remove it.")
             progress = json.loads(metadata["progress"])
             self.stage_index, self.step = progress["stage"], progress["step"]
+        elif training.start is not None:
+            self.carried = _begin_with(training.start)
 
     def _settings(self) -> dict[str, Any]:
         """The settings that decide the weights, as JSON has them."""
