@@ -1,0 +1,154 @@
+"""A method that answers at once: every pull starts over, points are guessed while it lasts and found when it ends."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from autodrag import config
+from autodrag.app import desk, protocol
+from autodrag.app.desk import Desk
+from autodrag.app.events import Changed, Look, Note
+from autodrag.app.invert import InvertConfig
+from autodrag.app.own import OwnPicture
+from autodrag.app.session import Editor
+from autodrag.app.studio import Studio
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
+
+HANDLES = ((20.0, 30.0),)
+SIZES = {"width": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1, "mlp_ratio": 1.0}
+
+
+@pytest.fixture
+def studio(tiny: FrozenGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+    """The tiny generator with weights of AutoDrag that move something, however little sense it makes."""
+    torch.manual_seed(0)
+    shape = DomainShape(tiny.num_ws, tiny.w_dim, tiny.feature_shape(6), tiny.resolution)
+    sizes = ModelConfig(PredictorConfig(**SIZES), RegularizerConfig(**SIZES), steps=3)
+    model = AutoDrag(sizes, shape, Statistics.identity(tiny.w_dim, shape.feature_shape[0]))
+    torch.nn.init.normal_(model.predictor.head.weight, std=0.3)
+    folder = tmp_path / tiny.name
+    folder.mkdir()
+    model.save(folder / "autodrag.safetensors")
+    monkeypatch.setattr(config, "MODEL_DIR", tmp_path)
+    studio = Studio("cpu")
+    studio.add(tiny)
+    return studio
+
+
+@pytest.fixture
+def editor(studio: Studio, tiny: FrozenGenerator) -> Editor:
+    return Editor(tiny.name, seed=3, studio=studio)
+
+
+def test_every_pull_starts_over(editor: Editor) -> None:
+    edit = editor.begin(HANDLES)
+    (there,) = edit.toward(((30.0, 30.0),), quick=True)
+    assert len(edit.frames) == 3
+    (back,) = edit.toward(((20.0, 36.0),), quick=True)
+    (again,) = edit.toward(((30.0, 30.0),), quick=True)
+    assert torch.equal(there.frame.ws, again.frame.ws)
+    assert not torch.equal(there.frame.ws, back.frame.ws)
+    assert again.frame.points == ((30.0, 30.0),)  # where it should be
+    (found,) = edit.toward(((30.0, 30.0),))
+    assert torch.equal(found.frame.ws, again.frame.ws)
+    assert found.frame.points != ((30.0, 30.0),)  # where it is
+    editor.keep(edit)
+    assert len(editor.state.motion) == 4
+
+
+def test_steps_are_chosen(editor: Editor) -> None:
+    editor.choose_method("autodrag", 5)
+    editor.drag(HANDLES, [(30, 30)])
+    assert len(editor.state.motion) == 6
+
+
+def test_sessions_do_not_mix(studio: Studio, tiny: FrozenGenerator) -> None:
+    editors = [Editor(tiny.name, seed=seed, studio=studio) for seed in (1, 2)]
+    edits = [editor.begin(HANDLES) for editor in editors]
+    for x in (22.0, 24.0):
+        for edit in edits:
+            list(edit.toward(((x, 30.0),), quick=True))
+    for editor, edit, seed in zip(editors, edits, (1, 2), strict=True):
+        editor.keep(edit)
+        alone = Editor(tiny.name, seed=seed, studio=studio)
+        alone.drag(HANDLES, [(24, 30)])
+        assert torch.equal(alone.ws, editor.ws)
+
+
+def test_a_mask_is_obeyed_by_blending(editor: Editor) -> None:
+    before = editor.image
+    mask = np.zeros((64, 64), np.float32)
+    mask[16:48, 8:40] = 1
+    editor.drag(HANDLES, [(30, 30)], mask=mask)
+    assert np.array_equal(editor.image[mask == 0], before[mask == 0])
+    assert not np.array_equal(editor.image, before)
+
+
+def test_a_tuned_generator_is_dragged_by_the_same_model(studio: Studio, tiny: FrozenGenerator) -> None:
+    own = OwnPicture(np.zeros((64, 64, 3), np.uint8), tiny.name, studio, InvertConfig(steps=2, starts=1, tune_steps=2))
+    list(own.run())
+    editor = Editor.of_picture(own, studio, "autodrag")
+    editor.drag(HANDLES, [(30, 30)])
+    assert editor.method == "autodrag"
+    assert editor.scene.generator is not tiny
+    plain, tuned = (
+        studio.method("autodrag", tiny, tiny.name),
+        studio.method("autodrag", own.scene().generator, tiny.name),
+    )
+    assert tuned.model is plain.model
+    assert plain.generator is tiny
+
+
+def message(kind: type, **fields: object) -> protocol.Request:
+    drag = {"handles": HANDLES, "targets": ((30.0, 30.0),), "pins": (), "again": False, "time": 0.0}
+    return kind(type=kind.__name__.lower(), **(drag | fields))
+
+
+def test_a_desk_pulls_releases_and_pulls_again(studio: Studio, editor: Editor) -> None:
+    first = editor.image
+    one = Desk(studio, editor)
+    for x in (22.0, 26.0):
+        events = list(one.take(message(protocol.Pull, gesture=1, targets=((x, 30.0),))).events)
+        assert [type(event) for event in events] == [Look]
+        assert events[0].header["points"] == [[x, 30.0]]
+    assert len(editor.state.motion) == 1  # nothing is kept yet
+    events = list(one.take(message(protocol.Release, gesture=1)).events)
+    assert isinstance(events[-2], Changed)
+    assert events[-1].final
+    assert len(editor.state.motion) == 4
+    assert one.take(message(protocol.Pull, gesture=1)) is None  # that gesture is over
+    again = message(protocol.Release, gesture=2, again=True, targets=((22.0, 30.0),))
+    list(one.take(again).events)
+    assert len(editor.state.motion) == 4  # from the same start
+    list(one.take(message(protocol.Release, gesture=3)).events)
+    assert len(editor.state.motion) == 7  # from the picture now
+    list(one.take(protocol.Command(type="undo")).events)
+    list(one.take(protocol.Command(type="reset")).events)
+    assert np.array_equal(editor.image, first)
+
+
+def test_what_a_pull_has_reached_is_kept_or_cancelled(studio: Studio, editor: Editor) -> None:
+    one = Desk(studio, editor)
+    list(one.take(message(protocol.Pull, gesture=1)).events)
+    list(one.take(protocol.Command(type="cancel")).events)
+    assert len(editor.state.motion) == 1
+    list(one.take(message(protocol.Pull, gesture=2)).events)
+    list(one.take(protocol.Brush(type="brush", points=((1.0, 1.0),), radius=3.0, paint="keep")).events)
+    assert len(editor.state.motion) == 4
+
+
+def test_a_desk_says_what_cannot_be(studio: Studio, editor: Editor) -> None:
+    one = Desk(studio, editor)
+    with pytest.raises(InputError, match="outside the image"):
+        list(one.take(message(protocol.Pull, gesture=1, handles=((900.0, 1.0),))).events)
+    compare = protocol.Compare(
+        type="compare", methods=("latent_transformer", "magic"), handles=HANDLES, targets=HANDLES, pins=(), again=False
+    )
+    notes = [event for event in one.take(compare).events if isinstance(event, Note)]
+    assert [note.lane for note in notes] == ["latent_transformer", "magic"]
+    with pytest.raises(InputError, match="no PNG"):
+        list(one.take(desk.OwnImage(b"", InvertConfig())).events)
