@@ -33,7 +33,7 @@ def fidelity(generator: FrozenGenerator, count: int, batch: int = 8) -> dict[str
     """Generator against renderer: mean absolute error in [0, 1] and sharpness relative to the renderer's."""
     errors, sharp, wanted = [], [], []
     for start in range(0, count, batch):
-        z = _draw(batch, 0, start)
+        z = _draw(min(batch, count - start), 0, start)
         target = render(*parameters(z)).image
         image = generator.synthesize(generator.map(z)).clamp(-1, 1)
         errors.append(float((image - target).abs().mean()) / 2)
@@ -52,7 +52,7 @@ def landmark_error(
     """Predictor on generated images against the renderer's landmarks, pixels at 256; share of faces not found."""
     errors: list[float] = []
     for start in range(0, count, batch):
-        z = _draw(batch, 1, start)
+        z = _draw(min(batch, count - start), 1, start)
         truth = render(*parameters(z)).landmarks
         images = generator.synthesize(generator.map(z))
         for found, wanted in zip(detector(to_uint8(images)), truth, strict=True):
