@@ -73,6 +73,7 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
     for stage, epochs in zip((1, 2), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"
         budget = [f"stage{stage}.budget.epochs={epochs}", f"stage{stage}.budget.samples={config.epoch_samples}"]
+        budget.append(f"stage{stage}.held_out={config.samples // 4}")
         start = [f"stage2.start={out}/stage1/weights.safetensors"] if stage == 2 else []
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *start])

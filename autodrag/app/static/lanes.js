@@ -23,6 +23,7 @@ export class Lanes {
     for (const method of here) this.#add(method, picture);
     this.missing.textContent = methods.flatMap((method) => method.missing ?? []).join(" ");
     this.whole.hidden = false;
+    this.over = false;
     return here.map((method) => method.name);
   }
 
@@ -52,13 +53,14 @@ export class Lanes {
     canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     const done = Boolean(header.done);
     card.querySelector("progress").value = done ? 1 : header.step / header.steps;
-    card.querySelector("button").disabled = !done;
+    card.querySelector("button").disabled = !done && !this.over;
     const distance = header.distance === undefined ? "" : ` · ${header.distance.toFixed(1)} px`;
     card.querySelector(".numbers").textContent = `${header.seconds.toFixed(2)} s${distance}`;
   }
 
-  // No more pictures come: what is there can be used.
+  // Nothing more is worked out: what is there can be used, also what was still on its way.
   stopped() {
+    this.over = true;
     for (const button of this.element.querySelectorAll("button")) button.disabled = false;
   }
 
