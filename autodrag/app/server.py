@@ -1,6 +1,7 @@
 """The web side of the editor: a page, a socket for it, uploads, downloads. It knows sessions by their desks only."""
 
 import asyncio
+import os
 import socket as socket_module
 import sys
 import webbrowser
@@ -82,18 +83,18 @@ class Hub:
             raise InputError("The page of this address is closed: open it again.")
         return self.clients[token]
 
-    async def enter(self) -> Client:
-        """A new page with a session of its own. Raises InputError where there are too many."""
+    @asynccontextmanager
+    async def page(self) -> AsyncIterator[Client]:
+        """A new page with a session of its own, forgotten at the end. Raises InputError where there are too many."""
         if len(self.clients) >= self.config.max_clients:
             raise InputError(f"{self.config.max_clients} pages are open already: close one, or raise max_clients.")
         client = Client(self.executor)
-        self.clients[client.token] = client  # it counts from now on, though its first picture takes a while
+        self.clients[client.token] = client  # it counts from now on, though its session takes a while
         try:
             await client.open(self._desk)
-        except InputError:
+            yield client
+        finally:
             del self.clients[client.token]
-            raise
-        return client
 
     def _desk(self) -> Desk:
         method = self.studio.usable(self.config.first_method, self.dataset)
@@ -192,11 +193,15 @@ async def _socket(socket: WebSocket) -> None:
         return
     await socket.accept()
     try:
-        client = await hub.enter()
+        async with hub.page() as client:
+            await _converse(socket, client)
     except InputError as error:
         await socket.send_json({"type": "refused", "text": str(error)})
         await socket.close(1013)
-        return
+
+
+async def _converse(socket: WebSocket, client: Client) -> None:
+    """Listen, work and tell, until the page is gone or one of them fails."""
     tasks = [asyncio.ensure_future(task) for task in (_listen(socket, client), _tell(socket, client), client.work())]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -208,7 +213,6 @@ async def _socket(socket: WebSocket) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        del hub.clients[client.token]
 
 
 async def _listen(socket: WebSocket, client: Client) -> None:
@@ -270,4 +274,6 @@ def _bind(host: str, port: int) -> socket_module.socket:
     try:
         return socket_module.create_server((host, port))
     except OSError as error:
-        raise InputError(f"{host}:{port} cannot be served ({error.strerror}): choose another host or port.") from None
+        raise InputError(
+            f"{host}:{port} cannot be served ({os.strerror(error.errno or 0)}): choose another host or port."
+        ) from None

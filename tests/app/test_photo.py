@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from autodrag.app import own
 from autodrag.app.masks import paint, read_mask
 from autodrag.app.own import find_photo
 from autodrag.app.photo import centred, face
@@ -57,6 +58,21 @@ def test_a_turned_face_is_cut_out_upright() -> None:
         assert np.allclose(seen, wanted, atol=1e-6)
     half = max(2 * 60, 1.8 * 60)
     assert np.allclose(wanted[1] - wanted[0], [60 * 256 / (2 * half), 0])
+
+
+def test_faces_of_aligned_datasets_are_looked_for(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = smooth(300, 400)
+    assert np.array_equal(find_photo(image, "ffhq", (64, 64)).place, centred(image, (64, 64)).place)  # no predictor
+    (tmp_path / own.PHOTO_PREDICTOR).write_bytes(b"")
+    monkeypatch.setattr(own, "MODEL_DIR", tmp_path)
+    points = np.random.default_rng(0).uniform(100, 200, (68, 2)).astype(np.float32)
+    monkeypatch.setattr(own, "load_detector", lambda dataset, folder: lambda images: [torch.from_numpy(points)])
+    assert np.allclose(find_photo(image, "ffhq", (64, 64)).place, face(image, points.astype(float), 64).place)
+    assert np.array_equal(find_photo(image, "ffhq", (64, 64), align=False).place, centred(image, (64, 64)).place)
+    assert np.array_equal(find_photo(image, "lion", (64, 64)).place, centred(image, (64, 64)).place)
+    monkeypatch.setattr(own, "load_detector", lambda dataset, folder: lambda images: [None])
+    with pytest.raises(InputError, match="No face"):
+        find_photo(image, "ffhq", (64, 64))
 
 
 def test_very_large_photographs_are_kept_smaller() -> None:

@@ -1,5 +1,6 @@
 """The server: sessions of their own, the newest pictures only, uploads and downloads."""
 
+import gc
 import json
 import time
 from typing import Any
@@ -8,6 +9,7 @@ import httpx
 import numpy as np
 from websockets.sync.client import connect
 
+from autodrag.app.desk import Desk
 from autodrag.app.pictures import encode, read_picture
 from autodrag.app.server import AppConfig
 
@@ -97,6 +99,26 @@ def test_every_page_has_a_session_of_its_own(open_page: Any) -> None:
         assert page.told["session"]["seed"] == seed + 50
     shown = {page.pictures["main"].tobytes() for page in pages}
     assert len(shown) == 10
+
+
+def test_a_page_that_vanishes_frees_its_session(open_page: Any) -> None:
+    def desks() -> int:
+        return sum(type(thing) is Desk for thing in gc.get_objects())
+
+    before = desks()
+    pages = [open_page() for _ in range(5)]
+    assert desks() == before + 5
+    for page in pages[:3]:
+        page.say(type="release", gesture=1, time=0, **DRAG)  # and is not there to see it
+        page.socket.close()
+    for page in pages[3:]:
+        page.socket.socket.close()  # without a goodbye
+    for _ in range(200):
+        gc.collect()
+        if desks() <= before:
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{desks() - before} sessions are still there")
 
 
 def test_too_many_pages_are_refused_until_one_closes(address: str, open_page: Any, config: AppConfig) -> None:

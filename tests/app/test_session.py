@@ -154,6 +154,24 @@ def test_what_a_user_gets_wrong_is_one_sentence(editor: Editor, studio: Studio, 
         Editor("nowhere", studio=studio)
 
 
+@pytest.mark.parametrize("resolution", [(64, 32), (1024, 1024)])
+def test_other_shapes_are_dragged_under_a_mask_saved_and_loaded(resolution: tuple[int, int]) -> None:
+    height, width = resolution
+    channels = {2**i: 4 for i in range(2, height.bit_length())}
+    studio = Studio("cpu")
+    name = studio.add(FrozenGenerator.random(resolution, w_dim=8, channels=channels))
+    editor = Editor(name, method="draggan", steps=1, studio=studio)
+    before = editor.image
+    mask = np.zeros(resolution)
+    mask[: height // 2] = 1
+    editor.drag([(width / 4, height / 4)], [(width / 2, height / 4)], mask=mask)
+    assert editor.image.shape == (height, width, 3)
+    assert np.array_equal(editor.image[height // 2 :], before[height // 2 :])
+    assert not np.array_equal(editor.image, before)
+    again = Editor.load(next(editor.export("safetensors")), studio=studio)
+    assert np.array_equal(again.image, editor.image)
+
+
 def test_history_and_motion_stay_bounded(editor: Editor) -> None:
     for index in range(60):
         editor.choose(index, 1.0)

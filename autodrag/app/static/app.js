@@ -48,7 +48,8 @@ function heard(message) {
   } else if (message.type === "session") follow(message);
   else if (message.type === "work") work(message);
   else if (message.type === "note" && message.lane) lanes.tell(message.text);
-  else if (message.type === "note" || message.type === "refused") note(message.text, true);
+  else if (message.type === "note") note(message.text, true);
+  else if (message.type === "refused") $("hint").textContent = message.text;
 }
 
 let size = "";
