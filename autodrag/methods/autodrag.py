@@ -1,7 +1,7 @@
 """AutoDrag as a drag method: the trained model, asked once or several times, and optimisation to finish if wanted."""
 
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -47,9 +47,9 @@ class AutoDragMethod:
 
     weights: a weights.safetensors of stage 2; None: those that ship with the generator's dataset. rounds: drags one
     after another, each from where the generator's features find the handles after the one before (1: the paper).
-    polish: Adam steps of size `polish_lr` at the end, which bring what lay under the handles to the targets (0: the
-    paper). n: steps of a drag; None: as trained. track: find the handles in the image of every step; otherwise they are
-    looked for only where a next round begins, and the points that are yielded are where they should be.
+    polish: Adam steps at the end, which bring what lay under the handles to the targets (0: the paper); their size is
+    `polish_lr` mean deviations of W. n: steps of a drag; None: as trained. track: a step's points are the handles found
+    in its image (when they are read); otherwise they are where the handles should be by then.
     A mask takes part in polishing alone: latents cannot hold a part of an image still, blending can.
     """
 
@@ -61,7 +61,7 @@ class AutoDragMethod:
         polish: int = 0,
         n: int | None = None,
         track: bool = True,
-        polish_lr: float = 0.01,
+        polish_lr: float = 0.05,
     ) -> None:
         if rounds < 1 or polish < 0 or (n is not None and n < 1):
             raise InputError(
@@ -85,18 +85,19 @@ class AutoDragMethod:
 
     def _updates(self, request: Request) -> Iterator[Update]:
         start = here = self._look(request.ws)
-        points = request.handles
-        follow = self.track or self.rounds > 1
-        tracker = Tracker(self.generator, start.details, points) if follow else None
+        finder, handles = _Finder(self.generator, start, request.handles), request.handles
         for number in range(1, self.rounds + 1):
-            with torch.no_grad():
-                motion = self.model.rollout(here.ws, here.features, points, request.targets, request.valid, self.n)
-                places = self._places(tracker, motion, points, request.targets, last=number == self.rounds)
-            for step, (ws, points) in enumerate(zip(motion, places, strict=True), 1):
-                final = self.polish == 0 and number == self.rounds and step == self.n
-                yield Update(ws, points, _done(ws, final))
-            here = Source(self.generator, motion[-1], self.model.config.feature_block)
-        yield from self._polished(request, start, here.ws, points)
+            radius = search_radius(handles, request.targets, self.generator.resolution)
+            motion = self.model.walk(here.ws, here.features, handles, request.targets, request.valid, self.n)
+            ws = here.ws
+            for step, ws in enumerate(motion, 1):
+                expected = torch.lerp(handles, request.targets, step / self.n)
+                points = partial(finder.find, ws, expected, radius) if self.track else expected
+                yield Update(ws, points, _done(ws, (number, step, self.polish) == (self.rounds, self.n, 0)))
+            here = Source(self.generator, ws, self.model.config.feature_block)
+            if number < self.rounds:
+                handles = finder.find(ws, request.targets, radius)
+        yield from self._polished(request, start, here.ws, finder, radius)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
         """The source, with its features at hand if it is the same as last time."""
@@ -104,43 +105,43 @@ class AutoDragMethod:
             self._source = Source(self.generator, ws, self.model.config.feature_block)
         return self._source
 
-    def _places(
-        self,
-        tracker: Tracker | None,
-        motion: list[Float[Tensor, "B L D"]],
-        handles: Float[Tensor, "B P 2"],
-        targets: Float[Tensor, "B P 2"],
-        last: bool,
-    ) -> list[Float[Tensor, "B P 2"]]:
-        """Where the handles are after each step: found, or supposed to be on the straight way to the targets."""
-        places = [torch.lerp(handles, targets, (i + 1) / len(motion)) for i in range(len(motion))]
-        radius = search_radius(handles, targets, self.generator.resolution)
-        for i, ws in enumerate(motion):
-            wanted = self.track or (not last and i == len(motion) - 1)
-            if tracker is not None and wanted:
-                places[i] = tracker.find(ws, places[i], radius)
-        return places
-
     def _polished(
-        self, request: Request, start: Source, ws: Float[Tensor, "B L D"], points: Float[Tensor, "B P 2"]
+        self,
+        request: Request,
+        start: Source,
+        ws: Float[Tensor, "B L D"],
+        finder: "_Finder",
+        radius: Float[Tensor, "B P"],
     ) -> Iterator[Update]:
         """Gradient steps on Eq. 13's distance between the source's handles and the targets, and on the mask's term."""
-        if self.polish == 0:
-            return
-        rows = EditedRows(self.generator, ws, self.polish_lr, BLOCK)
-        before, size = start.details, self.generator.resolution
-        tracker = Tracker(self.generator, before, request.handles) if self.track else None
-        radius = search_radius(points, request.targets, size)
+        scale = self.model.predictor.standardise.std.mean().item()
+        rows = EditedRows(self.generator, ws, self.polish_lr * scale, BLOCK)
         for step in range(1, self.polish + 1):
-            features = rows.features()
-            loss = drag_loss(before, features, request.handles, request.targets, request.valid, size).sum()
+            features, size = rows.features(), self.generator.resolution
+            loss = drag_loss(start.details, features, request.handles, request.targets, request.valid, size).sum()
             if request.mask is not None:
-                loss = loss + MASK_WEIGHT * fixed_loss(features - before, 1 - request.mask)
+                loss = loss + MASK_WEIGHT * fixed_loss(features - start.details, 1 - request.mask)
             rows.step(loss)
-            ws = rows.ws
-            with torch.no_grad():
-                points = tracker.find(ws, request.targets, radius) if tracker else request.targets
-            yield Update(ws, points, _done(ws, step == self.polish))
+            points = partial(finder.find, rows.ws, request.targets, radius) if self.track else request.targets
+            yield Update(rows.ws, points, _done(ws, step == self.polish))
+
+
+class _Finder:
+    """Finds the handles of the source; learns what they look like when it is first asked."""
+
+    def __init__(self, generator: FrozenGenerator, start: Source, handles: Float[Tensor, "B P 2"]) -> None:
+        self._generator, self._start, self._handles = generator, start, handles
+
+    @cached_property
+    def _tracker(self) -> Tracker:
+        return Tracker(self._generator, self._start.details, self._handles)
+
+    @torch.no_grad()
+    def find(
+        self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
+    ) -> Float[Tensor, "B P 2"]:
+        """See `Tracker.find`."""
+        return self._tracker.find(ws, expected, radius)
 
 
 def _done(ws: Float[Tensor, "B L D"], done: bool) -> Tensor:

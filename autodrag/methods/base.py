@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -26,16 +27,26 @@ class Step:
 
     index: number of the update, from 1.
     ws: latents [B, L, D] after the update; never changed afterwards.
-    points: where the handles are in the image of `ws`, [N, 2] (x, y) pixels for B = 1, else a list of B such.
     seconds: time this method has worked since the call; what the caller does between two steps is not counted.
     done: [B], True where the edit is finished: its latents and points stay as they are in all later steps.
+    look, valid: what makes `points`, padded, and which of them are real.
     """
 
     index: int
     ws: Float[Tensor, "B L D"]
-    points: Float[Tensor, "N 2"] | list[Float[Tensor, "_ 2"]]
     seconds: float
     done: Bool[Tensor, " B"]
+    look: Callable[[], Float[Tensor, "B P 2"]] = field(repr=False, compare=False)
+    valid: Bool[Tensor, "B P"] = field(repr=False, compare=False)
+
+    @cached_property
+    def points(self) -> Float[Tensor, "N 2"] | list[Float[Tensor, "_ 2"]]:
+        """Where the handles are in the image of `ws`: [N, 2] (x, y) pixels for B = 1, else a list of B such.
+
+        A method that can go on without them looks for them when they are first read; `seconds` does not count that.
+        """
+        points = [p[v] for p, v in zip(self.look(), self.valid, strict=True)]
+        return points[0] if len(points) == 1 else points
 
 
 @runtime_checkable
@@ -72,10 +83,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Update:
-    """What a method's loop yields: latents, padded points in image pixels and which images are finished."""
+    """What a method's loop yields: latents, padded points in image pixels and which images are finished.
+
+    points: themselves, or what finds them, for a method that does not need them to go on.
+    """
 
     ws: Float[Tensor, "B L D"]
-    points: Float[Tensor, "B P 2"]
+    points: Float[Tensor, "B P 2"] | Callable[[], Float[Tensor, "B P 2"]]
     done: Bool[Tensor, " B"]
 
 
@@ -125,8 +139,13 @@ def run_steps(make_updates: Callable[[Request], Iterator[Update]], request: Requ
             torch.cuda.synchronize(update.ws.device)
         seconds += time.perf_counter() - start
         index += 1
-        points = [p[v] for p, v in zip(update.points, request.valid, strict=True)]
-        yield Step(index, update.ws, points[0] if len(points) == 1 else points, seconds, update.done)
+        found = update.points
+        look = found if callable(found) else partial(_same, found)
+        yield Step(index, update.ws, seconds, update.done, look, request.valid)
+
+
+def _same(points: Float[Tensor, "B P 2"]) -> Float[Tensor, "B P 2"]:
+    return points
 
 
 def check_positive(method: str, **values: object) -> None:

@@ -1,6 +1,6 @@
 """AutoDrag: the predictor and the regularizer together, taught on given motions or rolled out on its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -103,7 +103,19 @@ class AutoDrag(nn.Module):
         mask: Bool[Tensor, "B P"] | None = None,
         n: int | None = None,
     ) -> list[Float[Tensor, "B L D"]]:
-        """Drag: w_hat_1..w_hat_n, each predicted from the one before it.
+        """Drag: w_hat_1..w_hat_n, each predicted from the one before it. Arguments as in `walk`."""
+        return list(self.walk(ws, features, handles, targets, mask, n))
+
+    def walk(
+        self,
+        ws: Float[Tensor, "B L D"],
+        features: Float[Tensor, "B C h w"],
+        handles: Float[Tensor, "B P 2"],
+        targets: Float[Tensor, "B P 2"],
+        mask: Bool[Tensor, "B P"] | None = None,
+        n: int | None = None,
+    ) -> Iterator[Float[Tensor, "B L D"]]:
+        """Drag, step by step.
 
         Arguments as in `forward`, with ws the source's latents and n the number of steps (None: those of the training).
         Costs one pass over the memory and n passes over the K tokens of a single step.
@@ -112,11 +124,10 @@ class AutoDrag(nn.Module):
         if total < 1:
             raise InputError(f"A drag of n={total} steps goes nowhere; give n of at least 1.")
         memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
-        here, past, motion = ws[:, None], None, []
+        here, past = ws[:, None], None
         for index in range(total):
             here, past = self._steps(here, memory, total, index, past)
-            motion.append(here[:, 0])
-        return motion
+            yield here[:, 0]
 
     def _steps(
         self,

@@ -11,6 +11,7 @@ from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
+from autodrag.tracking import Tracker
 from autodrag.training.measure import domain_shape, measure
 
 MODEL = ModelConfig(
@@ -49,6 +50,22 @@ def test_it_yields_every_step(tiny: FrozenGenerator, weights: Path, options: dic
     assert [bool(step.done) for step in steps] == [False] * (len(steps) - 1) + [True]
     assert all(step.points.shape == (2, 2) and torch.equal(step.ws[:, 6:], ws[:, 6:]) for step in steps)
     assert not torch.equal(steps[-1].ws, ws)
+
+
+def test_points_are_looked_for_when_they_are_read(
+    tiny: FrozenGenerator, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+
+    class Counting(Tracker):
+        def find(self, *args: Any) -> torch.Tensor:
+            found.append(args)
+            return super().find(*args)
+
+    monkeypatch.setattr("autodrag.methods.autodrag.Tracker", Counting)
+    *_, last = AutoDragMethod(tiny, weights).drag(some_ws(tiny), HANDLES, TARGETS)
+    assert not found
+    assert torch.equal(last.points, last.points) and len(found) == 1
 
 
 def test_a_batch_equals_single_drags(tiny: FrozenGenerator, weights: Path) -> None:
