@@ -52,7 +52,7 @@ class Predictor(nn.Module):
         self.register_buffer("places", self.look.places(), persistent=False)
         self.look_at_points = PointTokens(feature_shape[0], width)
         self.place = FourierLinear(2, width)
-        self.displacement = FourierLinear(2, width)
+        self.displacement = FourierLinear(2, width) if config.points == "full" else None
         self.kind = nn.Parameter(torch.empty(2, width))  # handle, target
         self.mix = mlp(width, width, width)
         self.encoder = Encoder(width, config.heads, config.encoder_layers, config.mlp_ratio)
@@ -118,7 +118,7 @@ class Predictor(nn.Module):
         both = torch.cat([handles, targets], dim=1)
         tokens: Tensor = self.look_at_points(features, both, image_hw)
         tokens = tokens + self.kind.repeat_interleave(handles.shape[1], dim=0)
-        if self.config.points == "patch_only":
+        if self.displacement is None:
             return tokens
         moved = to_unit(targets, image_hw) - to_unit(handles, image_hw)
         placed: Tensor = tokens + self.place(to_unit(both, image_hw)) + self.displacement(moved).repeat(1, 2, 1)
