@@ -6,7 +6,7 @@ from importlib import import_module
 from autodrag import config
 
 #: name: the module under autodrag.bench and its config class; each module has a `run`.
-BENCHES = {"generator": "GeneratorBench", "train": "TrainBench"}
+BENCHES = {"editor": "EditorBench", "generator": "GeneratorBench", "train": "TrainBench"}
 
 if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""

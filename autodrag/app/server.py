@@ -57,6 +57,7 @@ class AppConfig:
 
     dataset: DatasetConfig
     first_method: str | None
+    weights: str | None
     host: str
     port: int
     hosts: tuple[str, ...]
@@ -245,7 +246,7 @@ async def _tell(socket: WebSocket, client: Client) -> None:
 
 def serve(config: AppConfig) -> None:
     """Load the generator, say where the page is, and serve it until interrupted. Raises InputError where it cannot."""
-    studio = Studio(config.device, DTYPES[config.dtype], closed=True)
+    studio = Studio(config.device, DTYPES[config.dtype], closed=True, weights=config.weights)
     listening = _bind(config.host, config.port)
     name = studio.add(load_generator(config.dataset, studio.device, studio.dtype), config.dataset)
     address = f"http://{config.host}:{listening.getsockname()[1]}"

@@ -31,8 +31,9 @@ class Editor:
     dataset: name of a dataset, path of a generator file, or a FrozenGenerator. seed: of the picture. psi: truncation;
     None: the dataset's. style: seed whose rows 6.. (colours, light) replace the picture's own. method: drag method by
     name; None: the first that can be used. steps: of a drag; None: the method's own number. device: "auto" is a GPU
-    where there is one. mask: [H, W] array or a picture file, white where the picture may change. studio: shares
-    generators between editors. Raises InputError, one sentence, for whatever cannot be.
+    where there is one. mask: [H, W] array or a picture file, white where the picture may change. weights: a file of
+    AutoDrag's; None: those that ship with the dataset. studio: shares generators between editors, instead of device
+    and weights. Raises InputError, one sentence, for whatever cannot be.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class Editor:
         steps: int | None = None,
         device: str = "auto",
         mask: Any = None,
+        weights: str | Path | None = None,
         studio: Studio | None = None,
     ) -> None:
-        self.studio = studio or Studio(device)
+        self.studio = studio or Studio(device, weights=weights)
         name = dataset if isinstance(dataset, str) else self.studio.add(dataset)
         self._scene = scene.plain(self.studio, name)
         values = None if mask is None else read_mask(mask, self._scene.generator.resolution)

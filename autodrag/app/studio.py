@@ -4,6 +4,7 @@ import copy
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,11 +61,17 @@ class Studio:
     """Loads generators by dataset name (or file) and methods by name, and keeps them. Safe for several threads.
 
     device: "auto" is a GPU where there is one. closed: only generators that were added and datasets whose file is here;
-    no name leads to any other file or to a download.
+    no name leads to any other file or to a download. weights: a file of AutoDrag's; None: those that ship.
     """
 
-    def __init__(self, device: str = "auto", dtype: torch.dtype = torch.float32, closed: bool = False) -> None:
-        self.device, self.dtype, self.closed = pick_device(device), dtype, closed
+    def __init__(
+        self,
+        device: str = "auto",
+        dtype: torch.dtype = torch.float32,
+        closed: bool = False,
+        weights: str | Path | None = None,
+    ) -> None:
+        self.device, self.dtype, self.closed, self.weights = pick_device(device), dtype, closed, weights
         self._generators: dict[str, FrozenGenerator] = {}
         self._datasets: dict[str, DatasetConfig] = {}
         self._methods: dict[tuple[str, str, int | None], DragMethod] = {}
@@ -102,6 +109,8 @@ class Studio:
         kind = find_kind(name)
         chosen = kind.steps if steps is None else steps
         options = kind.constants(self.dataset(dataset)) | ({kind.option: chosen} if kind.option and chosen else {})
+        if name == "autodrag":
+            options["weights"] = self.weights
         key = (dataset, name, chosen)
         with self._lock:
             if key not in self._methods:
