@@ -99,7 +99,7 @@ class PredictorStage(Stage):
         loss = total_loss(prediction, drag, self.config.alpha, self.config.beta)
         logs = {"prediction": prediction, "drag": drag}
         if self.config.gamma > 0:
-            logs["landing"] = self._landing_loss(drags, predicted[:, -1])
+            logs["landing"] = self._landing_loss(batch.samples, predicted[:, -1])
             loss = loss + self.config.gamma * logs["landing"]
         if self.model.config.skip == "gated":
             logs["gate"] = self.model.gate
@@ -143,17 +143,28 @@ class PredictorStage(Stage):
         real = samples.step_mask & (batch.again == 0)[:, None, None]  # nobody has matched the steps of later rounds
         pairs = (samples.step_handles, samples.step_targets, real)
         handles, targets, mask = (part[row, steps].flatten(0, 1) for part in pairs)
-        generator = self._dragging.generator
-        with torch.no_grad():
-            before = generator.features(samples.ws[row, steps].flatten(0, 1), block=FEATURE_BLOCK)
-        after = generator.features(predicted[row, steps].flatten(0, 1), block=FEATURE_BLOCK)
-        losses = drag_loss(before, after, handles, targets, mask, generator.resolution)
+        some = mask.any(dim=1)  # a step without points has no loss, and its features would be wasted
+        before, after = samples.ws[row, steps].flatten(0, 1)[some], predicted[row, steps].flatten(0, 1)[some]
+        losses = predicted.new_zeros(len(some))
+        if bool(some.any()):
+            losses[some] = self._difference(before, after, handles[some], targets[some], mask[some])
         return losses.unflatten(0, tuple(steps.shape)).sum(dim=1) * (samples.step_mask.shape[1] / steps.shape[1])
 
-    def _landing_loss(self, drags: Drags, last: Float[Tensor, "B L D"]) -> Float[Tensor, " B"]:
+    def _landing_loss(self, samples: Batch, last: Float[Tensor, "B L D"]) -> Float[Tensor, " B"]:
         """Eq. 13's distance between what lies at the handles of the first image and at the targets of the last."""
+        return self._difference(samples.ws[:, 0], last, samples.handles, samples.targets, samples.mask)
+
+    def _difference(
+        self,
+        before: Float[Tensor, "M L D"],
+        after: Float[Tensor, "M L D"],
+        handles: Float[Tensor, "M Q 2"],
+        targets: Float[Tensor, "M Q 2"],
+        mask: Bool[Tensor, "M Q"],
+    ) -> Float[Tensor, " M"]:
+        """`drag_loss` of the images of latents."""
         generator = self._dragging.generator
         with torch.no_grad():
-            before = generator.features(drags.ws[:, 0], block=FEATURE_BLOCK)
-        after = generator.features(last, block=FEATURE_BLOCK)
-        return drag_loss(before, after, drags.handles, drags.targets, drags.mask, generator.resolution)
+            held = generator.features(before, block=FEATURE_BLOCK)
+        reached = generator.features(after, block=FEATURE_BLOCK)
+        return drag_loss(held, reached, handles, targets, mask, generator.resolution)
