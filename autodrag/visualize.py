@@ -27,7 +27,7 @@ def draw_points(
     targets: Float[Tensor, "P 2"] | None = None,
 ) -> UInt8[Tensor, "3 H W"]:
     """The image with handles (red), targets (blue) and, with both, an arrow from each handle to its target."""
-    canvas = np.ascontiguousarray(image.permute(1, 2, 0).cpu().numpy())
+    canvas = image.permute(1, 2, 0).cpu().contiguous().numpy().copy()  # the picture itself stays as it is
     size = max(1.0, image.shape[1] / 128)
     if handles is not None and targets is not None:
         for start, end in zip(_fixed(handles), _fixed(targets), strict=True):

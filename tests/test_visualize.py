@@ -36,3 +36,9 @@ def test_unknown_formats_are_refused(tmp_path: Path) -> None:
         save_image(image, tmp_path / "a.xyz")
     with pytest.raises(InputError, match=r"\.gif or \.mp4"):
         save_animation([image], tmp_path / "a.png")
+
+
+def test_drawing_leaves_the_picture_alone() -> None:
+    picture = torch.zeros(1, 3, 32, 32, dtype=torch.uint8).to(memory_format=torch.channels_last)[0]
+    draw_points(picture, torch.tensor([[8.0, 8.0]]), torch.tensor([[20.0, 20.0]]))
+    assert picture.max() == 0
