@@ -2,15 +2,16 @@
 
 import pytest
 import torch
+from torch.nn.functional import max_pool2d
 
 from autodrag.blending import inner_edge, shrunk
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator
+from autodrag.generator import FrozenGenerator, load_generator
 
 
-def pictures(generator: FrozenGenerator) -> tuple[torch.Tensor, torch.Tensor]:
+def pictures(generator: FrozenGenerator, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents of a picture and of the same with other rows 0-5."""
-    ws = generator.map(torch.randn(2, generator.z_dim, generator=torch.Generator().manual_seed(0)))
+    ws = generator.map(torch.randn(2, generator.z_dim, generator=torch.Generator().manual_seed(seed)))
     return ws[:1], torch.cat([ws[1:, :6], ws[:1, 6:]], dim=1)
 
 
@@ -87,3 +88,25 @@ def test_edges() -> None:
 def test_a_mask_of_another_size_is_refused(tiny: FrozenGenerator) -> None:
     with pytest.raises(InputError, match="mask"):
         tiny.keep(pictures(tiny)[0], torch.ones(3, 3))
+
+
+def edges(image: torch.Tensor) -> torch.Tensor:
+    """How steep the image is, [H - 1, W - 1]."""
+    rows, columns = image.diff(dim=2)[..., :-1], image.diff(dim=3)[..., :-1, :]
+    return (rows.square() + columns.square()).sum(dim=1).sqrt()[0]
+
+
+@pytest.mark.parametrize("seed", [1, 3])
+def test_the_seam_is_not_seen(seed: int) -> None:
+    """Around the border the mixed face is no steeper than those that it is mixed from; cut and pasted it would be."""
+    generator = load_generator("synthface")
+    before, after = pictures(generator, seed)
+    after = torch.cat([torch.lerp(before[:, :6], after[:, :6], 0.3), before[:, 6:]], dim=1)
+    mask = torch.zeros(256, 256)
+    mask[60:150, 50:206] = 1
+    with torch.no_grad():
+        old, new = generator.synthesize(before), generator.synthesize(after)
+        mixed = generator.synthesize(after, keep=generator.keep(before, mask))
+    border = (max_pool2d(mask[None], 7, 1, 3) + max_pool2d(-mask[None], 7, 1, 3))[0, :-1, :-1] > 0
+    steepness = [float(edges(image)[border].mean()) for image in (old, new, mixed, torch.where(mask == 1, new, old))]
+    assert steepness[2] < 1.02 * max(steepness[:2]) < steepness[3]

@@ -7,9 +7,10 @@ import torch
 from autodrag.app.invert import Inversion, InvertConfig
 from autodrag.app.likeness import pixel_distance
 from autodrag.app.own import OwnPicture
-from autodrag.app.pictures import encode, to_tensor
+from autodrag.app.pictures import encode, to_bytes, to_tensor
 from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
+from autodrag.domains.synthface import Z_DIM, parameters, render
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 
@@ -98,3 +99,15 @@ def test_rectangular_generators_are_inverted() -> None:
     )
     assert editor.image.shape == (64, 32, 3)
     assert editor.photo.shape == (90, 90, 3)
+
+
+def test_a_face_that_the_generator_never_saw_is_found_and_dragged() -> None:
+    """A render of the procedural face: drawn, not generated."""
+    z = torch.randn(1, Z_DIM, generator=torch.Generator().manual_seed(123))
+    face = to_bytes(render(*parameters(z)).image)
+    editor = Editor.invert(face, "synthface", config=InvertConfig(steps=40, starts=12), method="draggan", device="cpu")
+    assert np.abs(editor.image.astype(int) - face).mean() < 9  # of 255; its own latents give 7
+    editor.choose_method("draggan", 2)
+    before = editor.image
+    editor.drag([(128, 180)], [(120, 184)])
+    assert not np.array_equal(editor.image, before)
