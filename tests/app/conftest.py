@@ -5,7 +5,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -44,13 +44,16 @@ def config() -> AppConfig:
     return replace(shipped, invert=invert, max_clients=11, max_upload_mb=1)
 
 
+@pytest.fixture(scope="session")
+def serve() -> Callable[[AppConfig, Studio, str], AbstractContextManager[str]]:
+    """Serves a dataset of a studio: `with serve(config, studio, dataset) as address`."""
+    return serving
+
+
 @contextmanager
-def serving(config: AppConfig, generator: FrozenGenerator) -> Iterator[str]:
+def serving(config: AppConfig, studio: Studio, dataset: str) -> Iterator[str]:
     """The address, http://..., of a server in a thread."""
-    studio = Studio("cpu", closed=True)
-    constants = replace(load_dataset("x.safetensors"), draggan_lr=1e-2)  # random weights are dragged with longer steps
-    name = studio.add(generator, constants)
-    server = uvicorn.Server(uvicorn_config(create_app(config, studio, name), port=0))
+    server = uvicorn.Server(uvicorn_config(create_app(config, studio, dataset), port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -64,7 +67,9 @@ def serving(config: AppConfig, generator: FrozenGenerator) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def address(config: AppConfig, tiny: FrozenGenerator) -> Iterator[str]:
     """A server of the tiny generator."""
-    with serving(config, tiny) as address:
+    studio = Studio("cpu", closed=True)
+    constants = replace(load_dataset("x.safetensors"), draggan_lr=1e-2)  # random weights are dragged with longer steps
+    with serving(config, studio, studio.add(tiny, constants)) as address:
         yield address
 
 
