@@ -54,4 +54,4 @@ def test_what_a_user_gets_wrong(tmp_path: Path, repository: Path) -> None:
         [sys.executable, "scripts/bench.py", "nothing"], cwd=repository, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("What to time is 'nothing': give one of generator") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("What to time is 'nothing': give one of ") and done.stderr.count("\n") == 1
