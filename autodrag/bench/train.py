@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autodrag.bench.generator import official
 from autodrag.bench.measure import cost, device_name
 from autodrag.data.dataset import Sample, Trajectories
+from autodrag.data.trajectories import FEATURE_BLOCK
 from autodrag.devices import pick_device
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import AutoDrag, ModelConfig
@@ -155,6 +156,8 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         alpha=0.1,
         beta=beta,
         gamma=0.0,
+        drag_block=FEATURE_BLOCK,
+        drag_patch=7,
         drag_steps=config.drag_steps,
         points=POINTS,
         step_points=POINTS,

@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from autodrag.data.dataset import Batch, Trajectories, collate
-from autodrag.data.trajectories import FEATURE_BLOCK
 from autodrag.losses import drag_loss, prediction_loss, total_loss
 from autodrag.models import AutoDrag
 from autodrag.seeding import rng
@@ -26,6 +25,8 @@ class Stage2Config:
     predictor, regularizer: learning rates. start: the weights that stage 1 wrote; None: an untrained regularizer.
     alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. gamma: weight of the drag
     loss between the handles of the first image and the targets in the last predicted one.
+    drag_block, drag_patch: the generator block, counted from 1, whose features both compare, and how many of its pixels
+    around a point (the paper's: 6 and 7).
     drag_steps: L_drag is computed on so many random steps of a motion and scaled to all of them; None: on all.
     points, step_points: pairs of a sample and of a step, at most. held_out: samples that reports are made on.
     rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
@@ -40,6 +41,8 @@ class Stage2Config:
     alpha: float
     beta: float
     gamma: float
+    drag_block: int
+    drag_patch: int
     drag_steps: int | None
     points: int
     step_points: int
@@ -165,6 +168,6 @@ class PredictorStage(Stage):
         """`drag_loss` of the images of latents."""
         generator = self._dragging.generator
         with torch.no_grad():
-            held = generator.features(before, block=FEATURE_BLOCK)
-        reached = generator.features(after, block=FEATURE_BLOCK)
-        return drag_loss(held, reached, handles, targets, mask, generator.resolution)
+            held = generator.features(before, block=self.config.drag_block)
+        reached = generator.features(after, block=self.config.drag_block)
+        return drag_loss(held, reached, handles, targets, mask, generator.resolution, self.config.drag_patch)

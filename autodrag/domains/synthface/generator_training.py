@@ -7,6 +7,7 @@ training only.
 """
 
 import json
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -31,6 +32,7 @@ from third_party.stylegan2.readers import CheckpointError, read_checkpoint
 
 HEAD_BLOCKS = (3, 4, 5)  # 16, 32, 64 px
 ENERGY_PATCH = 8
+STATE_FILE = "state.safetensors"
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class GeneratorTraining:
 
     stages: tuple[Stage, ...]
     seed: int = 0
-    start: str | None = None  # a generator file whose weights the first stage begins with, None: none
+    start: str | None = None  # a generator file, or another training's state, that the first stage begins with
     w_dim: int = 128
     mapping_layers: int = 3
     channels: tuple[tuple[int, int], ...] = ((4, 160), (8, 160), (16, 160), (32, 160), (64, 128), (128, 64), (256, 32))
@@ -140,12 +142,19 @@ def energy_error(image: Float[Tensor, "B 3 S S"], target: Float[Tensor, "B 3 S S
 
 
 def _begin_with(path: str) -> dict[str, Tensor]:
-    """A training state of a generator file's weights alone."""
+    """A training state to go on from: another training's, or one of a generator file's weights alone."""
+    if Path(path).name == STATE_FILE:
+        return read_tensors(Path(path))[0]
     try:
         weights = read_checkpoint(path).state
     except CheckpointError as error:
         raise InputError(str(error)) from error
     return {f"{kind}/generator.{name}": v.float() for kind in ("now", "average") for name, v in weights.items()}
+
+
+def _yield_cores(worker: int) -> None:
+    """A renderer works while the training waits: two threads that share a core with another wait for each other."""
+    os.nice(19)
 
 
 class GeneratorTrainer:
@@ -175,7 +184,7 @@ class GeneratorTrainer:
 
     @property
     def state_path(self) -> Path:
-        return self.folder / "state.safetensors"
+        return self.folder / STATE_FILE
 
     def run(self) -> None:
         """Train to the end of the last stage."""
@@ -219,7 +228,14 @@ class GeneratorTrainer:
 
     def _targets(self, stage: Stage, steps: int) -> Iterator[Target]:
         data = Targets(self.training.seed + self.stage_index, stage.size, stage.batch, stage.mixed)
-        loader = DataLoader(data, batch_size=None, sampler=range(self.step, steps), num_workers=1, prefetch_factor=4)
+        loader = DataLoader(
+            data,
+            batch_size=None,
+            sampler=range(self.step, steps),
+            num_workers=2,
+            prefetch_factor=4,
+            worker_init_fn=_yield_cores,
+        )
         for target in loader:
             yield Target(**{k: v.to(self.training.device) for k, v in vars(target).items()})
 

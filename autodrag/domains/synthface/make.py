@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autodrag.config import DatasetConfig
 from autodrag.data.matching import MatchingConfig
+from autodrag.devices import keep_freed_memory
 from autodrag.domains.synthface import card, report
 from autodrag.domains.synthface.generator_training import GeneratorTrainer, GeneratorTraining
 from autodrag.domains.synthface.landmark_predictor import make_landmark_predictor
@@ -71,6 +72,7 @@ def make(config: MakeSynthfaceConfig) -> None:
 
 
 def _generator(config: MakeSynthfaceConfig, path: Path) -> None:
+    keep_freed_memory()
     begin = time.monotonic()
     trainer = GeneratorTrainer(config.generator, Path(config.run))
     trainer.run()
