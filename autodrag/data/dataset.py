@@ -84,8 +84,9 @@ class Trajectories:
 
     max_points: point pairs (I_0, I_n) a sample, at most; their number is log-uniform in 1..max_points (our choice: one
     point matters as much as many) as far as there are matches. step_points: pairs (I_i, I_i+1) a step, at most. part:
-    the samples to use, of those in the folder in order. Raises InputError where folder and generator do not belong
-    together.
+    the samples to use, of those in the folder in order. together: so many positions that follow each other have the
+    same number of points, so that little of a batch is padding. Raises InputError where folder and generator do not
+    belong together.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Trajectories:
         step_points: int,
         seed: int = 0,
         part: slice = slice(None),
+        together: int = 1,
     ) -> None:
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -104,8 +106,10 @@ class Trajectories:
                 f"{folder} was made with another generator than {generator.name}: load that one, or make the "
                 "trajectories anew in another folder."
             )
-        if max_points < 1 or step_points < 1:
-            raise InputError(f"max_points={max_points} and step_points={step_points} must be at least 1.")
+        if min(max_points, step_points, together) < 1:
+            raise InputError(
+                f"max_points={max_points}, step_points={step_points} and together={together} must be at least 1."
+            )
         entries = [manifest.shards[number] for number in sorted(manifest.shards)]
         self.motions = [motion for entry in entries for motion in read_shard(folder, entry)][part]
         if not self.motions:
@@ -117,6 +121,7 @@ class Trajectories:
         self.max_points = max_points
         self.step_points = step_points
         self.seed = seed
+        self.together = together
         self._order: tuple[int, Int[Tensor, " N"]] | None = None  # the pass in progress
 
     def __len__(self) -> int:
@@ -141,7 +146,7 @@ class Trajectories:
 
     def _choose(self, motion: MatchedMotion, ws: Float[Tensor, "steps L D"], position: int) -> Sample:
         stream = rng(self.seed, "points", position)
-        uniform = torch.rand((), generator=stream).item()
+        uniform = torch.rand((), generator=rng(self.seed, "number of points", position // self.together)).item()
         handles, targets = _some(motion.ends, int(exp(uniform * log(self.max_points + 1))), stream)
         steps = [_some(step, self.step_points, stream) for step in motion.steps]
         return Sample(motion.index, ws, handles, targets, [h for h, _ in steps], [t for _, t in steps])

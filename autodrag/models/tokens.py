@@ -87,8 +87,13 @@ class PointTokens(nn.Module):
     ) -> Float[Tensor, "B N E"]:
         """features: standardised. points: image pixels."""
         hw = (features.shape[-2], features.shape[-1])
-        around = patches(features, to_feature(points, image_hw, hw), PATCH)  # [B, N, 49, C]
-        out: Tensor = self.mlp(F.gelu(self.reduce(around)).flatten(2))
+        places = to_feature(points, image_hw, hw)
+        if PATCH**2 * points.shape[1] < hw[0] * hw[1]:
+            around = self.reduce(patches(features, places, PATCH))  # [B, N, 49, E / 4]
+        else:  # the same in the other order, both being linear: cheaper than to reduce a pixel once for each point
+            reduced = self.reduce(features.movedim(1, -1)).movedim(-1, 1)
+            around = patches(reduced, places, PATCH).to(reduced.dtype)
+        out: Tensor = self.mlp(F.gelu(around).flatten(2))
         return out
 
 

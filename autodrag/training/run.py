@@ -88,15 +88,17 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
     if section.held_out < 1:
         raise InputError("stage2.held_out must be at least 1: reports are made on samples that are not trained on.")
 
-    def trajectories(part: slice) -> Trajectories:
-        return Trajectories(config.data, generator, section.points, section.step_points, config.seed, part)
+    def trajectories(part: slice, together: int) -> Trajectories:
+        points, step_points = section.points, section.step_points
+        return Trajectories(config.data, generator, points, step_points, config.seed, part, together)
 
     statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)
     model = AutoDrag(config.model, domain_shape(generator, block), statistics)
     if model.regularizer is not None and section.start is not None:
         _start_from(model.regularizer, Path(section.start))
-    shown, held_out = trajectories(slice(None, -section.held_out)), trajectories(slice(-section.held_out, None))
+    shown = trajectories(slice(None, -section.held_out), section.budget.batch)
+    held_out = trajectories(slice(-section.held_out, None), 1)
     return PredictorStage(model, shown, held_out, section, config.seed)
 
 

@@ -50,6 +50,20 @@ def test_batches_are_a_function_of_their_positions(
     assert not equal(first, Trajectories(small_folder, tiny, 6, 4, seed=2).batch(range(8, 13)))
 
 
+def test_samples_of_a_batch_have_the_same_number_of_points_where_matches_allow(
+    small_folder: Path, tiny: FrozenGenerator
+) -> None:
+    together = Trajectories(small_folder, tiny, 6, 4, seed=1, together=5)
+    counts = []
+    for start in range(0, 60, 5):
+        samples = together.samples(range(start, start + 5))
+        found = [len(together.motions[s.index].ends.handles) for s in samples]
+        most = max(len(s.handles) for s in samples)
+        assert [len(s.handles) for s in samples] == [min(most, n) for n in found]
+        counts.append(most)
+    assert len(set(counts)) > 1
+
+
 def test_ranks_share_out_what_one_would_see(trajectories: Trajectories) -> None:
     def described(samples: list[Sample]) -> list[tuple[int, list[float]]]:
         return [(s.index, s.handles.flatten().tolist()) for s in samples]

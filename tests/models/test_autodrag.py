@@ -11,7 +11,7 @@ from autodrag.config import compose, typed
 from autodrag.errors import InputError
 from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
 from autodrag.models.cost import cost_table, parameter_count, rollout_flops
-from autodrag.models.tokens import fourier, to_unit
+from autodrag.models.tokens import PointTokens, fourier, to_unit
 from autodrag.seeding import rng
 
 SHAPE = DomainShape(num_ws=10, w_dim=16, feature_shape=(8, 32, 32), resolution=(64, 64))
@@ -203,3 +203,13 @@ def test_flops_of_a_rollout_grow_by_a_constant_a_step() -> None:
     one, two, three = (rollout_flops(model(), points=1, n=n) for n in (1, 2, 3))
     assert 0 < two - one < one
     assert three - two == pytest.approx(two - one, rel=0.02)  # attention to the cached steps grows a little
+
+
+def test_point_tokens_do_not_depend_on_how_many_are_asked_for() -> None:
+    tokens = PointTokens(channels=6, width=16)
+    features = torch.randn(2, 6, 16, 16, generator=torch.Generator().manual_seed(0))
+    points = torch.rand(2, 9, 2, generator=torch.Generator().manual_seed(1)) * 70 - 3
+    with torch.no_grad():
+        together = tokens(features, points, (64, 64))  # 9 x 49 pixels are more than the map has
+        alone = torch.cat([tokens(features, points[:, i : i + 1], (64, 64)) for i in range(9)], dim=1)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
