@@ -32,12 +32,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Work:
-    """How far a longer task has come. what: "drag", "compare", "invert", "tune", or "" when it is over."""
+    """How far a longer task has come. what: "drag", "compare", "start", "invert", "tune", or "" when it is over."""
 
     what: str
     step: int = 0
     steps: int = 0
-    text: str = ""
 
 
 @dataclass(frozen=True)

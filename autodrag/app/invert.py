@@ -51,7 +51,7 @@ class InvertConfig:
 class Progress:
     """How far an inversion is. loss: unlikeness of the picture now. ws: its latents."""
 
-    phase: Literal["invert", "tune"]
+    phase: Literal["start", "invert", "tune"]
     step: int
     steps: int
     loss: float
@@ -74,29 +74,30 @@ class Inversion:
         self.generator, self.config = generator, config
         self.tuned: dict[str, Tensor] = {}
         self._picture = picture.to(generator.device)
-        self._distance, self.distance_name = load_distance(generator.device)
+        self._distance = load_distance(generator.device)
         z = torch.randn(W_SAMPLES, generator.z_dim, generator=rng(config.seed, "inversion"))
         self._w = torch.cat([generator.map(part.to(generator.device))[:, 0] for part in z.split(512)]).float()
         self._mean, self._std = self._w.mean(dim=0), self._w.std(dim=0).clamp(min=1e-6)
         self.ws: Float[Tensor, "1 L D"] = self._mean.expand(1, generator.num_ws, -1).clone()
 
     def run(self) -> Iterator[Progress]:
-        """Invert, then tune; yields after every step. `ws` is always the best so far."""
-        self.ws = self._likest_start()
+        """Choose a start, invert, then tune; yields after every moment's work. `ws` is as far as it has come."""
+        yield from self._choose_start()
         yield from self._invert()
         if self.config.tune_steps:
             yield from self._tune()
 
-    def _likest_start(self) -> Float[Tensor, "1 L D"]:
-        wanted = _small(self._picture)
-        best, least = self.ws, math.inf
-        with torch.no_grad():
-            for part in self._w[: self.config.starts].split(4):
-                ws = torch.lerp(self._mean, part, 0.7)[:, None].expand(-1, self.generator.num_ws, -1)
+    def _choose_start(self) -> Iterator[Progress]:
+        """The likest of some random pictures, at a small size."""
+        wanted, least = _small(self._picture), math.inf
+        parts = self._w[: self.config.starts].split(4)
+        for index, part in enumerate(parts):
+            ws = torch.lerp(self._mean, part, 0.7)[:, None].expand(-1, self.generator.num_ws, -1)
+            with torch.no_grad():
                 errors = (_small(self.generator.synthesize(ws).float()) - wanted).square().mean(dim=(1, 2, 3))
-                if float(errors.min()) < least:
-                    least, best = float(errors.min()), ws[errors.argmin()][None].clone()
-        return best
+            if float(errors.min()) < least:
+                least, self.ws = float(errors.min()), ws[errors.argmin()][None].clone()
+            yield Progress("start", index + 1, len(parts), least, self.ws)
 
     def _invert(self) -> Iterator[Progress]:
         config = self.config

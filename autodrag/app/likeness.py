@@ -15,12 +15,12 @@ SCALES = 5
 Distance = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"]], Float[Tensor, ""]]
 
 
-def load_distance(device: torch.device) -> tuple[Distance, str]:
-    """(distance, its name): pixels and edges at several scales, and LPIPS where its backbone is on this machine."""
+def load_distance(device: torch.device) -> Distance:
+    """Pixels and edges at several scales, and LPIPS where its backbone is on this machine."""
     if not (Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_BACKBONE).is_file():
-        return pixel_distance, "pixels"
+        return pixel_distance
     network = lpips.LPIPS(net="alex", verbose=False).to(device).eval().requires_grad_(False)
-    return lambda a, b: pixel_distance(a, b) + network(_at_most_256(a), _at_most_256(b)).mean(), "pixels and LPIPS"
+    return lambda a, b: pixel_distance(a, b) + network(_at_most_256(a), _at_most_256(b)).mean()
 
 
 def pixel_distance(a: Float[Tensor, "B 3 H W"], b: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:

@@ -34,7 +34,7 @@ class OwnPicture:
     ) -> None:
         pixels = image if isinstance(image, np.ndarray) else read_picture(image)
         generator = studio.generator(dataset)
-        self._dataset, self._plain = dataset, generator
+        self._dataset = dataset
         self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
         self._inversion = Inversion(generator, to_tensor(self.photo.picture(generator.resolution)), config)
 

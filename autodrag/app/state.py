@@ -168,7 +168,3 @@ class History:
         moved = self.can_redo
         self._index += moved
         return moved
-
-    def first(self) -> State:
-        """The oldest state that is remembered."""
-        return self._states[0]

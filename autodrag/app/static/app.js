@@ -106,10 +106,17 @@ function measure({ time, final }) {
   drawn.timer = setTimeout(() => ($("speed").hidden = true), 3000);
 }
 
-const JOBS = { drag: "Dragging", compare: "Comparing", invert: "Finding your picture", tune: "Tuning the generator" };
+const JOBS = {
+  drag: "Dragging",
+  compare: "Comparing",
+  start: "Looking for a start",
+  invert: "Finding your picture",
+  tune: "Tuning the generator",
+};
+const OWN = ["start", "invert", "tune"]; // what a picture of the user's own goes through
 
 function work({ what, step, steps }) {
-  const own = what === "invert" || what === "tune";
+  const own = OWN.includes(what);
   $("job").hidden = !what || (what === "drag" && panel.method.live);
   $("player").hidden = !$("job").hidden || lanes.open;
   $("job-take").hidden = !own;
@@ -188,8 +195,7 @@ function clear() {
 }
 
 function stop() {
-  const work = document.body.dataset.work;
-  command(work === "invert" || work === "tune" ? "cancel" : "stop");
+  command(OWN.includes(document.body.dataset.work) ? "cancel" : "stop");
 }
 
 function choose(tool) {
