@@ -81,7 +81,7 @@ class Outbox:
         elif isinstance(event, Changed):
             self._latest["session"] = {"type": "session", **event.session}
         else:
-            work = {"what": event.what, "step": event.step, "steps": event.steps, "text": event.text}
+            work = {"what": event.what, "step": event.step, "steps": event.steps}
             self._latest["work"] = {"type": "work", **work}
         self._changed.set()
 
@@ -134,10 +134,7 @@ class Client:
         while True:
             if job is None or (job.long and self.inbox):
                 order = await self.inbox.get()
-                try:
-                    job = await self.run(self.desk.take, order) or job
-                except InputError as error:
-                    self.outbox.put(Note(str(error)))
+                job = await self._next(order) or job
                 if job is None:
                     continue
             try:
@@ -149,6 +146,17 @@ class Client:
                 job = None
             else:
                 self.outbox.put(event)
+
+    async def _next(self, order: Order) -> Job | None:
+        """The job of an order; None where there is nothing to do or it cannot be."""
+        try:
+            job = await self.run(self.desk.take, order)
+        except InputError as error:
+            self.outbox.put(Note(str(error)))
+            return None
+        for event in job.first if job else ():
+            self.outbox.put(event)
+        return job
 
     async def tell(
         self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]

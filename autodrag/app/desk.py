@@ -41,10 +41,14 @@ Order = protocol.Request | OwnImage | SessionFile
 
 @dataclass(frozen=True)
 class Job:
-    """What an order sets off: a moment's work for every event. long: another order may end it before it is through."""
+    """What an order sets off: a moment's work for every event.
+
+    long: another order may end it before it is through. first: what is told at once, of the job that this order ends.
+    """
 
     events: Iterator[Event]
     long: bool = False
+    first: tuple[Event, ...] = ()
 
 
 class Desk:
@@ -59,6 +63,7 @@ class Desk:
         self._edit: Edit | None = None
         self._gesture = self._ended = -1  # the pull under way; the last one that is over
         self._lanes: dict[str, Edit] = {}
+        self._comparing = False
         self._own: OwnPicture | None = None
         self._motion, self._motions = editor.state.motion, 0
 
@@ -75,10 +80,10 @@ class Desk:
         if isinstance(order, protocol.Pull | protocol.Release):
             if order.gesture <= self._ended:
                 return None
-            if order.gesture != self._gesture:
-                self._settle()
-            return Job(self._pull(order) if isinstance(order, protocol.Pull) else self._release(order), long=True)
-        self._settle()
+            first = self._settled() if order.gesture != self._gesture else ()
+            pulled = self._pull(order) if isinstance(order, protocol.Pull) else self._release(order)
+            return Job(pulled, long=True, first=first)
+        first = self._settled()
         jobs: dict[type, Callable[[Any], Iterator[Event]]] = {
             protocol.Picture: self._picture,
             protocol.Restyle: self._restyle,
@@ -90,7 +95,7 @@ class Desk:
             OwnImage: self._invert,
             SessionFile: self._load,
         }
-        return Job(jobs[type(order)](order), long=isinstance(order, protocol.Compare | OwnImage))
+        return Job(jobs[type(order)](order), long=isinstance(order, protocol.Compare | OwnImage), first=first)
 
     def welcome(self) -> Iterator[Event]:
         """What a page is shown first, and whenever everything may have changed."""
@@ -105,10 +110,12 @@ class Desk:
         if self._own is not None:
             if name not in ("stop", "cancel"):
                 raise InputError(BUSY)
-            return self._inverted(self._own if name == "stop" else None)
+            own, self._own = self._own, None
+            return self._inverted(own if name == "stop" else None)
         if name == "cancel":
             self._edit, self._lanes = None, {}
         self._settle()
+        self._comparing = False
         if name == "undo":
             self.editor.undo()
         elif name == "redo":
@@ -126,6 +133,13 @@ class Desk:
         if self._edit is not None:
             self.editor.keep(self._edit)
         self._edit, self._ended = None, max(self._ended, self._gesture)
+
+    def _settled(self) -> tuple[Event, ...]:
+        """Keep what the drag under way has reached; what the page is told of it, and of a comparison that ends."""
+        under_way = self._edit is not None or self._comparing
+        self._settle()
+        self._comparing = False
+        return tuple(self._refreshed()) if under_way else ()
 
     def _refreshed(self) -> Iterator[Event]:
         yield Work("")
@@ -208,6 +222,7 @@ class Desk:
                 continue
             self._lanes[name], runs[name] = edit, edit.toward(order.targets)
         taken, total = 0, sum(self._total(name) for name in runs)
+        self._comparing = True
         while runs:
             yield Work("compare", taken, total)
             for name in list(runs):
@@ -219,6 +234,7 @@ class Desk:
                 del runs[name]
                 edit = self._lanes[name]
                 yield self._reached(edit, name, final=True, done=True)
+        self._comparing = False
         yield Work("")
 
     def _take(self, order: protocol.Take) -> Iterator[Event]:
@@ -232,15 +248,16 @@ class Desk:
 
     def _invert(self, order: OwnImage) -> Iterator[Event]:
         own = self._own = OwnPicture(order.data, self.editor.scene.dataset, self._studio, order.config)
-        yield Work("invert", 0, order.config.steps)
-        for progress in own.run():
-            yield Work(progress.phase, progress.step, progress.steps, f"{progress.loss:.4f}")
-            if progress.phase == "invert" and progress.step % PREVIEW == 1:
-                yield self._look_with(own.scene().renderer, own.frame(), final=False)
+        try:
+            for progress in own.run():
+                yield Work(progress.phase, progress.step, progress.steps)
+                if progress.phase == "invert" and progress.step % PREVIEW == 1:
+                    yield self._look_with(own.scene().renderer, own.frame(), final=False)
+        finally:
+            self._own = None
         yield from self._inverted(own)
 
     def _inverted(self, own: OwnPicture | None) -> Iterator[Event]:
-        self._own = None
         if own is not None:
             self.editor = Editor.of_picture(own, self._studio, self.editor.method, self.editor.steps)
         yield from self._refreshed()

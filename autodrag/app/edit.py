@@ -1,7 +1,7 @@
 """One drag, from pressing the pointer to lifting it, with its target moving in between."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -62,8 +62,8 @@ class Edit:
     def toward(self, targets: PointList, quick: bool = False) -> Iterator[Progress]:
         """Drag until the handles are at the targets or the method's steps are used up.
 
-        A live method yields once, at the end. quick: the points of its frames are where they should be; otherwise they
-        are looked for in its pictures. Raises InputError where points make no sense.
+        A live method yields once, at the end. quick: the points of its last frame are where they should be; otherwise
+        they are looked for in its picture. Raises InputError where points make no sense.
         """
         if len(targets) != len(self.arrows.handles):
             raise InputError(f"There are {len(self.arrows.handles)} handles but {len(targets)} targets; give one each.")
@@ -75,18 +75,27 @@ class Edit:
         past = self.seconds
         method = self._quick if quick else self._method
         steps = method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._mask)
-        last = None
+        if self.live:
+            yield self._take_all(list(steps), points)
+            return
         for step in steps:
-            last = self._take(step, past)
-            if not self.live:
-                yield last
-        if last is not None and self.live:
-            yield last
+            assert isinstance(step.points, Tensor)  # one image
+            yield self._take(step, step.points if self._tracks else self._found(step.ws, step.points), past)
 
-    def _take(self, step: Step, past: float) -> Progress:
-        assert isinstance(step.points, Tensor)  # one image
-        points = as_points(step.points if self._tracks else self._found(step.ws, step.points))
-        frame = Frame(step.ws.detach().cpu(), points, self._under, self._layer)
+    def _take_all(self, steps: Sequence[Step], start: PointList) -> Progress:
+        """All steps of a live drag. To look for points costs more than a picture: only those of the last one are read.
+
+        Until then the points are on straight lines from where they started.
+        """
+        reached = steps[-1].points
+        assert isinstance(reached, Tensor)  # one image
+        begin = torch.tensor(start, dtype=reached.dtype, device=reached.device)
+        for step in steps[:-1]:
+            self._take(step, torch.lerp(begin, reached, step.index / len(steps)))
+        return self._take(steps[-1], reached)
+
+    def _take(self, step: Step, points: Float[Tensor, "N 2"], past: float = 0.0) -> Progress:
+        frame = Frame(step.ws.detach().cpu(), as_points(points), self._under, self._layer)
         if len(self.frames) >= MAX_FRAMES:
             self.frames = self.frames[::2]
         self.frames.append(frame)

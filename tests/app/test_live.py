@@ -9,7 +9,7 @@ import torch
 from autodrag import config
 from autodrag.app import desk, protocol
 from autodrag.app.desk import Desk
-from autodrag.app.events import Changed, Look, Note
+from autodrag.app.events import Changed, Look, Note, Work
 from autodrag.app.invert import InvertConfig
 from autodrag.app.own import OwnPicture
 from autodrag.app.session import Editor
@@ -17,6 +17,7 @@ from autodrag.app.studio import Studio
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
+from autodrag.tracking import Tracker
 
 HANDLES = ((20.0, 30.0),)
 SIZES = {"width": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1, "mlp_ratio": 1.0}
@@ -58,6 +59,19 @@ def test_every_pull_starts_over(editor: Editor) -> None:
     assert found.frame.points != ((30.0, 30.0),)  # where it is
     editor.keep(edit)
     assert len(editor.state.motion) == 4
+
+
+def test_handles_are_looked_for_in_the_last_picture_only(editor: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+    find = Tracker.find
+    monkeypatch.setattr(Tracker, "find", lambda self, *given: looked.append(given) or find(self, *given))
+    edit = editor.begin(HANDLES)
+    list(edit.toward(((30.0, 30.0),), quick=True))
+    assert not looked
+    list(edit.toward(((30.0, 30.0),)))
+    assert len(looked) == 1
+    (start, end), middle = (HANDLES[0], edit.frames[-1].points[0]), edit.frames[0].points[0]
+    assert np.allclose(middle, np.add(start, np.subtract(end, start) / 3), atol=1e-3)
 
 
 def test_steps_are_chosen(editor: Editor) -> None:
@@ -139,6 +153,26 @@ def test_what_a_pull_has_reached_is_kept_or_cancelled(studio: Studio, editor: Ed
     list(one.take(message(protocol.Pull, gesture=2)).events)
     list(one.take(protocol.Brush(type="brush", points=((1.0, 1.0),), radius=3.0, paint="keep")).events)
     assert len(editor.state.motion) == 4
+
+
+def test_an_order_that_ends_a_drag_tells_what_it_reached(studio: Studio, editor: Editor) -> None:
+    one = Desk(studio, editor)
+    editor.choose_method("draggan", 50)
+    running = one.take(message(protocol.Release, gesture=1)).events
+    for _ in range(3):
+        next(running)
+    job = one.take(protocol.Method(type="method", name="autodrag", steps=None))
+    assert [type(event) for event in job.first] == [Work, Changed, Look]
+    assert job.first[0].what == ""
+    assert np.array_equal(job.first[2].make(), editor.image)
+    assert len(editor.state.motion) > 1
+    again = one.take(protocol.Method(type="method", name="draggan", steps=None))
+    assert again.first == ()  # nothing was under way
+    compare = protocol.Compare(
+        type="compare", methods=("draggan",), handles=HANDLES, targets=((30.0, 30.0),), pins=(), again=False
+    )
+    next(one.take(compare).events)
+    assert one.take(message(protocol.Pull, gesture=2)).first[0] == Work("")
 
 
 def test_a_desk_says_what_cannot_be(studio: Studio, editor: Editor) -> None:

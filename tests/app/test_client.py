@@ -1,0 +1,90 @@
+"""What waits: of pulls and pictures the newest only, and nothing that a later order depends on is lost."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from autodrag.app.client import IN_FLIGHT, MAX_ORDERS, Inbox, Outbox
+from autodrag.app.events import Look, Note, Work
+from autodrag.app.protocol import Command, Picture, Pull, Release, Request
+from autodrag.errors import InputError
+
+POINTS = {"handles": ((1.0, 2.0),), "targets": ((3.0, 4.0),), "pins": (), "again": False}
+
+
+def pull(gesture: int, time: float) -> Pull:
+    return Pull(type="pull", gesture=gesture, time=time, **POINTS)
+
+
+def release(gesture: int) -> Release:
+    return Release(type="release", gesture=gesture, time=9.0, **POINTS)
+
+
+def taken(inbox: Inbox) -> list[Request]:
+    async def drain() -> list[Request]:
+        return [await inbox.get() for _ in iter(lambda: bool(inbox), False)]
+
+    return asyncio.run(drain())
+
+
+def test_of_the_pulls_that_wait_the_newest_is_kept() -> None:
+    inbox = Inbox()
+    for time in range(100):
+        inbox.put(pull(1, float(time)))
+    assert taken(inbox) == [pull(1, 99.0)]
+
+
+def test_a_release_replaces_its_pulls_and_is_replaced_by_nothing() -> None:
+    inbox = Inbox()
+    orders = [pull(1, 0.0), release(1), pull(2, 0.0), pull(2, 1.0), Command(type="undo"), pull(2, 2.0)]
+    for order in orders:
+        inbox.put(order)
+    assert taken(inbox) == [release(1), pull(2, 1.0), Command(type="undo"), pull(2, 2.0)]
+
+
+def test_a_sliding_slider_stays_one_step_of_undo() -> None:
+    def slid(seed: int, amend: bool) -> Picture:
+        return Picture(type="picture", seed=seed, psi=1.0, style=None, amend=amend, settled=False)
+
+    inbox = Inbox()
+    for order in (slid(1, False), slid(2, True), slid(3, True), slid(4, False)):
+        inbox.put(order)
+    assert taken(inbox) == [slid(3, False), slid(4, False)]
+
+
+def test_too_many_orders_are_refused() -> None:
+    inbox = Inbox()
+    with pytest.raises(InputError, match="left out"):
+        for _ in range(MAX_ORDERS + 1):
+            inbox.put(Command(type="undo"))
+
+
+def look(lane: str, number: int) -> Look:
+    return Look(lane, lambda: np.zeros((1, 1, 3), np.uint8), False, {"number": number})
+
+
+def test_pictures_wait_for_the_page_and_stale_ones_are_dropped() -> None:
+    async def converse() -> None:
+        outbox = Outbox()
+        sent = []
+        for number in range(50):
+            outbox.put(look("main", number))
+            if number < IN_FLIGHT:
+                sent.append(await outbox.get())
+        with pytest.raises(asyncio.TimeoutError):  # the page has drawn none of them yet
+            await asyncio.wait_for(outbox.get(), 0.05)
+        outbox.put(Work("drag", 1, 2))
+        outbox.put(Work("drag", 2, 2))
+        outbox.put(Note("first"))
+        outbox.put(look("draggan", 7))
+        outbox.shown()
+        told = [await outbox.get() for _ in range(3)]
+        assert [message["text"] for message in told[:1]] == ["first"]  # texts do not wait for pictures
+        assert told[1] == {"type": "work", "what": "drag", "step": 2, "steps": 2}
+        assert told[2].header == {"number": 49}
+        outbox.shown()
+        assert (await outbox.get()).lane == "draggan"
+        assert [each.header["number"] for each in sent] == list(range(IN_FLIGHT))
+
+    asyncio.run(converse())
