@@ -164,6 +164,7 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         held_out=1,
         rollout=0.0,
         rounds=0.0,
+        finish=1.0,
         variants=VariantsConfig(0.0, 0.0, 0.0),
         half=False,
     )

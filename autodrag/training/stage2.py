@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from autodrag.data.dataset import Batch, Trajectories, collate
+from autodrag.errors import InputError
 from autodrag.losses import drag_loss, prediction_loss, total_loss
 from autodrag.models import AutoDrag
 from autodrag.seeding import rng
@@ -28,6 +29,8 @@ class Stage2Config:
     drag_block, drag_patch: the generator block, counted from 1, whose features both compare, and how many of its pixels
     around a point (the paper's: 6 and 7).
     drag_steps: L_drag is computed on so many random steps of a motion and scaled to all of them; None: on all.
+    finish: the last share of the training, in which beta, gamma and rounds take part; before it they are 0, for they
+    are what costs most. 1: all of it, the paper's.
     points, step_points: pairs of a sample and of a step, at most. held_out: samples that reports are made on.
     rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
     at a random step of an earlier rollout, with the handles tracked there.
@@ -49,6 +52,7 @@ class Stage2Config:
     held_out: int
     rollout: float
     rounds: float
+    finish: float
     variants: VariantsConfig
     half: bool
 
@@ -58,12 +62,14 @@ class DragBatch:
     """Samples, and how each is to be trained on.
 
     own: on the model's own steps. again: from that step of an earlier rollout; 0: from w_0. steps: those of L_drag.
+    finishing: whether beta and gamma take part.
     """
 
     samples: Batch
     own: Bool[Tensor, " B"]
     again: Int[Tensor, " B"]
     steps: Int[Tensor, "B S"]
+    finishing: bool
 
 
 class PredictorStage(Stage):
@@ -74,6 +80,10 @@ class PredictorStage(Stage):
     ) -> None:
         super().__init__()
         check_shares(config.variants)
+        if not 0 < config.finish <= 1:
+            raise InputError(
+                f"stage2.finish is {config.finish:g}, expected a share of the training above 0, at most 1."
+            )
         self.model = model
         self.config, self.seed = config, seed
         self._trajectories, self._held_out = trajectories, held_out
@@ -86,11 +96,14 @@ class PredictorStage(Stage):
         samples = zip(self._trajectories.samples(positions), streams, strict=True)
         collated = collate([vary(sample, config.variants, n, config.points, s) for sample, s in samples])
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
-        own, earlier = (chance < torch.tensor([config.rollout, config.rounds])).unbind(1)
+        budget = config.budget
+        begun = positions[0] // budget.batch * budget.batch  # where the batch begins, for every rank's part of it
+        finishing = begun >= (1 - config.finish) * budget.epochs * budget.samples
+        own, earlier = (chance < torch.tensor([config.rollout, config.rounds * finishing])).unbind(1)
         again = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * earlier
         steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
         device = collated.ws.device
-        return DragBatch(collated, own.to(device), again.to(device), steps.to(device))
+        return DragBatch(collated, own.to(device), again.to(device), steps.to(device), finishing)
 
     def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. 14, and its terms."""
@@ -98,12 +111,13 @@ class PredictorStage(Stage):
         own = batch.own if self.config.rollout > 0 else None
         predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, own)
         prediction = prediction_loss(predicted, drags.ws[:, 1:], self.model.predictor.standardise.std)
-        drag = self._drag_loss(batch, predicted) if self.config.beta > 0 else torch.zeros_like(prediction)
-        loss = total_loss(prediction, drag, self.config.alpha, self.config.beta)
+        beta, gamma = (weight * batch.finishing for weight in (self.config.beta, self.config.gamma))
+        drag = self._drag_loss(batch, predicted) if beta > 0 else torch.zeros_like(prediction)
+        loss = total_loss(prediction, drag, self.config.alpha, beta)
         logs = {"prediction": prediction, "drag": drag}
-        if self.config.gamma > 0:
+        if gamma > 0:
             logs["landing"] = self._landing_loss(batch.samples, predicted[:, -1])
-            loss = loss + self.config.gamma * logs["landing"]
+            loss = loss + gamma * logs["landing"]
         if self.model.config.skip == "gated":
             logs["gate"] = self.model.gate
         logs["empty_steps"] = 1 - batch.samples.step_mask.any(dim=2).float()

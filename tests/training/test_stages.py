@@ -133,6 +133,21 @@ def test_all_terms_give_gradients(folder: Path, tiny: Any, config: TrainConfig) 
     assert all(parameter.grad is not None for parameter in stage.parameters())
 
 
+def test_costly_terms_wait_for_the_finish(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    budget = replace(config.stage2.budget, epochs=1.0, samples=32, batch=8)
+    stage = stage2(
+        folder, tiny, config, alpha=0.0, beta=1.0, gamma=0.5, rounds=1.0, finish=0.25, rollout=0.5, budget=budget
+    )
+    before, after = (stage.batch(range(start, start + 8)) for start in (16, 24))
+    assert not before.finishing and not before.again.any()
+    assert after.finishing and after.again.all()
+    with torch.no_grad():
+        assert stage(before)[0] == 0 and stage(after)[0] > 0
+    assert stage.batch([27]).finishing and not stage.batch([23]).finishing
+    with pytest.raises(InputError, match=r"stage2\.finish is 0"):
+        stage2(folder, tiny, config, finish=0.0)
+
+
 def test_everything_runs_in_bfloat16(folder: Path, tiny: Any, config: TrainConfig) -> None:
     low = FrozenGenerator(tiny.trainable_copy(), "tiny", torch.bfloat16)
     everything = {"beta": 1.0, "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
