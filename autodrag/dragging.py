@@ -1,7 +1,8 @@
 """`scripts/drag.py`: drag one image or many, and keep pictures, an animation and the latents."""
 
 import json
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -64,7 +65,11 @@ class DragConfig:
 
 @dataclass(frozen=True)
 class Dragged:
-    """What came of an edit. motion: w_0 and the latents after each step; points: where the handles ended."""
+    """What came of an edit.
+
+    motion: w_0 and the latents after each step. points: where the handles ended. seconds: that the method worked on all
+    the edits of its batch.
+    """
 
     edit: Edit
     motion: Float[Tensor, "steps L D"]
@@ -74,8 +79,8 @@ class Dragged:
 
 def run(config: DragConfig) -> None:
     """Drag, and write beside `out`: before, after, arrows, the animation, and the latents, which load back."""
-    if config.batch < 1 or config.frames < 1 or config.fps <= 0:
-        raise InputError("batch and frames must be at least 1 and fps above 0.")
+    if config.batch < 1 or config.frames < 0 or config.fps <= 0:
+        raise InputError("batch must be at least 1, frames at least 0 and fps above 0.")
     out = Path(config.out)
     edits = [_only(config, out)] if config.edits is None else read_edits(Path(config.edits))
     generator = load_generator(config.dataset, pick_device(config.device), getattr(torch, config.dtype))
@@ -84,28 +89,38 @@ def run(config: DragConfig) -> None:
     folder = out.parent if config.edits is None else out
     folder.mkdir(parents=True, exist_ok=True)
     suffix = out.suffix if config.edits is None else ".gif"
+    begin, dragging = time.perf_counter(), 0.0
     for start in range(0, len(edits), config.batch):
         part = edits[start : start + config.batch]
-        for dragged in drag_together(generator, method, part, config.psi, mask):
+        batch = drag_together(generator, method, part, config.psi, mask)
+        dragging += batch[0].seconds
+        for dragged in batch:
             write(dragged, generator, mask, folder, suffix, config)
             print(_sentence(dragged), flush=True)
+    if len(edits) > 1:
+        whole = time.perf_counter() - begin
+        print(
+            f"{len(edits)} edits: {len(edits) / max(dragging, 1e-9):.1f} a second dragged, {len(edits) / whole:.1f} written"
+        )
 
 
 def drag_together(
     generator: FrozenGenerator, method: DragMethod, edits: Sequence[Edit], psi: float, mask: Float[Tensor, "H W"] | None
-) -> Iterator[Dragged]:
+) -> list[Dragged]:
     """Several edits as one batch. psi: truncation of the images of seeds. Raises InputError."""
     ws = torch.cat([starting_latent(generator, edit, psi) for edit in edits])
-    motion, points, seconds = [ws], [torch.tensor(edit.handles) for edit in edits], 0.0
     handles = [list(edit.handles) for edit in edits]
     targets = [list(edit.targets) for edit in edits]
-    for step in method.drag(ws, handles, targets, mask=mask):
-        motion.append(step.ws)
-        points = [step.points] if isinstance(step.points, Tensor) else step.points
-        seconds = step.seconds
-    whole = torch.stack(motion, dim=1).cpu()
-    for edit, path, reached in zip(edits, whole, points, strict=True):
-        yield Dragged(edit, path, reached.cpu(), seconds)
+    motion, points, seconds = [ws], [torch.tensor(edit.handles) for edit in edits], 0.0
+    steps = list(method.drag(ws, handles, targets, mask=mask))
+    if steps:
+        found = steps[-1].points  # only here: some methods look for their handles when they are read
+        points, seconds = [found] if isinstance(found, Tensor) else found, steps[-1].seconds
+        motion += [step.ws for step in steps]
+    paths = torch.stack(motion, dim=1).cpu()
+    return [
+        Dragged(edit, path, reached.cpu(), seconds) for edit, path, reached in zip(edits, paths, points, strict=True)
+    ]
 
 
 def starting_latent(generator: FrozenGenerator, edit: Edit, psi: float) -> Float[Tensor, "1 L D"]:
@@ -141,14 +156,16 @@ def write(
     """NAME-before.png, NAME-after.png, NAME-arrows.png, NAME and the suffix of an animation, NAME.safetensors."""
     edit = dragged.edit
     keep = None if mask is None else generator.keep(dragged.motion[:1], mask)
-    images = render(generator, between(dragged.motion, config.frames), keep)
+    shown = between(dragged.motion, config.frames) if config.frames else dragged.motion[[0, -1]]
+    images = render(generator, shown, keep)
     handles, targets = torch.tensor(edit.handles), torch.tensor(edit.targets)
     save_image(images[0], folder / f"{edit.name}-before.png")
     save_image(images[-1], folder / f"{edit.name}-after.png")
     save_image(draw_points(images[0], handles, targets), folder / f"{edit.name}-arrows.png")
-    rest = max(1, round(config.fps / 2))  # the first and the last picture stay for half a second
-    film = [images[0]] * rest + list(images) + [images[-1]] * rest
-    save_animation([draw_points(frame, targets=targets) for frame in film], folder / f"{edit.name}{suffix}", config.fps)
+    if config.frames:
+        rest = max(1, round(config.fps / 2))  # the first and the last picture stay for half a second
+        film = [draw_points(frame, targets=targets) for frame in (*images[:1].expand(rest, -1, -1, -1), *images)]
+        save_animation([*film, *film[-1:] * rest], folder / f"{edit.name}{suffix}", config.fps)
     tensors = {"motion": dragged.motion, "handles": handles, "targets": targets, "points": dragged.points}
     about = {
         "format": FORMAT,

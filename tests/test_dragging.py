@@ -1,6 +1,7 @@
 """`scripts/drag.py` on a tiny generator: what it writes, that latents load back, lists of edits, and bad input."""
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -63,7 +64,7 @@ def test_videos_and_masks(generator: Path, tmp_path: Path) -> None:
     assert np.array_equal(before[:, 33:], after[:, 33:]) and (before[:, :32] != after[:, :32]).any()
 
 
-def test_many_edits_at_once(generator: Path, tmp_path: Path) -> None:
+def test_many_edits_at_once(generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edits = [
         {"name": "one", "seed": 1, "handles": [[20, 30]], "targets": [[25, 35]]},
         {"seed": 2, "handles": [[20, 30], [9.5, 8]], "targets": [[25, 35], [12, 12]]},
@@ -72,6 +73,12 @@ def test_many_edits_at_once(generator: Path, tmp_path: Path) -> None:
     (tmp_path / "edits.json").write_text(json.dumps(edits))
     drag(generator, f"edits={tmp_path / 'edits.json'}", f"out={tmp_path / 'out'}", "batch=2")
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.gif")) == ["edit-0002", "edit-0003", "one"]
+    assert re.search(r"^3 edits: [\d.]+ a second dragged, [\d.]+ written$", capsys.readouterr().out, re.MULTILINE)
+    drag(generator, f"edits={tmp_path / 'edits.json'}", f"out={tmp_path / 'stills'}", "frames=0")
+    assert not list((tmp_path / "stills").glob("*.gif"))
+    for name in ("one-before.png", "one-after.png"):
+        still, film = (np.asarray(Image.open(tmp_path / folder / name)).astype(int) for folder in ("stills", "out"))
+        assert np.abs(still - film).max() <= 1
 
 
 def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
@@ -112,7 +119,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sent
         (["+method.options.speed=3"], "no option 'speed'"),
         (["latent=nowhere.safetensors"], "cannot be read"),
         (["mask=nowhere.png"], "cannot be read"),
-        (["frames=0"], "at least 1"),
+        (["frames=-1"], "at least 0"),
     ],
 )
 def test_bad_input_is_one_sentence(generator: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:
