@@ -41,6 +41,11 @@ def write_model(
         raise InputError(f"{error}; make room or choose another folder.") from None
 
 
+def stored_kind(path: Path | str) -> str | None:
+    """One of `ORIGINS`, or None for another file. Raises InputError where the file cannot be read."""
+    return read_tensors(Path(path))[1].get("kind")
+
+
 def read_model(path: Path | str, kind: str, device: str = "cpu") -> Stored:
     """What `write_model` wrote. Raises InputError where the file is missing, damaged or of another kind."""
     tensors, metadata = read_tensors(Path(path), device)

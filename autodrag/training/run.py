@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from autodrag.config import DatasetConfig, dump, load_yaml
 from autodrag.data.dataset import Trajectories
@@ -16,6 +17,7 @@ from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import AutoDrag, ModelConfig, Regularizer
 from autodrag.models.cost import cost_table
+from autodrag.models.stored import stored_kind
 from autodrag.training import latent_transformer
 from autodrag.training.folder import RunFolder
 from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
@@ -95,8 +97,8 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
     statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)
     model = AutoDrag(config.model, domain_shape(generator, block), statistics)
-    if model.regularizer is not None and section.start is not None:
-        _start_from(model.regularizer, Path(section.start))
+    if section.start is not None:
+        _start_from(model, Path(section.start))
     shown = trajectories(slice(None, -section.held_out), section.budget.batch)
     held_out = trajectories(slice(-section.held_out, None), 1)
     return PredictorStage(model, shown, held_out, section, config.seed)
@@ -115,21 +117,27 @@ STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stag
 }
 
 
-def _start_from(regularizer: Regularizer, path: Path) -> None:
-    """Take over what stage 1 has learnt."""
+def _start_from(model: AutoDrag, path: Path) -> None:
+    """Take over what stage 1 has learnt, or another stage 2. Statistics stay those of this generator."""
     if not path.exists():
+        if model.regularizer is None:
+            return
         raise InputError(
             f"There is no trained regularizer at {path}: train it with stage=1, name another with stage2.start=FILE, "
             "or begin with an untrained one by stage2.start=null."
         )
-    trained = Regularizer.load(path)
-    try:
-        regularizer.load_state_dict(trained.state_dict())
-    except RuntimeError:
+    begun = stored_kind(path) == "autodrag"
+    trained: nn.Module = AutoDrag.load(path) if begun else Regularizer.load(path)
+    network: nn.Module | None = model if begun else model.regularizer
+    if network is None:
+        return
+    parameters = {name: parameter.detach() for name, parameter in trained.named_parameters()}
+    if {n: p.shape for n, p in parameters.items()} != {n: p.shape for n, p in network.named_parameters()}:
         raise InputError(
-            f"The regularizer of {path} has another size than model.regularizer asks for: train stage=1 with this "
-            "model and generator."
-        ) from None
+            f"The weights of {path} have another size than model= asks for: train stage=1 with this model and "
+            "generator."
+        )
+    network.load_state_dict(parameters, strict=False)
 
 
 def _check_same(out: Path, config: TrainConfig) -> None:

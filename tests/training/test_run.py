@@ -69,6 +69,15 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(InputError, match="other settings of stage2"):
         run(config(place, *second, "stage2.alpha=0.5"))
 
+    start = place / "two" / "weights.safetensors"
+    still = [f"out={place / 'three'}", "stage=2", "loop.ema=0", "stage2.predictor.lr=0", "stage2.regularizer.lr=0"]
+    still += ["stage2.predictor.min_lr=0", "stage2.regularizer.min_lr=0", f"stage2.start={start}"]
+    run(config(place, *still))
+    begun, gone_on = (AutoDrag.load(place / name / "weights.safetensors").state_dict() for name in ("two", "three"))
+    assert all(torch.equal(value, gone_on[name]) for name, value in begun.items())
+    with pytest.raises(InputError, match="another size"):
+        run(config(place, f"out={place / 'four'}", "stage=2", f"stage2.start={start}", "model.predictor.mlp_ratio=1"))
+
 
 @pytest.mark.parametrize(
     ("override", "sentence"),
