@@ -23,7 +23,8 @@ from autodrag.training.variants import VariantsConfig, check_shares, in_steps, v
 class Stage2Config:
     """What stage 2 shows and what it asks for. Ours: gamma and everything from `drag_steps` on.
 
-    predictor, regularizer: learning rates. start: the weights that stage 1 wrote, or another stage 2 to go on from; None: new ones.
+    predictor, regularizer: learning rates. start: the weights that stage 1 wrote, or another stage 2 to go on from;
+    None: new ones.
     alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. gamma: weight of the drag
     loss between the handles of the first image and the targets in the last predicted one.
     drag_block, drag_patch: the generator block, counted from 1, whose features both compare, and how many of its pixels
