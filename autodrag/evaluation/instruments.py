@@ -36,6 +36,6 @@ def load_instruments(dataset: str, device: torch.device, download: bool) -> Inst
 
     lpips = attempt("LPIPS", lambda: Lpips(device, download=download))
     inception = attempt("FID", lambda: Inception(device, download))
-    reader = attempt("identity", lambda: Reader.load(reader_path(dataset), device))
+    reader = attempt("identity and FD-synthface", lambda: Reader.load(reader_path(dataset), device))
     features: list[FeatureNetwork] = [network for network in (inception, reader) if network is not None]
     return Instruments(lpips, reader, features, missing)

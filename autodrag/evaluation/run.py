@@ -1,13 +1,12 @@
 """`scripts/eval.py`: one method on one task of one dataset, from a manifest to a summary."""
 
-import hashlib
 import json
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,23 +20,13 @@ from autodrag.evaluation.edits import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
 from autodrag.evaluation.instruments import Instruments, load_instruments
 from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
-from autodrag.evaluation.summary import frechet, seconds, summarise, to_json
+from autodrag.evaluation.subject import MethodConfig, load_subject, missing_weights, weights_hash
+from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Prediction, Task, TaskConfig, make_task
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.methods import DragMethod, load_method
+from autodrag.methods import DragMethod
 from autodrag.training.folder import commit, environment
 from autodrag.training.ranks import Ranks, join_ranks
-
-ORACLE = "oracle"  # no method of editing: the source with the goal's edited rows
-
-
-@dataclass(frozen=True)
-class MethodConfig:
-    """name: as for `load_method`, or oracle. label: what tables and folders call it. options: of `load_method`."""
-
-    name: str
-    label: str
-    options: dict[str, bool | int | float | str | None]
 
 
 @dataclass(frozen=True)
@@ -54,10 +43,17 @@ class EvalConfig:
     batch: int  # edits at once
     download: bool  # weights of FID and LPIPS that are not on this machine
     timed: int  # edits that are made once more, alone, for their time; 0: none
+    untrained: Literal["stop", "skip"]  # a method whose weights are not there yet: an error, or a line
 
 
 def evaluate(config: EvalConfig) -> None:
-    """Evaluate, or go on with it; `out`/summary.json holds the result."""
+    """Evaluate, or go on with it; `out`/summary.json holds the result. Raises InputError."""
+    lacking = missing_weights(config.method, config.dataset.name)
+    if lacking is not None:
+        if config.untrained == "stop":
+            raise InputError(lacking)
+        _say(f"{config.method.label} is left out. {lacking}")
+        return
     if min(config.batch, config.task.count) < 1 or config.timed < 0:
         raise InputError("An evaluation needs batch and task.count of at least 1, and timed of at least 0.")
     out = Path(config.out)
@@ -71,13 +67,13 @@ def evaluate(config: EvalConfig) -> None:
 def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     _check_same(out, config)
     generator = load_generator(config.dataset, ranks.device)
-    method = _method(config, generator)
+    method = load_subject(config.method, generator, config.task.max_steps)
     instruments = load_instruments(config.dataset.name, ranks.device, config.download)
     task = make_task(config.task, config.dataset, generator, instruments, config.seed)
     manifest = _manifest(config, task, generator, ranks)
     folder = EvaluationFolder(out)
     if ranks.first:
-        _check_made_with(folder, {"manifest": manifest.fingerprint, "weights": _weights(method)})
+        _check_made_with(folder, {"manifest": manifest.fingerprint, "weights": weights_hash(method)})
         folder.write_text("config.yaml", dump(config))
         folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
     _wait(ranks)
@@ -86,6 +82,8 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     size = 1 if task.alone else config.batch
     everything = list(chunks(list(task.settings), manifest.items, size))
     mine = everything[ranks.rank :: ranks.world]
+    if ranks.first:
+        _say(f"{config.method.label}: {config.task.count} items, {config.task.name} {', '.join(task.settings)}")
     for chunk in _progress([c for c in mine if not folder.has_prediction(c)], "predict", ranks):
         folder.write_prediction(chunk, _predict(method, task, chunk))
     for chunk in _progress([c for c in mine if not folder.has_scores(c)], "score", ranks):
@@ -99,16 +97,6 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         folder.write_text("summary.json", to_json(summary))
         print(out / "summary.json")
     _wait(ranks)
-
-
-def _method(config: EvalConfig, generator: FrozenGenerator) -> DragMethod | None:
-    """None for the oracle. An optimiser whose `max_steps` is null makes as many as the task allows."""
-    if config.method.name == ORACLE:
-        return None
-    options = dict(config.method.options)
-    if options.get("max_steps", 0) is None:
-        options["max_steps"] = config.task.max_steps
-    return load_method(config.method.name, generator, **options)
 
 
 def _manifest(config: EvalConfig, task: Task, generator: FrozenGenerator, ranks: Ranks) -> Manifest:
@@ -191,6 +179,7 @@ def _summary(
             for setting in task.settings
         },
         "frechet": frechet(features, captions) if task.frechet else {},
+        "curves": curves(rows),
         "missing": instruments.missing,
     }
 
@@ -220,23 +209,13 @@ def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None])
     folder.write_text("made_with.json", json.dumps(made_with) + "\n")
 
 
-def _weights(method: DragMethod | None) -> str | None:
-    """sha256 of a method's trained weights, None where it has none."""
-    model = getattr(method, "model", None)
-    if not isinstance(model, torch.nn.Module):
-        return None
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _comparable(config: EvalConfig) -> dict[str, object]:
     return {key: getattr(config, key) for key in ("task", "dataset", "method", "manifest", "seed", "batch", "timed")}
 
 
 def _progress(todo: Sequence[Chunk], what: str, ranks: Ranks) -> Iterable[Chunk]:
-    bar: Iterable[Chunk] = tqdm(todo, desc=what, unit="chunk", disable=not ranks.first or not todo)
+    """smoothing 0: the time left is that of the average chunk."""
+    bar: Iterable[Chunk] = tqdm(todo, what, unit="chunk", smoothing=0, disable=not ranks.first or not todo)
     return bar
 
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,9 @@ from autodrag.evaluation.metrics import frechet_distance
 from autodrag.evaluation.statistics import estimate
 
 Row = Mapping[str, Any]
+
+MOMENTS = 40  # of a curve
+FIRST_MOMENT = 1e-3  # seconds
 
 
 def summarise(rows: Sequence[Row], columns: Mapping[str, str], seed: int) -> dict[str, Any]:
@@ -59,6 +63,24 @@ def seconds(timing: Timing, seed: int) -> dict[str, Any]:
     }
 
 
+def curves(rows: Sequence[Row]) -> dict[str, Any] | None:
+    """What Fig. 9 draws: MDD of each item at moments spread evenly over the logarithm of time; None without traces.
+
+    A finished edit keeps its last value.
+    """
+    traces = [np.array(row["trace"]) for row in rows if row.get("trace")]
+    if not traces:
+        return None
+    moments = np.geomspace(FIRST_MOMENT, max(FIRST_MOMENT * 2, *(trace[-1, 0] for trace in traces)), MOMENTS)
+    moments[-1] *= 1 + 1e-9  # the last value is on the curve, however the power is rounded
+    values = [trace[np.searchsorted(trace[:, 0], moments, side="right") - 1, 1] for trace in traces]
+    return {
+        "seconds": [float(f"{moment:.4g}") for moment in moments],
+        "mdd": [[round(float(value), 3) for value in row] for row in values],
+    }
+
+
 def to_json(summary: Mapping[str, Any]) -> str:
-    """As it is written."""
-    return json.dumps(summary, indent=1) + "\n"
+    """As it is written: a line a key."""
+    lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in summary.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"

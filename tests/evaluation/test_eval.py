@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -189,6 +191,40 @@ def test_a_manifest_that_was_made_anew_is_noticed(file: Path, tmp_path: Path) ->
     manifest.write_text(json.dumps(raw))
     with pytest.raises(InputError, match="begun with another content of the manifest"):
         evaluate(config(file, tmp_path, *SMALL["paired"]))
+
+
+def test_untrained_methods_are_an_error_or_left_out(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    cases = [
+        ("n3", r"no weights at runs/tiny-n3/weights.safetensors: train them as .*configs/method says"),
+        ("without_regularizer", "no weights at runs/tiny-without-regularizer/weights.safetensors"),
+        ("latent_transformer", "no latent transformer weights for 'tiny': train them with"),
+        ("autodrag", "no AutoDrag weights for 'tiny': train them with"),
+    ]
+    for method, says in cases:
+        given = config(file, tmp_path, *SMALL["paired"], f"method={method}")
+        with pytest.raises(InputError, match=says):
+            evaluate(given)
+        evaluate(replace(given, untrained="skip"))
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and re.search(f"^{given.method.label} is left out. There are {says}", said)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_experiment_runs_what_can_be_run_and_goes_on(file: Path, tmp_path: Path, repository: Path) -> None:
+    given = ["experiment=fig9", "size=cpu", f"dataset={file}", "device=cpu", "download=false", "timed=0"]
+    given += ["task.count=1", "task.max_steps=1", "task.psi=1", "task.motion_px=1", "task.flow=dis"]
+    command = [sys.executable, str(repository / "scripts" / "eval.py"), *given]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "runs" / "eval" / "tiny" / "mdd"
+    assert {path.parent.name for path in folder.glob("*/summary.json")} == {"draggan", "freedrag"}
+    for label in ("latent-transformer", "autodrag"):
+        assert f"\n{label} is left out. There are no" in done.stderr
+    curves = json.loads((folder / "draggan" / "summary.json").read_text())["curves"]
+    assert len(curves["mdd"]) == 1 and curves["mdd"][0][0] == 1 and len(curves["seconds"]) == len(curves["mdd"][0])
 
 
 @pytest.mark.parametrize(

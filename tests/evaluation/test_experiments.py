@@ -1,0 +1,77 @@
+"""The experiments name methods that exist, and these name weights as training is told to write them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from autodrag.config import CONFIG_DIR, compose, typed
+from autodrag.evaluation import reader as reader_module
+from autodrag.evaluation.instruments import load_instruments
+from autodrag.evaluation.reader import Reader, ReaderNetwork
+from autodrag.evaluation.report import paper
+from autodrag.evaluation.run import EvalConfig
+from autodrag.training.run import TrainConfig
+
+EXPERIMENTS = {
+    "table1": ("landmarks", paper.TABLE1),
+    "table2": ("paired", paper.TABLE2["dog"]),
+    "table3": ("paired", [f"autodrag-n{n}" for n in paper.TABLE3]),
+    "fig1": ("landmarks", ["latent-transformer", "draggan", "freedrag", "autodrag"]),
+    "fig9": ("mdd", ["draggan", "autodrag"]),
+}
+
+
+def sweep(experiment: str) -> list[str]:
+    cfg: Any = OmegaConf.load(CONFIG_DIR / "experiment" / f"{experiment}.yaml")
+    return str(cfg.hydra.sweeper.params.method).split(",")
+
+
+@pytest.mark.parametrize("experiment", sorted(EXPERIMENTS))
+def test_an_experiment_evaluates_every_row_of_its_table(experiment: str) -> None:
+    task, labels = EXPERIMENTS[experiment]
+    found = []
+    for method in sweep(experiment):
+        config = typed(EvalConfig, compose("eval", [f"experiment={experiment}", "size=cpu", f"method={method}"]))
+        assert config.task.name == task and config.untrained == "skip"
+        assert config.task.count == 100 and config.task.max_steps == 100
+        found.append(config.method.label)
+    assert set(labels) <= set(found) and len(set(found)) == len(found)
+
+
+def test_the_protocols_size_is_the_tasks_own() -> None:
+    config = typed(EvalConfig, compose("eval", ["experiment=table1"]))
+    assert (config.task.count, config.task.max_steps) == (2000, 300)
+    assert typed(EvalConfig, compose("eval", ["size=cpu", "task.count=7"])).task.count == 7
+
+
+@pytest.mark.parametrize("path", sorted((CONFIG_DIR / "method").glob("*.yaml")), ids=lambda path: path.stem)
+def test_weights_lie_where_the_command_above_them_writes_them(path: Path) -> None:
+    options = typed(EvalConfig, compose("eval", [f"method={path.stem}", "dataset=dog"])).method.options
+    weights = options.get("weights")
+    if weights is None:
+        return
+    (command,) = re.findall(r"^#   python scripts/train.py (.*)$", path.read_text(), re.MULTILINE)
+    trained = typed(TrainConfig, compose("train", command.replace("=D", "=dog").replace("/D-", "/dog-").split()))
+    assert weights == f"{trained.out}/weights.safetensors"
+    steps = re.fullmatch(r"runs/dog-n(\d+)", trained.out)
+    assert (trained.model.steps, trained.model.skip) == ((int(steps[1]), "gated") if steps else (5, "none"))
+
+
+def test_the_reader_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader_module, "ASSET_DIR", tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    cpu = torch.device("cpu")
+    without = load_instruments("synthface", cpu, download=False)
+    assert without.identity is None and without.features == []
+    assert set(without.missing) == {"LPIPS", "FID", "identity and FD-synthface"}
+    assert without.missing["identity and FD-synthface"].startswith(f"{tmp_path}/synthface/reader.safetensors cannot")
+    (tmp_path / "synthface").mkdir()
+    Reader(ReaderNetwork(), cpu).save(tmp_path / "synthface" / "reader.safetensors", {})
+    found = load_instruments("synthface", cpu, download=False)
+    assert found.identity is not None and [network.name for network in found.features] == ["FD-synthface"]
+    assert set(found.missing) == {"LPIPS", "FID"}
+    assert "identity and FD-synthface" in load_instruments("dog", cpu, download=False).missing
