@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from autodrag.config import compose, load_dataset, typed
+from autodrag.config import compose, typed
 from autodrag.errors import InputError
-from autodrag.evaluation.report import ReportConfig, insert, make_report
+from autodrag.evaluation.report import ReportConfig, make_report
+from autodrag.evaluation.report.page import BEGIN, END, headline, insert, page
 from autodrag.evaluation.report.results import of_task, read_results
 from autodrag.evaluation.report.tables import table1, table2, table3
 
@@ -31,7 +32,7 @@ def write(root: Path, task: str, label: str, dataset: str = "synthface", manifes
     else:
         settings = {"1": {"items": 2, "mdd": estimate(0.2)}}
     summary = {
-        "task": {"name": task, "count": 100, "preset": "dlib5-nose"},
+        "task": {"name": task, "count": 100, "preset": "dlib5-nose", "max_steps": 300},
         "dataset": dataset,
         "resolution": [256, 256],
         "method": {"name": label, "label": label, "options": {}},
@@ -41,7 +42,8 @@ def write(root: Path, task: str, label: str, dataset: str = "synthface", manifes
         "columns": {},
         "settings": settings,
         "frechet": {"FD-synthface": {"n": 100, "network": "a net", "value": 4.5, "floor": 0.5}},
-        "missing": {"FID": "FID needs a file."},
+        "curves": {"seconds": [0.001, 0.1, 0.2], "mdd": [[1, 0.5, 0.25], [1, 0.6, 0.3]]} if task == "mdd" else None,
+        "missing": {"FID": "FID needs a file in /home/me."},
         "device": "CPU, 2 threads",
         "commit": "0123456789abcdef",
         "seconds": None if label == "oracle" else {k: estimate(0.04) for k in ("method", "rendered")},
@@ -49,8 +51,13 @@ def write(root: Path, task: str, label: str, dataset: str = "synthface", manifes
     folder = root / dataset / task / label
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary | more))
-    traces = [{"index": i, "trace": [[0.0, 1.0], [0.1, 0.5 + i / 10], [0.2, 0.25]]} for i in range(2)]
-    (folder / "per_item.jsonl").write_text("".join(json.dumps(t) + "\n" for t in traces))
+    column = {"landmarks": "md", "paired": "mse", "mdd": "mdd"}[task]
+    rows = [
+        {"index": i, "setting": setting, column: values[column]["mean"] + i / 100}
+        for setting, values in settings.items()
+        for i in range(3)
+    ]
+    (folder / "per_item.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder
 
 
@@ -59,13 +66,24 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(tmp_path: Path) -> 
         write(tmp_path, "landmarks", label)
     table = table1(read_results(tmp_path), "synthface")
     assert table is not None
-    assert [row[0] for row in table.rows] == ["No edit", "DragGAN", "Ours", "oracle"]
-    row = dict(zip(table.columns, table.rows[2], strict=True))
+    names = ["No edit", "UserControllableLT", "FreeDrag", "DragGAN", "Ours w/o Latent Regularizer"]
+    assert [row[0] for row in table.rows] == [*names, "Ours w/o Latent Predictor", "Ours", "Oracle"]
+    assert [row[1] == "not run here" for row in table.rows] == [False, True, True, False, True, True, False, False]
+    row = dict(zip(table.columns, table.rows[6], strict=True))
     assert row["1 point"] == "1.25 (1.12–1.38)" and row["of no edit"] == "0.12 / 0.25 / 0.38"
     assert row["FD-synthface"] == "4.50" and row["identity"] == "–" and row["lost"] == "3" and row["s"] == "0.04"
-    assert dict(zip(table.columns, table.rows[3], strict=True))["s"] == "–"
+    assert dict(zip(table.columns, table.rows[7], strict=True))["s"] == "–"
     notes = " ".join(table.notes)
-    for fact in ("256 px", "100 pairs", "dlib5-nose", "N = 100", "CPU, 2 threads", "0123456789ab", "No FID: FID needs"):
+    for fact in (
+        "256 px",
+        "100 pairs",
+        "dlib5-nose",
+        "N = 100",
+        "CPU, 2 threads",
+        "0123456789ab",
+        "300 steps",
+        "run: FID.",
+    ):
         assert fact in notes
     assert not any(column.startswith("paper") for column in table.columns)
 
@@ -74,12 +92,12 @@ def test_the_papers_numbers_stand_beside_ours_on_its_datasets(tmp_path: Path) ->
     write(tmp_path, "landmarks", "draggan", "ffhq")
     table = table1(read_results(tmp_path), "ffhq")
     assert table is not None
-    row = dict(zip(table.columns, table.rows[0], strict=True))
+    row = next(dict(zip(table.columns, row, strict=True)) for row in table.rows if row[0] == "DragGAN")
     assert [row[f"paper: {c}"] for c in ("1", "5", "68", "FID", "s")] == ["1.62", "3.23", "4.32", "8.30", "1.90"]
     write(tmp_path, "paired", "autodrag", "dog")
     table = table2(read_results(tmp_path), "dog")
     assert table is not None
-    assert table.rows[0][-2:] == ["0.31", "0.32"]
+    assert table.rows[-1][-2:] == ["0.31", "0.32"]
 
 
 def test_table3_takes_the_rows_named_by_n_and_table2_the_others(tmp_path: Path) -> None:
@@ -88,16 +106,18 @@ def test_table3_takes_the_rows_named_by_n_and_table2_the_others(tmp_path: Path) 
     results = read_results(tmp_path)
     three, two = table3(results, "dog"), table2(results, "dog")
     assert three is not None and two is not None
-    assert list(three.columns) == ["n", "2", "10"]
-    assert list(three.rows[1]) == ["paper", "1.18", "0.38"]
-    assert [row[0] for row in two.rows] == ["DragGAN", "Ours"]
+    assert list(three.columns) == ["n", "1", "2", "3", "4", "5", "7", "9", "10"]
+    assert [cell == "not run here" for cell in three.rows[0][1:]] == [True, False, *[True] * 5, False]
+    assert list(three.rows[1]) == ["paper", "1.97", "1.18", "0.68", "0.54", "0.37", "0.39", "0.39", "0.38"]
+    assert [row[0] for row in two.rows if row[1] != "not run here"] == ["DragGAN", "Ours"]
+    assert [row[-2] for row in two.rows] == ["1.23", "0.38", "0.39", "0.94", "1.97", "0.31"]
 
 
 def test_latex_escapes(tmp_path: Path) -> None:
     write(tmp_path, "paired", "my_method")
     table = table2(read_results(tmp_path), "synthface")
     assert table is not None
-    assert r"my\_method" in table.latex() and r"95 \%" in table.latex() and table.latex().count(r"\\") == 2
+    assert r"my\_method" in table.latex() and r"95 \%" in table.latex() and table.latex().count(r"\\") == 8
 
 
 def test_what_cannot_be_compared_is_not(tmp_path: Path) -> None:
@@ -111,36 +131,77 @@ def test_what_cannot_be_compared_is_not(tmp_path: Path) -> None:
         of_task(read_results(tmp_path / "two"), "paired", "synthface")
 
 
-def config(results: Path, out: Path, *overrides: str) -> ReportConfig:
-    return typed(ReportConfig, compose("tables", [f"results={results}", f"out={out}", *overrides]))
+def config(root: Path, *overrides: str) -> ReportConfig:
+    """Everything under `root`; no README."""
+    places = {"results": "results", "data": "kept", "out": "results-out", "page": "results.md"}
+    given = [f"{key}={root / place}" for key, place in places.items()]
+    return typed(ReportConfig, compose("tables", [*given, "readme=null", *overrides]))
 
 
-def test_a_report_writes_what_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    results, out, readme = tmp_path / "results", tmp_path / "out", tmp_path / "README.md"
+def test_a_report_writes_what_there_is_and_again_from_what_is_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def untrained(dataset: str) -> Path:
+        raise InputError(f"There are no weights for {dataset}.")
+
+    monkeypatch.setattr("autodrag.evaluation.report.sheets.weights_path", untrained)
+    readme = tmp_path / "README.md"
     for label in ("draggan", "autodrag"):
-        write(results, "landmarks", label)
-        write(results, "mdd", label)
-    readme.write_text("before\n<!-- table1 -->\nold\n<!-- /table1 -->\nafter\n")
-    make_report(config(results, out, "parts=[table1,table2,fig1,fig9]", f"readme={readme}"))
-    names = {path.name for path in out.iterdir()}
-    assert names == {f"{p}-synthface.{s}" for p, s in (("table1", "md"), ("table1", "tex"))} | {
+        write(tmp_path / "results", "landmarks", label)
+        write(tmp_path / "results", "mdd", label)
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    given = ["parts=[table1,table2,fig1,fig5,fig9]", f"readme={readme}"]
+    make_report(config(tmp_path, *given))
+    out = tmp_path / "results-out"
+    assert {path.name for path in out.iterdir()} == {"table1-synthface.tex"} | {
         f"{p}-synthface.{s}" for p in ("fig1", "fig9") for s in ("png", "svg")
     }
     said = capsys.readouterr()
-    assert "table2: nothing of it has been run" in said.err and "table1-synthface.md" in said.out
+    assert "table2: nothing of it has been run on synthface" in said.err and "table1-synthface.tex" in said.out
+    assert "fig5-synthface.jpg is not made. There are no weights for synthface." in said.err
     text = readme.read_text()
-    assert text.startswith("before\n<!-- table1 -->\n**Table 1") and text.endswith("<!-- /table1 -->\nafter\n")
-    before = {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".png"}
-    make_report(config(results, out, "parts=[table1,fig1,fig9]", f"readme={readme}"))
-    assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.suffix != ".png"}
-    assert readme.read_text() == text
+    assert text.startswith(f"before\n{BEGIN}\nFaces of `synthface`") and text.endswith(f"{END}\nafter\n")
+    assert "| Ours | 1.25 ± 0.12 | 2.50 ± 0.25 | 3.75 ± 0.38 | 0.04 |" in text and "[results.md](results.md)" in text
+
+    def everything() -> dict[str, bytes]:
+        files = [tmp_path / "results.md", readme, *out.iterdir(), *(tmp_path / "kept").rglob("*.json")]
+        return {str(path): path.read_bytes() for path in files if path.suffix != ".png"}
+
+    before = everything()
+    assert not any(b"/home/me" in content for content in before.values())
+    make_report(config(tmp_path, *given, "results=null"))
+    assert before == everything()
 
 
-def test_a_file_without_marks_stays(tmp_path: Path) -> None:
-    path = tmp_path / "x.md"
-    path.write_text("text")
-    insert(path, "table1", "table")
-    assert path.read_text() == "text"
+def test_the_page_shows_tables_and_pictures(tmp_path: Path) -> None:
+    for label in ("draggan", "autodrag"):
+        write(tmp_path / "results", "landmarks", label)
+    make_report(config(tmp_path, "parts=[fig1]"))
+    text = (tmp_path / "results.md").read_text()
+    assert "## synthface" in text and "### Table 1: face-landmark manipulation on synthface" in text
+    assert "(results-out/fig1-synthface.png)" in text and "fig9" not in text
+
+
+def test_marks_must_be_there(tmp_path: Path) -> None:
+    assert insert(f"a\n{BEGIN}\nold\n{END}\nb", "new\n", tmp_path) == f"a\n{BEGIN}\nnew\n{END}\nb"
+    for text in ("a", f"a{BEGIN}b", f"{END}{BEGIN}"):
+        with pytest.raises(InputError, match=r"has no .*results:begin.*: put them where"):
+            insert(text, "new", tmp_path)
+
+
+def test_what_is_committed_is_what_the_kept_summaries_give(repository: Path) -> None:
+    folder, data = Path("docs/results"), Path("docs/results/data")
+    kept = read_results(repository / data) if (repository / data).is_dir() else []
+    assert (repository / "docs/results.md").read_text() == page(kept, repository / folder, data)
+
+
+def test_the_readme_shows_what_the_kept_summaries_give(repository: Path) -> None:
+    text = (repository / "README.md").read_text()
+    if BEGIN not in text:
+        pytest.skip("README.md has no place for results")
+    data = repository / "docs/results/data"
+    kept = read_results(data) if data.is_dir() else []
+    assert insert(text, headline(kept, "docs/results.md"), repository / "README.md") == text
 
 
 @pytest.mark.parametrize(
@@ -149,11 +210,13 @@ def test_a_file_without_marks_stays(tmp_path: Path) -> None:
 )
 def test_nothing_to_report_is_one_sentence(tmp_path: Path, overrides: list[str], says: str) -> None:
     with pytest.raises(InputError, match=says):
-        make_report(config(tmp_path, tmp_path / "out", *overrides))
+        make_report(config(tmp_path, *overrides))
 
 
-def test_results_of_another_dataset_are_none(tmp_path: Path) -> None:
-    write(tmp_path, "paired", "draggan", "dog")
-    assert load_dataset("synthface").name == "synthface"
-    with pytest.raises(InputError, match="no results of synthface"):
-        make_report(config(tmp_path, tmp_path / "out"))
+def test_damaged_and_unkept_results_are_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"There are no results under .*kept"):
+        make_report(config(tmp_path, "results=null"))
+    folder = write(tmp_path / "results", "paired", "draggan")
+    (folder / "summary.json").write_text("{")
+    with pytest.raises(InputError, match=r"summary.json is damaged: delete it"):
+        make_report(config(tmp_path))

@@ -1,13 +1,18 @@
 """`scripts/tables.py`: tables, figures and sheets, made from the files of evaluations and never by hand."""
 
+import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from autodrag.config import DatasetConfig
 from autodrag.errors import InputError
 from autodrag.evaluation.report.figures import FIGURES, save_figure
-from autodrag.evaluation.report.results import Result, read_results
+from autodrag.evaluation.report.page import headline, insert, page
+from autodrag.evaluation.report.results import Result, keep, read_results
 from autodrag.evaluation.report.sheets import SHEETS
 from autodrag.evaluation.report.tables import TABLES
 from autodrag.visualize import save_image
@@ -17,60 +22,75 @@ PARTS = (*TABLES, *FIGURES, *SHEETS)
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """`configs/tables.yaml`. readme: file whose marked places receive the tables; None: none does."""
+    """`configs/tables.yaml`."""
 
-    results: str
+    results: str | None
+    data: str
     dataset: DatasetConfig
     parts: tuple[str, ...]
     out: str
+    page: str
     readme: str | None
 
 
 def make_report(config: ReportConfig) -> None:
-    """Write the parts that there are results for; say which there are none for. Raises InputError."""
+    """Keep the summaries of new results, then write what there are results for. Raises InputError.
+
+    Tables, figures, the page and the README's block are made of the kept summaries, sheets of the evaluations' folders.
+    """
     for part in config.parts:
         if part not in PARTS:
             raise InputError(f"There is no part {part!r}: choose parts of {', '.join(PARTS)}.")
-    results = [r for r in read_results(Path(config.results)) if r.summary["dataset"] == config.dataset.name]
-    if not results:
-        raise InputError(f"There are no results of {config.dataset.name} under {config.results}: run scripts/eval.py.")
-    out = Path(config.out)
+    data, out, name = Path(config.data), Path(config.out), config.dataset.name
+    fresh = [] if config.results is None else read_results(Path(config.results))
+    keep(fresh, data)
+    kept = read_results(data)
     out.mkdir(parents=True, exist_ok=True)
     for part in config.parts:
-        paths = _write(part, results, config, out)
+        if part in SHEETS:
+            paths = _write_sheet(SHEETS[part], fresh, name, out / f"{part}-{name}.jpg") if fresh else []
+        else:
+            paths = _write(part, kept, name, out / f"{part}-{name}")
         for path in paths:
             print(path)
-        if not paths:
-            print(f"{part}: nothing of it has been run", file=sys.stderr)
+        if not paths and (fresh or part not in SHEETS):
+            print(f"{part}: nothing of it has been run on {name}", file=sys.stderr)
+    _write_texts(config, kept)
 
 
-def _write(part: str, results: list[Result], config: ReportConfig, out: Path) -> list[Path]:
-    name = config.dataset.name
-    target = out / f"{part}-{name}"
-    if part in TABLES:
-        table = TABLES[part](results, name)
-        if table is None:
-            return []
-        target.with_suffix(".md").write_text(table.markdown())
-        target.with_suffix(".tex").write_text(table.latex())
-        if config.readme is not None:
-            insert(Path(config.readme), part, table.markdown())
-        return [target.with_suffix(suffix) for suffix in (".md", ".tex")]
+def _write(part: str, results: list[Result], dataset: str, target: Path) -> list[Path]:
+    """A table for LaTeX, or a figure."""
     if part in FIGURES:
-        figure = FIGURES[part](results, name)
+        figure = FIGURES[part](results, dataset)
         return [] if figure is None else save_figure(figure, target)
-    picture = SHEETS[part](results, name)
+    table = TABLES[part](results, dataset)
+    if table is None:
+        return []
+    target.with_suffix(".tex").write_text(table.latex())
+    return [target.with_suffix(".tex")]
+
+
+def _write_sheet(
+    make: Callable[[list[Result], str], Tensor | None], results: list[Result], dataset: str, target: Path
+) -> list[Path]:
+    """A sheet that lacks weights is a line on stderr."""
+    try:
+        picture = make(results, dataset)
+    except InputError as error:
+        print(f"{target.name} is not made. {error}", file=sys.stderr)
+        return []
     if picture is None:
         return []
-    save_image(picture, target.with_suffix(".png"))
-    return [target.with_suffix(".png")]
+    save_image(picture, target)
+    return [target]
 
 
-def insert(path: Path, part: str, text: str) -> None:
-    """Replace what lies between `<!-- PART -->` and `<!-- /PART -->`; a file without these marks stays as it is."""
-    content = path.read_text()
-    begin, end = f"<!-- {part} -->", f"<!-- /{part} -->"
-    before, found, rest = content.partition(begin)
-    _, closed, after = rest.partition(end)
-    if found and closed:
-        path.write_text(f"{before}{begin}\n{text}{end}{after}")
+def _write_texts(config: ReportConfig, kept: list[Result]) -> None:
+    target = Path(config.page)
+    target.write_text(page(kept, Path(config.out), Path(config.data)))
+    print(target)
+    if config.readme is not None:
+        readme = Path(config.readme)
+        link = Path(os.path.relpath(target, readme.parent)).as_posix()
+        readme.write_text(insert(readme.read_text(), headline(kept, link), readme))
+        print(readme)

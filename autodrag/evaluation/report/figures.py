@@ -45,18 +45,16 @@ def fig1(results: list[Result], dataset: str) -> Figure | None:
 
 
 def fig9(results: list[Result], dataset: str) -> Figure | None:
-    """MDD against seconds: each edit faintly, their mean strongly. A finished edit keeps its last value."""
-    found = of_task(results, "mdd", dataset)
+    """MDD against seconds: each edit faintly, their mean strongly."""
+    found = {label: result for label, result in of_task(results, "mdd", dataset).items() if result.summary["curves"]}
     if not found:
         return None
     figure, axis = plt.subplots(figsize=(6, 3.8))
     for number, (label, result) in enumerate(found.items()):
-        traces = [np.array(row["trace"]) for row in result.items()]
-        moments = np.geomspace(1e-3, max(trace[-1, 0] for trace in traces) + 1e-3, 200)
-        curves = np.stack([trace[np.searchsorted(trace[:, 0], moments, side="right") - 1, 1] for trace in traces])
-        for curve in curves:
+        moments, values = (np.array(result.summary["curves"][key]) for key in ("seconds", "mdd"))
+        for curve in values:
             axis.plot(moments, curve, color=f"C{number}", alpha=0.08, linewidth=0.8)
-        axis.plot(moments, curves.mean(axis=0), color=f"C{number}", linewidth=2, label=paper.METHODS.get(label, label))
+        axis.plot(moments, values.mean(axis=0), color=f"C{number}", linewidth=2, label=paper.METHODS.get(label, label))
     summary = next(iter(found.values())).summary
     axis.set(xscale="log", xlabel="seconds", ylabel="MDD", ylim=(0, 1.3))
     axis.set_title(

@@ -56,5 +56,8 @@ METHODS: dict[str, str] = {
     "draggan": "DragGAN",
     "autodrag-without-regularizer": "Ours w/o Latent Regularizer",
     "autodrag-without-predictor": "Ours w/o Latent Predictor",
+    "autodrag-n5": "Ours with the ablations' budget",
     "autodrag": "Ours",
+    "autodrag-rounds": "Ours, two rounds and polish",
+    "oracle": "Oracle",
 }

@@ -1,16 +1,22 @@
-"""Finding what evaluations have left behind."""
+"""Finding what evaluations have left behind, and keeping the small part of it that tables are made from."""
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from autodrag.errors import InputError
+from autodrag.evaluation.statistics import estimate
+from autodrag.evaluation.summary import to_json
+
+#: The number of each task that methods are compared by.
+COMPARED_BY = {"landmarks": "md", "paired": "mse", "mdd": "mdd", "roundtrip": "lpips"}
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished evaluation: its folder and its summary.json."""
+    """A finished evaluation: the folder of its summary.json, and the summary."""
 
     folder: Path
     summary: dict[str, Any]
@@ -24,6 +30,11 @@ class Result:
     def estimate(self, setting: str, column: str) -> dict[str, Any] | None:
         """A column's estimate, None where nothing could be measured."""
         found: dict[str, Any] | None = self.summary["settings"].get(setting, {}).get(column)
+        return found if found is not None and found["mean"] is not None else None
+
+    def minus(self, other: str, setting: str) -> dict[str, Any] | None:
+        """Estimate of its number less that of the method `other`, item by item; None where they were not compared."""
+        found: dict[str, Any] | None = self.summary.get("minus", {}).get(other, {}).get(setting)
         return found if found is not None and found["mean"] is not None else None
 
     def items(self) -> list[dict[str, Any]]:
@@ -60,3 +71,34 @@ def of_task(results: list[Result], task: str, dataset: str) -> dict[str, Result]
             )
         table[result.label] = result
     return table
+
+
+def keep(results: list[Result], data: Path) -> None:
+    """Copy the summaries to `data`/DATASET/TASK/LABEL/summary.json, with comparisons that need single items.
+
+    What names places of this machine is left out. Raises InputError as `of_task` does.
+    """
+    for dataset, task in sorted({(r.summary["dataset"], r.summary["task"]["name"]) for r in results}):
+        table = of_task(results, task, dataset)
+        for label, result in table.items():
+            others = {other: _minus(result, table[other]) for other in table if other not in (label, "no-edit")}
+            summary = result.summary | {"minus": others, "missing": dict.fromkeys(result.summary["missing"], "")}
+            path = data / dataset / task / label / "summary.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(to_json(summary))
+
+
+def _minus(result: Result, other: Result) -> dict[str, Any]:
+    """Setting -> estimate of the difference over the items that both have a value of."""
+    column, seed = COMPARED_BY[result.summary["task"]["name"]], result.summary["seed"]
+    mine, theirs = (_values(r, column) for r in (result, other))
+    differences: dict[str, Any] = {}
+    for setting in result.summary["settings"]:
+        both = [key for key in mine if key[0] == setting and key in theirs]
+        differences[setting] = asdict(estimate([mine[key] - theirs[key] for key in both], seed, "difference"))
+    return differences
+
+
+def _values(result: Result, column: str) -> Mapping[tuple[str, int], float]:
+    rows = [row for row in result.items() if row.get(column) is not None]
+    return {(row["setting"], row["index"]): row[column] for row in rows}

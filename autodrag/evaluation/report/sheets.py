@@ -1,101 +1,168 @@
 """Sheets of pictures: Fig. 5 (restored outliers), Fig. 6 (a motion sequence), Fig. 8 and 10 (methods side by side)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+from torch.nn import functional as F
 
-from autodrag.config import load_yaml
+from autodrag.config import load_dataset, load_yaml
 from autodrag.evaluation.folder import EvaluationFolder, chunks
 from autodrag.evaluation.instruments import Instruments
 from autodrag.evaluation.manifest import read_manifest
+from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.run import EvalConfig
-from autodrag.evaluation.tasks import make_task
+from autodrag.evaluation.tasks import Item, Task, make_task
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.latents import corrupt
 from autodrag.models import AutoDrag
 from autodrag.seeding import rng
-from autodrag.visualize import draw_points, motion_sheet, sheet, to_bytes
+from autodrag.visualize import draw_points, sheet, to_bytes
 from autodrag.weights import weights_path
 
-SHOWN = 8  # rows of a sheet
+SHOWN = 6  # rows of a sheet
+SIDE = 256  # pixels of a picture's height in a sheet
+GAP = 4
+TITLE = 22  # pixels of the line above the columns
 NOISE, DROP = 0.5, 0.25  # of Fig. 5's outliers: those of stage 1
+LEFT_OUT = ("no-edit", "oracle")  # of the side-by-side sheets: the first and the last column show them
 
-Picture = UInt8[Tensor, "3 height width"]
+Picture = UInt8[Tensor, "3 H W"]
 
 
 def fig8(results: list[Result], dataset: str) -> Tensor | None:
-    """The first items of the landmark task: the source with its points, the target, and what each method made of it."""
-    found = {k: r for k, r in of_task(results, "landmarks", dataset).items() if k not in ("no-edit", "oracle")}
-    if not found:
-        return None
-    config = load_yaml(next(iter(found.values())).folder / "config.yaml", EvalConfig)
-    generator = load_generator(config.dataset)
-    task = make_task(config.task, config.dataset, generator, Instruments(None, None, [], {}), config.seed)
-    setting = "5" if "5" in task.settings else next(iter(task.settings))
-    manifest = read_manifest(Path(config.manifest))
-    items = manifest.items[:SHOWN]
-    latents = task.latents(items)
-    assert latents.goal is not None
-    pairs = [item.pair(task.settings[setting]) for item in items]
-    sources = to_bytes(task.images(latents.source))
-    rows = [[draw_points(image, *pair)] for image, pair in zip(sources, pairs, strict=True)]
-    for result in found.values():
-        size = load_yaml(result.folder / "config.yaml", EvalConfig).batch
-        folder = EvaluationFolder(result.folder)
-        read = [c for c in chunks([setting], manifest.items, size) if c.items[0].index < len(items)]
-        ws = torch.cat([folder.read_prediction(c, task.latents(c.items).source).ws for c in read])[: len(items)]
-        for row, image, (_, targets) in zip(rows, to_bytes(task.images(ws)), pairs, strict=True):
-            row.append(draw_points(image, targets=targets))
-    for row, image in zip(rows, to_bytes(task.images(latents.goal)), strict=True):
-        row.append(image)
-    return sheet(rows)
+    """Items of the landmark task: the source with its points, what each method made of it, the face to be matched."""
+    return _side_by_side(of_task(results, "landmarks", dataset), "5")
+
+
+def fig10(results: list[Result], dataset: str) -> Tensor | None:
+    """The same of the paired task."""
+    return _side_by_side(of_task(results, "paired", dataset), None)
 
 
 def fig5(results: list[Result], dataset: str) -> Tensor | None:
     """A row a latent: w, the outlier w' that Eq. 1 makes of it, and what the regularizer makes of that."""
-    generator, model = load_generator(dataset), AutoDrag.load(weights_path(dataset))
+    weights = weights_path(dataset)
+    model = AutoDrag.load(weights)
     if model.regularizer is None:
         return None
-    ws = _latents(generator, SHOWN)
-    std = model.regularizer.standardise.std
+    config = load_dataset(dataset)
+    generator = load_generator(config)
+    z = torch.stack([torch.randn(generator.z_dim, generator=rng(0, "fig5 latents", i)) for i in range(SHOWN)])
+    ws = generator.map(z, psi=config.psi)
     with torch.no_grad():
+        std = model.regularizer.standardise.std
         outliers = corrupt(ws, std, NOISE, DROP, "element", rng(0, "fig5 noise"))
-        columns = [_images(generator, w) for w in (ws, outliers, model.regularizer(outliers))]
-    return sheet([list(row) for row in zip(*columns, strict=True)])
+        columns = [_bytes(generator, w) for w in (ws, outliers, model.regularizer(outliers))]
+    return _titled(["w", "outlier w'", "restored"], list(zip(*columns, strict=True)))
 
 
 def fig6(results: list[Result], dataset: str) -> Tensor | None:
     """A row a drag of the trained model: the source with its points, w_1 .. w_n."""
-    config = next((r for r in of_task(results, "landmarks", dataset).values()), None)
-    if config is None:
+    found = of_task(results, "landmarks", dataset)
+    if not found:
         return None
-    given = load_yaml(config.folder / "config.yaml", EvalConfig)
-    generator, model = load_generator(given.dataset), AutoDrag.load(weights_path(dataset))
-    task = make_task(given.task, given.dataset, generator, Instruments(None, None, [], {}), given.seed)
-    items = read_manifest(Path(given.manifest)).items[: SHOWN // 2]
-    setting = "5" if "5" in task.settings else next(iter(task.settings))
-    pairs = [item.pair(task.settings[setting]) for item in items]
+    model = AutoDrag.load(weights_path(dataset))
+    task, items, _ = _task(next(iter(found.values())))
+    pairs = [item.pair(_points(task, "5")) for item in items]
     handles, targets = (torch.stack(part) for part in zip(*pairs, strict=True))
     ws = task.latents(items).source
     with torch.no_grad():
-        features = generator.features(ws, block=model.config.feature_block).float()
-        motion = torch.stack([ws, *model.rollout(ws, features, handles, targets)], dim=1)
-    images = torch.stack([task.images(frames) for frames in motion])
-    return motion_sheet(images, pairs)
+        features = task.generator.features(ws, block=model.config.feature_block).float()
+        motion = [ws, *model.rollout(ws, features, handles, targets)]
+    frames = [_bytes(task.generator, w) for w in motion]
+    rows = []
+    for index, pair in enumerate(pairs):
+        steps = [draw_points(frame[index], targets=pair[1]) for frame in frames[1:]]
+        rows.append([draw_points(frames[0][index], *pair), *steps])
+    return _titled(["source", *(f"step {n}" for n in range(1, len(frames)))], rows)
 
 
-SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {"fig5": fig5, "fig6": fig6, "fig8": fig8}
+SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
+    "fig5": fig5,
+    "fig6": fig6,
+    "fig8": fig8,
+    "fig10": fig10,
+}
 
 
-def _latents(generator: FrozenGenerator, count: int) -> Float[Tensor, "B L D"]:
-    return generator.map(torch.randn(count, generator.z_dim, generator=rng(0, "fig5 latents")), psi=0.7)
+def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | None:
+    """setting: whose points are dragged; None, or one that was not run: the first."""
+    order = [label for label in paper.METHODS if label in found] + sorted(set(found) - set(paper.METHODS))
+    shown = [label for label in order if label not in LEFT_OUT and "-n" not in label]
+    if not shown:
+        return None
+    task, items, everything = _task(found[shown[0]])
+    name = setting if setting in task.settings else next(iter(task.settings))
+    pairs = [item.pair(task.settings[name]) for item in items]
+    latents = task.latents(items)
+    assert latents.goal is not None
+    sources = _bytes(task.generator, latents.source)
+    columns = [[draw_points(image, *pair) for image, pair in zip(sources, pairs, strict=True)]]
+    for label in shown:
+        images = _bytes(task.generator, _edited(found[label], task, name, everything)[: len(items)])
+        columns.append([draw_points(image, targets=pair[1]) for image, pair in zip(images, pairs, strict=True)])
+    columns.append(list(_bytes(task.generator, latents.goal)))
+    titles = ["source", *(paper.METHODS.get(label, label) for label in shown), "to be matched"]
+    return _titled(titles, list(zip(*columns, strict=True)))
 
 
-def _images(generator: FrozenGenerator, ws: Float[Tensor, "B L D"]) -> Tensor:
-    images = generator.synthesize(ws)
-    assert isinstance(images, Tensor)  # no features were asked for
-    return to_bytes(images)
+def _task(result: Result) -> tuple[Task, Sequence[Item], Sequence[Item]]:
+    """The task of an evaluation, the items that a sheet shows, and all of them."""
+    config = load_yaml(result.folder / "config.yaml", EvalConfig)
+    generator = load_generator(config.dataset)
+    task = make_task(config.task, config.dataset, generator, Instruments(None, None, [], {}), config.seed)
+    items = read_manifest(Path(config.manifest)).items
+    return task, items[:SHOWN], items
+
+
+def _points(task: Task, setting: str) -> list[int]:
+    return task.settings.get(setting) or next(iter(task.settings.values()))
+
+
+def _edited(result: Result, task: Task, setting: str, items: Sequence[Item]) -> Tensor:
+    """Latents [at least SHOWN, L, D] of what a method made of the first items."""
+    size = load_yaml(result.folder / "config.yaml", EvalConfig).batch
+    folder = EvaluationFolder(result.folder)
+    read = [c for c in chunks([setting], items, size) if c.items[0].index < SHOWN]
+    return torch.cat([folder.read_prediction(c, task.latents(c.items).source).ws for c in read])
+
+
+@torch.no_grad()
+def _bytes(generator: FrozenGenerator, ws: Tensor) -> UInt8[Tensor, "B 3 H W"]:
+    """Pictures of latents, one at a time: the generators of the paper are large."""
+    return torch.cat([to_bytes(generator.synthesize(w).cpu()) for w in ws.split(1)])
+
+
+def _titled(titles: Sequence[str], rows: Sequence[Sequence[Picture]]) -> Tensor:
+    """A sheet with a title above each column. Long titles are set in two lines."""
+    table = sheet([[_small(picture) for picture in row] for row in rows], GAP)
+    width = _small(rows[0][0]).shape[2] + GAP
+    head = Image.new("RGB", (table.shape[2], 2 * TITLE), "white")
+    draw = ImageDraw.Draw(head)
+    font = ImageFont.load_default(size=TITLE * 2 // 3)
+    for column, title in enumerate(titles):
+        lines = _wrapped(title, lambda text: draw.textlength(text, font) <= width - 2 * GAP)
+        place = (GAP + column * width + (width - GAP) // 2, 2 * TITLE - GAP)
+        draw.multiline_text(place, "\n".join(lines), "black", font, anchor="md", align="center", spacing=2)
+    return torch.cat([torch.from_numpy(np.array(head)).permute(2, 0, 1), table], dim=1)
+
+
+def _wrapped(title: str, fits: Callable[[str], bool]) -> list[str]:
+    """The title as one line, or broken at a blank into two."""
+    words = title.split(" ")
+    last = len(words) if fits(title) else max((n for n in range(1, len(words)) if fits(" ".join(words[:n]))), default=1)
+    return [line for line in (" ".join(words[:last]), " ".join(words[last:])) if line]
+
+
+def _small(picture: Picture) -> Picture:
+    height, width = picture.shape[1:]
+    if height <= SIDE:
+        return picture
+    size = (SIDE, round(width * SIDE / height))
+    return F.adaptive_avg_pool2d(picture[None].float(), size)[0].round().to(torch.uint8)

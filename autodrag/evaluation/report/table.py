@@ -17,9 +17,8 @@ class Table:
     notes: Sequence[str]
 
     def markdown(self) -> str:
-        lines = [f"**{self.title}**", "", _line(self.columns), _line(["---"] * len(self.columns))]
-        lines += [_line(row) for row in self.rows]
-        return "\n".join([*lines, "", *(f"{note}  " for note in self.notes)]) + "\n"
+        lines = "\n".join(f"- {note}" for note in self.notes)
+        return f"### {self.title}\n\n{markdown_table(self.columns, self.rows)}\n{lines}\n"
 
     def latex(self) -> str:
         body = [" & ".join(map(_escape, row)) + r" \\" for row in self.rows]
@@ -39,6 +38,11 @@ class Table:
                 "",
             ]
         )
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lines of a Markdown table."""
+    return "".join(f"{_line(row)}\n" for row in (columns, ["---"] * len(columns), *rows))
 
 
 def _line(cells: Sequence[str]) -> str:

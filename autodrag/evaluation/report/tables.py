@@ -1,13 +1,12 @@
 """Tables 1, 2 and 3 of the paper, from summaries, with the paper's numbers beside ours where it has any."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from autodrag.evaluation.report import paper
+from autodrag.evaluation.report.claims import NOT_RUN, NOTHING
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import Table
-
-NOTHING = "–"
 
 
 def table1(results: list[Result], dataset: str) -> Table | None:
@@ -23,7 +22,11 @@ def table1(results: list[Result], dataset: str) -> Table | None:
     theirs = dataset == "ffhq"
     columns += [f"paper: {c}" for c in (*settings, "FID", "s")] if theirs else []
     rows = []
-    for label in _ordered(found):
+    for label in _ordered(found, paper.TABLE1):
+        numbers = [_number(value, 2) for value in paper.TABLE1.get(label, (None,) * 5)] if theirs else []
+        if label not in found:
+            rows.append(_not_run(label, len(columns) - len(numbers), numbers))
+            continue
         result = found[label]
         summary = result.summary
         left = [summary["settings"][s].get("md_left") for s in settings]
@@ -33,9 +36,7 @@ def table1(results: list[Result], dataset: str) -> Table | None:
         row += [_number(summary["frechet"].get(name, {}).get("value"), 2) for name in distances]
         row += [_mean(result.estimate(settings[0], column), 3) for column in ("outside", "identity")]
         row += [str(failed), *_seconds(summary)]
-        if theirs:
-            row += [_number(value, 2) for value in paper.TABLE1.get(label, (None,) * 5)]
-        rows.append(row)
+        rows.append([*row, *numbers])
     height, preset = first.summary["resolution"][0], first.summary["task"]["preset"]
     notes = [
         f"MD in pixels at {height} px, mean and 95 % bootstrap interval over {_items(first)} pairs of {dataset}; "
@@ -55,16 +56,19 @@ def table2(results: list[Result], dataset: str) -> Table | None:
         return None
     first = next(iter(found.values()))
     (setting,) = first.summary["settings"]
-    theirs: Mapping[str, Any] = paper.TABLE2.get(dataset, {})
+    theirs = paper.TABLE2.get(dataset, {})
     columns = ["Method", "MSE × 100", "LPIPS × 10", "outside", "s", "s + picture"]
     columns += ["paper: MSE", "paper: LPIPS"] if theirs else []
     rows = []
-    for label in _ordered(found):
+    for label in _ordered(found, paper.TABLE2["dog"]):
+        numbers = [_number(value, 2) for value in theirs.get(label, (None, None))] if theirs else []
+        if label not in found:
+            rows.append(_not_run(label, len(columns) - len(numbers), numbers))
+            continue
         result = found[label]
         row = [_name(label), *(_interval(result.estimate(setting, column), 3) for column in ("mse", "lpips"))]
         row += [_mean(result.estimate(setting, "outside"), 3), *_seconds(result.summary)]
-        row += [_number(value, 2) for value in theirs.get(label, (None, None))] if theirs else []
-        rows.append(row)
+        rows.append([*row, *numbers])
     notes = [
         f"{setting} points of the flow ({first.summary['tools']['flow']}), {_items(first)} pairs of {dataset}, images "
         "in [-1, 1] at 256 px; mean and 95 % bootstrap interval.",
@@ -76,27 +80,35 @@ def table2(results: list[Result], dataset: str) -> Table | None:
 def table3(results: list[Result], dataset: str) -> Table | None:
     """The number of steps n."""
     steps = {_steps_of(label): r for label, r in of_task(results, "paired", dataset).items()}
-    found = {n: result for n, result in sorted(steps.items(), key=lambda item: item[0] or 0) if n is not None}
+    found = {n: result for n, result in steps.items() if n is not None}
     if not found:
         return None
     first = next(iter(found.values()))
     (setting,) = first.summary["settings"]
-    rows = [["MSE × 100", *(_interval(result.estimate(setting, "mse"), 3) for result in found.values())]]
+    columns = sorted({*paper.TABLE3, *found})
+    cells = [_interval(found[n].estimate(setting, "mse"), 3) if n in found else NOT_RUN for n in columns]
+    rows = [["MSE × 100", *cells]]
     if dataset == "dog":
-        rows.append(["paper", *(_number(paper.TABLE3.get(n), 2) for n in found)])
+        rows.append(["paper", *(_number(paper.TABLE3.get(n), 2) for n in columns)])
     notes = [
-        f"Paired image reconstruction on {dataset}, {_items(first)} pairs; every model was trained with its own n.",
+        f"Paired image reconstruction on {dataset}, {_items(first)} pairs; every model was trained with its own n, all "
+        "with the same budget.",
         *_common({str(n): result for n, result in found.items()}),
     ]
-    return Table("table3", f"Table 3: effect of n on {dataset}", ["n", *map(str, found)], rows, notes)
+    return Table("table3", f"Table 3: effect of n on {dataset}", ["n", *map(str, columns)], rows, notes)
 
 
 TABLES: dict[str, Callable[[list[Result], str], Table | None]] = {"table1": table1, "table2": table2, "table3": table3}
 
 
-def _ordered(found: Mapping[str, Result]) -> list[str]:
-    known = [label for label in paper.METHODS if label in found]
+def _ordered(found: Collection[str], printed: Collection[str]) -> list[str]:
+    """Labels of a table's rows: those in the paper's table (`printed`) and those that were run."""
+    known = [label for label in paper.METHODS if label in found or label in printed]
     return known + sorted(label for label in found if label not in paper.METHODS)
+
+
+def _not_run(label: str, width: int, numbers: list[str]) -> list[str]:
+    return [_name(label), NOT_RUN, *[NOTHING] * (width - 2), *numbers]
 
 
 def _name(label: str) -> str:
@@ -145,10 +157,11 @@ def _common(found: Mapping[str, Result]) -> list[str]:
     summaries = [result.summary for result in found.values()]
     devices = sorted({summary["device"] for summary in summaries})
     commits = sorted({str(summary["commit"])[:12] for summary in summaries})
-    missing = {metric: why for summary in summaries for metric, why in summary["missing"].items()}
+    missing = sorted({metric for summary in summaries for metric in summary["missing"]})
+    limits = sorted({summary["task"]["max_steps"] for summary in summaries})
     seeds = sorted({str(summary["seed"]) for summary in summaries})
     return [
-        f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}. Seed {', '.join(seeds)}; commit "
-        f"{', '.join(commits)}.",
-        *(f"No {metric}: {why}" for metric, why in sorted(missing.items())),
+        f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}; optimisers made at most "
+        f"{', '.join(map(str, limits))} steps. Seed {', '.join(seeds)}; commit {', '.join(commits)}.",
+        *([f"Not at hand where this was run: {', '.join(missing)}."] if missing else []),
     ]

@@ -1,0 +1,117 @@
+"""What the paper claims, and what the results say about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from autodrag.evaluation.report import paper
+from autodrag.evaluation.report.results import Result, of_task
+
+NOTHING, NOT_RUN = "–", "not run here"
+ABLATIONS = {"autodrag-without-regularizer": "Regularizer", "autodrag-without-predictor": "Predictor"}
+FASTER = 50  # times
+BEST_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Claim:
+    """theirs, ours: the numbers, as text. verdict: holds | does not hold | not run here, and how sure that is."""
+
+    text: str
+    theirs: str
+    ours: str
+    verdict: str
+
+
+def claims(results: list[Result], dataset: str) -> list[Claim]:
+    """All of them, whether they have been measured on the dataset or not."""
+    landmarks, paired = (of_task(results, task, dataset) for task in ("landmarks", "paired"))
+    found = [_distance(landmarks, setting, number) for number, setting in enumerate(("1", "5", "68"))]
+    found += [_reconstruction(paired)]
+    found += [_ablation(landmarks, label) for label in ABLATIONS]
+    return [*found, _steps(paired), _faster(landmarks)]
+
+
+def _distance(found: Mapping[str, Result], setting: str, number: int) -> Claim:
+    theirs = [paper.TABLE1[label][number] for label in ("autodrag", "draggan")]
+    ours, verdict = _compared(found, "autodrag", "draggan", [setting], "md", smaller=True)
+    return Claim(
+        f"Ours has an MD not above DragGAN's at {setting} point{'s' * (setting != '1')}",
+        f"{theirs[0]} against {theirs[1]}",
+        ours,
+        verdict,
+    )
+
+
+def _reconstruction(found: Mapping[str, Result]) -> Claim:
+    theirs = paper.TABLE2["dog"]
+    setting = next((s for result in found.values() for s in result.summary["settings"]), "32")
+    ours, verdict = _compared(found, "autodrag", "draggan", [setting], "mse", smaller=True)
+    numbers = f"{theirs['autodrag'][0]} against {theirs['draggan'][0]} (Dog)"
+    return Claim("Ours has an MSE × 100 of reconstruction not above DragGAN's", numbers, ours, verdict)
+
+
+def _ablation(found: Mapping[str, Result], label: str) -> Claim:
+    """Against the full model of the same budget where that has been run."""
+    full = "autodrag-n5" if "autodrag-n5" in found else "autodrag"
+    settings = list(next(iter(found.values())).summary["settings"]) if found else []
+    ours, verdict = _compared(found, label, full, settings, "md", smaller=False)
+    theirs = " / ".join(f"{value}" for value in paper.TABLE1[label][:3])
+    whole = " / ".join(f"{value}" for value in paper.TABLE1["autodrag"][:3])
+    text = f"Without the Latent {ABLATIONS[label]} MD is worse at 1, 5 and 68 points"
+    return Claim(text, f"{theirs} against {whole}", ours, verdict)
+
+
+def _steps(found: Mapping[str, Result]) -> Claim:
+    """Whether the model of n = 5 has the lowest MSE of those that were run."""
+    text, theirs = f"n = {BEST_STEPS} is best", "0.37; next 0.38 (n = 10)"
+    runs = {n: found[f"autodrag-n{n}"] for n in paper.TABLE3 if f"autodrag-n{n}" in found}
+    if BEST_STEPS not in runs or len(runs) < 2:
+        return Claim(text, theirs, NOTHING, NOT_RUN)
+    (setting,) = runs[BEST_STEPS].summary["settings"]
+    means = {n: _mean(result, setting, "mse") for n, result in runs.items()}
+    best = min((n for n in means if n != BEST_STEPS), key=lambda n: means[n])
+    ours, verdict = _compared(found, f"autodrag-n{BEST_STEPS}", f"autodrag-n{best}", [setting], "mse", smaller=True)
+    return Claim(text, theirs, f"{ours} (n = {best}, the best other of {', '.join(map(str, runs))})", verdict)
+
+
+def _faster(found: Mapping[str, Result]) -> Claim:
+    text, theirs = f"Ours is {FASTER} times faster than DragGAN", "0.04 s against 1.9 s"
+    times = [found[label].summary["seconds"] for label in ("autodrag", "draggan") if label in found]
+    if len(times) < 2 or None in times:
+        return Claim(text, theirs, NOTHING, NOT_RUN)
+    mine, other = (time["method"] for time in times)
+    ratio = other["mean"] / mine["mean"]
+    low, high = other["low"] / mine["high"], other["high"] / mine["low"]
+    ours = f"{mine['mean']:.3g} s against {other['mean']:.3g} s: {ratio:.0f} times ({low:.0f}–{high:.0f})"
+    return Claim(text, theirs, ours, _verdict(ratio >= FASTER, low <= FASTER <= high))
+
+
+def _compared(
+    found: Mapping[str, Result], first: str, second: str, settings: list[str], column: str, smaller: bool
+) -> tuple[str, str]:
+    """(numbers, verdict) on "first is at most second" (smaller) or "first is above second", in every setting."""
+    if first not in found or second not in found or not settings:
+        return NOTHING, NOT_RUN
+    differences = [found[first].minus(second, setting) for setting in settings]
+    if any(difference is None for difference in differences):
+        return NOTHING, NOT_RUN
+    known = [difference for difference in differences if difference is not None]
+    means = [" / ".join(f"{_mean(found[label], s, column):.3g}" for s in settings) for label in (first, second)]
+    shown = " / ".join(f"{d['mean']:+.2g} ({d['low']:+.2g} to {d['high']:+.2g})" for d in known)
+    holding = [d["mean"] <= 0 if smaller else d["mean"] > 0 for d in known]
+    unsure = [d["low"] <= 0 <= d["high"] for d in known]
+    if all(holding):
+        verdict = _verdict(True, any(unsure))
+    else:  # one setting that fails for sure is enough
+        verdict = _verdict(False, all(u for u, holds in zip(unsure, holding, strict=True) if not holds))
+    return f"{means[0]} against {means[1]}; difference {shown}", verdict
+
+
+def _verdict(holds: bool, unsure: bool) -> str:
+    return ("holds" if holds else "does not hold") + (", within the interval" if unsure else "")
+
+
+def _mean(result: Result, setting: str, column: str) -> float:
+    found: Mapping[str, Any] | None = result.estimate(setting, column)
+    return float("inf") if found is None else float(found["mean"])
