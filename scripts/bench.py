@@ -6,7 +6,13 @@ from importlib import import_module
 from autodrag import config
 
 #: name: the module under autodrag.bench and its config class; each module has a `run`.
-BENCHES = {"editor": "EditorBench", "generator": "GeneratorBench", "train": "TrainBench"}
+BENCHES = {
+    "data": "DataBench",
+    "drag": "DragBench",
+    "editor": "EditorBench",
+    "generator": "GeneratorBench",
+    "train": "TrainBench",
+}
 
 if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""

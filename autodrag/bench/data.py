@@ -1,27 +1,50 @@
 """`scripts/bench.py data`: what a training sample costs, piece by piece, and how right its matches are."""
 
+import json
 import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
+from typing import Literal
 
 import numpy as np
 import torch
 
+from autodrag.bench.measure import device_name
+from autodrag.bench.subjects import generator_loader
+from autodrag.config import compose, dataset_names, typed
+from autodrag.data.fingerprint import fingerprint
 from autodrag.data.gms import gms_inliers
 from autodrag.data.hamming import nearest
+from autodrag.data.make import TrajectoriesConfig
 from autodrag.data.matching import REFERENCE_HEIGHT, MatchingConfig, match, view
 from autodrag.data.trajectories import FEATURE_BLOCK, Recipe, latent_motion
-from autodrag.data.workers import LoadGenerator, make_samples
+from autodrag.data.workers import LoadGenerator, available_cores, make_samples
+from autodrag.devices import pick_device
 from autodrag.domains.synthface.correspondence import on_skin, true_targets
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.renderer import render
 from autodrag.seeding import rng
 
 STEP_PX = 6.0  # the least motion of the matches that are timed and judged, at 512
+
+
+@dataclass(frozen=True)
+class DataBench:
+    """What is timed; see configs/bench/data.yaml."""
+
+    generator: str
+    settings: str
+    dtype: Literal["float32", "bfloat16"]
+    device: str
+    workers: int | None
+    samples: int
+    pairs: int
+    out: str
 
 
 class Clock:
@@ -154,14 +177,36 @@ def accuracy_table(cfg: MatchingConfig, pairs: int) -> str:
     return "\n".join(lines)
 
 
-def cost_table(load: LoadGenerator, recipe: Recipe, samples: int, workers: int) -> str:
-    """Samples a second, peak memory, and the share of each piece."""
-    each = pieces(load, recipe, samples)
-    total = sum(each.values())
-    shares = "\n".join(f"  {name:<11} {1000 * s:7.1f} ms {s / total:6.1%}" for name, s in each.items())
-    made = rate(load, recipe, samples, workers)
-    return (
-        f"one sample in one process: {1000 * total:.0f} ms\n{shares}\n"
-        f"{made.samples_a_second:.2f} samples a second with {workers} processes, {made.redraws} redraws in {samples}, "
-        f"{made.peak_bytes / 2**20:.0f} MiB the largest process"
-    )
+@dataclass(frozen=True)
+class DataCost:
+    """seconds: of one sample in one process, by piece."""
+
+    seconds: dict[str, float]
+    rate: Rate
+    workers: int
+
+    def table(self) -> str:
+        """Samples a second, peak memory, and the share of each piece."""
+        total = sum(self.seconds.values())
+        shares = "\n".join(f"  {name:<11} {1000 * s:7.1f} ms {s / total:6.1%}" for name, s in self.seconds.items())
+        return (
+            f"one sample in one process: {1000 * total:.0f} ms\n{shares}\n"
+            f"{self.rate.samples_a_second:.2f} samples a second with {self.workers} processes, "
+            f"{self.rate.redraws} redraws, {self.rate.peak_bytes / 2**20:.0f} MiB the largest process"
+        )
+
+
+def run(config: DataBench) -> None:
+    """Prints the tables and writes the numbers to `config.out`."""
+    device = pick_device(config.device)
+    dataset = [f"dataset={config.generator}"] if config.generator in dataset_names() else []
+    settings = typed(TrajectoriesConfig, compose("trajectories", [*dataset, *config.settings.split()]))
+    load = generator_loader(config.generator, config.dtype, device)
+    recipe = Recipe(fingerprint(load()), config.dtype, 0, settings.dataset.content, settings.trajectory)
+    workers = available_cores() if config.workers is None else config.workers
+    found = DataCost(pieces(load, recipe, config.samples), rate(load, recipe, config.samples, workers), workers)
+    print(f"{device_name(device)}, torch {torch.__version__}\n{config.generator}, {config.dtype}\n{found.table()}")
+    if config.pairs:
+        print(accuracy_table(settings.trajectory.match, config.pairs))
+    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
+    Path(config.out).write_text(json.dumps({**head, **asdict(found)}, indent=1))

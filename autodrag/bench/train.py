@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from autodrag.bench.generator import official
 from autodrag.bench.measure import cost, device_name
+from autodrag.bench.subjects import generator_loader
 from autodrag.data.dataset import Sample, Trajectories
 from autodrag.data.trajectories import FEATURE_BLOCK
 from autodrag.devices import pick_device
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig
 from autodrag.models.cost import parameter_count
 from autodrag.seeding import rng
@@ -60,10 +60,7 @@ class TrainCost:
 def run(config: TrainBench) -> None:
     """Prints the table and writes its numbers to `config.out`."""
     device = pick_device(config.device)
-    if config.generator.startswith("official-"):
-        generator = official(int(config.generator.partition("-")[2]), config.precision, True, device)
-    else:
-        generator = load_generator(config.generator, device, getattr(torch, config.precision))
+    generator = generator_loader(config.generator, config.precision, device)()
     measured = train_cost(generator, config)
     print(f"{device_name(device)}, torch {torch.__version__}")
     print(table(measured, config))

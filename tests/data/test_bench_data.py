@@ -1,10 +1,16 @@
 """The data bench runs and adds up."""
 
-from autodrag.bench.data import accuracy, cost_table, pieces
+import json
+from pathlib import Path
+
+import pytest
+
+from autodrag.bench.data import DataBench, accuracy, pieces, run
 from autodrag.config import compose, typed
 from autodrag.data.make import TrajectoriesConfig
 from autodrag.data.trajectories import Recipe
 from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
 
 
 def test_matches_are_right_to_a_pixel_or_so() -> None:
@@ -21,6 +27,15 @@ def test_pieces_name_all_that_a_sample_costs(tiny: FrozenGenerator, small_recipe
     assert all(seconds >= 0 for seconds in each.values())
 
 
-def test_table_of_costs(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
-    text = cost_table(lambda: tiny, small_recipe, samples=2, workers=0)
+def test_the_command_prints_and_writes(
+    tiny: FrozenGenerator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = tiny.trainable_copy()
+    write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
+    overrides = [f"generator={tmp_path / 'tiny.safetensors'}", f"out={tmp_path / 'out.json'}", "device=cpu"]
+    overrides += ["samples=1", "workers=0", "settings='trajectory.n=2 trajectory.handle_px=1'"]
+    run(typed(DataBench, compose("bench/data", overrides)))
+    text = capsys.readouterr().out
     assert "samples a second with 0 processes" in text and "synthesis" in text
+    written = json.loads((tmp_path / "out.json").read_text())
+    assert written["rate"]["samples_a_second"] > 0 and written["seconds"]["synthesis"] > 0

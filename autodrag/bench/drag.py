@@ -1,0 +1,139 @@
+"""`scripts/bench.py drag`: milliseconds from points to image, and AutoDrag against DragGAN in one run."""
+
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.bench.measure import cost, device_name
+from autodrag.bench.subjects import autodrag_weights, generator_loader
+from autodrag.config import dataset_names, load_dataset
+from autodrag.devices import pick_device
+from autodrag.generator import FrozenGenerator
+from autodrag.methods import DragMethod, load_method
+from autodrag.models import ModelConfig
+from autodrag.seeding import rng
+
+MOTION = 1 / 12  # of the image's height, how far points are pulled
+
+
+@dataclass(frozen=True)
+class DragBench:
+    """What is timed; see configs/bench/drag.yaml."""
+
+    generator: str
+    weights: str | None
+    model: ModelConfig
+    rounds: int
+    points: tuple[int, ...]
+    dtype: Literal["float32", "bfloat16"]
+    device: str
+    draggan_steps: int
+    batch: int
+    repeats: int
+    seconds: float
+    out: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One edit with so many points, the source's features at hand: milliseconds to the latents, and of the image."""
+
+    points: int
+    latents_ms: float
+    image_ms: float
+
+
+@dataclass(frozen=True)
+class Against:
+    """Seconds of an edit, to the latents: ours, DragGAN's alone and in a batch."""
+
+    ours: float
+    draggan: float
+    draggan_steps: float  # that it took on average
+    draggan_batched: float
+    batch: int
+
+    def sentences(self) -> str:
+        """Ratios in words."""
+        return (
+            f"DragGAN: {self.draggan:.2f} s an edit ({self.draggan_steps:.0f} steps), "
+            f"{self.draggan / self.ours:.0f} times AutoDrag's; {self.batch} edits together "
+            f"{self.draggan_batched:.2f} s each, {self.draggan / self.draggan_batched:.2f} times as fast"
+        )
+
+
+def run(config: DragBench) -> None:
+    """Prints the tables and writes the numbers to `config.out`."""
+    device = pick_device(config.device)
+    generator = generator_loader(config.generator, config.dtype, device)()
+    with tempfile.TemporaryDirectory() as folder:
+        weights, trained = autodrag_weights(generator, config.model, config.weights, Path(folder))
+        method = load_method("autodrag", generator, weights=weights, rounds=config.rounds, track=False)
+    print(f"{device_name(device)}, torch {torch.__version__}")
+    kind = "AutoDrag" if trained else "AutoDrag (random weights)"
+    print(f"{kind}, {config.generator} {generator.resolution[0]} px {config.dtype}, {config.rounds} round(s)")
+    rows = [_row(generator, method, count, config) for count in config.points]
+    for row in rows:
+        print(
+            f"  {row.points:3d} points: {row.latents_ms:7.1f} ms to the latents + {row.image_ms:.1f} ms image "
+            f"= {row.latents_ms + row.image_ms:.1f} ms"
+        )
+    against = _against(generator, config, rows[0]) if config.draggan_steps else None
+    if against:
+        print(against.sentences())
+    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config), "trained": trained}
+    numbers = {"rows": [asdict(row) for row in rows], "against": against and asdict(against)}
+    Path(config.out).write_text(json.dumps({**head, **numbers}, indent=1))
+
+
+def _request(
+    generator: FrozenGenerator, batch: int, points: int
+) -> tuple[Float[Tensor, "B L D"], list[Tensor], list[Tensor]]:
+    """Random images, with points of their middle half that are pulled in random directions."""
+    draw = rng(0, "bench drag", points)
+    height, width = generator.resolution
+    ws = generator.map(torch.randn(batch, generator.z_dim, generator=draw))
+    handles = (torch.rand(batch, points, 2, generator=draw) / 2 + 0.25) * torch.tensor([width, height])
+    angles = 2 * torch.pi * torch.rand(batch, points, 1, generator=draw)
+    targets = handles + MOTION * height * torch.cat([angles.cos(), angles.sin()], dim=2)
+    return ws, list(handles), list(targets)
+
+
+def _last(method: DragMethod, ws: Tensor, handles: list[Tensor], targets: list[Tensor]) -> Callable[[], Tensor]:
+    def work() -> Tensor:
+        *_, last = method.drag(ws, handles, targets)
+        return last.ws
+
+    return work
+
+
+def _row(generator: FrozenGenerator, method: DragMethod, points: int, config: DragBench) -> Row:
+    work = _last(method, *_request(generator, 1, points))
+    latents = cost(work, generator.device, config.repeats, config.seconds)
+    edited = work()
+    image = cost(lambda: generator.synthesize(edited), generator.device, config.repeats, config.seconds)
+    return Row(points, latents.milliseconds, image.milliseconds)
+
+
+def _against(generator: FrozenGenerator, config: DragBench, row: Row) -> Against:
+    lr = load_dataset(config.generator).draggan_lr if config.generator in dataset_names() else 2e-3
+    draggan = load_method("draggan", generator, max_steps=config.draggan_steps, lr=lr)
+    ws, handles, targets = _request(generator, config.batch, row.points)
+    next(iter(draggan.drag(ws[:1], handles[:1], targets[:1])))  # warms up
+    steps, start = 0, perf_counter()
+    for i in range(config.batch):
+        steps += sum(1 for _ in draggan.drag(ws[i : i + 1], handles[i : i + 1], targets[i : i + 1]))
+    alone = perf_counter() - start
+    start = perf_counter()
+    _last(draggan, ws, handles, targets)()
+    together = perf_counter() - start
+    n = config.batch
+    return Against(row.latents_ms / 1000, alone / n, steps / n, together / n, n)

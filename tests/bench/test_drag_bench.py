@@ -1,0 +1,27 @@
+"""The bench of drags times both methods and writes what it printed."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from autodrag.bench.drag import DragBench, run
+from autodrag.config import compose, typed
+from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
+
+SMALL = [f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")]
+
+
+def test_both_methods_are_timed(tiny: FrozenGenerator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    network = tiny.trainable_copy()
+    write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
+    places = [f"generator={tmp_path / 'tiny.safetensors'}", f"out={tmp_path / 'out.json'}", "device=cpu"]
+    small = ["points=[1,3]", "draggan_steps=2", "batch=2", "repeats=1"]
+    run(typed(DragBench, compose("bench/drag", [*SMALL, *places, *small])))
+    numbers = json.loads((tmp_path / "out.json").read_text())
+    assert [row["points"] for row in numbers["rows"]] == [1, 3] and not numbers["trained"]
+    assert all(row["latents_ms"] > 0 and row["image_ms"] > 0 for row in numbers["rows"])
+    assert 1 <= numbers["against"]["draggan_steps"] <= 2
+    printed = capsys.readouterr().out
+    assert "(random weights)" in printed and "2 edits together" in printed
