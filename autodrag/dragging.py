@@ -98,10 +98,8 @@ def run(config: DragConfig) -> None:
             write(dragged, generator, mask, folder, suffix, config)
             print(_sentence(dragged), flush=True)
     if len(edits) > 1:
-        whole = time.perf_counter() - begin
-        print(
-            f"{len(edits)} edits: {len(edits) / max(dragging, 1e-9):.1f} a second dragged, {len(edits) / whole:.1f} written"
-        )
+        rate, written = len(edits) / max(dragging, 1e-9), len(edits) / (time.perf_counter() - begin)
+        print(f"{len(edits)} edits: {rate:.1f} a second dragged, {written:.1f} written")
 
 
 def drag_together(
