@@ -79,11 +79,15 @@ class Outbox:
         elif isinstance(event, Note):
             self._notes.append({"type": "note", "text": event.text, "lane": event.lane})
         elif isinstance(event, Changed):
-            self._latest["session"] = {"type": "session", **event.session}
+            self._tell({"type": "session", **event.session})
         else:
-            work = {"what": event.what, "step": event.step, "steps": event.steps}
-            self._latest["work"] = {"type": "work", **work}
+            self._tell({"type": "work", "what": event.what, "step": event.step, "steps": event.steps})
         self._changed.set()
+
+    def _tell(self, message: dict[str, Any]) -> None:
+        """Instead of an older one of its type, and after all that came before it."""
+        self._latest.pop(message["type"], None)
+        self._latest[message["type"]] = message
 
     def shown(self) -> None:
         """The page has drawn a picture."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autodrag.app.client import IN_FLIGHT, MAX_ORDERS, Inbox, Outbox
-from autodrag.app.events import Look, Note, Work
+from autodrag.app.events import Changed, Look, Note, Work
 from autodrag.app.protocol import Command, Picture, Pull, Release, Request
 from autodrag.errors import InputError
 
@@ -58,6 +58,16 @@ def test_too_many_orders_are_refused() -> None:
     with pytest.raises(InputError, match="left out"):
         for _ in range(MAX_ORDERS + 1):
             inbox.put(Command(type="undo"))
+
+
+def test_what_is_told_comes_in_the_order_of_its_newest() -> None:
+    async def converse() -> list[str]:
+        outbox = Outbox()
+        for event in (Work(""), Changed({}), Work("compare", 0, 9)):
+            outbox.put(event)
+        return [(await outbox.get())["type"] for _ in range(2)]
+
+    assert asyncio.run(converse()) == ["session", "work"]
 
 
 def look(lane: str, number: int) -> Look:
