@@ -190,21 +190,28 @@ class Desk:
 
     def _release(self, order: protocol.Release) -> Iterator[Event]:
         steps = self._total(self.editor.method)
+        numbers: dict[str, Any] = {}
         for index, event in enumerate(self._pull(order)):
+            if self._edit is not None:
+                numbers = self._numbers(self._edit, "main")
             yield event
             yield Work("drag", index + 1, steps)
         self._settle()
         yield Work("")
         yield self._changed()
-        yield self._look(self.editor.state.frame, final=True, gesture=order.gesture, time=order.time)
+        header = {**numbers, "gesture": order.gesture, "time": order.time}
+        yield self._look(self.editor.state.frame, final=True, **header)
 
     def _reached(self, edit: Edit, lane: str, final: bool = False, **header: Any) -> Look:
-        """The picture that a drag has come to, and how far its handles are from their targets."""
+        """The picture that a drag has come to."""
+        return self._look(edit.reached, final, lane, **self._numbers(edit, lane), **header)
+
+    def _numbers(self, edit: Edit, lane: str) -> dict[str, Any]:
+        """Steps that the drag takes, seconds it took, and pixels between its handles and their targets."""
         points = edit.frames[-1].points if edit.frames else edit.arrows.handles
         steps = self._total(self.editor.method if lane == "main" else lane)
         distance = mean_distance(points[: len(edit.arrows.handles)], edit.arrows.targets)
-        numbers = {"steps": steps, "seconds": round(edit.seconds, 3), "distance": distance}
-        return self._look(edit.reached, final, lane, **numbers, **header)
+        return {"steps": steps, "seconds": round(edit.seconds, 3), "distance": distance}
 
     def _total(self, method: str) -> int:
         """Steps that a drag of this method takes at most."""

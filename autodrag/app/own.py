@@ -55,6 +55,12 @@ class OwnPicture:
         return State(Origin(None, 1.0), (self.frame(),))
 
 
+def alignable(dataset: str) -> bool:
+    """Whether photographs for this dataset can be cut out by the face in them: it is one of faces that were, and the
+    landmark predictor is on this machine."""
+    return dataset in ALIGNED and (MODEL_DIR / PHOTO_PREDICTOR).is_file()
+
+
 def find_photo(
     image: UInt8[np.ndarray, "H W 3"], dataset: str, resolution: tuple[int, int], align: bool = True
 ) -> Photo:
@@ -65,7 +71,7 @@ def find_photo(
     finds no face.
     """
     image = _bounded(image)
-    if not align or dataset not in ALIGNED or not (MODEL_DIR / PHOTO_PREDICTOR).is_file():
+    if not align or not alignable(dataset):
         return centred(image, resolution)
     (landmarks,) = load_detector(dataset, MODEL_DIR)(image[None])
     if landmarks is None:

@@ -152,11 +152,13 @@ async def _upload_image(
     token: str,
     steps: Annotated[int, Query(ge=1, le=2000)] = 0,
     tune: Annotated[int, Query(ge=0, le=1000)] = 0,
+    align: bool = True,
 ) -> dict[str, bool]:
     hub: Hub = request.app.state.hub
     client = hub.client(token)
     data = await _body(request, hub.config.max_upload_mb)
-    config = replace(hub.config.invert, steps=steps or hub.config.invert.steps, tune_steps=tune)
+    usual = hub.config.invert
+    config = replace(usual, steps=steps or usual.steps, tune_steps=tune, align=align and usual.align)
     client.inbox.put(OwnImage(data, config))
     return {"ok": True}
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from autodrag.app.own import alignable
 from autodrag.app.protocol import points
 from autodrag.app.session import Editor
 from autodrag.app.state import PointList
@@ -35,6 +36,7 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "psi": state.origin.psi,
         "style": state.origin.style,
         "photo": scene.photo is not None,
+        "alignable": alignable(scene.dataset),
         "handles": points(state.arrows.handles),
         "targets": points(state.arrows.targets),
         "pins": points(state.arrows.pins),

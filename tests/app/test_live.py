@@ -133,6 +133,8 @@ def test_a_desk_pulls_releases_and_pulls_again(studio: Studio, editor: Editor) -
     events = list(one.take(message(protocol.Release, gesture=1)).events)
     assert isinstance(events[-2], Changed)
     assert events[-1].final
+    assert events[-1].header["distance"] == events[0].header["distance"]
+    assert events[-1].header["seconds"] > 0
     assert len(editor.state.motion) == 4
     assert one.take(message(protocol.Pull, gesture=1)) is None  # that gesture is over
     again = message(protocol.Release, gesture=2, again=True, targets=((22.0, 30.0),))

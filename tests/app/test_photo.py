@@ -64,7 +64,10 @@ def test_faces_of_aligned_datasets_are_looked_for(tmp_path, monkeypatch: pytest.
     image = smooth(300, 400)
     assert np.array_equal(find_photo(image, "ffhq", (64, 64)).place, centred(image, (64, 64)).place)  # no predictor
     (tmp_path / own.PHOTO_PREDICTOR).write_bytes(b"")
+    assert not own.alignable("ffhq")
     monkeypatch.setattr(own, "MODEL_DIR", tmp_path)
+    assert own.alignable("ffhq")
+    assert not own.alignable("lion")
     points = np.random.default_rng(0).uniform(100, 200, (68, 2)).astype(np.float32)
     monkeypatch.setattr(own, "load_detector", lambda dataset, folder: lambda images: [torch.from_numpy(points)])
     assert np.allclose(find_photo(image, "ffhq", (64, 64)).place, face(image, points.astype(float), 64).place)
