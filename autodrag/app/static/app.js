@@ -63,7 +63,7 @@ function follow(session) {
     brush.value = Math.round(Math.min(...session.size) / 22);
     resizeBrush();
   }
-  if (player.motion !== session.motion && lanes.open) closeLanes();
+  if (player.motion !== session.motion && lanes.begun) closeLanes();
   player.motion = session.motion;
   panel.follow(session);
   arrows.follow(session);
@@ -91,16 +91,17 @@ function draw(header, bitmap) {
   stage.redraw();
 }
 
-// Delay from the pointer to the picture, and pictures a second, over the last second.
+// Delay from the pointer to the picture, and pictures a second, over the last second; then what came of the drag.
 const drawn = [];
 
-function measure({ time, final }) {
-  if (time === undefined || final) return;
+function measure({ time, final, seconds, distance }) {
+  if (time === undefined || distance === undefined) return;
   const { live } = panel.method;
   const now = performance.now();
   drawn.push(now);
   while (now - drawn[0] > 1000) drawn.shift();
-  $("speed").value = `${live ? `${Math.round(now - time)} ms · ` : ""}${drawn.length} fps`;
+  const moving = `${live ? `${Math.round(now - time)} ms · ` : ""}${drawn.length} fps`;
+  $("speed").value = final ? `${seconds.toFixed(2)} s · ${distance.toFixed(1)} px from the target` : moving;
   $("speed").hidden = false;
   clearTimeout(drawn.timer);
   drawn.timer = setTimeout(() => ($("speed").hidden = true), 3000);
@@ -119,12 +120,14 @@ function work({ what, step, steps }) {
   const own = OWN.includes(what);
   $("job").hidden = !what || (what === "drag" && panel.method.live);
   $("player").hidden = !$("job").hidden || lanes.open;
+  if (what === "compare" && lanes.open) lanes.begun = true;
   $("job-take").hidden = !own;
   $("job-stop").textContent = own ? "Cancel" : "Stop";
   $("job-text").textContent = what ? `${JOBS[what]} ${Math.min(step, steps)} / ${steps}` : "";
   $("job-bar").value = steps ? step / steps : 0;
   document.body.dataset.work = what;
   if (!what) lanes.stopped();
+  touched();
 }
 
 function connection(state) {
@@ -154,7 +157,7 @@ function touched() {
   const plan = arrows.open !== null ? "Now press where it shall go." : "Drag arrows, then press Run.";
   const text = { pull: "Press on the picture and pull.", arrow: plan, pin: "Press on what must stay." }[tools.tool];
   $("hint").textContent = text ?? (tools.tool === "change" ? "Paint what may change." : "Paint what must stay.");
-  $("hint").classList.toggle("gone", any && arrows.open === null);
+  $("hint").classList.toggle("gone", (any && arrows.open === null) || OWN.includes(document.body.dataset.work));
 }
 
 function cancel() {
@@ -174,7 +177,7 @@ function run() {
 
 function compare() {
   if ($("compare").disabled) return;
-  arrows.again = !arrows.planned;
+  arrows.again = !arrows.planned || arrows.pulling; // also while that drag is on its way
   const message = arrows.message("compare");
   const methods = lanes.start(panel.session.methods, $("picture"));
   $("frame").hidden = $("player").hidden = true;
@@ -182,7 +185,7 @@ function compare() {
 }
 
 function closeLanes() {
-  if (document.body.dataset.work === "compare") command("stop");
+  if (!lanes.over) command("stop");
   lanes.hide();
   $("frame").hidden = $("player").hidden = false;
   stage.redraw();

@@ -125,7 +125,7 @@ export class Arrows {
 
   // For the server. The numbers may have been rounded on the way here; those of a drag that is repeated come from there.
   message(type, more = {}) {
-    const { handles, targets, again } = this;
-    return { type, handles, targets, pins: again ? this.#pinsAtStart : this.pins, again: Boolean(again), ...more };
+    const { handles, targets, again, planned } = this;
+    return { type, handles, targets, pins: planned ? this.pins : this.#pinsAtStart, again: Boolean(again), ...more };
   }
 }

@@ -20,6 +20,10 @@ export class Files {
       button.addEventListener("click", () => this.download(button, button.dataset.export));
     }
     this.#dropping();
+    document.addEventListener("paste", ({ clipboardData }) => {
+      const file = [...clipboardData.files].find(({ type }) => type.startsWith("image/"));
+      if (file) this.image(file);
+    });
   }
 
   #chosen(input, use) {
@@ -41,7 +45,7 @@ export class Files {
 
   image(file) {
     const { steps, tune } = EFFORT[$("quality").value](this.usual());
-    return this.#send(`image?steps=${steps}&tune=${tune}`, file);
+    return this.#send(`image?steps=${steps}&tune=${tune}&align=${$("align").checked}`, file);
   }
 
   session(file) {

@@ -2,6 +2,7 @@
 
 export class Lanes {
   #cards = new Map();
+  begun = false; // the server is at it: what it says from now on it says after the comparison was asked for
 
   // element: for the cards; missing: for what methods are not there; take(name): keep this result
   constructor(element, missing, take) {
@@ -21,9 +22,10 @@ export class Lanes {
     this.element.style.setProperty("--count", here.length);
     this.element.style.setProperty("--rows", here.length > 3 ? 2 : 1);
     for (const method of here) this.#add(method, picture);
-    this.missing.textContent = methods.flatMap((method) => method.missing ?? []).join(" ");
-    this.whole.hidden = false;
-    this.over = false;
+    const absent = methods.filter((method) => method.missing);
+    this.missing.textContent = absent.length ? `Without weights here: ${absent.map(({ label }) => label).join(", ")}.` : "";
+    this.missing.title = absent.map(({ missing }) => missing).join("\n");
+    this.whole.hidden = this.over = this.begun = false;
     return here.map((method) => method.name);
   }
 
@@ -49,6 +51,7 @@ export class Lanes {
   show(header, bitmap) {
     const card = this.#cards.get(header.lane);
     if (!card) return;
+    this.begun = true;
     const canvas = card.querySelector("canvas");
     canvas.getContext("2d").drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     const done = Boolean(header.done);
@@ -60,12 +63,14 @@ export class Lanes {
 
   // Nothing more is worked out: what is there can be used, also what was still on its way.
   stopped() {
+    if (!this.begun) return; // something before it was
     this.over = true;
     for (const button of this.element.querySelectorAll("button")) button.disabled = false;
   }
 
   hide() {
     this.whole.hidden = true;
+    this.begun = false;
     this.element.replaceChildren();
   }
 }

@@ -10,6 +10,7 @@ const wholeSeed = (text) => Math.min(MAX_SEED, Math.max(0, Math.round(Number(tex
 export class Panel {
   session = null;
   #sliding = false; // a slider is being moved: its next values amend the first
+  #offered = ""; // the methods that there are buttons for
 
   constructor(say) {
     this.say = say;
@@ -72,6 +73,7 @@ export class Panel {
     $("undo").disabled = !session.undo;
     $("redo").disabled = !session.redo;
     $("reset").disabled = session.frames < 2;
+    $("align-row").hidden = !session.alignable;
     $("mask-clear").disabled = $("mask-invert").disabled = !session.masked;
     this.#methods(session);
   }
@@ -81,11 +83,25 @@ export class Panel {
   }
 
   #methods({ methods, method, steps }) {
+    this.#offer(methods);
+    for (const button of $("methods").children) button.setAttribute("aria-checked", button.dataset.method === method);
+    const chosen = this.method;
+    const usual = Math.min(chosen.most, chosen.live ? USUAL.live : USUAL.slow);
+    $("steps").max = chosen.most;
+    $("steps").disabled = chosen.most < 2;
+    $("steps").value = steps ?? usual;
+    $("steps-text").value = steps ?? usual;
+    this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");
+  }
+
+  // Buttons are only replaced where the methods are others, so that the focus stays on them.
+  #offer(methods) {
+    if (this.#offered === JSON.stringify(methods)) return;
+    this.#offered = JSON.stringify(methods);
     const buttons = methods.map(({ name, label, missing }) => {
       const button = document.createElement("button");
       button.textContent = label;
       button.setAttribute("role", "radio");
-      button.setAttribute("aria-checked", name === method);
       button.setAttribute("aria-disabled", Boolean(missing));
       button.dataset.method = name;
       button.title = missing ?? label;
@@ -96,13 +112,6 @@ export class Panel {
       return button;
     });
     $("methods").replaceChildren(...buttons);
-    const chosen = this.method;
-    const usual = Math.min(chosen.most, chosen.live ? USUAL.live : USUAL.slow);
-    $("steps").max = chosen.most;
-    $("steps").disabled = chosen.most < 2;
-    $("steps").value = steps ?? usual;
-    $("steps-text").value = steps ?? usual;
-    this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");
   }
 
   #explain(text) {
