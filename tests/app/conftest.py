@@ -1,6 +1,10 @@
-"""An editor on a tiny generator of random weights, with DragGAN, which needs none of its own, and a page for it."""
+"""An editor on a tiny generator of random weights, with DragGAN, which needs none of its own; a page for it, in a
+browser or without one."""
 
 import json
+import os
+import re
+import shutil
 import struct
 import threading
 import time
@@ -20,6 +24,10 @@ from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
 from autodrag.config import compose, load_dataset, typed
 from autodrag.generator import FrozenGenerator
+
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 
 
 @pytest.fixture(scope="session")
@@ -129,3 +137,95 @@ def open_page(address: str) -> Iterator[Callable[[], Page]]:
 def page(open_page: Callable[[], Page]) -> Page:
     """One page."""
     return open_page()
+
+
+class View:
+    """The page as a user handles it. Positions are pixels of the picture."""
+
+    def __init__(self, page: Any, address: str, expect: Any) -> None:
+        self.page, self._expect = page, expect
+        self.wrong: list[str] = []
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
+        self.open(address)
+
+    def open(self, address: str) -> None:
+        self.page.goto(address)
+        self._expect(self.page.locator("#seed")).to_have_value(re.compile(r"\d+"), timeout=20_000)
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until a picture is there and nothing is under way."""
+        self._expect(self.page.locator("body[data-shown]")).to_have_count(1, timeout=20_000)
+        self._expect(self.page.locator("#job")).to_be_hidden(timeout=60_000)
+
+    def at(self, x: float, y: float) -> tuple[float, float]:
+        box = self.page.locator("#overlay").bounding_box()
+        size = self.page.locator("#picture").evaluate("canvas => [canvas.width, canvas.height]")
+        return box["x"] + (x + 0.5) * box["width"] / size[0], box["y"] + (y + 0.5) * box["height"] / size[1]
+
+    def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 6) -> None:
+        self.page.mouse.move(*self.at(*start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.at(*end), steps=steps)
+        self.page.mouse.up()
+
+    def frames(self, count: int) -> None:
+        """Wait until the motion has this many steps, or more."""
+        pattern = re.compile("|".join(f"^{n}$" for n in range(count, 200)))
+        self._expect(self.page.locator("#scrub")).to_have_attribute("max", pattern, timeout=60_000)
+        self.settle()
+
+    @property
+    def picture(self) -> np.ndarray:
+        """What the canvas shows, [H, W, 3]."""
+        script = """canvas => {
+            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            return [canvas.height, canvas.width, Array.from(data.data)];
+        }"""
+        height, width, data = self.page.locator("#picture").evaluate(script)
+        return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
+
+    @property
+    def points(self) -> np.ndarray:
+        """Where the handles, then the pins, of the drag are, [N, 2]."""
+        text = self.page.evaluate("() => document.body.dataset.points")
+        return np.array([[float(v) for v in point.split(",")] for point in text.split()]).reshape(-1, 2)
+
+    def becomes(self, picture: np.ndarray) -> None:
+        """Wait until this picture is shown."""
+        for _ in range(100):
+            if np.array_equal(self.picture, picture):
+                return
+            self.page.wait_for_timeout(50)
+        raise AssertionError("the picture did not come")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """A headless Chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with sync_api.sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+
+
+@pytest.fixture
+def open_view(browser: Any) -> Iterator[Callable[..., View]]:
+    """Opens a page: `open_view(address, phone=False, **more)`, with whatever else Playwright's `new_page` takes."""
+    from playwright.sync_api import expect
+
+    views = []
+
+    def open_one(address: str, phone: bool = False, **more: Any) -> View:
+        desk = {"viewport": {"width": 1280, "height": 820}}
+        hand = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
+        page = browser.new_page(**((hand | {"has_touch": True} if phone else desk) | more))
+        views.append(View(page, address, expect))
+        return views[-1]
+
+    yield open_one
+    for view in views:
+        view.page.close()
+    assert not [error for view in views for error in view.wrong]

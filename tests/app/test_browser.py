@@ -1,9 +1,6 @@
 """The page in a real Chromium: pulling, several handles, masks, undo, comparing, files, uploads, keys, a phone."""
 
-import os
 import re
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,100 +17,19 @@ from autodrag.weights import weights_path
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-#: Screenshots are kept where this names a folder.
-SHOTS = os.environ.get("AUTODRAG_SHOTS")
-
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-
-
-class View:
-    """The page as a user handles it. Positions are pixels of the picture."""
-
-    def __init__(self, page: Any, address: str) -> None:
-        self.page = page
-        self.wrong: list[str] = []
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
-        self.open(address)
-
-    def open(self, address: str) -> None:
-        self.page.goto(address)
-        sync_api.expect(self.page.locator("#seed")).to_have_value(re.compile(r"\d+"), timeout=20_000)
-        self.settle()
-
-    def settle(self) -> None:
-        """Wait until a picture is there and nothing is under way."""
-        sync_api.expect(self.page.locator("body[data-shown]")).to_have_count(1, timeout=20_000)
-        sync_api.expect(self.page.locator("#job")).to_be_hidden(timeout=60_000)
-
-    def at(self, x: float, y: float) -> tuple[float, float]:
-        box = self.page.locator("#overlay").bounding_box()
-        size = self.page.locator("#picture").evaluate("canvas => [canvas.width, canvas.height]")
-        return box["x"] + (x + 0.5) * box["width"] / size[0], box["y"] + (y + 0.5) * box["height"] / size[1]
-
-    def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 6) -> None:
-        self.page.mouse.move(*self.at(*start))
-        self.page.mouse.down()
-        self.page.mouse.move(*self.at(*end), steps=steps)
-        self.page.mouse.up()
-
-    def frames(self, count: int) -> None:
-        """Wait until the motion has this many steps, or more."""
-        pattern = re.compile("|".join(f"^{n}$" for n in range(count, 200)))
-        sync_api.expect(self.page.locator("#scrub")).to_have_attribute("max", pattern, timeout=60_000)
-        self.settle()
-
-    @property
-    def picture(self) -> np.ndarray:
-        """What the canvas shows, [H, W, 3]."""
-        script = """canvas => {
-            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            return [canvas.height, canvas.width, Array.from(data.data)];
-        }"""
-        height, width, data = self.page.locator("#picture").evaluate(script)
-        return np.array(data, np.uint8).reshape(height, width, 4)[:, :, :3]
-
-    @property
-    def points(self) -> np.ndarray:
-        """Where the handles, then the pins, of the drag are, [N, 2]."""
-        text = self.page.evaluate("() => document.body.dataset.points")
-        return np.array([[float(v) for v in point.split(",")] for point in text.split()]).reshape(-1, 2)
-
-    def becomes(self, picture: np.ndarray) -> None:
-        """Wait until this picture is shown."""
-        for _ in range(100):
-            if np.array_equal(self.picture, picture):
-                return
-            self.page.wait_for_timeout(50)
-        raise AssertionError("the picture did not come")
-
-    def shoot(self, name: str) -> None:
-        if SHOTS:
-            self.page.screenshot(path=str(Path(SHOTS) / f"{name}.png"))
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
-def view(browser: Any, address: str) -> Iterator[View]:
-    page = browser.new_page(viewport={"width": 1280, "height": 820})
-    view = View(page, address)
+def view(open_view: Any, address: str) -> Any:
+    view = open_view(address)
     view.page.locator("#steps").evaluate(
         "element => { element.value = 5; element.dispatchEvent(new Event('change')); }"
     )
-    yield view
-    page.close()
-    assert not view.wrong
+    return view
 
 
-def test_the_picture_follows_a_pull_and_undo_brings_it_back(view: View) -> None:
+def test_the_picture_follows_a_pull_and_undo_brings_it_back(view: Any) -> None:
     before = view.picture
     view.page.mouse.move(*view.at(20, 30))
     view.page.mouse.down()
@@ -127,7 +43,6 @@ def test_the_picture_follows_a_pull_and_undo_brings_it_back(view: View) -> None:
     view.page.mouse.up()
     view.frames(5)
     after = view.picture
-    view.shoot("pull")
     assert len(view.points) == 1
     view.page.keyboard.press("Control+z")
     view.becomes(before)
@@ -135,21 +50,19 @@ def test_the_picture_follows_a_pull_and_undo_brings_it_back(view: View) -> None:
     view.becomes(after)
 
 
-def test_two_handles_planned_and_run_with_a_pin(view: View) -> None:
+def test_two_handles_planned_and_run_with_a_pin(view: Any) -> None:
     view.page.keyboard.press("a")
     view.drag((20, 30), (24, 30))
     view.drag((44, 30), (40, 30))
     view.page.keyboard.press("p")
     view.page.mouse.click(*view.at(32, 50))
-    view.shoot("arrows")
     sync_api.expect(view.page.locator("#run")).to_be_enabled()
     view.page.locator("#run").click()
     view.frames(3)
     assert len(view.points) == 3
-    view.shoot("arrows-run")
 
 
-def test_a_mask_is_painted_and_obeyed(view: View) -> None:
+def test_a_mask_is_painted_and_obeyed(view: Any) -> None:
     before = view.picture
     view.page.keyboard.press("b")
     view.drag((18, 30), (30, 30))
@@ -159,7 +72,6 @@ def test_a_mask_is_painted_and_obeyed(view: View) -> None:
     view.drag((20, 30), (26, 30))
     view.frames(3)
     after = view.picture
-    view.shoot("mask")
     changed = np.abs(after.astype(int) - before).max(axis=2) > 0
     assert changed.any()
     assert not changed[45:].any()
@@ -168,7 +80,7 @@ def test_a_mask_is_painted_and_obeyed(view: View) -> None:
     sync_api.expect(view.page.locator("#mask-clear")).to_be_disabled()
 
 
-def test_methods_are_compared_side_by_side(view: View) -> None:
+def test_methods_are_compared_side_by_side(view: Any) -> None:
     view.drag((20, 30), (24, 30))
     view.frames(2)
     view.page.keyboard.press("c")
@@ -176,7 +88,6 @@ def test_methods_are_compared_side_by_side(view: View) -> None:
     sync_api.expect(numbers).to_contain_text("px", timeout=20_000)
     sync_api.expect(view.page.locator(".lane[data-method=draggan] .numbers")).to_contain_text(" s")
     assert "AutoDrag" in view.page.locator("#lanes-missing").inner_text()
-    view.shoot("compare")
     view.page.locator("#job-stop").click()
     view.page.locator(".lane[data-method=freedrag]").get_by_role("button").click()
     sync_api.expect(view.page.locator("#comparison")).to_be_hidden()
@@ -184,7 +95,7 @@ def test_methods_are_compared_side_by_side(view: View) -> None:
     assert len(view.points) == 1
 
 
-def test_a_session_is_saved_and_opened_after_a_reload(view: View, address: str, tmp_path: Path) -> None:
+def test_a_session_is_saved_and_opened_after_a_reload(view: Any, address: str, tmp_path: Path) -> None:
     view.drag((20, 30), (26, 30))
     view.frames(3)
     before = view.picture
@@ -205,7 +116,7 @@ def test_a_session_is_saved_and_opened_after_a_reload(view: View, address: str, 
     view.becomes(before)
 
 
-def test_a_picture_is_uploaded_and_dragged(view: View, tmp_path: Path) -> None:
+def test_a_picture_is_uploaded_and_dragged(view: Any, tmp_path: Path) -> None:
     photo = np.zeros((90, 120, 3), np.uint8)
     photo[20:70, 30:90] = (200, 120, 40)
     Image.fromarray(photo).save(tmp_path / "photo.png")
@@ -216,13 +127,12 @@ def test_a_picture_is_uploaded_and_dragged(view: View, tmp_path: Path) -> None:
     assert not np.array_equal(view.picture, before)
     view.drag((20, 30), (26, 30))
     view.frames(3)
-    view.shoot("own")
     (tmp_path / "bad.png").write_bytes(b"no picture")
     view.page.locator("#upload").set_input_files(tmp_path / "bad.png")
     sync_api.expect(view.page.locator(".note")).to_contain_text("no PNG, JPEG or WebP picture")
 
 
-def test_keys_alone_can_drag(view: View) -> None:
+def test_keys_alone_can_drag(view: Any) -> None:
     view.page.locator("#overlay").focus()
     view.page.keyboard.press("ArrowUp")
     view.page.keyboard.press("Enter")
@@ -234,16 +144,10 @@ def test_keys_alone_can_drag(view: View) -> None:
     assert view.page.evaluate("() => document.activeElement.id") != "overlay"
 
 
-def test_a_phone_shows_all_of_it_and_is_touched(browser: Any, address: str) -> None:
+def test_a_phone_shows_all_of_it_and_is_touched(open_view: Any, address: str) -> None:
     for scheme in ("light", "dark"):
-        page = browser.new_page(
-            viewport={"width": 390, "height": 844},
-            device_scale_factor=2,
-            is_mobile=True,
-            has_touch=True,
-            color_scheme=scheme,
-        )
-        view = View(page, address)
+        view = open_view(address, phone=True, color_scheme=scheme)
+        page = view.page
         assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
         for name in ("picture", "undo", "play"):
             assert page.locator(f"#{name}").bounding_box()["width"] > 30
@@ -251,12 +155,9 @@ def test_a_phone_shows_all_of_it_and_is_touched(browser: Any, address: str) -> N
         view.settle()
         back = page.evaluate("() => getComputedStyle(document.body).backgroundColor")
         assert (sum(int(v) for v in re.findall(r"\d+", back)[:3]) > 384) == (scheme == "light")
-        view.shoot(f"phone-{scheme}")
-        assert not view.wrong
-        page.close()
 
 
-def test_a_pulled_handle_arrives(browser: Any, config: AppConfig, serve: Any) -> None:
+def test_a_pulled_handle_arrives(open_view: Any, config: AppConfig, serve: Any) -> None:
     """On synthface, with the method that the project is about: the tracked handle ends near where it was pulled."""
     try:
         weights_path("synthface")
@@ -264,12 +165,10 @@ def test_a_pulled_handle_arrives(browser: Any, config: AppConfig, serve: Any) ->
         pytest.skip(str(error))
     studio = Studio("cpu", closed=True)
     with serve(replace(config, first_method="autodrag"), studio, studio.add(load_generator("synthface"))) as address:
-        view = View(browser.new_page(viewport={"width": 1280, "height": 820}), address)
+        view = open_view(address)
         before = view.picture
         view.drag((128, 150), (116, 150), steps=10)
         view.frames(5)
-        view.shoot("synthface")
         assert np.hypot(*(view.points[0] - (116, 150))) < 5
         assert not np.array_equal(view.picture, before)
         view.page.close()
-    assert not view.wrong
