@@ -50,8 +50,11 @@ def fig9(results: list[Result], dataset: str) -> Figure | None:
     if not found:
         return None
     figure, axis = plt.subplots(figsize=(6, 3.8))
+    end = max(result.summary["curves"]["seconds"][-1] for result in found.values())
     for number, (label, result) in enumerate(found.items()):
         moments, values = (np.array(result.summary["curves"][key]) for key in ("seconds", "mdd"))
+        last = float(values[:, -1].mean())
+        axis.plot([moments[-1], end], [last, last], color=f"C{number}", linewidth=1, linestyle=":")  # it stays there
         for curve in values:
             axis.plot(moments, curve, color=f"C{number}", alpha=0.08, linewidth=0.8)
         axis.plot(moments, values.mean(axis=0), color=f"C{number}", linewidth=2, label=paper.METHODS.get(label, label))

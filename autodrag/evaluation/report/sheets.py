@@ -28,7 +28,8 @@ from autodrag.weights import weights_path
 SHOWN = 6  # rows of a sheet
 SIDE = 256  # pixels of a picture's height in a sheet
 GAP = 4
-TITLE = 22  # pixels of the line above the columns
+TITLE = 22  # pixels of a line above the columns
+FEW = 8  # points: so many do not hide the pictures
 NOISE, DROP = 0.5, 0.25  # of Fig. 5's outliers: those of stage 1
 LEFT_OUT = ("no-edit", "oracle")  # of the side-by-side sheets: the first and the last column show them
 
@@ -106,7 +107,8 @@ def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | Non
     columns = [[draw_points(image, *pair) for image, pair in zip(sources, pairs, strict=True)]]
     for label in shown:
         images = _bytes(task.generator, _edited(found[label], task, name, everything)[: len(items)])
-        columns.append([draw_points(image, targets=pair[1]) for image, pair in zip(images, pairs, strict=True)])
+        aims = [target if len(target) <= FEW else target[:0] for _, target in pairs]
+        columns.append([draw_points(image, targets=aim) for image, aim in zip(images, aims, strict=True)])
     columns.append(list(_bytes(task.generator, latents.goal)))
     titles = ["source", *(paper.METHODS.get(label, label) for label in shown), "to be matched"]
     return _titled(titles, list(zip(*columns, strict=True)))
@@ -143,12 +145,13 @@ def _titled(titles: Sequence[str], rows: Sequence[Sequence[Picture]]) -> Tensor:
     """A sheet with a title above each column. Long titles are set in two lines."""
     table = sheet([[_small(picture) for picture in row] for row in rows], GAP)
     width = _small(rows[0][0]).shape[2] + GAP
-    head = Image.new("RGB", (table.shape[2], 2 * TITLE), "white")
-    draw = ImageDraw.Draw(head)
     font = ImageFont.load_default(size=TITLE * 2 // 3)
-    for column, title in enumerate(titles):
-        lines = _wrapped(title, lambda text: draw.textlength(text, font) <= width - 2 * GAP)
-        place = (GAP + column * width + (width - GAP) // 2, 2 * TITLE - GAP)
+    wrapped = [_wrapped(title, lambda text: font.getlength(text) <= width - 2 * GAP) for title in titles]
+    height = TITLE * max(map(len, wrapped))
+    head = Image.new("RGB", (table.shape[2], height), "white")
+    draw = ImageDraw.Draw(head)
+    for column, lines in enumerate(wrapped):
+        place = (GAP + column * width + (width - GAP) // 2, height - GAP)
         draw.multiline_text(place, "\n".join(lines), "black", font, anchor="md", align="center", spacing=2)
     return torch.cat([torch.from_numpy(np.array(head)).permute(2, 0, 1), table], dim=1)
 
@@ -160,7 +163,7 @@ def _wrapped(title: str, fits: Callable[[str], bool]) -> list[str]:
     return [line for line in (" ".join(words[:last]), " ".join(words[last:])) if line]
 
 
-def _small(picture: Picture) -> Picture:
+def _small(picture: Picture) -> UInt8[Tensor, "3 h w"]:
     height, width = picture.shape[1:]
     if height <= SIDE:
         return picture

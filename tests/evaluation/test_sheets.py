@@ -1,0 +1,46 @@
+"""Sheets of pictures from a small evaluation and a model of random weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag.config import compose, typed
+from autodrag.evaluation import run as module
+from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.report.results import read_results
+from autodrag.evaluation.report.sheets import SIDE, TITLE, _titled, _wrapped, fig8, fig10
+from autodrag.evaluation.run import EvalConfig, evaluate
+from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
+
+
+def test_methods_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "load_instruments", lambda *_: Instruments(None, None, [], {}))
+    network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
+    write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
+    common = ["task=paired", "task.points=4", "task.flow=dis", "task.max_steps=1", "task.count=3", "batch=2", "timed=0"]
+    common += [f"dataset={tmp_path / 'tiny.safetensors'}", f"manifest={tmp_path / 'manifest.json'}", "device=cpu"]
+    for method in ("none", "draggan"):
+        given = [*common, f"method={method}", f"out={tmp_path / 'results' / method}"]
+        evaluate(typed(EvalConfig, compose("eval", given)))
+    results = read_results(tmp_path / "results")
+    sheet = fig10(results, "tiny")
+    assert sheet is not None
+    assert sheet.shape == (3, TITLE * 2 + 4 + 3 * 68, 4 + 3 * 68)  # three columns, "to be matched" in two lines
+    source, goal = sheet[:, TITLE * 2 + 4 : TITLE * 2 + 68, 4:68], sheet[:, TITLE * 2 + 4 : TITLE * 2 + 68, 140:204]
+    assert not torch.equal(source, goal) and (source != 255).any()
+    assert fig8(results, "tiny") is None
+
+
+def test_titles_are_broken_where_they_do_not_fit() -> None:
+    def fits(text: str) -> bool:
+        return len(text) <= 10
+
+    assert _wrapped("DragGAN", fits) == ["DragGAN"]
+    assert _wrapped("Ours w/o Latent Predictor", fits) == ["Ours w/o", "Latent Predictor"]
+
+
+def test_large_pictures_are_made_small() -> None:
+    picture = torch.zeros(3, 2 * SIDE, SIDE, dtype=torch.uint8)
+    assert _titled(["a"], [[picture]]).shape == (3, TITLE + SIDE + 8, SIDE // 2 + 8)
