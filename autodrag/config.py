@@ -67,6 +67,7 @@ class DatasetConfig:
     content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1) as fractions; None: the whole canvas
     source: Source
     draggan_lr: float
+    freedrag_lr: float
     freedrag_l: float
     freedrag_d: float  # feature pixels
     sigma_f: float | None  # UserControllableLT's flow scale, px at 256; None: measured before its training
