@@ -93,7 +93,8 @@ class PointTokens(nn.Module):
         else:  # the same in the other order, both being linear: cheaper than to reduce a pixel once for each point
             reduced = self.reduce(features.movedim(1, -1)).movedim(-1, 1)
             around = patches(reduced, places, PATCH).to(reduced.dtype)
-        out: Tensor = self.mlp(F.gelu(around).flatten(2))
+        # Contiguous, or GELU's gradient would be computed one number at a time.
+        out: Tensor = self.mlp(F.gelu(around.contiguous()).flatten(2))
         return out
 
 
