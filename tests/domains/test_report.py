@@ -33,8 +33,9 @@ def test_a_walk_starts_and_ends_at_its_faces(blank: FrozenGenerator):
 
 
 def test_half_of_the_labelled_faces_are_renders(blank: FrozenGenerator):
-    images, landmarks = labelled_faces(blank, 4, seed=0, batch=2)
-    assert images.shape == (4, 3, 256, 256) and landmarks.shape == (4, 68, 2)
+    pictures, landmarks = labelled_faces(blank, 4, seed=0, batch=2)
+    assert pictures.shape == (4, 256, 256, 3) and landmarks.shape == (4, 68, 2)
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
     assert report.sharpness(images[2:]) != pytest.approx(report.sharpness(images[:2]), rel=0.05)
 
 

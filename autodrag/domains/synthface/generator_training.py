@@ -42,7 +42,8 @@ class Stage:
     feature_weight: on eyes, brows, nose and mouth, beside 1 everywhere. gradient_weight: of the error of the image's
     differences. energy_weight: of the error of how large those are on average in patches of ENERGY_PATCH pixels, for
     where an edge is uncertain the other terms prefer none. mixed: share of a batch whose appearance comes from other
-    latents than its geometry.
+    latents than its geometry. head_weight: of the heads that read the renderer's maps off the coarse features; geometry
+    is learned from them faster than from pixels.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Stage:
     gradient_weight: float = 2.0
     energy_weight: float = 0.0
     mixed: float = 0.5
+    head_weight: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,6 @@ class GeneratorTraining:
     w_dim: int = 128
     mapping_layers: int = 3
     channels: tuple[tuple[int, int], ...] = ((4, 160), (8, 160), (16, 160), (32, 160), (64, 128), (128, 64), (256, 32))
-    head_weight: float = 0.3
     average_images: int = 4000  # half-life of the averaged weights
     save_seconds: float = 120.0
     device: str = "cpu"
@@ -91,7 +92,7 @@ class Learner(nn.Module):
 
     def __init__(self, training: GeneratorTraining, stage: Stage) -> None:
         super().__init__()
-        self.head_weight, self.stage = training.head_weight, stage
+        self.stage = stage
         self.generator = Generator(training.config(stage.size))
         widths = dict(training.channels)
         # 1 x 1 convolutions from the features of a block to the renderer's maps, for the blocks this size has.
@@ -122,7 +123,7 @@ class Learner(nn.Module):
         edges = (across.abs(), down.abs()) if absolute else (across.square(), down.square())
         gradient = (edges[0] * weight[..., 1:]).mean() + (edges[1] * weight[:, :, 1:]).mean()
         loss = (error * weight).mean() + self.stage.gradient_weight * gradient
-        loss = loss + self.head_weight * torch.as_tensor(heads)
+        loss = loss + self.stage.head_weight * torch.as_tensor(heads)
         if self.stage.energy_weight:
             loss = loss + self.stage.energy_weight * energy_error(image.float(), target.image)
         return loss, {
