@@ -21,21 +21,23 @@ class VariantsConfig:
     """Shares of the samples, each in [0, 1]; together at most 1, the rest are whole motions.
 
     still: targets on the handles, and nothing moves. short: one step of the motion as a drag of its own, with that
-    step's points. backwards: from w_n to w_0.
+    step's points. part: the beginning of the motion as a drag of its own, up to half of it, with points taken to move
+    evenly: a short drag where no step has matches. backwards: from w_n to w_0.
     """
 
     still: float
     short: float
+    part: float
     backwards: float
 
 
 def check_shares(config: VariantsConfig) -> None:
     """Raises InputError for shares that are none."""
-    shares = (config.still, config.short, config.backwards)
+    shares = (config.still, config.short, config.part, config.backwards)
     if min(shares) < 0 or sum(shares) > 1:
         raise InputError(
-            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g} are no shares: "
-            "choose numbers from 0 on whose sum is at most 1."
+            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, part={shares[2]:g}, backwards={shares[3]:g} are "
+            "no shares: choose numbers from 0 on whose sum is at most 1."
         )
 
 
@@ -46,7 +48,9 @@ def vary(sample: Sample, config: VariantsConfig, n: int, max_points: int, stream
         return still(sample, n)
     if kind < config.still + config.short:
         return short(sample, n, max_points, stream)
-    if kind < config.still + config.short + config.backwards:
+    if kind < config.still + config.short + config.part:
+        return part(sample, n, stream)
+    if kind < config.still + config.short + config.part + config.backwards:
         return backwards(sample, n)
     return in_steps(sample, n)
 
@@ -68,6 +72,15 @@ def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> S
     return _without_steps(
         replace(sample, ws=ws, handles=sample.step_handles[i][some], targets=sample.step_targets[i][some]), n
     )
+
+
+def part(sample: Sample, n: int, stream: torch.Generator) -> Sample:
+    """Up to half of the way from w_0 to w_n, or from w_n to w_0, and of its points' ways; most often little of it."""
+    share, end = torch.rand(2, generator=stream).tolist()
+    share = 0.5 * share**2
+    whole = backwards(sample, n) if end < 0.5 else in_steps(sample, n)
+    ws = torch.lerp(whole.ws[:1], whole.ws, share)
+    return _without_steps(replace(whole, ws=ws, targets=torch.lerp(whole.handles, whole.targets, share)), n)
 
 
 def backwards(sample: Sample, n: int) -> Sample:

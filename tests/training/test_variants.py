@@ -12,6 +12,7 @@ from autodrag.training.variants import (
     check_shares,
     in_steps,
     pace,
+    part,
     short,
     still,
     vary,
@@ -69,6 +70,22 @@ def test_a_short_drag_is_a_step_with_its_points() -> None:
         assert all(pair in pairs for pair in torch.cat([other.handles, other.targets], dim=1).tolist())
 
 
+def test_a_part_of_a_motion_has_as_much_of_its_latents_as_of_its_points() -> None:
+    motion = sample()
+    shares, ends = [], set()
+    for index in range(40):
+        other = part(motion, 5, rng(0, "part", index))
+        whole = motion if torch.equal(other.ws[0], motion.ws[0]) else backwards(motion, 5)
+        way = whole.targets - whole.handles
+        share = ((other.targets - other.handles) * way).sum() / way.square().sum()
+        assert torch.allclose(other.targets - other.handles, share * way, atol=1e-5)
+        assert torch.allclose(other.ws - whole.ws[:1], share * (whole.ws - whole.ws[:1]), atol=1e-5)
+        shares.append(share.item())
+        ends.add(whole is motion)
+    assert ends == {True, False} and min(shares) >= 0 and max(shares) <= 0.5
+    assert sum(shares) / len(shares) < 0.25
+
+
 def test_a_still_drag_moves_nothing() -> None:
     other = still(sample(), 5)
     assert torch.equal(other.ws, other.ws[:1].expand(6, -1, -1))
@@ -76,7 +93,7 @@ def test_a_still_drag_moves_nothing() -> None:
 
 
 def test_shares_are_kept_and_draws_repeat() -> None:
-    config = VariantsConfig(still=0.2, short=0.3, backwards=0.5)
+    config = VariantsConfig(still=0.2, short=0.3, part=0.0, backwards=0.5)
     motion = sample()
     others = [vary(motion, config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     stills = sum(torch.equal(o.handles, o.targets) for o in others)
@@ -88,4 +105,4 @@ def test_shares_are_kept_and_draws_repeat() -> None:
 
 def test_shares_above_one_are_refused() -> None:
     with pytest.raises(InputError, match="at most 1"):
-        check_shares(VariantsConfig(0.5, 0.5, 0.5))
+        check_shares(VariantsConfig(0.5, 0.5, 0.0, 0.5))
