@@ -36,8 +36,8 @@ def check_shares(config: VariantsConfig) -> None:
     shares = (config.still, config.short, config.part, config.backwards)
     if min(shares) < 0 or sum(shares) > 1:
         raise InputError(
-            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, part={shares[2]:g}, backwards={shares[3]:g} are "
-            "no shares: choose numbers from 0 on whose sum is at most 1."
+            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, part={shares[2]:g}, backwards={shares[3]:g} "
+            "are no shares: choose numbers from 0 on whose sum is at most 1."
         )
 
 
