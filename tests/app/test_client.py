@@ -1,6 +1,9 @@
 """What waits: of pulls and pictures the newest only, and nothing that a later order depends on is lost."""
 
 import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,12 @@ from autodrag.app.protocol import Command, Picture, Pull, Release, Request
 from autodrag.errors import InputError
 
 POINTS = {"handles": ((1.0, 2.0),), "targets": ((3.0, 4.0),), "pins": (), "again": False}
+
+
+def alone(work: Coroutine[Any, Any, Any]) -> Any:
+    """`asyncio.run` in a thread of its own: the browser of other tests may have a loop running in this one."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
 
 
 def pull(gesture: int, time: float) -> Pull:
@@ -25,7 +34,7 @@ def taken(inbox: Inbox) -> list[Request]:
     async def drain() -> list[Request]:
         return [await inbox.get() for _ in iter(lambda: bool(inbox), False)]
 
-    return asyncio.run(drain())
+    return alone(drain())
 
 
 def test_of_the_pulls_that_wait_the_newest_is_kept() -> None:
@@ -67,7 +76,7 @@ def test_what_is_told_comes_in_the_order_of_its_newest() -> None:
             outbox.put(event)
         return [(await outbox.get())["type"] for _ in range(2)]
 
-    assert asyncio.run(converse()) == ["session", "work"]
+    assert alone(converse()) == ["session", "work"]
 
 
 def look(lane: str, number: int) -> Look:
@@ -97,4 +106,4 @@ def test_pictures_wait_for_the_page_and_stale_ones_are_dropped() -> None:
         assert (await outbox.get()).lane == "draggan"
         assert [each.header["number"] for each in sent] == list(range(IN_FLIGHT))
 
-    asyncio.run(converse())
+    alone(converse())
