@@ -1,11 +1,12 @@
 """Tensor files that are whole or not there."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 
 from autodrag.errors import InputError
@@ -36,6 +37,16 @@ def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], di
             return tensors, file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise InputError(f"{path} cannot be read as a safetensors file ({error}).") from None
+
+
+def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """(tensors by name, metadata) of a safetensors file's bytes; nothing in them is executed.
+
+    Raises SafetensorError or ValueError where they are anything else.
+    """
+    tensors = load(data)
+    size = int.from_bytes(data[:8], "little")
+    return tensors, json.loads(data[8 : 8 + size]).get("__metadata__", {})
 
 
 def _sync(path: Path) -> None:

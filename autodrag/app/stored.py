@@ -3,17 +3,17 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from safetensors.torch import save
 from torch import Tensor
 
 from autodrag.app.photo import Photo
 from autodrag.app.state import MAX_FRAMES, MAX_LAYERS, Arrows, Frame, Origin, State
 from autodrag.errors import InputError
+from autodrag.files import parse_tensors
 from autodrag.typed import build
 
 FORMAT = "autodrag session 1"
@@ -69,15 +69,13 @@ def dump(saved: Saved) -> bytes:
         tensors["photo_place"] = torch.from_numpy(saved.photo.place.copy())
     tensors |= {TUNED + name: weight for name, weight in saved.tuned.items()}
     whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
-    return safetensors.torch.save(whole, {"format": FORMAT, "session": json.dumps(asdict(saved.about))})
+    return save(whole, {"format": FORMAT, "session": json.dumps(asdict(saved.about))})
 
 
 def parse(data: bytes) -> Saved:
     """What `dump` wrote. Raises InputError where the bytes are anything else; nothing in them is trusted."""
     try:
-        tensors = safetensors.torch.load(data)
-        size = int.from_bytes(data[:8], "little")
-        header: Any = json.loads(data[8 : 8 + size]).get("__metadata__", {})
+        tensors, header = parse_tensors(data)
         if header.get("format") != FORMAT:
             raise InputError("The file is no session of this editor; give one that it saved.")
         about = build(About, json.loads(header["session"]))

@@ -1,20 +1,18 @@
 """`scripts/bench.py data`: what a training sample costs, piece by piece, and how right its matches are."""
 
-import json
 import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
 import numpy as np
 import torch
 
-from autodrag.bench.measure import device_name
+from autodrag.bench.measure import device_name, write_record
 from autodrag.bench.subjects import generator_loader
 from autodrag.config import compose, dataset_names, typed
 from autodrag.data.fingerprint import fingerprint
@@ -208,5 +206,4 @@ def run(config: DataBench) -> None:
     print(f"{device_name(device)}, torch {torch.__version__}\n{config.generator}, {config.dtype}\n{found.table()}")
     if config.pairs:
         print(accuracy_table(settings.trajectory.match, config.pairs))
-    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
-    Path(config.out).write_text(json.dumps({**head, **asdict(found)}, indent=1))
+    write_record(config.out, device, config, asdict(found))

@@ -1,6 +1,5 @@
 """`scripts/bench.py drag`: milliseconds from points to image, and AutoDrag against DragGAN in one run."""
 
-import json
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from autodrag.bench.measure import cost, device_name
+from autodrag.bench.measure import cost, device_name, write_record
 from autodrag.bench.subjects import autodrag_weights, generator_loader
 from autodrag.config import dataset_names, load_dataset
 from autodrag.devices import pick_device
@@ -89,9 +88,8 @@ def run(config: DragBench) -> None:
     against = _against(generator, config, rows[0]) if config.draggan_steps else None
     if against:
         print(against.sentences())
-    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config), "trained": trained}
-    numbers = {"rows": [asdict(row) for row in rows], "against": against and asdict(against)}
-    Path(config.out).write_text(json.dumps({**head, **numbers}, indent=1))
+    numbers = {"trained": trained, "rows": [asdict(row) for row in rows], "against": against and asdict(against)}
+    write_record(config.out, device, config, numbers)
 
 
 def _request(

@@ -7,7 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter, sleep
@@ -20,14 +20,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from autodrag.app.server import AppConfig, create_app, uvicorn_config
 from autodrag.app.studio import Studio
-from autodrag.bench.generator import official
-from autodrag.bench.measure import device_name
+from autodrag.bench.measure import device_name, write_record
+from autodrag.bench.subjects import autodrag_weights, generator_loader
 from autodrag.config import compose, load_dataset, typed
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.models import AutoDrag, ModelConfig
-from autodrag.training.measure import domain_shape, measure
+from autodrag.generator import FrozenGenerator
+from autodrag.models import ModelConfig
 
 
 @dataclass(frozen=True)
@@ -57,10 +56,7 @@ class Pulls:
 def run(config: EditorBench) -> None:
     """Prints one line and writes its numbers to `config.out`."""
     device = pick_device(config.device)
-    if config.generator.startswith("official-"):
-        generator = official(int(config.generator.partition("-")[2]), config.dtype, True, device)
-    else:
-        generator = load_generator(config.generator, device, getattr(torch, config.dtype))
+    generator = generator_loader(config.generator, config.dtype, device)()
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio(config.device, generator.dtype, closed=True, weights=config.weights)
         trained = _provide(studio, generator, config, Path(folder))
@@ -81,25 +77,17 @@ def run(config: EditorBench) -> None:
         f"{numbers['frames_a_second_and_page']:.1f} pictures a second, "
         f"{numbers['delay_ms_median']:.0f} ms from pointer to picture ({numbers['delay_ms_95']:.0f} ms for 19 of 20)"
     )
-    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config), "trained": trained}
-    Path(config.out).write_text(json.dumps({**head, **numbers}, indent=1))
+    write_record(config.out, device, config, {"trained": trained, **numbers})
 
 
 def _provide(studio: Studio, generator: FrozenGenerator, config: EditorBench, folder: Path) -> bool:
     """Offer the generator, with a random AutoDrag where it has none. Returns whether the method is a trained one."""
     name = studio.add(generator, None if generator.name != config.generator else load_dataset(config.generator))
-    try:
+    if config.method != "autodrag":
         studio.method(config.method, generator, name)
-    except InputError:
-        if config.method != "autodrag" or config.weights is not None:
-            raise
-        block = config.model.feature_block
-        statistics = measure(generator, block, latents=1000, maps=4)
-        model = AutoDrag(config.model, domain_shape(generator, block), statistics)
-        studio.weights = folder / "weights.safetensors"
-        model.save(studio.weights)
-        return False
-    return True
+        return True
+    studio.weights, trained = autodrag_weights(generator, config.model, config.weights, folder)
+    return trained
 
 
 @contextmanager

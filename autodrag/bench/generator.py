@@ -1,6 +1,5 @@
 """`scripts/bench.py generator`: what images and features cost, beside a plain reading of the paper's formulas."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from autodrag.bench.engines import compiled, graphed
-from autodrag.bench.measure import cost, device_name, matmul_rate
+from autodrag.bench.measure import cost, device_name, matmul_rate, write_record
 from autodrag.bench.plain import plain_synthesis
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -97,8 +96,7 @@ def run(config: GeneratorBench) -> None:
     for row in measured(config, device, rates):
         rows.append(row)
         print(_line(_cells(row)), flush=True)
-    head = {"device": device_name(device), "torch": torch.__version__, "matmul_flops": rates}
-    out.write_text(json.dumps({**head, "config": asdict(config), "rows": [asdict(row) for row in rows]}, indent=1))
+    write_record(out, device, config, {"matmul_flops": rates, "rows": [asdict(row) for row in rows]})
 
 
 def measured(config: GeneratorBench, device: torch.device, rates: Mapping[str, float]) -> Iterator[Row]:

@@ -1,12 +1,14 @@
 """Milliseconds and peak memory of a call, on the CPU or on a GPU."""
 
 import ctypes
+import json
 import statistics
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -58,6 +60,12 @@ def device_name(device: torch.device) -> str:
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{models[0] if models else 'CPU'}, {torch.get_num_threads()} threads"
+
+
+def write_record(out: Path | str, device: torch.device, config: Any, numbers: Mapping[str, object]) -> None:
+    """A bench's numbers as JSON, with the device, torch's version and the settings (a dataclass)."""
+    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
+    Path(out).write_text(json.dumps({**head, **numbers}, indent=1))
 
 
 def _peak_mib(work: Callable[[], object], device: torch.device) -> float | None:

@@ -1,16 +1,14 @@
 """`scripts/bench.py train`: what a step of stage 2 costs, piece by piece, and what the paper's schedule would."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from autodrag.bench.measure import cost, device_name
+from autodrag.bench.measure import cost, device_name, write_record
 from autodrag.bench.subjects import generator_loader
 from autodrag.data.dataset import Sample, Trajectories
 from autodrag.data.trajectories import FEATURE_BLOCK
@@ -64,8 +62,7 @@ def run(config: TrainBench) -> None:
     measured = train_cost(generator, config)
     print(f"{device_name(device)}, torch {torch.__version__}")
     print(table(measured, config))
-    head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
-    Path(config.out).write_text(json.dumps({**head, **asdict(measured)}, indent=1))
+    write_record(config.out, device, config, asdict(measured))
 
 
 def table(measured: TrainCost, config: TrainBench) -> str:
