@@ -68,8 +68,9 @@ def _command(words: Sequence[str]) -> None:
 
 def _train_briefly(config: DemoConfig, out: Path) -> None:
     """The real commands, with little data and few steps: enough to see every loss fall."""
-    dataset, data = f"dataset={config.dataset.name}", f"data={out}/data"
-    _command(["scripts/trajectories.py", dataset, f"count={config.samples}", f"out={out}/data"])
+    data = f"data={out}/data"
+    made = ["experiment=synthface_trajectories", f"count={config.samples}", f"out={out}/data"]
+    _command(["scripts/trajectories.py", *made])
     for stage, epochs in zip((1, 2), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"
         budget = [f"stage{stage}.budget.epochs={epochs}", f"stage{stage}.budget.samples={config.epoch_samples}"]

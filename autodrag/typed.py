@@ -17,9 +17,9 @@ T = TypeVar("T")
 def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "") -> T:
     """`data` as the dataclass `cls`. Sequences become tuples and integers floats where a field asks for them.
 
-    Of a union of dataclasses the one counts whose Literal fields of one value have it in `data`. prefix: of the keys in
-    errors. Raises InputError for an unknown key (with the keys that look like it), a missing key, or a value of another
-    type.
+    Of a union of dataclasses the one counts whose values `data` has in those fields that are Literals in all of them.
+    prefix: of the keys in errors. Raises InputError for an unknown key (with the keys that look like it), a missing
+    key, or a value of another type.
     """
     data = _chosen(cls, data, prefix)
     unknown = list(_unknown(cls, data, prefix))
@@ -104,16 +104,21 @@ def _chosen(cls: type, data: Mapping[Any, Any], prefix: str) -> dict[Any, Any]:
     for key, value in data.items():
         options = [o for o in get_args(hints.get(key)) if isinstance(o, type) and is_dataclass(o)]
         if len(options) > 1 and isinstance(value, Mapping):
-            fitting = [option for option in options if _literals_fit(option, value)]
+            kinds = [_literals(option) for option in options]
+            telling = set.intersection(*map(set, kinds))
+            fitting = [
+                option
+                for option, kind in zip(options, kinds, strict=True)
+                if all(value.get(name) in kind[name] for name in telling)
+            ]
             if len(fitting) == 1:
                 built[key] = build(fitting[0], value, f"{prefix}{key}.")
     return built
 
 
-def _literals_fit(cls: type, data: Mapping[Any, Any]) -> bool:
-    """Whether every field that can only have one value has it."""
-    only = {key: get_args(hint) for key, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
-    return all(data.get(key) == values[0] for key, values in only.items() if len(values) == 1)
+def _literals(cls: type) -> dict[str, tuple[Any, ...]]:
+    """The fields that are Literals, and their values."""
+    return {key: get_args(hint) for key, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
 
 
 def _dataclass_in(hint: Any) -> type | None:

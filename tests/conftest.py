@@ -34,3 +34,11 @@ def tiny():
     from autodrag.generator import FrozenGenerator
 
     return FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=0)
+
+
+@pytest.fixture(scope="session")
+def synthface():
+    """The generator that ships."""
+    from autodrag import load_generator
+
+    return load_generator("synthface")

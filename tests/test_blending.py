@@ -6,7 +6,7 @@ from torch.nn.functional import max_pool2d
 
 from autodrag.blending import inner_edge, shrunk
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
 
 
 def pictures(generator: FrozenGenerator, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,16 +97,15 @@ def edges(image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("seed", [1, 3])
-def test_the_seam_is_not_seen(seed: int) -> None:
+def test_the_seam_is_not_seen(synthface: FrozenGenerator, seed: int) -> None:
     """Around the border the mixed face is no steeper than those that it is mixed from; cut and pasted it would be."""
-    generator = load_generator("synthface")
-    before, after = pictures(generator, seed)
+    before, after = pictures(synthface, seed)
     after = torch.cat([torch.lerp(before[:, :6], after[:, :6], 0.3), before[:, 6:]], dim=1)
     mask = torch.zeros(256, 256)
     mask[60:150, 50:206] = 1
     with torch.no_grad():
-        old, new = generator.synthesize(before), generator.synthesize(after)
-        mixed = generator.synthesize(after, keep=generator.keep(before, mask))
+        old, new = synthface.synthesize(before), synthface.synthesize(after)
+        mixed = synthface.synthesize(after, keep=synthface.keep(before, mask))
     border = (max_pool2d(mask[None], 7, 1, 3) + max_pool2d(-mask[None], 7, 1, 3))[0, :-1, :-1] > 0
     steepness = [float(edges(image)[border].mean()) for image in (old, new, mixed, torch.where(mask == 1, new, old))]
     assert steepness[2] < 1.02 * max(steepness[:2]) < steepness[3]

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -91,6 +92,10 @@ class MadeUp(Trajectories):
         """One for each position."""
         return [self._sample(position) for position in positions]
 
+    def strangers(self, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        """One for each position."""
+        return torch.stack([self._sample(position).ws[0] for position in positions])
+
     def _sample(self, position: int) -> Sample:
         draw = rng(0, "bench", position)
         ends = self.generator.map(torch.randn(2, self.generator.z_dim, generator=draw))
@@ -155,11 +160,12 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         drag_steps=config.drag_steps,
         points=POINTS,
         step_points=POINTS,
+        landmarks=0.0,
         held_out=1,
         rollout=0.0,
         rounds=0.0,
         finish=1.0,
-        variants=VariantsConfig(0.0, 0.0, 0.0, 0.0),
+        variants=VariantsConfig(0.0, 0.0, 0.0, 0.0, 0.0),
         half=False,
     )
     model = AutoDrag(config.model, domain_shape(generator, block), measure(generator, block, latents=1000, maps=4))

@@ -85,8 +85,9 @@ class Trajectories:
     max_points: point pairs (I_0, I_n) a sample, at most; their number is log-uniform in 1..max_points (our choice: one
     point matters as much as many) as far as there are matches. step_points: pairs (I_i, I_i+1) a step, at most. part:
     the samples to use, of those in the folder in order. together: so many positions that follow each other have the
-    same number of points, so that little of a batch is padding. Raises InputError where folder and generator do not
-    belong together.
+    same number of points, so that little of a batch is padding. landmarks: share of such groups whose points are
+    landmarks of the images instead of matches. Raises InputError where folder and generator do not belong together, or
+    the folder has no landmarks.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Trajectories:
         seed: int = 0,
         part: slice = slice(None),
         together: int = 1,
+        landmarks: float = 0,
     ) -> None:
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -109,6 +111,11 @@ class Trajectories:
         if min(max_points, step_points, together) < 1:
             raise InputError(
                 f"max_points={max_points}, step_points={step_points} and together={together} must be at least 1."
+            )
+        if landmarks > 0 and not manifest.recipe.trajectory.landmarks:
+            raise InputError(
+                f"{folder} holds no landmarks to train on: make trajectories with trajectory.landmarks=true in another "
+                "folder, or set stage2.landmarks=0."
             )
         entries = [manifest.shards[number] for number in sorted(manifest.shards)]
         self.motions = [motion for entry in entries for motion in read_shard(folder, entry)][part]
@@ -122,6 +129,7 @@ class Trajectories:
         self.step_points = step_points
         self.seed = seed
         self.together = together
+        self.landmarks = landmarks
         self._order: tuple[int, Int[Tensor, " N"]] | None = None  # the pass in progress
 
     def __len__(self) -> int:
@@ -138,6 +146,12 @@ class Trajectories:
         ws = latent_motion(self.generator, self.recipe.trajectory, self.recipe.seed, draws)
         return [self._choose(m, w, position) for m, w, position in zip(motions, ws, positions, strict=True)]
 
+    def strangers(self, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        """A latent for each position that belongs to none of the motions."""
+        streams = [rng(self.seed, "stranger", position) for position in positions]
+        z = torch.stack([torch.randn(self.generator.z_dim, generator=s) for s in streams])
+        return self.generator.map(z.to(self.generator.device), psi=self.recipe.trajectory.psi)
+
     def _at(self, position: int) -> int:
         number, place = divmod(position, len(self.motions))
         if self._order is None or self._order[0] != number:
@@ -146,8 +160,9 @@ class Trajectories:
 
     def _choose(self, motion: MatchedMotion, ws: Float[Tensor, "steps L D"], position: int) -> Sample:
         stream = rng(self.seed, "points", position)
-        uniform = torch.rand((), generator=rng(self.seed, "number of points", position // self.together)).item()
-        handles, targets = _some(motion.ends, int(exp(uniform * log(self.max_points + 1))), stream)
+        number, kind = torch.rand(2, generator=rng(self.seed, "points of a group", position // self.together)).tolist()
+        points = motion.landmarks if kind < self.landmarks and len(motion.landmarks.handles) else motion.ends
+        handles, targets = _some(points, int(exp(number * log(self.max_points + 1))), stream)
         steps = [_some(step, self.step_points, stream) for step in motion.steps]
         return Sample(motion.index, ws, handles, targets, [h for h, _ in steps], [t for _, t in steps])
 

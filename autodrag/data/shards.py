@@ -27,7 +27,7 @@ from autodrag.data.trajectories import MatchedMotion, Recipe
 from autodrag.errors import InputError
 from autodrag.typed import build
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -192,8 +192,8 @@ def _write_shard(folder: Path, number: int, samples: list[MatchedMotion]) -> Sha
 
 
 def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
-    """Tensors of a shard: for each sample n + 1 pairs, (I_0, I_n) first; pair p's matches end before `ends[p]`."""
-    pairs = [pair for s in samples for pair in (s.ends, *s.steps)]
+    """Tensors of a shard: the pairs of each sample, (I_0, I_n) first; the matches of pair p end before `ends[p]`."""
+    pairs = [pair for s in samples for pair in (s.ends, s.landmarks, *s.steps)]
     return {
         "index": np.array([s.index for s in samples], dtype=np.int64),
         "attempt": np.array([s.attempt for s in samples], dtype=np.int64),
@@ -211,7 +211,7 @@ def unpack(tensors: dict[str, np.ndarray]) -> list[MatchedMotion]:
     size = len(pairs) // len(tensors["index"])
     groups = (pairs[i : i + size] for i in range(0, len(pairs), size))
     heads = zip(tensors["index"].tolist(), tensors["attempt"].tolist(), groups, strict=True)
-    return [MatchedMotion(index, attempt, group[0], tuple(group[1:])) for index, attempt, group in heads]
+    return [MatchedMotion(index, attempt, group[0], group[1], tuple(group[2:])) for index, attempt, group in heads]
 
 
 def read_shard(folder: Path, entry: ShardEntry) -> list[MatchedMotion]:

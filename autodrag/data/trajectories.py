@@ -4,6 +4,7 @@ A sample is a pure function of (recipe, index): of the generator's weights, the 
 Only the matches and the number of redraws are stored; `latent_motion` gives the latents back.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,7 @@ from torch import Tensor
 from autodrag import latents
 from autodrag.data.matching import Matches, MatchingConfig, View, match, view
 from autodrag.errors import InputError
+from autodrag.evaluation.detectors import LandmarkDetector, to_uint8
 from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
 
@@ -32,6 +34,9 @@ class TrajectoryConfig:
     direction: Literal["away", "toward"]  # from w* as Eq. 7 is printed | to it as in UserControllableLT
     star_per: Literal["trajectory", "step"]  # how often w* is drawn
     star_rows: Literal["one", "independent"]  # one z for all edited rows of w* | a z for each
+    angle: tuple[
+        float, float
+    ]  # degrees between z_0 and the z of w*, uniform in this range; 90: independent, the paper's
     lam: tuple[float, float]  # lambda is uniform in this range, one draw a trajectory
     psi: float  # truncation of w_0
     star_psi: float | None  # truncation of w*; None: that of w_0
@@ -40,6 +45,7 @@ class TrajectoryConfig:
     handle_px: float  # handles and targets: matches of (I_0, I_n) that move farther
     step_px: float | None  # for the drag loss: matches of (I_i, I_i+1) that move farther; None: motion_px / 2n
     match_steps: bool  # whether pairs (I_i, I_i+1) are matched; the drag loss alone needs them
+    landmarks: bool  # whether the landmarks of I_0 and I_n are stored, too, as another kind of points
     keep: int  # matches stored of a pair, at most
     attempts: int  # draws of a sample before giving up
     match: MatchingConfig
@@ -58,12 +64,13 @@ class Recipe:
 
 @dataclass(frozen=True)
 class MatchedMotion:
-    """What is stored of a sample. Points are pixels of the generator's image."""
+    """What is stored of a sample. Points are pixels of the generator's image. Only `ends` is never empty."""
 
     index: int
     attempt: int  # how many draws before this one had no match of (I_0, I_n)
     ends: Matches  # of (I_0, I_n)
-    steps: tuple[Matches, ...]  # of (I_i, I_i+1); may be empty
+    landmarks: Matches  # of (I_0, I_n), found in each by a detector; all 68 in their order
+    steps: tuple[Matches, ...]  # of (I_i, I_i+1)
 
 
 def check(cfg: TrajectoryConfig) -> None:
@@ -72,6 +79,10 @@ def check(cfg: TrajectoryConfig) -> None:
         raise InputError(f"trajectory.n is {cfg.n}, expected at least one step.")
     if not 0 <= cfg.jump <= 1:
         raise InputError(f"trajectory.jump is {cfg.jump:g}, expected a share between 0 and 1.")
+    if not 0 < cfg.angle[0] <= cfg.angle[1] <= 180:
+        raise InputError(
+            f"trajectory.angle is {list(cfg.angle)}, expected degrees [low, high], 0 < low <= high <= 180."
+        )
     if not 0 < cfg.lam[0] <= cfg.lam[1]:
         raise InputError(f"trajectory.lam is {list(cfg.lam)}, expected a range [low, high] with 0 < low <= high.")
     if cfg.handle_px >= cfg.match.max_px:
@@ -91,7 +102,9 @@ def latent_motion(
     shape = (cfg.n if cfg.star_per == "step" else 1, latents.EDITED_ROWS if cfg.star_rows == "independent" else 1)
     z0 = torch.stack([torch.randn(generator.z_dim, generator=s) for s in streams])
     z_star = torch.stack([torch.randn(*shape, generator.z_dim, generator=s) for s in streams])
-    uniform = torch.stack([torch.rand(2, generator=s) for s in streams])
+    uniform = torch.stack([torch.rand(3, generator=s) for s in streams])
+    angle = cfg.angle[0] + uniform[:, 2, None, None] * (cfg.angle[1] - cfg.angle[0])
+    z_star = turned(z0[:, None, None], z_star, angle)
 
     ws = generator.map(z0.to(generator.device), psi=cfg.psi)
     star_psi = cfg.psi if cfg.star_psi is None else cfg.star_psi
@@ -107,38 +120,62 @@ def latent_motion(
     return latents.perturb(ws, stars, fractions.to(generator.device))
 
 
-def views(generator: FrozenGenerator, recipe: Recipe, ws: Float[Tensor, "B L D"]) -> list[View]:
-    """The images of latents as the matcher sees them.
+def turned(
+    z: Float[Tensor, "*#batch Z"], other: Float[Tensor, "*#batch Z"], degrees: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "*batch Z"]:
+    """Normally distributed as both are, at about that angle to z: `other` itself at 90."""
+    radians = degrees[..., None] * (math.pi / 180)
+    return torch.where(degrees[..., None] == 90, other, radians.cos() * z + radians.sin() * other)
 
-    Without noise: the generator's constant noise is texture fixed to the canvas, which ORB would lock onto.
-    """
+
+def views(generator: FrozenGenerator, recipe: Recipe, ws: Float[Tensor, "B L D"]) -> list[View]:
+    """The images of latents as the matcher sees them."""
+    return _views(recipe, *_look(generator, ws))
+
+
+def _look(generator: FrozenGenerator, ws: Float[Tensor, "B L D"]) -> tuple[Tensor, Tensor]:
+    """Images and features. Without noise, which is texture fixed to the canvas: ORB would lock onto it."""
     images, features = generator.synthesize(ws, noise="none", return_features=FEATURE_BLOCK)
+    return images, features
+
+
+def _views(recipe: Recipe, images: Float[Tensor, "B 3 H W"], features: Float[Tensor, "B C h w"]) -> list[View]:
     cfg = recipe.trajectory.match
     return [view(image, cfg, recipe.content, f) for image, f in zip(images, features, strict=True)]
 
 
-def make_sample(generator: FrozenGenerator, recipe: Recipe, index: int) -> MatchedMotion:
+def make_sample(
+    generator: FrozenGenerator, recipe: Recipe, index: int, detector: LandmarkDetector | None = None
+) -> MatchedMotion:
     """Draw motions until one has a match of (I_0, I_n) that moves far enough.
 
-    Raises InputError when `attempts` draws had none.
+    detector: finds the landmarks of a recipe that asks for them. Raises InputError when `attempts` draws had no match.
     """
     cfg = recipe.trajectory
     for attempt in range(cfg.attempts):
         ws = latent_motion(generator, cfg, recipe.seed, [(index, attempt)])[0]
-        first, last = views(generator, recipe, ws[[0, -1]])
+        images, features = _look(generator, ws[[0, -1]])
+        first, last = _views(recipe, images, features)
         ends = _matches(generator, recipe, first, last, cfg.handle_px, (index, 0))
         if len(ends.handles) == 0:
             continue
+        landmarks = NO_MATCHES if detector is None else _landmarks(detector, images)
         if not cfg.match_steps:
-            return MatchedMotion(index, attempt, ends, (NO_MATCHES,) * cfg.n)
+            return MatchedMotion(index, attempt, ends, landmarks, (NO_MATCHES,) * cfg.n)
         path = [first, *(views(generator, recipe, ws[1:-1]) if cfg.n > 1 else ()), last]
         step_px = cfg.motion_px / (2 * cfg.n) if cfg.step_px is None else cfg.step_px
         steps = (_matches(generator, recipe, *pair, step_px, (index, 1 + i)) for i, pair in enumerate(pairwise(path)))
-        return MatchedMotion(index, attempt, ends, tuple(steps))
+        return MatchedMotion(index, attempt, ends, landmarks, tuple(steps))
     raise InputError(
         f"Sample {index} had no match farther than {cfg.handle_px:g} px (at 512) in {cfg.attempts} draws: lower "
         "trajectory.handle_px, or raise trajectory.lam to what calibrate=true shows to move enough."
     )
+
+
+def _landmarks(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:
+    """All of them, or none where the face is not found in both images."""
+    first, last = detector(to_uint8(images))
+    return NO_MATCHES if first is None or last is None else Matches(first.numpy(), last.numpy())
 
 
 def _matches(

@@ -11,7 +11,9 @@ from multiprocessing import get_context, parent_process
 import cv2
 import torch
 
+from autodrag.config import MODEL_DIR
 from autodrag.data.trajectories import MatchedMotion, Recipe, make_sample
+from autodrag.evaluation.detectors import load_detector
 from autodrag.generator import FrozenGenerator
 
 LoadGenerator = Callable[[], FrozenGenerator]
@@ -27,8 +29,7 @@ def available_cores() -> int:
 def make_samples(load: LoadGenerator, recipe: Recipe, workers: int, indices: Iterable[int]) -> Iterator[MatchedMotion]:
     """The samples of `indices`, in their order. workers: processes; 0 works in this one. load: must be picklable."""
     if workers == 0:
-        generator = load()
-        yield from (make_sample(generator, recipe, index) for index in indices)
+        yield from map(_maker(load, recipe), indices)
         return
     threads = max(1, available_cores() // workers)
     # A fresh interpreter each: a forked one could use neither CUDA nor OpenMP safely.
@@ -37,6 +38,13 @@ def make_samples(load: LoadGenerator, recipe: Recipe, workers: int, indices: Ite
         yield from pool.map(_Worker.make, indices)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _maker(load: LoadGenerator, recipe: Recipe) -> Callable[[int], MatchedMotion]:
+    """What makes the sample of an index, with all it needs loaded."""
+    generator = load()
+    detector = load_detector(generator.name, MODEL_DIR) if recipe.trajectory.landmarks else None
+    return partial(make_sample, generator, recipe, detector=detector)
 
 
 class _Worker:
@@ -50,7 +58,7 @@ class _Worker:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act upon
         cv2.setNumThreads(1)  # the processes are the parallelism
         torch.set_num_threads(threads)
-        cls.make_here = staticmethod(partial(make_sample, load(), recipe))
+        cls.make_here = staticmethod(_maker(load, recipe))
 
     @classmethod
     def make(cls, index: int) -> MatchedMotion:

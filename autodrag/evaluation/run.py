@@ -22,7 +22,7 @@ from autodrag.evaluation.instruments import Instruments, load_instruments
 from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
 from autodrag.evaluation.subject import MethodConfig, load_subject, missing_weights, weights_hash
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
-from autodrag.evaluation.tasks import Prediction, Task, TaskConfig, make_task
+from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.methods import DragMethod
 from autodrag.training.folder import commit, environment
@@ -40,6 +40,7 @@ class EvalConfig:
     out: str  # the evaluation's folder
     seed: int
     device: str
+    items: int | None  # evaluate the first so many of the manifest's; None: all
     batch: int  # edits at once
     download: bool  # weights of FID and LPIPS that are not on this machine
     timed: int  # edits that are made once more, alone, for their time; 0: none
@@ -54,8 +55,9 @@ def evaluate(config: EvalConfig) -> None:
             raise InputError(lacking)
         _say(f"{config.method.label} is left out. {lacking}")
         return
-    if min(config.batch, config.task.count) < 1 or config.timed < 0:
-        raise InputError("An evaluation needs batch and task.count of at least 1, and timed of at least 0.")
+    counts = (config.batch, config.task.count, 1 if config.items is None else config.items)
+    if min(counts) < 1 or config.timed < 0:
+        raise InputError("An evaluation needs batch, task.count and items of at least 1, and timed of at least 0.")
     out = Path(config.out)
     with join_ranks(config.device) as ranks:
         if ranks.first:
@@ -80,17 +82,18 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
 
     # Predict, then score; every rank takes its share of the chunks, and what a file already holds is not made again.
     size = 1 if task.alone else config.batch
-    everything = list(chunks(list(task.settings), manifest.items, size))
+    items = manifest.items[: config.items]
+    everything = list(chunks(list(task.settings), items, size))
     mine = everything[ranks.rank :: ranks.world]
     if ranks.first:
-        _say(f"{config.method.label}: {config.task.count} items, {config.task.name} {', '.join(task.settings)}")
+        _say(f"{config.method.label}: {len(items)} items, {config.task.name} {', '.join(task.settings)}")
     for chunk in _progress([c for c in mine if not folder.has_prediction(c)], "predict", ranks):
         folder.write_prediction(chunk, _predict(method, task, chunk))
     for chunk in _progress([c for c in mine if not folder.has_scores(c)], "score", ranks):
         _score(folder, task, instruments, chunk)
     _wait(ranks)
     if ranks.first:
-        timing = _timing(config, folder, generator, method, task, manifest)
+        timing = _timing(config, folder, generator, method, task, items)
         summary = _summary(config, folder, task, instruments, manifest, everything)
         summary |= {"device": _device_name(ranks.device), "commit": commit()}
         summary["seconds"] = None if timing is None else seconds(timing, config.seed)
@@ -136,14 +139,14 @@ def _timing(
     generator: FrozenGenerator,
     method: DragMethod | None,
     task: Task,
-    manifest: Manifest,
+    items: Sequence[Item],
 ) -> Timing | None:
     """Of the first setting; kept in timing.json, so that an evaluation that goes on does not measure again."""
     if method is None or config.timed == 0:
         return None
     known = folder.read_json("timing.json")
     if known is None:
-        items = manifest.items[: config.timed]
+        items = items[: config.timed]
         pairs = [item.pair(next(iter(task.settings.values()))) for item in items]
         source = task.latents(items).source
         timing = time_edits(generator, method, source, [h for h, _ in pairs], [t for _, t in pairs])
@@ -210,7 +213,8 @@ def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None])
 
 
 def _comparable(config: EvalConfig) -> dict[str, object]:
-    return {key: getattr(config, key) for key in ("task", "dataset", "method", "manifest", "seed", "batch", "timed")}
+    keys = ("task", "dataset", "method", "manifest", "seed", "items", "batch", "timed")
+    return {key: getattr(config, key) for key in keys}
 
 
 def _progress(todo: Sequence[Chunk], what: str, ranks: Ranks) -> Iterable[Chunk]:

@@ -1,6 +1,7 @@
 """UserControllableLT (Endo 2022) as a drag method: one pass of the latent transformer."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +51,15 @@ class LatentTransformerMethod:
         features = self.generator.features(request.ws, block=FEATURE_BLOCK).float()
         change = self.model(request.ws, features, request.handles, motion, request.valid)
         ws = request.ws + alpha[:, None, None] * change
-        points = request.targets
-        if self.track:
-            before = self.generator.features(request.ws, block=BLOCK).float()
-            radius = search_radius(request.handles, request.targets, self.generator.resolution)
-            points = Tracker(self.generator, before, request.handles).find(ws, request.targets, radius)
+        points = partial(self._found, request, ws) if self.track else request.targets
         yield Update(ws, points, torch.ones(len(ws), dtype=torch.bool, device=ws.device))
+
+    @torch.no_grad()
+    def _found(self, request: Request, ws: Float[Tensor, "B L D"]) -> Float[Tensor, "B P 2"]:
+        """The handles, in the images of `ws`."""
+        before = self.generator.features(request.ws, block=BLOCK).float()
+        radius = search_radius(request.handles, request.targets, self.generator.resolution)
+        return Tracker(self.generator, before, request.handles).find(ws, request.targets, radius)
 
     def _motion(self, request: Request) -> tuple[Float[Tensor, "B P 3"], Float[Tensor, " B"]]:
         """Tokens (dx, dy, log expansion) and alpha: direction and length of a single drag, else the drags and 1."""

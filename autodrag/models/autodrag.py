@@ -79,20 +79,24 @@ class AutoDrag(nn.Module):
 
         ws: w_0..w_{n-1}. features: F_0 of w_0. handles, targets: pixels of the generator's image. mask: True at real
         pairs. own: True where a step starts from what the model itself has just reached (without a gradient through
-        that) instead of the given latent; the steps are then computed one after another, for the whole batch.
+        that) instead of the given latent.
         """
         memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
+        if own is not None:
+            ws = self._replaced(ws, memory, own)
+        return self._steps(ws, memory, ws.shape[1])[0]
+
+    @torch.no_grad()
+    def _replaced(
+        self, ws: Float[Tensor, "B n L D"], memory: Memory, own: Bool[Tensor, " B"]
+    ) -> Float[Tensor, "B n L D"]:
+        """The given latents, or the model's own where asked for, which have to be found one after another."""
         total = ws.shape[1]
-        if own is None:
-            return self._steps(ws, memory, total)[0]
-        reached: list[Tensor] = []
-        here, past = ws[:, :1], None
-        for index in range(total):
-            if index > 0:
-                here = torch.where(own[:, None, None, None], reached[-1].detach(), ws[:, index : index + 1])
-            there, past = self._steps(here, memory, total, index, past)
-            reached.append(there)
-        return torch.cat(reached, dim=1)
+        starts, past = [ws[:, :1]], None
+        for index in range(total - 1):
+            reached, past = self._steps(starts[-1], memory, total, index, past)
+            starts.append(torch.where(own[:, None, None, None], reached, ws[:, index + 1 : index + 2]))
+        return torch.cat(starts, dim=1)
 
     def rollout(
         self,

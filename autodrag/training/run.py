@@ -91,8 +91,8 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
         raise InputError("stage2.held_out must be at least 1: reports are made on samples that are not trained on.")
 
     def trajectories(part: slice, together: int) -> Trajectories:
-        points, step_points = section.points, section.step_points
-        return Trajectories(config.data, generator, points, step_points, config.seed, part, together)
+        points, step_points, landmarks = section.points, section.step_points, section.landmarks
+        return Trajectories(config.data, generator, points, step_points, config.seed, part, together, landmarks)
 
     statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)

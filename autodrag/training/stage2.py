@@ -32,7 +32,8 @@ class Stage2Config:
     drag_steps: L_drag is computed on so many random steps of a motion and scaled to all of them; None: on all.
     finish: the last share of the training, in which beta, gamma and rounds take part; before it they are 0, for they
     are what costs most. 1: all of it, the paper's.
-    points, step_points: pairs of a sample and of a step, at most. held_out: samples that reports are made on.
+    points, step_points: pairs of a sample and of a step, at most. landmarks: share of the batches whose points are
+    landmarks instead of matches. held_out: samples that reports are made on.
     rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
     at a random step of an earlier rollout, with the handles tracked there.
     half: the weights are stored in float16.
@@ -50,6 +51,7 @@ class Stage2Config:
     drag_steps: int | None
     points: int
     step_points: int
+    landmarks: float
     held_out: int
     rollout: float
     rounds: float
@@ -94,8 +96,9 @@ class PredictorStage(Stage):
         """What the trajectories hold there, varied by chance."""
         config, n = self.config, self.model.config.steps
         streams = [rng(self.seed, "stage2", position) for position in positions]
-        samples = zip(self._trajectories.samples(positions), streams, strict=True)
-        collated = collate([vary(sample, config.variants, n, config.points, s) for sample, s in samples])
+        trajectories = self._trajectories
+        parts = zip(trajectories.samples(positions), trajectories.strangers(positions), streams, strict=True)
+        collated = collate([vary(sample, other, config.variants, n, config.points, s) for sample, other, s in parts])
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
         budget = config.budget
         begun = positions[0] // budget.batch * budget.batch  # where the batch begins, for every rank's part of it

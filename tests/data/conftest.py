@@ -16,7 +16,23 @@ def small_recipe(tiny: FrozenGenerator) -> Recipe:
     """Three steps, low thresholds: a generator of random weights moves little."""
     matching = MatchingConfig(256, 400, 8, 8, "auto", 2.0, 6.0, 20.0, 2, 300.0, 2.0)
     trajectory = TrajectoryConfig(
-        3, "toward", "trajectory", "one", (0.1, 0.3), 0.8, None, 0.0, 60.0, 4.0, 2.0, True, 20, 30, matching
+        3,
+        "toward",
+        "trajectory",
+        "one",
+        (90.0, 90.0),
+        (0.1, 0.3),
+        0.8,
+        None,
+        0.0,
+        60.0,
+        4.0,
+        2.0,
+        True,
+        False,
+        20,
+        30,
+        matching,
     )
     return Recipe(fingerprint(tiny), "float32", 5, None, trajectory)
 

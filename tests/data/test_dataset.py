@@ -1,12 +1,15 @@
 """What training reads: a pure function of positions, padded, and only with the generator it was made with."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from autodrag.data.dataset import Batch, Sample, Trajectories, collate
-from autodrag.data.trajectories import Recipe, latent_motion
+from autodrag.data.matching import Matches
+from autodrag.data.trajectories import NO_MATCHES, Recipe, latent_motion
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 
@@ -84,6 +87,21 @@ def test_number_of_points_spans_its_range(trajectories: Trajectories) -> None:
         len(s.handles) for s in trajectories.samples(range(200)) if len(trajectories.motions[s.index].ends.handles) >= 6
     }
     assert counts == {1, 2, 3, 4, 5, 6}
+
+
+def test_landmarks_take_the_place_of_matches(small_folder: Path, tiny: FrozenGenerator) -> None:
+    with pytest.raises(InputError, match=r"trajectory\.landmarks=true"):
+        Trajectories(small_folder, tiny, 6, 4, landmarks=0.5)
+    samples = Trajectories(small_folder, tiny, 6, 4, seed=1, together=5)
+    samples.landmarks = 0.5
+    made_up = np.full((68, 2), 7, np.float32)
+    samples.motions = [replace(motion, landmarks=Matches(made_up, made_up)) for motion in samples.motions]
+    kinds = [[bool((s.handles == 7).all()) for s in samples.samples(range(at, at + 5))] for at in range(0, 400, 5)]
+    assert all(len(set(group)) == 1 for group in kinds)  # a group is of one kind
+    assert 0.3 < sum(group[0] for group in kinds) / len(kinds) < 0.7
+    samples.landmarks = 1
+    samples.motions = [replace(motion, landmarks=NO_MATCHES) for motion in samples.motions]
+    assert all(len(s.handles) > 0 and (s.handles != 7).any() for s in samples.samples(range(5)))  # matches after all
 
 
 def test_a_part_of_the_folder(small_folder: Path, tiny: FrozenGenerator) -> None:

@@ -14,7 +14,23 @@ from autodrag.errors import InputError
 
 MATCHING = MatchingConfig(512, 500, 8, 16, "auto", 6.0, 3.0, 5.0, 5, 200.0, 1.0)
 TRAJECTORY = TrajectoryConfig(
-    3, "toward", "trajectory", "one", (0.1, 0.2), 1.0, None, 0.5, 60.0, 50.0, None, True, 8, 5, MATCHING
+    3,
+    "toward",
+    "trajectory",
+    "one",
+    (90.0, 90.0),
+    (0.1, 0.2),
+    1.0,
+    None,
+    0.5,
+    60.0,
+    50.0,
+    None,
+    True,
+    True,
+    8,
+    5,
+    MATCHING,
 )
 RECIPE = Recipe("0" * 64, "float32", 7, None, TRAJECTORY)
 
@@ -27,7 +43,7 @@ def made_up(index: int) -> MatchedMotion:
         return Matches(*draw.random((2, count, 2), dtype=np.float32))
 
     steps = (matches(2), matches(0 if index % 3 == 0 else 1), matches(4))
-    return MatchedMotion(index, index % 2, matches(1 + index % 5), steps)
+    return MatchedMotion(index, index % 2, matches(1 + index % 5), matches(index % 2 * 68), steps)
 
 
 class Maker:
@@ -59,7 +75,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def same(a: MatchedMotion, b: MatchedMotion) -> bool:
-    pairs = zip((a.ends, *a.steps), (b.ends, *b.steps), strict=True)
+    pairs = zip((a.ends, a.landmarks, *a.steps), (b.ends, b.landmarks, *b.steps), strict=True)
     return (a.index, a.attempt) == (b.index, b.attempt) and all(
         np.array_equal(p.handles, q.handles) and np.array_equal(p.targets, q.targets) for p, q in pairs
     )

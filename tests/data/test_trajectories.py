@@ -6,9 +6,19 @@ import numpy as np
 import pytest
 import torch
 
+from autodrag.config import MODEL_DIR
 from autodrag.data.fingerprint import fingerprint
-from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check, latent_motion, make_sample
+from autodrag.data.trajectories import (
+    MatchedMotion,
+    Recipe,
+    TrajectoryConfig,
+    check,
+    latent_motion,
+    make_sample,
+    turned,
+)
 from autodrag.errors import InputError
+from autodrag.evaluation.detectors import load_detector, to_uint8
 from autodrag.generator import FrozenGenerator
 
 DRAWS = [(0, 0), (1, 0), (1, 1), (7, 0)]
@@ -87,8 +97,34 @@ def test_lambda_covers_its_range(tiny: FrozenGenerator, config: TrajectoryConfig
     assert lam.min().item() == pytest.approx(0.1, abs=0.01) and lam.max().item() == pytest.approx(0.3, abs=0.01)
 
 
+def test_a_star_is_that_far_from_the_source(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    def stars(low: float, high: float) -> torch.Tensor:
+        return latent_motion(tiny, replace(config, angle=(low, high), jump=1.0), 5, DRAWS)[:, [0, -1], 0]
+
+    away = [(ws[:, 1] - ws[:, 0]).norm(dim=1) for ws in (stars(1.0, 1.0), stars(30.0, 30.0), stars(90.0, 90.0))]
+    assert (away[0] < away[1]).all() and (away[1] < away[2]).all()
+    z, other = torch.randn(2, 5, 4000, generator=torch.Generator().manual_seed(0))
+    between = turned(z, other, torch.tensor([10.0, 45.0, 90.0, 135.0, 180.0]))
+    found = torch.cosine_similarity(z, between).acos().rad2deg()
+    assert torch.allclose(found, torch.tensor([10.0, 45.0, 90.0, 135.0, 180.0]), atol=2)
+    assert torch.equal(between[2], other[2])
+    with pytest.raises(InputError, match=r"trajectory.angle is"):
+        check(replace(config, angle=(0.0, 90.0)))
+
+
+def test_landmarks_are_those_of_the_first_and_the_last_image(synthface: FrozenGenerator, small_recipe: Recipe) -> None:
+    detector = load_detector("synthface", MODEL_DIR)
+    recipe = changed(small_recipe, landmarks=True, match_steps=False, psi=1.0)
+    sample = make_sample(synthface, recipe, 0, detector)
+    ws = latent_motion(synthface, recipe.trajectory, recipe.seed, [(0, sample.attempt)])[0]
+    images = to_uint8(synthface.synthesize(ws[[0, -1]], noise="none"))
+    for found, stored in zip(detector(images), (sample.landmarks.handles, sample.landmarks.targets), strict=True):
+        assert found is not None and np.array_equal(found.numpy(), stored)
+    assert len(make_sample(synthface, recipe, 0).landmarks.handles) == 0
+
+
 def same(a: MatchedMotion, b: MatchedMotion) -> bool:
-    pairs = zip((a.ends, *a.steps), (b.ends, *b.steps), strict=True)
+    pairs = zip((a.ends, a.landmarks, *a.steps), (b.ends, b.landmarks, *b.steps), strict=True)
     return a.attempt == b.attempt and all(np.array_equal(p.handles, q.handles) for p, q in pairs)
 
 

@@ -2,25 +2,22 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from autodrag import load_generator
-from autodrag.config import ASSET_DIR, MODEL_DIR
+from autodrag.config import ASSET_DIR, MODEL_DIR, compose, typed
 from autodrag.domains.synthface import Z_DIM, card, parameters, render, report
+from autodrag.domains.synthface.make import MakeSynthfaceConfig
 from autodrag.evaluation.detectors import LandmarkDetector, load_detector
 from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
 from third_party.stylegan2.readers import convert
 
 FOLDER = ASSET_DIR / "synthface"
-
-
-@pytest.fixture(scope="module")
-def synthface() -> FrozenGenerator:
-    return load_generator("synthface")
 
 
 @pytest.fixture(scope="module")
@@ -68,4 +65,11 @@ def test_other_programs_get_the_same_pictures(synthface: FrozenGenerator, tmp_pa
 
 def test_landmarks_are_found_where_the_renderer_has_them(synthface: FrozenGenerator, detector: LandmarkDetector):
     numbers = report.landmark_error(synthface, detector, 16)
-    assert numbers["landmark_error"] <= 1.9 and numbers["not_found"] == 0  # of 16 images; the card has 1.52 of 500
+    assert numbers["landmark_error"] <= 1.9 and numbers["not_found"] == 0  # of 16 images; the card has 500
+
+
+def test_frames_of_a_trajectory_match_where_they_should(synthface: FrozenGenerator):
+    settings = typed(MakeSynthfaceConfig, compose("make_synthface"))
+    numbers = report.frame_matches(synthface, settings.match, replace(settings.frames, pairs=2))
+    assert numbers["steps_error"] <= 1.3 and numbers["ends_error"] <= 2.5  # of 2 trajectories; the card has 24
+    assert numbers["steps_matches"] > 50 and numbers["ends_matches"] > 50

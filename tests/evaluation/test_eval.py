@@ -131,12 +131,33 @@ def test_landmarks_without_an_edit_and_with_the_best_one(file: Path, tmp_path: P
 
     evaluate(config(file, tmp_path, "task=landmarks", "method=oracle", f"out={tmp_path / 'oracle'}"))
     best = json.loads((tmp_path / "oracle" / "summary.json").read_text())
+    assert best["manifest"] == found["manifest"]
     assert best["seconds"] is None and best["settings"]["5"]["md_before"] == found["settings"]["5"]["md_before"]
 
 
 def test_the_oracle_reconstructs_pairs_exactly(file: Path, tmp_path: Path) -> None:
     evaluate(config(file, tmp_path, *SMALL["paired"], "method=oracle"))
     assert summary(tmp_path)["settings"]["4"]["mse"]["mean"] == pytest.approx(0, abs=1e-9)
+
+
+def test_the_first_items_of_a_manifest(file: Path, tmp_path: Path) -> None:
+    for items, out in (("null", "all"), ("2", "two")):
+        evaluate(config(file, tmp_path, *SMALL["paired"], "method=none", f"items={items}", f"out={tmp_path / out}"))
+    everything, two = ((tmp_path / out / "per_item.jsonl").read_text().splitlines() for out in ("all", "two"))
+    assert len(everything) == 3 and two == everything[:2]
+
+
+def test_a_short_drag_asks_for_a_part_of_the_way(file: Path, tmp_path: Path) -> None:
+    for task, out in (("landmarks", "whole"), ("short", "part")):
+        given = [f"task={task}", "method=none", f"out={tmp_path / out}", f"manifest={tmp_path / task}.json"]
+        evaluate(config(file, tmp_path / out, *given))
+    whole, part = (
+        [json.loads(line)["md"] for line in (tmp_path / out / "per_item.jsonl").open()] for out in ("whole", "part")
+    )
+    assert part == pytest.approx([0.2 * distance for distance in whole], rel=1e-3)
+    with pytest.raises(InputError, match="no image to be reached, so it has no oracle"):
+        short = ["task=short", "method=oracle", f"manifest={tmp_path / 'short.json'}", f"out={tmp_path / 'other'}"]
+        evaluate(config(file, tmp_path, *short))
 
 
 def test_a_killed_evaluation_goes_on_to_the_same_summary(
@@ -232,7 +253,9 @@ def test_an_experiment_runs_what_can_be_run_and_goes_on(file: Path, tmp_path: Pa
     [
         ("task.preset=mine", "no landmarks 'mine'"),
         ("task.points=[2]", "points="),
+        ("task.way=1.5", "way=1.5 is no share of the way"),
         ("task.count=0", "at least 1"),
+        ("items=0", "at least 1"),
         ("method=draggan method.options.lr=-1", "positive"),
     ],
 )

@@ -11,7 +11,7 @@ from autodrag.errors import InputError
 from autodrag.evaluation.report import ReportConfig, make_report
 from autodrag.evaluation.report.page import BEGIN, END, headline, insert, page
 from autodrag.evaluation.report.results import of_task, read_results
-from autodrag.evaluation.report.tables import table1, table2, table3
+from autodrag.evaluation.report.tables import short_drags, table1, table2, table3
 
 
 def estimate(mean: float | None, n: int = 100) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def estimate(mean: float | None, n: int = 100) -> dict[str, Any]:
 
 def write(root: Path, task: str, label: str, dataset: str = "synthface", manifest: str = "m", **more: Any) -> Path:
     settings: dict[str, Any]
-    if task == "landmarks":
+    if task in ("landmarks", "short"):
         settings = {
             s: {"items": 100, "failed": 1, "md": estimate(md), "md_before": estimate(10.0), "md_left": md / 10}
             | {"outside": estimate(0.02), "identity": estimate(None)}
@@ -32,7 +32,8 @@ def write(root: Path, task: str, label: str, dataset: str = "synthface", manifes
     else:
         settings = {"1": {"items": 2, "mdd": estimate(0.2)}}
     summary = {
-        "task": {"name": task, "count": 100, "preset": "dlib5-nose", "max_steps": 300},
+        "task": {"name": task, "count": 100, "preset": "dlib5-nose", "way": 0.2 if task == "short" else 1}
+        | {"max_steps": 300},
         "dataset": dataset,
         "resolution": [256, 256],
         "method": {"name": label, "label": label, "options": {}},
@@ -51,7 +52,7 @@ def write(root: Path, task: str, label: str, dataset: str = "synthface", manifes
     folder = root / dataset / task / label
     folder.mkdir(parents=True)
     (folder / "summary.json").write_text(json.dumps(summary | more))
-    column = {"landmarks": "md", "paired": "mse", "mdd": "mdd"}[task]
+    column = {"landmarks": "md", "short": "md", "paired": "mse", "mdd": "mdd"}[task]
     rows = [
         {"index": i, "setting": setting, column: values[column]["mean"] + i / 100}
         for setting, values in settings.items()
@@ -70,15 +71,15 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(tmp_path: Path) -> 
     assert [row[0] for row in table.rows] == [*names, "Ours w/o Latent Predictor", "Ours", "Oracle"]
     assert [row[1] == "not run here" for row in table.rows] == [False, True, True, False, True, True, False, False]
     row = dict(zip(table.columns, table.rows[6], strict=True))
-    assert row["1 point"] == "1.25 (1.12–1.38)" and row["of no edit"] == "0.12 / 0.25 / 0.38"
+    assert row["N"] == "100" and row["1 point"] == "1.25 (1.12–1.38)" and row["of no edit"] == "0.12 / 0.25 / 0.38"
     assert row["FD-synthface"] == "4.50" and row["identity"] == "–" and row["lost"] == "3" and row["s"] == "0.04"
     assert dict(zip(table.columns, table.rows[7], strict=True))["s"] == "–"
     notes = " ".join(table.notes)
     for fact in (
         "256 px",
-        "100 pairs",
+        "first N pairs",
         "dlib5-nose",
-        "N = 100",
+        "falls with N",
         "CPU, 2 threads",
         "0123456789ab",
         "300 steps",
@@ -86,6 +87,16 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(tmp_path: Path) -> 
     ):
         assert fact in notes
     assert not any(column.startswith("paper") for column in table.columns)
+
+
+def test_short_drags_have_a_table_of_their_own(tmp_path: Path) -> None:
+    write(tmp_path, "landmarks", "draggan")
+    for label in ("no-edit", "autodrag"):
+        write(tmp_path, "short", label, manifest="another")
+    table = short_drags(read_results(tmp_path), "synthface")
+    assert table is not None and [row[0] for row in table.rows] == ["No edit", "Ours"]
+    assert "dragged 20% of the way" in table.notes[0]
+    assert short_drags(read_results(tmp_path), "ffhq") is None
 
 
 def test_the_papers_numbers_stand_beside_ours_on_its_datasets(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from autodrag.config import CONFIG_DIR, compose, typed
+from autodrag.config import compose, typed
 from autodrag.data.fingerprint import fingerprint
+from autodrag.data.make import TrajectoriesConfig
 from autodrag.data.matching import Matches
 from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
@@ -37,9 +38,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = Recipe(fingerprint(load_generator(folder / "tiny.safetensors")), "float32", 0, None, recipe)
 
     def motion(index: int) -> MatchedMotion:
-        points = (64 * torch.rand(6, 2, 3, 2, generator=rng(0, "points", index))).numpy()
+        points = (64 * torch.rand(7, 2, 3, 2, generator=rng(0, "points", index))).numpy()
         pairs = [Matches(*pair) for pair in points]
-        return MatchedMotion(index, 0, pairs[0], tuple(pairs[1:]))
+        return MatchedMotion(index, 0, pairs[0], pairs[1], tuple(pairs[2:]))
 
     (folder / "data").mkdir()
     fill(folder / "data", made, 20, 8, lambda indices: map(motion, indices), lambda line: None)
@@ -114,6 +115,9 @@ def test_the_defaults_are_those_of_the_paper() -> None:
     assert (composed.stage2.alpha, composed.stage2.beta) == (0.1, 1.0)
 
 
-@pytest.mark.parametrize("name", [path.stem for path in (CONFIG_DIR / "experiment").glob("synthface*.yaml")])
-def test_experiments_compose(name: str) -> None:
-    assert typed(TrainConfig, compose("train", [f"experiment={name}"])).dataset.name == "synthface"
+def test_the_recipe_of_synthface_fits_together() -> None:
+    trained = typed(TrainConfig, compose("train", ["experiment=synthface"]))
+    made = typed(TrajectoriesConfig, compose("trajectories", ["experiment=synthface_trajectories"]))
+    assert trained.dataset.name == made.dataset.name == "synthface" and trained.data == made.out
+    assert made.trajectory.landmarks or trained.stage2.landmarks == 0
+    assert made.trajectory.match_steps or trained.stage2.beta == 0

@@ -74,8 +74,9 @@ def test_a_part_of_a_motion_has_as_much_of_its_latents_as_of_its_points() -> Non
     motion = sample()
     shares, ends = [], set()
     for index in range(40):
-        other = part(motion, 5, rng(0, "part", index))
-        whole = motion if torch.equal(other.ws[0], motion.ws[0]) else backwards(motion, 5)
+        other, back = part(motion, 5, rng(0, "part", index))
+        assert back != torch.equal(other.ws[0], motion.ws[0])
+        whole = backwards(motion, 5) if back else motion
         way = whole.targets - whole.handles
         share = ((other.targets - other.handles) * way).sum() / way.square().sum()
         assert torch.allclose(other.targets - other.handles, share * way, atol=1e-5)
@@ -92,17 +93,45 @@ def test_a_still_drag_moves_nothing() -> None:
     assert torch.equal(other.handles, other.targets)
 
 
+def stranger() -> torch.Tensor:
+    return torch.randn(8, 3, generator=rng(2, "sample"))
+
+
 def test_shares_are_kept_and_draws_repeat() -> None:
-    config = VariantsConfig(still=0.2, short=0.3, part=0.0, backwards=0.5)
+    config = VariantsConfig(still=0.2, short=0.3, part=0.0, backwards=0.5, mixed=0.0)
     motion = sample()
-    others = [vary(motion, config, 5, 8, rng(0, "vary", i)) for i in range(200)]
+    others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     stills = sum(torch.equal(o.handles, o.targets) for o in others)
-    reversed_ = sum(torch.allclose(o.ws[0], motion.ws[-1]) for o in others)
+    reversed_ = sum(torch.allclose(o.ws[0, :6], motion.ws[-1, :6]) for o in others)
     assert 20 < stills < 60 and 70 < reversed_ < 130
-    again = vary(motion, config, 5, 8, rng(0, "vary", 3))
+    again = vary(motion, stranger(), config, 5, 8, rng(0, "vary", 3))
     assert torch.equal(again.ws, others[3].ws) and torch.equal(again.handles, others[3].handles)
 
 
-def test_shares_above_one_are_refused() -> None:
-    with pytest.raises(InputError, match="at most 1"):
-        check_shares(VariantsConfig(0.5, 0.5, 0.0, 0.5))
+def test_kept_rows_never_tell_where_a_motion_goes() -> None:
+    motion = sample()
+    back = VariantsConfig(still=0.0, short=0.0, part=0.3, backwards=0.7, mixed=0.0)
+    seen = set()
+    for index in range(40):
+        other = vary(motion, stranger(), back, 5, 8, rng(0, "vary", index))
+        toward_source = (other.ws[-1, :6] - other.ws[0, :6]).flatten() @ (motion.ws[0] - motion.ws[-1])[
+            :6
+        ].flatten() > 0
+        theirs = torch.equal(other.ws[:, 6:], stranger()[6:].expand(6, -1, -1))
+        assert theirs == bool(toward_source)
+        seen.add(theirs)
+    assert seen == {True, False}
+
+
+def test_share_of_motions_with_the_kept_rows_of_another() -> None:
+    motion = sample()
+    config = VariantsConfig(still=0.0, short=0.0, part=0.0, backwards=0.0, mixed=0.3)
+    others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
+    assert all(torch.equal(other.ws[:, :6], motion.ws[:, :6]) for other in others)
+    assert 40 < sum(torch.equal(other.ws[0, 6:], stranger()[6:]) for other in others) < 80
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.0, 0.5, 0.0), (0.0, 0.0, 0.0, 0.0, 1.5)])
+def test_shares_above_one_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match=r"at most 1|from 0 to 1"):
+        check_shares(VariantsConfig(*shares))

@@ -20,12 +20,12 @@ TREES = {"tree_depth": 3, "cascade_depth": 10, "num_trees_per_cascade_level": 11
 def labelled_faces(
     generator: FrozenGenerator, count: int, seed: int, batch: int = 8
 ) -> tuple[UInt8[np.ndarray, "N H W 3"], Float[Tensor, "N 68 2"]]:
-    """RGB bytes, every other batch the generator's and the rest the renderer's, with the renderer's landmarks."""
+    """RGB bytes, seven batches of eight the generator's and one the renderer's, with the renderer's landmarks."""
     images, landmarks = [], []
     for start in range(0, count, batch):
         z = torch.randn(batch, Z_DIM, generator=rng(seed, "synthface/landmarks", start))
         drawn = render(*parameters(z))
-        generated = start // batch % 2 == 0
+        generated = start // batch % 8 != 0
         images.append(to_uint8(generator.synthesize(generator.map(z)) if generated else drawn.image))
         landmarks.append(drawn.landmarks)
     return np.concatenate(images)[:count], torch.cat(landmarks)[:count]

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autodrag.config import DatasetConfig
 from autodrag.data.matching import MatchingConfig
 from autodrag.devices import keep_freed_memory
 from autodrag.domains.synthface import card, report
@@ -39,8 +38,8 @@ class MakeSynthfaceConfig:
     sheets: str  # folder that receives the pictures
     threads: int | None  # of torch; None: its own choice
     generator: GeneratorTraining
-    dataset: DatasetConfig
-    match: MatchingConfig  # whose matches the report judges
+    match: MatchingConfig  # whose matches the report judges ...
+    frames: report.Frames  # ... between these frames
     landmark_faces: int  # that the predictor is trained on
     reader: ReaderTraining
     history: str  # how the shipped files came to be, for the card
@@ -95,7 +94,7 @@ def _report(config: MakeSynthfaceConfig, assets: Path) -> None:
     numbers |= report.landmark_error(generator, detector, max(8, count // 4))
     numbers |= report.swaps(generator, detector, max(8, count // 16))
     numbers |= report.walking(generator, detector)
-    numbers |= report.frame_matches(generator, config.match, config.dataset.motion_px / 5, max(4, count // 100))
+    numbers |= report.frame_matches(generator, config.match, config.frames)
     numbers |= report.speed(path)
     files = {
         p.name: hashlib.sha256(p.read_bytes()).hexdigest()

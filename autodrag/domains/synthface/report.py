@@ -1,6 +1,7 @@
 """What the shipped domain is worth, measured on seeds that training never saw: the numbers of the model card."""
 
 import time
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.data.matching import MatchingConfig, match, view
+from autodrag.data.trajectories import turned
 from autodrag.domains.synthface.correspondence import on_skin, true_targets
 from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, parameters, squash
 from autodrag.domains.synthface.renderer import render
@@ -101,32 +103,56 @@ def walking(
     return means | {"walk_not_found": missing / (walks * steps)}
 
 
-def frame_matches(
-    generator: FrozenGenerator, settings: MatchingConfig, min_px: float, pairs: int, way: float = 0.5
-) -> dict[str, float]:
-    """Matches between a face and the one `way` towards another's geometry, that move `min_px` at 512 or more.
+@dataclass(frozen=True)
+class Frames:
+    """Trajectories whose frames are matched; the keys of `TrajectoryConfig`. pairs: how many trajectories."""
 
-    Their number and the median error, in pixels at 256, of those on bare skin, where the renderer knows the truth.
+    n: int
+    angle: tuple[float, float]
+    handle_px: float
+    motion_px: float
+    pairs: int
+
+
+def frame_matches(generator: FrozenGenerator, settings: MatchingConfig, frames: Frames) -> dict[str, float]:
+    """Matches between the first and the last frame of trajectories, and between neighbouring frames.
+
+    Their numbers a pair and the median errors, in pixels at 256, of those on bare skin, where the renderer knows the
+    truth.
     """
-    counts, errors = [], []
-    for index in range(pairs):
-        z = _draw(2, 5, index)
-        ws = generator.map(z)
-        (start, tail), (end, _) = split(ws[:1]), split(ws[1:])
-        moved = join(torch.lerp(start, end, way), tail)
-        first, second = (
-            view(image[0], settings, None, f[0])
-            for image, f in (generator.synthesize(w, noise="none", return_features=6) for w in (ws[:1], moved))
-        )
-        found = match(first, second, min_px, settings, generator.resolution, generator.device)
-        counts.append(len(found.handles))
-        handles = torch.from_numpy(found.handles)
-        ends = coordinates(z)[:, : len(GEOMETRY)]
-        before, after = squash(ends[0]), squash(torch.lerp(ends[0], ends[1], way))
-        truth = true_targets(before, after, handles, generator.resolution[0])
-        judged = on_skin(render(before[None], parameters(z)[1][:1]).maps[0], handles)
-        errors.append((truth - torch.from_numpy(found.targets)).norm(dim=1)[judged])
-    return {"matches": sum(counts) / pairs, "match_error": float(torch.cat(errors).median())}
+    found: dict[str, list[tuple[int, Tensor]]] = {"ends": [], "steps": []}
+    for index in range(frames.pairs):
+        z, ws = _trajectory(generator, frames, index)
+        images, features = generator.synthesize(ws, noise="none", return_features=6)
+        views = [view(image, settings, None, f) for image, f in zip(images, features, strict=True)]
+        start, end = coordinates(z)[:, : len(GEOMETRY)]
+        geometry = squash(torch.lerp(start, end, torch.linspace(0, 1, frames.n + 1)[:, None]))
+        for first, second in [(0, frames.n), *pairwise(range(frames.n + 1))]:
+            ends = (first, second) == (0, frames.n)
+            min_px = frames.handle_px if ends else frames.motion_px / (2 * frames.n)
+            matches = match(views[first], views[second], min_px, settings, generator.resolution, generator.device)
+            handles = torch.from_numpy(matches.handles)
+            truth = true_targets(geometry[first], geometry[second], handles, generator.resolution[0])
+            judged = on_skin(render(geometry[first : first + 1], parameters(z)[1][:1]).maps[0], handles)
+            errors = (truth - torch.from_numpy(matches.targets)).norm(dim=1)[judged]
+            found["ends" if ends else "steps"].append((len(handles), errors))
+    numbers = {}
+    for kind, pairs in found.items():
+        numbers[f"{kind}_matches"] = sum(count for count, _ in pairs) / len(pairs)
+        numbers[f"{kind}_error"] = float(torch.cat([errors for _, errors in pairs]).median())
+    return numbers
+
+
+def _trajectory(generator: FrozenGenerator, frames: Frames, index: int) -> tuple[Tensor, Tensor]:
+    """z_0 and the z of w*, [2, Z], and w_0..w_n, [n + 1, L, D], all the way to w* in equal steps."""
+    z, other = _draw(2, 5, index).split(1)
+    low, high = frames.angle
+    degrees = low + (high - low) * torch.rand(1, generator=rng(SEED, "synthface/report", 6, index))
+    both = torch.cat([z, turned(z, other, degrees)])
+    ws = generator.map(both)
+    (start, tail), (end, _) = split(ws[:1]), split(ws[1:])
+    along = torch.linspace(0, 1, frames.n + 1)[:, None, None]
+    return both, join(torch.lerp(start, end, along), tail.expand(frames.n + 1, -1, -1))
 
 
 def speed(path: Path) -> dict[str, float]:

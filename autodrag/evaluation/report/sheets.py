@@ -102,15 +102,16 @@ def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | Non
     name = setting if setting in task.settings else next(iter(task.settings))
     pairs = [item.pair(task.settings[name]) for item in items]
     latents = task.latents(items)
-    assert latents.goal is not None
     sources = _bytes(task.generator, latents.source)
     columns = [[draw_points(image, *pair) for image, pair in zip(sources, pairs, strict=True)]]
     for label in shown:
         images = _bytes(task.generator, _edited(found[label], task, name, everything)[: len(items)])
         aims = [target if len(target) <= FEW else target[:0] for _, target in pairs]
         columns.append([draw_points(image, targets=aim) for image, aim in zip(images, aims, strict=True)])
-    columns.append(list(_bytes(task.generator, latents.goal)))
-    titles = ["source", *(paper.METHODS.get(label, label) for label in shown), "to be matched"]
+    titles = ["source", *(paper.METHODS.get(label, label) for label in shown)]
+    if latents.goal is not None:
+        columns.append(list(_bytes(task.generator, latents.goal)))
+        titles.append("to be matched")
     return _titled(titles, list(zip(*columns, strict=True)))
 
 

@@ -1,6 +1,6 @@
 """Tables 1, 2 and 3 of the paper, from summaries, with the paper's numbers beside ours where it has any."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from autodrag.evaluation.report import paper
@@ -12,18 +12,30 @@ from autodrag.evaluation.report.table import Table
 def table1(results: list[Result], dataset: str) -> Table | None:
     """Face-landmark manipulation; None where nothing of it has been run."""
     found = of_task(results, "landmarks", dataset)
-    if not found:
-        return None
+    printed = paper.TABLE1 if dataset == "ffhq" else dict.fromkeys(paper.TABLE1)
+    return _moved_landmarks(found, dataset, printed, "table1", "Table 1: face-landmark manipulation") if found else None
+
+
+def short_drags(results: list[Result], dataset: str) -> Table | None:
+    """Landmarks dragged a part of the way: not in the paper."""
+    found = of_task(results, "short", dataset)
+    return _moved_landmarks(found, dataset, {}, "short", "Short drags of face landmarks") if found else None
+
+
+def _moved_landmarks(
+    found: dict[str, Result], dataset: str, printed: Mapping[str, Sequence[float | None] | None], name: str, title: str
+) -> Table:
+    """printed: the paper's rows, with its numbers where it has them for this dataset."""
     first = next(iter(found.values()))
     settings = list(first.summary["settings"])
-    distances = sorted({name for result in found.values() for name in result.summary["frechet"]})
-    columns = ["Method", *(f"{s} point{'s' * (s != '1')}" for s in settings), "of no edit", *distances]
+    distances = sorted({metric for result in found.values() for metric in result.summary["frechet"]})
+    columns = ["Method", "N", *(f"{s} point{'s' * (s != '1')}" for s in settings), "of no edit", *distances]
     columns += ["outside", "identity", "lost", "s", "s + picture"]
-    theirs = dataset == "ffhq"
+    theirs = any(printed.values())
     columns += [f"paper: {c}" for c in (*settings, "FID", "s")] if theirs else []
     rows = []
-    for label in _ordered(found, paper.TABLE1):
-        numbers = [_number(value, 2) for value in paper.TABLE1.get(label, (None,) * 5)] if theirs else []
+    for label in _ordered(found, printed):
+        numbers = [_number(value, 2) for value in printed.get(label) or (None,) * 5] if theirs else []
         if label not in found:
             rows.append(_not_run(label, len(columns) - len(numbers), numbers))
             continue
@@ -31,22 +43,24 @@ def table1(results: list[Result], dataset: str) -> Table | None:
         summary = result.summary
         left = [summary["settings"][s].get("md_left") for s in settings]
         failed = sum(summary["settings"][s].get("failed", 0) for s in settings)
-        row = [_name(label), *(_interval(result.estimate(s, "md"), 2) for s in settings)]
+        row = [_name(label), str(_items(result)), *(_interval(result.estimate(s, "md"), 2) for s in settings)]
         row.append(" / ".join(_number(value, 2) for value in left))
-        row += [_number(summary["frechet"].get(name, {}).get("value"), 2) for name in distances]
+        row += [_number(summary["frechet"].get(metric, {}).get("value"), 2) for metric in distances]
         row += [_mean(result.estimate(settings[0], column), 3) for column in ("outside", "identity")]
         row += [str(failed), *_seconds(summary)]
         rows.append([*row, *numbers])
-    height, preset = first.summary["resolution"][0], first.summary["task"]["preset"]
+    height, task = first.summary["resolution"][0], first.summary["task"]
+    way = f"; dragged {task['way']:.0%} of the way to the second face's" if task.get("way", 1) < 1 else ""
     notes = [
-        f"MD in pixels at {height} px, mean and 95 % bootstrap interval over {_items(first)} pairs of {dataset}; "
-        f"preset {preset}; edits whose face was not found are left out and counted as lost.",
-        "`of no edit`: the sum of distances over that without an edit. `outside`: change of pixels away from the "
-        "points (share of the range); `identity`: drift of appearance read back from the image; at the first setting.",
+        f"MD in pixels at {height} px, mean and 95 % bootstrap interval over the first N pairs of {dataset}; "
+        f"preset {task['preset']}{way}; edits whose face was not found are left out and counted as lost.",
+        "`of no edit`: the sum of distances over that of the same pairs without an edit. `outside`: change of pixels "
+        "away from the points (share of the range); `identity`: drift of appearance read back from the image; both at "
+        "the first setting.",
         *_frechet_notes(first),
         *_common(found),
     ]
-    return Table("table1", f"Table 1: face-landmark manipulation on {dataset}", columns, rows, notes)
+    return Table(name, f"{title} on {dataset}", columns, rows, notes)
 
 
 def table2(results: list[Result], dataset: str) -> Table | None:
@@ -57,7 +71,7 @@ def table2(results: list[Result], dataset: str) -> Table | None:
     first = next(iter(found.values()))
     (setting,) = first.summary["settings"]
     theirs = paper.TABLE2.get(dataset, {})
-    columns = ["Method", "MSE × 100", "LPIPS × 10", "outside", "s", "s + picture"]
+    columns = ["Method", "N", "MSE × 100", "LPIPS × 10", "outside", "s", "s + picture"]
     columns += ["paper: MSE", "paper: LPIPS"] if theirs else []
     rows = []
     for label in _ordered(found, paper.TABLE2["dog"]):
@@ -66,11 +80,12 @@ def table2(results: list[Result], dataset: str) -> Table | None:
             rows.append(_not_run(label, len(columns) - len(numbers), numbers))
             continue
         result = found[label]
-        row = [_name(label), *(_interval(result.estimate(setting, column), 3) for column in ("mse", "lpips"))]
+        row = [_name(label), str(_items(result))]
+        row += [_interval(result.estimate(setting, column), 3) for column in ("mse", "lpips")]
         row += [_mean(result.estimate(setting, "outside"), 3), *_seconds(result.summary)]
         rows.append([*row, *numbers])
     notes = [
-        f"{setting} points of the flow ({first.summary['tools']['flow']}), {_items(first)} pairs of {dataset}, images "
+        f"{setting} points of the flow ({first.summary['tools']['flow']}), the first N pairs of {dataset}, images "
         "in [-1, 1] at 256 px; mean and 95 % bootstrap interval.",
         *_common(found),
     ]
@@ -98,7 +113,12 @@ def table3(results: list[Result], dataset: str) -> Table | None:
     return Table("table3", f"Table 3: effect of n on {dataset}", ["n", *map(str, columns)], rows, notes)
 
 
-TABLES: dict[str, Callable[[list[Result], str], Table | None]] = {"table1": table1, "table2": table2, "table3": table3}
+TABLES: dict[str, Callable[[list[Result], str], Table | None]] = {
+    "table1": table1,
+    "short": short_drags,
+    "table2": table2,
+    "table3": table3,
+}
 
 
 def _ordered(found: Collection[str], printed: Collection[str]) -> list[str]:
@@ -148,7 +168,7 @@ def _seconds(summary: Mapping[str, Any]) -> list[str]:
 
 def _frechet_notes(result: Result) -> list[str]:
     return [
-        f"{name}: {found['network']}; N = {found['n']}; two halves of the sources measure {_number(found['floor'], 2)}."
+        f"{name}: {found['network']}; it falls with N; two halves of the sources measure {_number(found['floor'], 2)}."
         for name, found in result.summary["frechet"].items()
     ]
 

@@ -25,14 +25,16 @@ Identity = Callable[[Float[Tensor, "N 3 H W"]], Float[Tensor, "N D"]]
 class LandmarksConfig:
     """count: pairs. psi: truncation of both images; None: the dataset's. preset: of `PRESETS`. points: its settings.
 
-    max_steps: updates that the optimisers may make.
+    way: share of the way to the second face's landmarks that is asked for. Below 1 these are short drags, for which no
+    face is the goal. max_steps: updates that the optimisers may make.
     """
 
-    name: Literal["landmarks"]
+    name: Literal["landmarks", "short"]
     count: int
     psi: float | None
     preset: str
     points: tuple[int, ...]
+    way: float
     max_steps: int
 
 
@@ -59,7 +61,10 @@ class Landmarks(Task):
         if not config.points or not set(config.points) <= set(chosen):
             raise InputError(f"points={list(config.points)} names others than {list(chosen)}, the preset's numbers.")
         self._settings = {str(number): chosen[number] for number in config.points}
+        if not 0 <= config.way <= 1:
+            raise InputError(f"way={config.way:g} is no share of the way between two faces: choose 0 to 1.")
         self._psi = psi if config.psi is None else config.psi
+        self._way = config.way
         self._detector, self._identity = detector, identity
 
     @property
@@ -71,21 +76,18 @@ class Landmarks(Task):
         return {"detector": self._detector.fingerprint}
 
     def try_item(self, index: int, attempt: int) -> Item | None:
-        latents = self.latents([Item(index, attempt, (), ())])
-        assert latents.goal is not None
-        found = self._find(self.images(torch.cat([latents.source, latents.goal])))
+        found = self._find(self.images(self._faces([Item(index, attempt, (), ())])[0]))
         if any(points is None for points in found):
             return None
         handles, targets = (points for points in found if points is not None)
         height, width = self.generator.resolution
         if bool(((handles < 0) | (handles > handles.new_tensor([width - 1, height - 1]))).any()):
             return None  # a handle outside the image cannot be dragged
-        return Item(index, attempt, _tuples(handles), _tuples(targets))
+        return Item(index, attempt, _tuples(handles), _tuples(torch.lerp(handles, targets, self._way)))
 
     def latents(self, items: Sequence[Item]) -> Latents:
-        z = torch.stack([self.draws("landmarks", i.index, i.attempt, 2, self.generator.z_dim) for i in items])
-        both = self.generator.map(z.flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2))
-        return Latents(both[:, 0], both[:, 1])
+        both = self._faces(items)
+        return Latents(both[:, 0], both[:, 1] if self._way == 1 else None)
 
     def score(self, setting: str, items: Sequence[Item], prediction: Prediction) -> list[Score]:
         images, sources = self.images(prediction.ws), self.images(self.latents(items).source)
@@ -109,6 +111,11 @@ class Landmarks(Task):
                 }
             )
         return scores
+
+    def _faces(self, items: Sequence[Item]) -> Float[Tensor, "N 2 L D"]:
+        """The latents of both."""
+        z = torch.stack([self.draws("landmarks", i.index, i.attempt, 2, self.generator.z_dim) for i in items])
+        return self.generator.map(z.flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2))
 
     def _find(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor | None]:
         return list(self._detector(to_uint8(images)))
