@@ -27,7 +27,8 @@ HEAD = """# synthface
 A procedural face (`autodrag/domains/synthface`), a StyleGAN2 that reproduces it at 256 px with geometry in rows 0-5 of
 its latents and appearance in the others, and a dlib predictor of its 68 landmarks. No photograph went into it.
 
-Licence: Apache-2.0, as the code. Made by `python scripts/make_synthface.py` (configs/make_synthface.yaml).
+Licence: Apache-2.0, as the code. Made by `python scripts/make_synthface.py` (configs/make_synthface.yaml): about three
+hours on two CPU cores with AMX (the history below), not run here on a GPU.
 
 | measured on seeds not used in training | value | wanted |
 |---|---|---|
