@@ -165,7 +165,7 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         rollout=0.0,
         rounds=0.0,
         finish=1.0,
-        variants=VariantsConfig(0.0, 0.0, 0.0, 0.0, 0.0),
+        variants=VariantsConfig(0.0, 0.0, 0.0, 0.0),
         half=False,
     )
     model = AutoDrag(config.model, domain_shape(generator, block), measure(generator, block, latents=1000, maps=4))

@@ -19,30 +19,27 @@ from autodrag.latents import join, split
 
 @dataclass(frozen=True)
 class VariantsConfig:
-    """Shares of the samples, each in [0, 1]; still, short, part and backwards together at most 1, the rest are whole
-    motions.
+    """Shares of the samples, each in [0, 1]; still, short and backwards together at most 1, the rest are whole motions.
 
     still: targets on the handles, and nothing moves. short: one step of the motion as a drag of its own, with that
-    step's points. part: the beginning of the motion as a drag of its own, up to half of it, with points taken to move
-    evenly: a short drag where no step has matches. backwards: from w_n to w_0.
+    step's points. backwards: from w_n to w_0.
     mixed: whose kept rows are another latent's. Those of backward motions always are: w_0's own would tell where to go,
     and the model would learn to undo every edit.
     """
 
     still: float
     short: float
-    part: float
     backwards: float
     mixed: float
 
 
 def check_shares(config: VariantsConfig) -> None:
     """Raises InputError for shares that are none."""
-    shares = (config.still, config.short, config.part, config.backwards)
+    shares = (config.still, config.short, config.backwards)
     if min(shares) < 0 or sum(shares) > 1:
         raise InputError(
-            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, part={shares[2]:g}, backwards={shares[3]:g} "
-            "are no shares: choose numbers from 0 on whose sum is at most 1."
+            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g} are no shares: "
+            "choose numbers from 0 on whose sum is at most 1."
         )
     if not 0 <= config.mixed <= 1:
         raise InputError(f"stage2.variants.mixed is {config.mixed:g}, expected a share from 0 to 1.")
@@ -58,23 +55,16 @@ def vary(
 ) -> Sample:
     """One of the variants, by chance, in n steps. stranger: the latent that kept rows are taken from."""
     kind, mixed = torch.rand(2, generator=stream).tolist()
-    varied, back = _variant(sample, kind, config, n, max_points, stream)
-    return with_kept_rows(varied, stranger) if back or mixed < config.mixed else varied
-
-
-def _variant(
-    sample: Sample, kind: float, config: VariantsConfig, n: int, max_points: int, stream: torch.Generator
-) -> tuple[Sample, bool]:
-    """The variant, and whether it leads back to w_0."""
+    before_back = config.still + config.short
+    if before_back <= kind < before_back + config.backwards:
+        return with_kept_rows(backwards(sample, n), stranger)
     if kind < config.still:
-        return still(sample, n), False
-    if kind < config.still + config.short:
-        return short(sample, n, max_points, stream), False
-    if kind < config.still + config.short + config.part:
-        return part(sample, n, stream)
-    if kind < config.still + config.short + config.part + config.backwards:
-        return backwards(sample, n), True
-    return in_steps(sample, n), False
+        varied = still(sample, n)
+    elif kind < before_back:
+        varied = short(sample, n, max_points, stream)
+    else:
+        varied = in_steps(sample, n)
+    return with_kept_rows(varied, stranger) if mixed < config.mixed else varied
 
 
 def with_kept_rows(sample: Sample, other: Float[Tensor, "L D"]) -> Sample:
@@ -100,15 +90,6 @@ def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> S
     return _without_steps(
         replace(sample, ws=ws, handles=sample.step_handles[i][some], targets=sample.step_targets[i][some]), n
     )
-
-
-def part(sample: Sample, n: int, stream: torch.Generator) -> tuple[Sample, bool]:
-    """Up to half of the way from w_0 to w_n, or (True) from w_n to w_0, and of its points' ways; most often little."""
-    share, end = torch.rand(2, generator=stream).tolist()
-    share, back = 0.5 * share**2, end < 0.5
-    whole = backwards(sample, n) if back else in_steps(sample, n)
-    ws = torch.lerp(whole.ws[:1], whole.ws, share)
-    return _without_steps(replace(whole, ws=ws, targets=torch.lerp(whole.handles, whole.targets, share)), n), back
 
 
 def backwards(sample: Sample, n: int) -> Sample:

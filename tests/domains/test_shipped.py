@@ -70,6 +70,11 @@ def test_landmarks_are_found_where_the_renderer_has_them(synthface: FrozenGenera
 
 def test_frames_of_a_trajectory_match_where_they_should(synthface: FrozenGenerator):
     settings = typed(MakeSynthfaceConfig, compose("make_synthface"))
+    made = compose("trajectories", ["experiment=synthface_trajectories"]).trajectory
+    assert {key: made[key] for key in ("n", "handle_px", "motion_px")} == {
+        key: getattr(settings.frames, key) for key in ("n", "handle_px", "motion_px")
+    }
+    assert tuple(made.angle) == settings.frames.angle
     numbers = report.frame_matches(synthface, settings.match, replace(settings.frames, pairs=2))
     assert numbers["steps_error"] <= 1.3 and numbers["ends_error"] <= 2.5  # of 2 trajectories; the card has 24
     assert numbers["steps_matches"] > 50 and numbers["ends_matches"] > 50

@@ -114,7 +114,7 @@ def test_an_untrained_model_loses_the_way_to_the_next_latent(folder: Path, tiny:
 
 
 def test_a_batch_is_a_function_of_its_positions(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    variants = VariantsConfig(still=0.2, short=0.2, part=0.2, backwards=0.2, mixed=0.5)
+    variants = VariantsConfig(still=0.2, short=0.2, backwards=0.2, mixed=0.5)
     stage = stage2(folder, tiny, config, rollout=0.5, rounds=0.5, variants=variants)
     whole, part = stage.batch(range(8)), stage.batch([3])
     assert torch.allclose(whole.samples.ws[3], part.samples.ws[0], atol=1e-5)
@@ -196,4 +196,4 @@ def test_a_saved_stage_2_is_a_model(folder: Path, tiny: Any, config: TrainConfig
 
 def test_shares_that_are_none_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
     with pytest.raises(InputError, match="at most 1"):
-        stage2(folder, tiny, config, variants=VariantsConfig(0.9, 0.9, 0.0, 0.0, 0.0))
+        stage2(folder, tiny, config, variants=VariantsConfig(0.9, 0.9, 0.0, 0.0))

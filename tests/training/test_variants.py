@@ -12,7 +12,6 @@ from autodrag.training.variants import (
     check_shares,
     in_steps,
     pace,
-    part,
     short,
     still,
     vary,
@@ -70,23 +69,6 @@ def test_a_short_drag_is_a_step_with_its_points() -> None:
         assert all(pair in pairs for pair in torch.cat([other.handles, other.targets], dim=1).tolist())
 
 
-def test_a_part_of_a_motion_has_as_much_of_its_latents_as_of_its_points() -> None:
-    motion = sample()
-    shares, ends = [], set()
-    for index in range(40):
-        other, back = part(motion, 5, rng(0, "part", index))
-        assert back != torch.equal(other.ws[0], motion.ws[0])
-        whole = backwards(motion, 5) if back else motion
-        way = whole.targets - whole.handles
-        share = ((other.targets - other.handles) * way).sum() / way.square().sum()
-        assert torch.allclose(other.targets - other.handles, share * way, atol=1e-5)
-        assert torch.allclose(other.ws - whole.ws[:1], share * (whole.ws - whole.ws[:1]), atol=1e-5)
-        shares.append(share.item())
-        ends.add(whole is motion)
-    assert ends == {True, False} and min(shares) >= 0 and max(shares) <= 0.5
-    assert sum(shares) / len(shares) < 0.25
-
-
 def test_a_still_drag_moves_nothing() -> None:
     other = still(sample(), 5)
     assert torch.equal(other.ws, other.ws[:1].expand(6, -1, -1))
@@ -98,7 +80,7 @@ def stranger() -> torch.Tensor:
 
 
 def test_shares_are_kept_and_draws_repeat() -> None:
-    config = VariantsConfig(still=0.2, short=0.3, part=0.0, backwards=0.5, mixed=0.0)
+    config = VariantsConfig(still=0.2, short=0.3, backwards=0.5, mixed=0.0)
     motion = sample()
     others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     stills = sum(torch.equal(o.handles, o.targets) for o in others)
@@ -110,7 +92,7 @@ def test_shares_are_kept_and_draws_repeat() -> None:
 
 def test_kept_rows_never_tell_where_a_motion_goes() -> None:
     motion = sample()
-    back = VariantsConfig(still=0.0, short=0.0, part=0.3, backwards=0.7, mixed=0.0)
+    back = VariantsConfig(still=0.0, short=0.3, backwards=0.7, mixed=0.0)
     seen = set()
     for index in range(40):
         other = vary(motion, stranger(), back, 5, 8, rng(0, "vary", index))
@@ -125,13 +107,13 @@ def test_kept_rows_never_tell_where_a_motion_goes() -> None:
 
 def test_share_of_motions_with_the_kept_rows_of_another() -> None:
     motion = sample()
-    config = VariantsConfig(still=0.0, short=0.0, part=0.0, backwards=0.0, mixed=0.3)
+    config = VariantsConfig(still=0.0, short=0.0, backwards=0.0, mixed=0.3)
     others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     assert all(torch.equal(other.ws[:, :6], motion.ws[:, :6]) for other in others)
     assert 40 < sum(torch.equal(other.ws[0, 6:], stranger()[6:]) for other in others) < 80
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.0, 0.5, 0.0), (0.0, 0.0, 0.0, 0.0, 1.5)])
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5, 0.0), (0.0, 0.0, 0.0, 1.5)])
 def test_shares_above_one_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"at most 1|from 0 to 1"):
         check_shares(VariantsConfig(*shares))

@@ -132,6 +132,8 @@ def _members(data: memoryview) -> dict[str, memoryview]:
     try:
         with zipfile.ZipFile(_View(data)) as archive:
             entries = archive.infolist()
+    # What zipfile raises on bytes that are no whole archive: a bad signature, a seek before the start, offsets below
+    # zero, a version of the format that it does not know, fields that end too early.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
         raise UnreadableError("is a zip archive that is cut short or damaged", GET_AGAIN) from error
     members = {}
