@@ -26,6 +26,9 @@ DRAGGED = (36, 39, 42, 45, 33, 48, 54, 8)
 HOLD = 6  # frames that the animation rests at either end
 
 
+STAGES = {1: "stage1", "aim": "aim", 2: "stage2"}  # in the order of training, and the sections of their settings
+
+
 @dataclass(frozen=True)
 class DemoConfig:
     """`scripts/demo.py`."""
@@ -33,7 +36,7 @@ class DemoConfig:
     dataset: DatasetConfig
     out: str  # folder of samples, runs and pictures
     samples: int  # trajectories that are made
-    epochs: tuple[int, int]  # of the two stages, `epoch_samples` each
+    epochs: tuple[int, int, int]  # of stage 1, the aim and stage 2, `epoch_samples` each
     epoch_samples: int
     faces: int  # that are dragged
     draggan_steps: int  # of DragGAN, where the dataset has no trained AutoDrag
@@ -71,11 +74,12 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
     data = f"data={out}/data"
     made = ["experiment=synthface_trajectories", f"count={config.samples}", f"out={out}/data"]
     _command(["scripts/trajectories.py", *made])
-    for stage, epochs in zip((1, 2), config.epochs, strict=True):
+    before = [f"stage2.{part}={out}/stage{name}/weights.safetensors" for part, name in (("start", 1), ("aim", "aim"))]
+    for (stage, section), epochs in zip(STAGES.items(), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"
-        budget = [f"stage{stage}.budget.epochs={epochs}", f"stage{stage}.budget.samples={config.epoch_samples}"]
-        budget.append(f"stage{stage}.held_out={config.samples // 4}")
-        start = [f"stage2.start={out}/stage1/weights.safetensors"] if stage == 2 else []
+        budget = [f"{section}.budget.epochs={epochs}", f"{section}.budget.samples={config.epoch_samples}"]
+        budget.append(f"{section}.held_out={config.samples // 4}")
+        start = before if stage == 2 else []
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *start])
         losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text().splitlines()]

@@ -22,11 +22,14 @@ def restoration_loss(
 
 
 def prediction_loss(
-    predicted: Float[Tensor, "B n L D"], ws: Float[Tensor, "B n L D"], std: Float[Tensor, " D"]
+    predicted: Float[Tensor, "B n L D"], ws: Float[Tensor, "B n L D"], units: Float[Tensor, "D U"]
 ) -> Float[Tensor, " B"]:
-    """L1 between predicted and true latents w_1..w_n, over the edited rows, in units of W's deviation per dimension."""
+    """L1 between predicted and true latents w_1..w_n, over the edited rows.
+
+    units: what a difference in W is counted in: 1 / deviation on the diagonal, or `training.measure.image_units`.
+    """
     # Eq. 12: || w_hat_seq - w_seq ||_1
-    return (split(predicted)[0] - split(ws)[0]).div(std).abs().mean(dim=(2, 3)).sum(dim=1)
+    return ((split(predicted)[0] - split(ws)[0]) @ units).abs().mean(dim=(2, 3)).sum(dim=1)
 
 
 def drag_loss(

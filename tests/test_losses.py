@@ -18,8 +18,8 @@ def test_restoration_counts_the_edited_rows_in_units_of_the_deviation() -> None:
 
 def test_prediction_is_a_mean_over_elements_and_a_sum_over_steps() -> None:
     ws = torch.zeros(1, 5, 8, 4)
-    assert prediction_loss(ws + 0.5, ws, torch.ones(4)).item() == pytest.approx(5 * 0.5)
-    assert prediction_loss(ws, ws, torch.ones(4)).item() == 0.0
+    assert prediction_loss(ws + 0.5, ws, torch.eye(4)).item() == pytest.approx(5 * 0.5)
+    assert prediction_loss(ws, ws, torch.eye(4)).item() == 0.0
 
 
 def translated_maps(dx: int, dy: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -6,7 +6,7 @@ batch see together what one rank would, and a run may go on with another number 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import exp, log
 from pathlib import Path
 
@@ -19,9 +19,10 @@ from torch.nn.utils.rnn import pad_sequence
 from autodrag.data.fingerprint import fingerprint
 from autodrag.data.matching import Matches
 from autodrag.data.shards import read_manifest, read_shard
-from autodrag.data.trajectories import MatchedMotion, latent_motion
+from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, latent_motion
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.latents import jump_fractions, perturb, split
 from autodrag.seeding import rng
 
 
@@ -86,8 +87,9 @@ class Trajectories:
     point matters as much as many) as far as there are matches. step_points: pairs (I_i, I_i+1) a step, at most. part:
     the samples to use, of those in the folder in order. together: so many positions that follow each other have the
     same number of points, so that little of a batch is padding. landmarks: share of such groups whose points are
-    landmarks of the images instead of matches. Raises InputError where folder and generator do not belong together, or
-    the folder has no landmarks.
+    landmarks of the images instead of matches. far: share of the samples of those groups that go all the way to the w_0
+    of another motion, whose landmarks are known as well. Raises InputError where folder and generator do not belong
+    together, or the folder has no landmarks.
     """
 
     def __init__(
@@ -100,6 +102,7 @@ class Trajectories:
         part: slice = slice(None),
         together: int = 1,
         landmarks: float = 0,
+        far: float = 0,
     ) -> None:
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -129,7 +132,7 @@ class Trajectories:
         self.step_points = step_points
         self.seed = seed
         self.together = together
-        self.landmarks = landmarks
+        self.landmarks, self.far = landmarks, far
         self._order: tuple[int, Int[Tensor, " N"]] | None = None  # the pass in progress
 
     def __len__(self) -> int:
@@ -144,7 +147,8 @@ class Trajectories:
         motions = [self.motions[self._at(position)] for position in positions]
         draws = [(motion.index, motion.attempt) for motion in motions]
         ws = latent_motion(self.generator, self.recipe.trajectory, self.recipe.seed, draws)
-        return [self._choose(m, w, position) for m, w, position in zip(motions, ws, positions, strict=True)]
+        drags = [self._far(motion, w, p) for motion, w, p in zip(motions, ws, positions, strict=True)]
+        return [self._choose(motion, w, p) for (motion, w), p in zip(drags, positions, strict=True)]
 
     def strangers(self, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         """A latent for each position that belongs to none of the motions."""
@@ -158,10 +162,30 @@ class Trajectories:
             self._order = number, torch.randperm(len(self.motions), generator=rng(self.seed, "order", number))
         return int(self._order[1][place])
 
+    def _group(self, position: int) -> tuple[float, bool]:
+        """A number in [0, 1) that tells how many points the samples around the position have, and if by landmarks."""
+        number, kind = torch.rand(2, generator=rng(self.seed, "points of a group", position // self.together)).tolist()
+        return number, kind < self.landmarks
+
+    def _far(
+        self, motion: MatchedMotion, ws: Float[Tensor, "steps L D"], position: int
+    ) -> tuple[MatchedMotion, Float[Tensor, "steps L D"]]:
+        """The motion itself, or by chance one from its w_0 to that of another."""
+        chance, number = torch.rand(2, generator=rng(self.seed, "far", position)).tolist()
+        other = self.motions[int(number * len(self.motions))]
+        points = (motion.landmarks.handles, other.landmarks.handles)
+        if not self._group(position)[1] or chance >= self.far or min(map(len, points)) == 0:
+            return motion, ws
+        recipe, n = self.recipe, len(motion.steps)
+        goal = latent_motion(self.generator, recipe.trajectory, recipe.seed, [(other.index, other.attempt)])[:, 0]
+        stars = split(goal)[0][:, None].expand(-1, n, -1, -1)
+        way = perturb(ws[:1], stars, jump_fractions(1, n).to(ws.device))[0]
+        return replace(motion, landmarks=Matches(*points), steps=(NO_MATCHES,) * n), way
+
     def _choose(self, motion: MatchedMotion, ws: Float[Tensor, "steps L D"], position: int) -> Sample:
         stream = rng(self.seed, "points", position)
-        number, kind = torch.rand(2, generator=rng(self.seed, "points of a group", position // self.together)).tolist()
-        points = motion.landmarks if kind < self.landmarks and len(motion.landmarks.handles) else motion.ends
+        number, landmarks = self._group(position)
+        points = motion.landmarks if landmarks and len(motion.landmarks.handles) else motion.ends
         handles, targets = _some(points, int(exp(number * log(self.max_points + 1))), stream)
         steps = [_some(step, self.step_points, stream) for step in motion.steps]
         return Sample(motion.index, ws, handles, targets, [h for h, _ in steps], [t for _, t in steps])

@@ -1,11 +1,14 @@
 """The networks: the regularizer, the predictor and both together."""
 
+from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.autodrag import AutoDrag, DomainShape, ModelConfig
 from autodrag.models.predictor import Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
 
 __all__ = [
+    "Aim",
+    "AimConfig",
     "AutoDrag",
     "DomainShape",
     "ModelConfig",

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from autodrag.errors import InputError
 from autodrag.latents import join, split
-from autodrag.models.attention import KeyValue, Memory
-from autodrag.models.predictor import Predictor, PredictorConfig
+from autodrag.models.attention import KeyValue
+from autodrag.models.predictor import Predictor, PredictorConfig, Task
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
 from autodrag.models.stored import read_model, write_model
@@ -81,20 +81,18 @@ class AutoDrag(nn.Module):
         pairs. own: True where a step starts from what the model itself has just reached (without a gradient through
         that) instead of the given latent.
         """
-        memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
+        task = self.predictor.remember(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
         if own is not None:
-            ws = self._replaced(ws, memory, own)
-        return self._steps(ws, memory, ws.shape[1])[0]
+            ws = self._replaced(ws, task, own)
+        return self._steps(ws, task, ws.shape[1])[0]
 
     @torch.no_grad()
-    def _replaced(
-        self, ws: Float[Tensor, "B n L D"], memory: Memory, own: Bool[Tensor, " B"]
-    ) -> Float[Tensor, "B n L D"]:
+    def _replaced(self, ws: Float[Tensor, "B n L D"], task: Task, own: Bool[Tensor, " B"]) -> Float[Tensor, "B n L D"]:
         """The given latents, or the model's own where asked for, which have to be found one after another."""
         total = ws.shape[1]
         starts, past = [ws[:, :1]], None
         for index in range(total - 1):
-            reached, past = self._steps(starts[-1], memory, total, index, past)
+            reached, past = self._steps(starts[-1], task, total, index, past)
             starts.append(torch.where(own[:, None, None, None], reached, ws[:, index + 1 : index + 2]))
         return torch.cat(starts, dim=1)
 
@@ -127,23 +125,23 @@ class AutoDrag(nn.Module):
         total = self.config.steps if n is None else n
         if total < 1:
             raise InputError(f"A drag of n={total} steps goes nowhere; give n of at least 1.")
-        memory = self.predictor.remember(features, handles, targets, mask, self.shape.resolution)
+        task = self.predictor.remember(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
         here, past = ws[:, None], None
         for index in range(total):
-            here, past = self._steps(here, memory, total, index, past)
+            here, past = self._steps(here, task, total, index, past)
             yield here[:, 0]
 
     def _steps(
         self,
         ws: Float[Tensor, "B s L D"],
-        memory: Memory,
+        task: Task,
         total: int,
         start: int = 0,
         past: Sequence[KeyValue] | None = None,
     ) -> tuple[Float[Tensor, "B s L D"], list[KeyValue]]:
         """From w_start, w_start+1, ... to w_hat one step on, and what the next call needs as its `past`."""
         head, tail = split(ws)
-        moved, seen = self.predictor(head, memory, total, start, past)
+        moved, seen = self.predictor(head, task, total, start, past)
         return self.regularize(join(head + moved, tail)), seen
 
     def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:

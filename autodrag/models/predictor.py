@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from autodrag.latents import EDITED_ROWS
+from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.attention import Decoder, Encoder, KeyValue, Memory, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens, to_unit
@@ -23,6 +24,7 @@ class PredictorConfig:
         target, but neither where they are nor how far apart.
     progress: the step embedding says how far along the drag it is (i / n and 1 / n) instead of the number i alone.
     grid: tokens of F_0 a side, at most.
+    aim: a first guess that the steps head for and the transformer corrects; None: the paper's, without.
     """
 
     width: int
@@ -33,6 +35,15 @@ class PredictorConfig:
     points: Literal["full", "patch_only"] = "full"
     progress: bool = True
     grid: int = 16
+    aim: AimConfig | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A drag as the predictor remembers it: source and points for the decoder, and the aim where there is one."""
+
+    memory: Memory
+    aim: Float[Tensor, "B K D"] | None
 
 
 class Predictor(nn.Module):
@@ -61,23 +72,28 @@ class Predictor(nn.Module):
         self.step = FourierLinear(2, width)
         self.decoder = Decoder(width, config.heads, config.decoder_layers, config.mlp_ratio)
         self.head = nn.Linear(width, w_dim)
+        self.hint = None if config.aim is None else mlp(w_dim, width, width)
         self.apply(initialise)
         nn.init.normal_(self.kind, std=0.02)
         nn.init.normal_(self.row, std=0.02)
-        nn.init.zeros_(self.head.weight)  # an untrained predictor moves nothing
+        nn.init.zeros_(self.head.weight)  # an untrained predictor moves nothing, or goes straight for the aim
+        # Trained by itself before (`training.aim`), and held fixed: not touched by the initialisation above.
+        self.aim = None if config.aim is None else Aim(config.aim, w_dim, statistics.w_mean, statistics.w_std)
 
     def remember(
         self,
+        rows: Float[Tensor, "B K D"],
         features: Float[Tensor, "B C h w"],
         handles: Float[Tensor, "B P 2"],
         targets: Float[Tensor, "B P 2"],
         mask: Bool[Tensor, "B P"] | None,
         image_hw: tuple[int, int],
-    ) -> Memory:
-        """The decoder's memory of the source's features F_0 and of the pairs of points (image pixels).
+    ) -> Task:
+        """What all steps share: the source's edited rows and features F_0, and the pairs of points (image pixels).
 
         mask: True at real pairs, False at padding; None if all are real. The order of the pairs does not matter.
         """
+        aim = None if self.aim is None else self.aim(rows, handles, targets, mask, image_hw)
         features = self.standardise_features(features)
         image = self.look(features) + self.place(self.places)  # [B, S, E]
         points = self._point_tokens(features, handles, targets, image_hw)  # [B, 2P, E]
@@ -87,12 +103,12 @@ class Predictor(nn.Module):
             seen = torch.cat([whole, mask, mask], dim=1)[:, None, None]  # [B, 1, 1, S + 2P]
         # Eq. 8, 9: MLP([MLP(F_seq), MLP(P_seq)]), through the encoder, to keys and values
         tokens = self.encoder(self.mix(torch.cat([image, points], dim=1)), seen)
-        return self.decoder.remember(tokens, seen)
+        return Task(self.decoder.remember(tokens, seen), aim)
 
     def forward(
         self,
         rows: Float[Tensor, "B s K D"],
-        memory: Memory,
+        task: Task,
         total: int,
         start: int = 0,
         past: Sequence[KeyValue] | None = None,
@@ -105,12 +121,18 @@ class Predictor(nn.Module):
         steps, k = rows.shape[1], rows.shape[2]
         position = self._step_embedding(start, steps, total)[:, None] + self.row  # [s, K, E]
         # Eq. 10: queries from MLP([w_0; ...; w_{n-1}]) plus position
-        queries = (self.read(self.standardise(rows)) + position).flatten(1, 2)  # [B, s K, E]
+        queries = self.read(self.standardise(rows)) + position  # [B, s, K, E]
+        straight = torch.zeros_like(rows)
+        if task.aim is not None and self.hint is not None:
+            way = task.aim[:, None] - rows
+            queries = queries + self.hint(way / self.standardise.std)
+            left = total - torch.arange(start, start + steps, device=rows.device)
+            straight = way / left[:, None, None]
         mask = None if steps == 1 else block_causal(steps, k, start, rows.device)
-        decoded, seen = self.decoder(queries, memory, mask, past)
+        decoded, seen = self.decoder(queries.flatten(1, 2), task.memory, mask, past)
         # Eq. 11, as a residual on w_i
         delta = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k))
-        return delta * self.standardise.std, seen
+        return straight + delta * self.standardise.std, seen
 
     def _point_tokens(
         self, features: Tensor, handles: Tensor, targets: Tensor, image_hw: tuple[int, int]

@@ -15,6 +15,7 @@ FORMAT = "autodrag 1"
 #: Where a file of each kind comes from.
 ORIGINS = {
     "regularizer": "weights.safetensors of a stage=1 run",
+    "aim": "weights.safetensors of a stage=aim run",
     "autodrag": "weights.safetensors of a stage=2 run",
     "latent_transformer": "weights.safetensors of a stage=latent_transformer run",
     "reader": "the reader.safetensors that ships with synthface",

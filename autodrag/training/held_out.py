@@ -16,8 +16,8 @@ CHUNK = 16  # samples at a time
 SHOWN = 4  # samples in the pictures
 
 
-def report_drags(dragging: Dragging, samples: Sequence[Sample]) -> Report:
-    """Numbers and pictures of drags that the model does alone.
+def report_drags(dragging: Dragging, samples: Sequence[Sample], units: Float[Tensor, "D U"]) -> Report:
+    """Numbers and pictures of drags that the model does alone, distances of latents in `units`.
 
     `prediction`: L_pred with teacher forcing. `distance`: how far from the targets the handles are found at the end, as
     a share of how far they were. `left`: L1 from where the drag ends to w_n, as a share of that from w_0 to w_n.
@@ -25,7 +25,7 @@ def report_drags(dragging: Dragging, samples: Sequence[Sample]) -> Report:
     """
     totals: dict[str, float] = {}
     for start in range(0, len(samples), CHUNK):
-        for name, value in _sums(dragging, dragging.begin(collate(samples[start : start + CHUNK]))).items():
+        for name, value in _sums(dragging, dragging.begin(collate(samples[start : start + CHUNK])), units).items():
             totals[name] = totals.get(name, 0.0) + value.item()
     numbers = {
         "prediction": totals["prediction"] / len(samples),
@@ -37,15 +37,14 @@ def report_drags(dragging: Dragging, samples: Sequence[Sample]) -> Report:
     return Report(numbers, {"drags": _picture(dragging, shown)})
 
 
-def _sums(dragging: Dragging, drags: Drags) -> dict[str, Float[Tensor, ""]]:
+def _sums(dragging: Dragging, drags: Drags, units: Tensor) -> dict[str, Float[Tensor, ""]]:
     """Over the drags: L_pred; L1 to w_n at first, after one drag and two; distances to the targets, asked and found."""
-    std = dragging.model.predictor.standardise.std
     taught = dragging.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask)
     last = torch.full((len(drags.ws),), drags.ws.shape[1] - 1, device=drags.ws.device)
     again = dragging.go_on(drags, last)
     ends = {"whole": drags.ws[:, :1], "once": again.ws[:, :1], "twice": dragging.roll(again)[:, -1:]}
-    sums = {name: prediction_loss(end, drags.ws[:, -1:], std).sum() for name, end in ends.items()}
-    sums["prediction"] = prediction_loss(taught, drags.ws[:, 1:], std).sum()
+    sums = {name: prediction_loss(end, drags.ws[:, -1:], units).sum() for name, end in ends.items()}
+    sums["prediction"] = prediction_loss(taught, drags.ws[:, 1:], units).sum()
     for name, points in (("asked", drags.handles), ("found", again.handles)):
         sums[name] = (points - drags.targets).norm(dim=2)[drags.mask].sum()
     return sums

@@ -5,8 +5,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.generator import FrozenGenerator
+from autodrag.latents import join, split
 from autodrag.models import DomainShape, Statistics
 from autodrag.seeding import rng
+
+PROBE = 0.5  # deviations by which a latent is moved to see what changes
 
 
 def domain_shape(generator: FrozenGenerator, block: int) -> DomainShape:
@@ -26,6 +29,36 @@ def measure(generator: FrozenGenerator, block: int, seed: int = 0, latents: int 
         features.mean(dim=(0, 2, 3)).cpu(),
         _positive(features.std(dim=(0, 2, 3))).cpu(),
     )
+
+
+@torch.no_grad()
+def image_units(
+    generator: FrozenGenerator, std: Float[Tensor, " D"], block: int, seed: int = 0, latents: int = 6, chunk: int = 16
+) -> Float[Tensor, "D D"]:
+    """Units in which a difference of latents counts as much as it changes the image: the pullback metric of G in W.
+
+    Some directions of the edited rows change what is seen a thousand times as much as others; points can tell only of
+    the former. With J the change of the standardised output of `block` for one deviation (`std`) along each dimension
+    of all edited rows at once, E[J J^T] = V diag(e) V^T over that many latents; the columns are
+    diag(1 / std) V sqrt(e), scaled so that an error of one deviation in every direction keeps its size.
+    """
+    ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image units")).to(generator.device))
+    spread = _positive(generator.features(ws, block=block).float().std(dim=(0, 2, 3)))[:, None, None]
+    moves = PROBE * torch.diag(std.to(ws.device))
+
+    def change(w: Float[Tensor, "1 L D"], moves: Float[Tensor, "M D"]) -> Float[Tensor, "M F"]:
+        head, tail = split(w.expand(len(moves), -1, -1))
+        ahead, behind = (join(head + sign * moves[:, None], tail) for sign in (1, -1))
+        both = [generator.features(part, block=block).float() / spread for part in (ahead, behind)]
+        return ((both[0] - both[1]) / (2 * PROBE)).flatten(1)
+
+    metric = torch.zeros_like(moves)
+    for w in ws.split(1):
+        jacobian = torch.cat([change(w, part) for part in moves.split(chunk)])
+        metric += jacobian @ jacobian.T
+    values, vectors = torch.linalg.eigh(metric)
+    weights = values.clamp(min=0).sqrt()
+    return (vectors * (weights / weights.square().mean().sqrt())).to(std.device) / std[:, None]
 
 
 def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:

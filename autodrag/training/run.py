@@ -15,10 +15,11 @@ from autodrag.data.shards import read_manifest
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.models import AutoDrag, ModelConfig, Regularizer
+from autodrag.models import Aim, AutoDrag, ModelConfig, Regularizer
 from autodrag.models.cost import cost_table
 from autodrag.models.stored import stored_kind
 from autodrag.training import latent_transformer
+from autodrag.training.aim import AimStage, AimTraining
 from autodrag.training.folder import RunFolder
 from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
 from autodrag.training.loop import LoopConfig, train
@@ -31,7 +32,7 @@ from autodrag.training.stage2 import PredictorStage, Stage2Config
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`configs/train.yaml`. stage: 1, 2 or latent_transformer, each with its section."""
+    """`configs/train.yaml`. stage: 1, aim, 2 or latent_transformer, each with its section."""
 
     stage: int | str
     dataset: DatasetConfig
@@ -42,6 +43,7 @@ class TrainConfig:
     device: str
     loop: LoopConfig
     stage1: Stage1Config
+    aim: AimTraining
     stage2: Stage2Config
     latent_transformer: LatentTransformerTraining
 
@@ -84,6 +86,19 @@ def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> Regularizer
     return RegularizerStage(regularizer, generator, config.stage1, config.dataset.psi, config.seed, motion)
 
 
+def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
+    """A new aim, as model= describes it, and the trajectories it learns from."""
+    described, block = config.model.predictor.aim, config.model.feature_block
+    if described is None:
+        raise InputError("This model has no aim to be trained: choose model=small, or give model.predictor.aim.")
+    statistics = measure(generator, block, config.seed)
+    torch.manual_seed(config.seed)
+    aim = Aim(described, generator.w_dim, statistics.w_mean, statistics.w_std)
+    section = config.aim
+    trajectories = Trajectories(config.data, generator, section.points, 1, config.seed, landmarks=section.landmarks)
+    return AimStage(aim, trajectories, block, section, config.seed)
+
+
 def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
     """A new model, its regularizer from stage 1, and the trajectories it learns from."""
     section, block = config.stage2, config.model.feature_block
@@ -91,14 +106,17 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
         raise InputError("stage2.held_out must be at least 1: reports are made on samples that are not trained on.")
 
     def trajectories(part: slice, together: int) -> Trajectories:
-        points, step_points, landmarks = section.points, section.step_points, section.landmarks
-        return Trajectories(config.data, generator, points, step_points, config.seed, part, together, landmarks)
+        points, steps, landmarks = section.points, section.step_points, section.landmarks
+        far = section.far if together > 1 else 0.0
+        return Trajectories(config.data, generator, points, steps, config.seed, part, together, landmarks, far)
 
     statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)
     model = AutoDrag(config.model, domain_shape(generator, block), statistics)
     if section.start is not None:
         _start_from(model, Path(section.start))
+    if model.predictor.aim is not None and section.aim is not None:
+        _take_aim(model.predictor.aim, section)
     shown = trajectories(slice(None, -section.held_out), section.budget.batch)
     held_out = trajectories(slice(-section.held_out, None), 1)
     return PredictorStage(model, shown, held_out, section, config.seed)
@@ -112,6 +130,7 @@ def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) ->
 #: The stages: the name of their section, which has a `budget`, and what builds them.
 STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stage]]] = {
     1: ("stage1", build_stage1),
+    "aim": ("aim", build_aim),
     2: ("stage2", build_stage2),
     "latent_transformer": ("latent_transformer", build_latent_transformer),
 }
@@ -138,6 +157,23 @@ def _start_from(model: AutoDrag, path: Path) -> None:
             "generator."
         )
     network.load_state_dict(parameters, strict=False)
+
+
+def _take_aim(aim: Aim, section: Stage2Config) -> None:
+    """Hold the aim fixed: that of the stage 2 that is gone on from, or what the stage `aim` has learnt."""
+    aim.requires_grad_(False)
+    if section.start is not None and stored_kind(section.start) == "autodrag":
+        return
+    path = Path(section.aim or "")
+    if not path.exists():
+        raise InputError(
+            f"There is no trained aim at {path}: train it with stage=aim, name another with stage2.aim=FILE, or "
+            "learn it along by stage2.aim=null."
+        )
+    trained = Aim.load(path)
+    if trained.config != aim.config or trained.standardise.mean.shape != aim.standardise.mean.shape:
+        raise InputError(f"The aim of {path} has another size than model= asks for: train stage=aim with this model.")
+    aim.read.load_state_dict(trained.read.state_dict())
 
 
 def _check_same(out: Path, config: TrainConfig) -> None:

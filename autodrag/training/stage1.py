@@ -23,6 +23,8 @@ class Stage1Config:
     """latents: `w`, the paper's mapped latents, or `trajectory`, a random one of a pseudo-trajectory, as stage 2 feeds
     it.
 
+    mixed: share of them whose kept rows are another latent's: ours. A mapped latent repeats one row, so that R could
+    read the clean rows off the kept ones, and take back every edit.
     noise: sigma of N in deviations of W. drop: probability of a zero in M, for each element or each row. held_out:
     latents that reports are made on.
     """
@@ -30,6 +32,7 @@ class Stage1Config:
     budget: Budget
     schedule: Schedule
     latents: Literal["w", "trajectory"]
+    mixed: float
     noise: float
     drop: float
     granularity: Literal["element", "row"]
@@ -105,6 +108,13 @@ class RegularizerStage(Stage):
         self.regularizer.save(path, {"generator": self._source.generator.name})
 
     def _clean(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        head, tail = split(self._moving(stage, positions))
+        mixed = [torch.rand((), generator=rng(self.seed, f"{stage} mixed", p)) < self.config.mixed for p in positions]
+        strange = torch.stack(mixed).to(head.device)[:, None, None]
+        others = split(self._mapped(f"{stage} strangers", positions))[1]
+        return join(head, torch.where(strange, others, tail))
+
+    def _moving(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         if self.motion is None or self.config.latents == "w":
             return self._mapped(stage, positions)
         motion = latent_motion(self._source.generator, self.motion, self.seed, [(p, 0) for p in positions])

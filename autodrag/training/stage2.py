@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,6 +16,7 @@ from autodrag.models import AutoDrag
 from autodrag.seeding import rng
 from autodrag.training.drags import Dragging, Drags
 from autodrag.training.held_out import report_drags
+from autodrag.training.measure import image_units
 from autodrag.training.stage import Budget, Group, Report, Schedule, Stage
 from autodrag.training.variants import VariantsConfig, check_shares, in_steps, vary
 
@@ -24,8 +26,10 @@ class Stage2Config:
     """What stage 2 shows and what it asks for. Ours: gamma and everything from `drag_steps` on.
 
     predictor, regularizer: learning rates. start: the weights that stage 1 wrote, or another stage 2 to go on from;
-    None: new ones.
-    alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. gamma: weight of the drag
+    None: new ones. aim: the weights that the stage `aim` wrote, held fixed here; None: learnt along. Of use only to a
+    model that has one.
+    alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. metric: L_pred counts errors
+    of latents in W's deviations, or by what they change in the image (`image_units`). gamma: weight of the drag
     loss between the handles of the first image and the targets in the last predicted one.
     drag_block, drag_patch: the generator block, counted from 1, whose features both compare, and how many of its pixels
     around a point (the paper's: 6 and 7).
@@ -33,7 +37,8 @@ class Stage2Config:
     finish: the last share of the training, in which beta, gamma and rounds take part; before it they are 0, for they
     are what costs most. 1: all of it, the paper's.
     points, step_points: pairs of a sample and of a step, at most. landmarks: share of the batches whose points are
-    landmarks instead of matches. held_out: samples that reports are made on.
+    landmarks instead of matches. far: share of their samples that go to another motion's w_0. held_out: samples that
+    reports are made on.
     rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
     at a random step of an earlier rollout, with the handles tracked there.
     half: the weights are stored in float16.
@@ -43,8 +48,10 @@ class Stage2Config:
     predictor: Schedule
     regularizer: Schedule
     start: str | None
+    aim: str | None
     alpha: float
     beta: float
+    metric: Literal["deviation", "image"]
     gamma: float
     drag_block: int
     drag_patch: int
@@ -52,6 +59,7 @@ class Stage2Config:
     points: int
     step_points: int
     landmarks: float
+    far: float
     held_out: int
     rollout: float
     rounds: float
@@ -78,6 +86,8 @@ class DragBatch:
 class PredictorStage(Stage):
     """trajectories, held_out: samples to train on and samples to report on. seed: of the variants and shares."""
 
+    units: Tensor
+
     def __init__(
         self, model: AutoDrag, trajectories: Trajectories, held_out: Trajectories, config: Stage2Config, seed: int
     ) -> None:
@@ -91,6 +101,10 @@ class PredictorStage(Stage):
         self.config, self.seed = config, seed
         self._trajectories, self._held_out = trajectories, held_out
         self._dragging = Dragging(model, trajectories.generator)
+        std = model.predictor.standardise.std
+        image = config.metric == "image"
+        units = image_units(trajectories.generator, std, model.config.feature_block) if image else torch.diag(1 / std)
+        self.register_buffer("units", units, persistent=False)
 
     def batch(self, positions: Sequence[int]) -> DragBatch:
         """What the trajectories hold there, varied by chance."""
@@ -114,7 +128,7 @@ class PredictorStage(Stage):
         drags = self._begin(batch)
         own = batch.own if self.config.rollout > 0 else None
         predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, own)
-        prediction = prediction_loss(predicted, drags.ws[:, 1:], self.model.predictor.standardise.std)
+        prediction = prediction_loss(predicted, drags.ws[:, 1:], self.units)
         beta, gamma = (weight * batch.finishing for weight in (self.config.beta, self.config.gamma))
         drag = self._drag_loss(batch, predicted) if beta > 0 else torch.zeros_like(prediction)
         loss = total_loss(prediction, drag, self.config.alpha, beta)
@@ -129,9 +143,10 @@ class PredictorStage(Stage):
 
     def groups(self) -> list[Group]:
         """The predictor, and the regularizer with its gate where there is one."""
-        predictor = list(self.model.predictor.parameters())
-        known = {id(parameter) for parameter in predictor}
-        rest = [parameter for parameter in self.model.parameters() if id(parameter) not in known]
+        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        known = {id(parameter) for parameter in self.model.predictor.parameters()}
+        predictor = [parameter for parameter in learning if id(parameter) in known]
+        rest = [parameter for parameter in learning if id(parameter) not in known]
         groups = [Group("predictor", predictor, self.config.predictor)]
         return [*groups, Group("regularizer", rest, self.config.regularizer)] if rest else groups
 
@@ -142,7 +157,8 @@ class PredictorStage(Stage):
     def report(self) -> Report:
         """See `report_drags`."""
         samples = self._held_out.samples(range(len(self._held_out)))
-        return report_drags(self._dragging, [in_steps(sample, self.model.config.steps) for sample in samples])
+        steps = self.model.config.steps
+        return report_drags(self._dragging, [in_steps(sample, steps) for sample in samples], self.units)
 
     def save(self, path: Path) -> None:
         """The whole model."""

@@ -23,6 +23,8 @@ class VariantsConfig:
 
     still: targets on the handles, and nothing moves. short: one step of the motion as a drag of its own, with that
     step's points. backwards: from w_n to w_0.
+    part: of the drags in either direction, the share that ends a part of the way, evenly distributed, over which points
+    are taken to move in a straight line.
     mixed: whose kept rows are another latent's. Those of backward motions always are: w_0's own would tell where to go,
     and the model would learn to undo every edit.
     """
@@ -30,6 +32,7 @@ class VariantsConfig:
     still: float
     short: float
     backwards: float
+    part: float
     mixed: float
 
 
@@ -41,8 +44,9 @@ def check_shares(config: VariantsConfig) -> None:
             f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g} are no shares: "
             "choose numbers from 0 on whose sum is at most 1."
         )
-    if not 0 <= config.mixed <= 1:
-        raise InputError(f"stage2.variants.mixed is {config.mixed:g}, expected a share from 0 to 1.")
+    for name in ("part", "mixed"):
+        if not 0 <= (share := getattr(config, name)) <= 1:
+            raise InputError(f"stage2.variants.{name} is {share:g}, expected a share from 0 to 1.")
 
 
 def vary(
@@ -54,17 +58,17 @@ def vary(
     stream: torch.Generator,
 ) -> Sample:
     """One of the variants, by chance, in n steps. stranger: the latent that kept rows are taken from."""
-    kind, mixed = torch.rand(2, generator=stream).tolist()
+    kind, mixed, shortened, way = torch.rand(4, generator=stream).tolist()
     before_back = config.still + config.short
-    if before_back <= kind < before_back + config.backwards:
-        return with_kept_rows(backwards(sample, n), stranger)
+    back = before_back <= kind < before_back + config.backwards
     if kind < config.still:
         varied = still(sample, n)
     elif kind < before_back:
         varied = short(sample, n, max_points, stream)
     else:
-        varied = in_steps(sample, n)
-    return with_kept_rows(varied, stranger) if mixed < config.mixed else varied
+        varied = backwards(sample, n) if back else in_steps(sample, n)
+        varied = part(varied, way) if shortened < config.part else varied
+    return with_kept_rows(varied, stranger) if back or mixed < config.mixed else varied
 
 
 def with_kept_rows(sample: Sample, other: Float[Tensor, "L D"]) -> Sample:
@@ -96,6 +100,13 @@ def backwards(sample: Sample, n: int) -> Sample:
     """From w_n to w_0, as fast at first and as slow in the end as the motion itself."""
     ws = walk(sample.ws[-1], sample.ws[0], pace(sample.ws, n))
     return _without_steps(replace(sample, ws=ws, handles=sample.targets, targets=sample.handles), n)
+
+
+def part(sample: Sample, way: float) -> Sample:
+    """The same number of steps towards the same end, but only that part of the way."""
+    ws = torch.lerp(sample.ws[:1], sample.ws, way)
+    targets = torch.lerp(sample.handles, sample.targets, way)
+    return _without_steps(replace(sample, ws=ws, targets=targets), len(sample.step_handles))
 
 
 def in_steps(sample: Sample, n: int) -> Sample:

@@ -11,7 +11,7 @@ from autodrag.errors import InputError
 from autodrag.evaluation.report import ReportConfig, make_report
 from autodrag.evaluation.report.page import BEGIN, END, headline, insert, page
 from autodrag.evaluation.report.results import of_task, read_results
-from autodrag.evaluation.report.tables import short_drags, table1, table2, table3
+from autodrag.evaluation.report.tables import ablations, short_drags, table1, table2, table3
 
 
 def estimate(mean: float | None, n: int = 100) -> dict[str, Any]:
@@ -97,6 +97,20 @@ def test_short_drags_have_a_table_of_their_own(tmp_path: Path) -> None:
     assert table is not None and [row[0] for row in table.rows] == ["No edit", "Ours"]
     assert "dragged 20% of the way" in table.notes[0]
     assert short_drags(read_results(tmp_path), "ffhq") is None
+
+
+def test_models_of_short_budgets_have_a_table_of_their_own(tmp_path: Path) -> None:
+    for label in ("autodrag", "autodrag-n5", "autodrag-without-regularizer"):
+        write(tmp_path, "landmarks", label)
+    assert ablations(read_results(tmp_path), "synthface") is None
+    write(tmp_path, "landmarks", "ablation-backward motions")
+    table = ablations(read_results(tmp_path), "synthface")
+    assert table is not None
+    rows = [row[0] for row in table.rows]
+    assert rows == ["Ours with the ablations' budget", "backward motions", "Ours w/o Latent Regularizer"]
+    assert table.rows[1][1:3] == ["100", "1.25 (1.12–1.38)"]
+    whole = table1(read_results(tmp_path), "synthface")
+    assert whole is not None and not any("backward" in row[0] for row in whole.rows)
 
 
 def test_the_papers_numbers_stand_beside_ours_on_its_datasets(tmp_path: Path) -> None:

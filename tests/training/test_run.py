@@ -14,7 +14,7 @@ from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.models import AutoDrag, Regularizer
+from autodrag.models import Aim, AutoDrag, Regularizer
 from autodrag.seeding import rng
 from autodrag.training.run import TrainConfig, run
 from third_party.stylegan2.readers import write_safetensors
@@ -23,7 +23,12 @@ TINY = [
     *("model=small", "loop.precision=float32", "device=cpu"),
     *(f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")),
     *(f"model.{network}.decoder_layers=1" for network in ("predictor", "regularizer")),
-    *(f"stage{stage}.budget.{part}" for stage in (1, 2) for part in ("epochs=1", "samples=24", "batch=4")),
+    *("model.predictor.aim.width=16", "model.predictor.aim.grid=4", "aim.held_out=4", "aim.points=4"),
+    *(
+        f"{stage}.budget.{part}"
+        for stage in ("stage1", "aim", "stage2")
+        for part in ("epochs=1", "samples=24", "batch=4")
+    ),
     *("stage1.held_out=8", "stage2.held_out=4", "stage2.points=4", "stage2.predictor.lr=1e-3"),
 ]
 
@@ -34,7 +39,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
     write_safetensors(folder / "tiny.safetensors", network.config, network.state_dict())
-    recipe = typed(TrajectoryConfig, compose("trajectories").trajectory)
+    recipe = typed(TrajectoryConfig, compose("trajectories", ["trajectory.landmarks=true"]).trajectory)
     made = Recipe(fingerprint(load_generator(folder / "tiny.safetensors")), "float32", 0, None, recipe)
 
     def motion(index: int) -> MatchedMotion:
@@ -60,10 +65,18 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     held = [line for line in map(json.loads, (place / "one" / "stats.jsonl").open()) if "held/left" in line]
     assert held[-1]["step"] == 6 and "held/undone" in held[-1]
 
-    second = [f"out={place / 'two'}", "stage=2", f"stage2.start={trained}", "stage2.rollout=0.5"]
+    run(config(place, f"out={place / 'aim'}", "stage=aim", "aim.landmarks=0.5"))
+    aim = place / "aim" / "weights.safetensors"
+    held = [json.loads(line) for line in (place / "aim" / "stats.jsonl").open()][-1]
+    assert {"held/matches_1", "held/landmarks_4"} <= held.keys()
+
+    second = [f"out={place / 'two'}", "stage=2", f"stage2.start={trained}", f"stage2.aim={aim}", "stage2.rollout=0.5"]
     run(config(place, *second))
     model = AutoDrag.load(place / "two" / "weights.safetensors")
     assert model.regularizer is not None and "weights.safetensors holds" in capsys.readouterr().out
+    assert model.predictor.aim is not None  # held fixed
+    for name, value in Aim.load(aim).read.state_dict().items():
+        assert torch.equal(model.predictor.aim.read.state_dict()[name], value)
 
     run(config(place, *second, "stage2.budget.epochs=2"))  # more of the same is a continuation
     assert "goes on at step 6" in (place / "two" / "log.txt").read_text()
@@ -76,6 +89,8 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     run(config(place, *still))
     begun, gone_on = (AutoDrag.load(place / name / "weights.safetensors").state_dict() for name in ("two", "three"))
     assert all(torch.equal(value, gone_on[name]) for name, value in begun.items())
+    with pytest.raises(InputError, match=r"aim of .* has another size"):
+        run(config(place, f"out={place / 'five'}", *second[1:], "model.predictor.aim.width=8"))
     with pytest.raises(InputError, match="another size"):
         run(config(place, f"out={place / 'four'}", "stage=2", f"stage2.start={start}", "model.predictor.mlp_ratio=1"))
 
@@ -85,6 +100,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     [
         ("stage=3", "no stage 3"),
         ("stage2.start=nowhere.safetensors", "no trained regularizer at nowhere.safetensors"),
+        ("stage2.aim=nowhere.safetensors", "no trained aim at nowhere.safetensors"),
         ("data=nowhere", "nowhere holds no trajectories"),
         ("stage2.budget.batch=0", "at least 1"),
         ("stage2.held_out=0", "held_out must be at least 1"),
@@ -94,7 +110,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(place: Path, tmp_path: Path, override: str, sentence: str) -> None:
-    overrides = [f"out={tmp_path / 'run'}", "stage2.start=null", override]
+    overrides = [f"out={tmp_path / 'run'}", "stage2.start=null", "stage2.aim=null", override]
     with pytest.raises(InputError, match=sentence):
         run(config(place, *overrides))
 

@@ -13,11 +13,12 @@ from autodrag.data.dataset import Trajectories
 from autodrag.data.fingerprint import fingerprint
 from autodrag.data.matching import Matches
 from autodrag.data.shards import fill
-from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
+from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, latent_motion
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
-from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, Regularizer, RegularizerConfig
-from autodrag.training.measure import domain_shape, measure
+from autodrag.models import Aim, AimConfig, AutoDrag, ModelConfig, PredictorConfig, Regularizer, RegularizerConfig
+from autodrag.training.aim import AimStage
+from autodrag.training.measure import domain_shape, image_units, measure
 from autodrag.training.run import TrainConfig
 from autodrag.training.stage import Stage
 from autodrag.training.stage1 import RegularizerStage
@@ -50,7 +51,7 @@ def config() -> TrainConfig:
 @pytest.fixture(scope="module")
 def folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("trajectories")
-    recipe = typed(TrajectoryConfig, compose("trajectories").trajectory)
+    recipe = typed(TrajectoryConfig, compose("trajectories", ["trajectory.landmarks=true"]).trajectory)
     made = Recipe(fingerprint(tiny), "float32", 0, None, recipe)
     fill(path, made, 24, 8, lambda indices: iter([made_up(index) for index in indices]), lambda line: None)
     return path
@@ -114,7 +115,7 @@ def test_an_untrained_model_loses_the_way_to_the_next_latent(folder: Path, tiny:
 
 
 def test_a_batch_is_a_function_of_its_positions(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    variants = VariantsConfig(still=0.2, short=0.2, backwards=0.2, mixed=0.5)
+    variants = VariantsConfig(still=0.2, short=0.2, backwards=0.2, part=0.3, mixed=0.5)
     stage = stage2(folder, tiny, config, rollout=0.5, rounds=0.5, variants=variants)
     whole, part = stage.batch(range(8)), stage.batch([3])
     assert torch.allclose(whole.samples.ws[3], part.samples.ws[0], atol=1e-5)
@@ -196,4 +197,97 @@ def test_a_saved_stage_2_is_a_model(folder: Path, tiny: Any, config: TrainConfig
 
 def test_shares_that_are_none_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
     with pytest.raises(InputError, match="at most 1"):
-        stage2(folder, tiny, config, variants=VariantsConfig(0.9, 0.9, 0.0, 0.0))
+        stage2(folder, tiny, config, variants=VariantsConfig(0.9, 0.9, 0.0, 0.0, 0.0))
+
+
+def test_image_units_measure_what_a_small_change_does_to_the_features(tiny: Any) -> None:
+    std = measure(tiny, 4, latents=500).w_std
+    units = image_units(tiny, std, 4, latents=16, chunk=8)
+    assert units.shape == (32, 32)
+    # One deviation in every direction keeps the size it had.
+    assert (std[:, None] * units).square().sum().item() == pytest.approx(32, rel=1e-4)
+    ws = tiny.map(torch.randn(16, tiny.z_dim, generator=torch.Generator().manual_seed(1)))
+
+    def seen(direction: torch.Tensor) -> float:
+        moved = ws.clone()
+        moved[:, :6] += 0.3 * direction * std
+        change = tiny.features(moved, block=4) - tiny.features(ws, block=4)
+        return (
+            change.square().mean(dim=(0, 2, 3)).div(tiny.features(ws, block=4).var(dim=(0, 2, 3))).mean().sqrt().item()
+        )
+
+    directions, counted, _ = torch.linalg.svd(std[:, None] * units)
+    told = counted[[0, 10, 31]]
+    shown = torch.tensor([seen(directions[:, i]) for i in (0, 10, 31)])
+    assert torch.allclose(shown / shown[0], told / told[0], rtol=0.25)
+    assert told[2] < told[0] / 2  # directions do differ
+
+
+def test_the_metric_of_l_pred_is_chosen(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    plain = stage2(folder, tiny, config, metric="deviation")
+    assert torch.allclose(plain.units, torch.diag(1 / plain.model.predictor.standardise.std))
+    image = stage2(folder, tiny, config, metric="image", beta=0.0)
+    batch = plain.batch(range(4))
+    assert not torch.equal(image(batch)[0], plain(batch)[0])
+    first, last = learn(image, batch, steps=100, lr=3e-3)
+    assert last < first / 3
+
+
+def test_mixed_latents_do_not_tell_the_clean_rows(tiny: Any, config: TrainConfig) -> None:
+    plain = stage1(tiny, config, mixed=0.0).batch(range(8)).clean
+    assert torch.allclose(plain[:, :6], plain[:, 6:7].expand(-1, 6, -1))  # of a mapped latent all rows are the same
+    mixed = stage1(tiny, config, mixed=1.0).batch(range(8)).clean
+    assert torch.equal(mixed[:, :6], plain[:, :6])
+    assert (mixed[:, :6] - mixed[:, 6:7]).abs().mean(dim=(1, 2)).min() > 0.05
+    assert torch.allclose(stage1(tiny, config, mixed=1.0).batch([5]).clean[0], mixed[5], atol=1e-5)
+
+
+def test_far_drags_lead_to_the_face_of_another_motion(folder: Path, tiny: Any) -> None:
+    near = Trajectories(folder, tiny, 68, 4, 0, slice(None), 1, landmarks=1.0)
+    far = Trajectories(folder, tiny, 68, 4, 0, slice(None), 1, landmarks=1.0, far=1.0)
+    samples = list(zip(near.samples(range(24)), far.samples(range(24)), strict=True))
+    ends = [motion.landmarks.handles for motion in far.motions]
+    firsts = torch.stack([latent_motion(tiny, far.recipe.trajectory, 0, [(m.index, 0)])[0, 0] for m in far.motions])
+    for one, other in samples:
+        assert torch.equal(one.ws[0], other.ws[0]) and len(one.handles) == len(other.handles)
+        reached = (firsts[:, :6] - other.ws[-1, :6]).abs().amax(dim=(1, 2)).argmin()
+        assert torch.allclose(firsts[reached, :6], other.ws[-1, :6], atol=1e-4)
+        assert torch.equal(other.ws[:, 6:], one.ws[:, 6:])
+        known = {tuple(point) for point in ends[int(reached)].tolist()}
+        assert all(tuple(point) in known for point in other.targets.tolist())
+        assert torch.allclose(other.ws[1] - other.ws[0], (other.ws[-1] - other.ws[0]) / 5, atol=1e-5)
+
+
+def aim_stage(folder: Path, tiny: Any, config: TrainConfig, **changes: Any) -> AimStage:
+    statistics = measure(tiny, 4, latents=500)
+    torch.manual_seed(0)
+    aim = Aim(AimConfig(grid=8, width=64, layers=2), tiny.w_dim, statistics.w_mean, statistics.w_std)
+    section = replace(config.aim, held_out=4, points=8, **changes)
+    return AimStage(aim, Trajectories(folder, tiny, 8, 1, 0, landmarks=section.landmarks), 4, section, seed=0)
+
+
+def test_the_aim_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = aim_stage(folder, tiny, config, landmarks=0.5)
+    batch = stage.batch(range(16))
+    assert torch.equal(batch.handles, stage.batch(range(16)).handles)
+    first, last = learn(stage, batch, steps=200, lr=3e-3)
+    assert last < first / 4
+    assert set(stage.report().numbers) == {f"{k}_{n}" for k in ("matches", "landmarks") for n in (1, 5, 8)}
+
+
+def test_samples_of_the_aim_are_drags_between_known_faces(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = aim_stage(folder, tiny, config, landmarks=1.0, far=1.0, short=0.0, still=0.0)
+    batch = stage.batch(range(64))
+    motions = Trajectories(folder, tiny, 8, 1, 0, landmarks=1.0).motions[:-4]
+    places = [points for m in motions for points in (m.landmarks.handles, m.landmarks.targets)]
+    for handles, targets in zip(batch.handles.numpy(), batch.targets.numpy(), strict=True):
+        start = next(i for i, place in enumerate(places) if handles[0] in place)
+        assert all(point in places[start] for point in handles)
+        goal = next(i for i, place in enumerate(places) if targets[0] in place)
+        match = np.abs(places[start][:, None] - handles).sum(-1).argmin(0)  # the same landmarks in both faces
+        assert np.allclose(places[goal][match], targets)
+    resting = aim_stage(folder, tiny, config, landmarks=1.0, still=1.0).batch(range(8))
+    assert torch.allclose(resting.handles, resting.targets) and torch.allclose(resting.source, resting.goal)
+    near = aim_stage(folder, tiny, config, landmarks=1.0, short=1.0, still=0.0).batch(range(64))
+    moved, asked = (near.goal - near.source).norm(dim=(1, 2)), (batch.goal - batch.source).norm(dim=(1, 2))
+    assert 0.3 < moved.mean() / asked.mean() < 0.7

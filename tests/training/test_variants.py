@@ -12,6 +12,7 @@ from autodrag.training.variants import (
     check_shares,
     in_steps,
     pace,
+    part,
     short,
     still,
     vary,
@@ -80,7 +81,7 @@ def stranger() -> torch.Tensor:
 
 
 def test_shares_are_kept_and_draws_repeat() -> None:
-    config = VariantsConfig(still=0.2, short=0.3, backwards=0.5, mixed=0.0)
+    config = VariantsConfig(still=0.2, short=0.3, backwards=0.5, part=0.0, mixed=0.0)
     motion = sample()
     others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     stills = sum(torch.equal(o.handles, o.targets) for o in others)
@@ -92,7 +93,7 @@ def test_shares_are_kept_and_draws_repeat() -> None:
 
 def test_kept_rows_never_tell_where_a_motion_goes() -> None:
     motion = sample()
-    back = VariantsConfig(still=0.0, short=0.3, backwards=0.7, mixed=0.0)
+    back = VariantsConfig(still=0.0, short=0.3, backwards=0.7, part=0.0, mixed=0.0)
     seen = set()
     for index in range(40):
         other = vary(motion, stranger(), back, 5, 8, rng(0, "vary", index))
@@ -107,13 +108,32 @@ def test_kept_rows_never_tell_where_a_motion_goes() -> None:
 
 def test_share_of_motions_with_the_kept_rows_of_another() -> None:
     motion = sample()
-    config = VariantsConfig(still=0.0, short=0.0, backwards=0.0, mixed=0.3)
+    config = VariantsConfig(still=0.0, short=0.0, backwards=0.0, part=0.0, mixed=0.3)
     others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     assert all(torch.equal(other.ws[:, :6], motion.ws[:, :6]) for other in others)
     assert 40 < sum(torch.equal(other.ws[0, 6:], stranger()[6:]) for other in others) < 80
 
 
-@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5, 0.0), (0.0, 0.0, 0.0, 1.5)])
+def test_a_part_of_the_way_moves_points_as_far() -> None:
+    motion = sample()
+    some = part(motion, 0.25)
+    assert torch.allclose(some.ws[-1] - some.ws[0], (motion.ws[-1] - motion.ws[0]) / 4, atol=1e-6)
+    assert torch.allclose(some.targets - some.handles, (motion.targets - motion.handles) / 4, atol=1e-6)
+    assert torch.allclose(pace(some.ws, 5), pace(motion.ws, 5), atol=1e-5)
+    assert not any(len(points) for points in some.step_handles)
+
+
+def test_parts_of_the_way_are_evenly_distributed() -> None:
+    motion = sample()
+    config = VariantsConfig(still=0.0, short=0.0, backwards=0.5, part=0.5, mixed=0.0)
+    whole = (motion.targets - motion.handles).norm()
+    others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(400)]
+    ways = torch.stack([(o.targets - o.handles).norm() / whole for o in others])
+    shortened = ways[ways < 0.999]
+    assert 160 < len(shortened) < 240 and 0.4 < shortened.mean() < 0.6 and shortened.std() > 0.2
+
+
+@pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.5), (0.0, 0.0, 0.0, -0.5, 0.0)])
 def test_shares_above_one_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"at most 1|from 0 to 1"):
         check_shares(VariantsConfig(*shares))

@@ -16,6 +16,7 @@ from autodrag.evaluation.instruments import Instruments
 from autodrag.evaluation.manifest import read_manifest
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.tables import ABLATION
 from autodrag.evaluation.run import EvalConfig
 from autodrag.evaluation.tasks import Item, Task, make_task
 from autodrag.generator import FrozenGenerator, load_generator
@@ -95,7 +96,7 @@ SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
 def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | None:
     """setting: whose points are dragged; None, or one that was not run: the first."""
     order = [label for label in paper.METHODS if label in found] + sorted(set(found) - set(paper.METHODS))
-    shown = [label for label in order if label not in LEFT_OUT and "-n" not in label]
+    shown = [label for label in order if not (label in LEFT_OUT or "-n" in label or label.startswith(ABLATION))]
     if not shown:
         return None
     task, items, everything = _task(found[shown[0]])

@@ -1,0 +1,95 @@
+"""The aim: a first guess of where a drag ends in W, from the points' displacements as a field over the image.
+
+Ours, not the paper's. Attention averages what it reads, and needs long training before 68 points tell it more than one
+does. A field of fixed size can be read by a plain MLP, which learns a thousand times faster; the transformer of the
+predictor starts from its guess and corrects it.
+"""
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from autodrag.models.statistics import Standardise
+from autodrag.models.stored import read_model, write_model
+from autodrag.models.tokens import to_unit
+
+GAIN = 8.0  # displacements are small beside the image's side
+EMPTY = 0.1  # weight of "nothing moves here" in a cell's mean displacement
+
+
+@dataclass(frozen=True)
+class AimConfig:
+    """grid: cells of the field a side. width, layers: of the hidden layers of the MLP that reads it."""
+
+    grid: int
+    width: int
+    layers: int
+
+
+class Aim(nn.Module):
+    """Edited rows and points in, the edited rows that the drag should end at out: one move of W for all rows."""
+
+    def __init__(
+        self, config: AimConfig, w_dim: int, mean: Float[Tensor, " D"] | None = None, std: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        identity = torch.zeros(w_dim), torch.ones(w_dim)
+        self.standardise = Standardise(identity[0] if mean is None else mean, identity[1] if std is None else std)
+        widths = [3 * config.grid**2 + w_dim, *[config.width] * config.layers]
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(widths):
+            layers += [nn.Linear(inputs, outputs), nn.GELU()]
+        self.read = nn.Sequential(*layers, nn.Linear(widths[-1], w_dim))
+
+    def forward(
+        self,
+        rows: Float[Tensor, "B K D"],
+        handles: Float[Tensor, "B P 2"],
+        targets: Float[Tensor, "B P 2"],
+        mask: Bool[Tensor, "B P"] | None,
+        image_hw: tuple[int, int],
+    ) -> Float[Tensor, "B K D"]:
+        """handles, targets: image pixels. mask: True at real pairs, False at padding; None if all are real."""
+        with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
+            rows, at = rows.float(), to_unit(handles.float(), image_hw)
+            field = displacement_field(at, to_unit(targets.float(), image_hw) - at, mask, self.config.grid)
+        move = self.read(torch.cat([field, self.standardise(rows.mean(dim=1))], dim=1)).to(rows)
+        return rows + (move * self.standardise.std)[:, None]
+
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
+        """One safetensors file, for stage 2 to begin with."""
+        config = {"aim": asdict(self.config), "w_dim": len(self.standardise.mean)}
+        write_model(path, "aim", self.state_dict(), config, about or {})
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Aim":
+        """What `save` wrote. Raises InputError where the file is missing or something else."""
+        stored = read_model(path, "aim")
+        aim = cls(AimConfig(**stored.config["aim"]), stored.config["w_dim"])
+        aim.load_state_dict(stored.tensors)
+        return aim
+
+
+def displacement_field(
+    at: Float[Tensor, "B P 2"], move: Float[Tensor, "B P 2"], mask: Bool[Tensor, "B P"] | None, grid: int
+) -> Float[Tensor, "B F"]:
+    """In every cell the mean displacement of the points around it (times GAIN) and how many they are; F = 3 grid^2.
+
+    at, move: places and displacements in units in which the image spans -1..1. A point weighs exp(-d^2 / 2) at a
+    distance of d cells.
+    """
+    centres = (torch.arange(grid, device=at.device) + 0.5) * (2 / grid) - 1
+    along = torch.exp(-((at[..., None] - centres) * (grid / 2)).square() / 2)  # [B, P, 2, grid]
+    x, y = along.unbind(dim=2)
+    if mask is not None:
+        x = x * mask[..., None]
+    amounts = torch.cat([GAIN * move, torch.ones_like(move[..., :1])], dim=2)
+    sums = torch.einsum("bpy,bpx,bpc->byxc", y, x, amounts)
+    near = sums[..., 2:]
+    return torch.cat([sums[..., :2] / (near + EMPTY), near / (1 + near)], dim=-1).flatten(1)
