@@ -9,7 +9,7 @@ from autodrag.config import compose, typed
 from autodrag.evaluation import run as module
 from autodrag.evaluation.instruments import Instruments
 from autodrag.evaluation.report.results import read_results
-from autodrag.evaluation.report.sheets import SIDE, TITLE, _titled, _wrapped, fig8, fig10
+from autodrag.evaluation.report.sheets import SIDE, TITLE, _titled, _wrapped, drags, fig8, fig10
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from third_party.stylegan2.readers import write_safetensors
@@ -31,6 +31,18 @@ def test_methods_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     source, goal = sheet[:, TITLE * 2 + 4 : TITLE * 2 + 68, 4:68], sheet[:, TITLE * 2 + 4 : TITLE * 2 + 68, 140:204]
     assert not torch.equal(source, goal) and (source != 255).any()
     assert fig8(results, "tiny") is None
+
+
+def test_our_drags_stand_in_pairs(tmp_path: Path) -> None:
+    given = ["task=landmarks", "task.points=[5]", "task.count=2", "method=autodrag", "timed=0", "download=false"]
+    given += [f"manifest={tmp_path / 'manifest.json'}", f"out={tmp_path / 'results'}", "device=cpu"]
+    evaluate(typed(EvalConfig, compose("eval", given)))
+    results = read_results(tmp_path / "results")
+    pictures = drags(results, "synthface")
+    assert pictures is not None and pictures.shape == (3, 256 + 8, 4 * 260 + 4)
+    source, edited = pictures[:, 4:260, 4:260], pictures[:, 4:260, 264:520]
+    assert (source != edited).float().mean() > 0.05
+    assert drags(results, "ffhq") is None
 
 
 def test_titles_are_broken_where_they_do_not_fit() -> None:

@@ -18,6 +18,7 @@ PICTURES = {
     "fig5": "Fig. 5: latents, outliers made of them by Eq. 1, and what the Latent Regularizer restores",
     "fig6": "Fig. 6: the steps of a drag",
     "fig8": "Fig. 8: faces, method by method",
+    "drags": "Twenty drags of five landmarks, in the order of the evaluation: source with its points, and the edit",
     "fig10": "Fig. 10: reconstruction, method by method",
 }
 SUFFIXES = (".png", ".jpg")

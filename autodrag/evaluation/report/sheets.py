@@ -27,6 +27,7 @@ from autodrag.visualize import draw_points, sheet, to_bytes
 from autodrag.weights import weights_path
 
 SHOWN = 6  # rows of a sheet
+DRAGS, ABREAST = 20, 4  # drags of the sheet of ours, and how many of them in a row
 SIDE = 256  # pixels of a picture's height in a sheet
 GAP = 4
 TITLE = 22  # pixels of a line above the columns
@@ -85,11 +86,28 @@ def fig6(results: list[Result], dataset: str) -> Tensor | None:
     return _titled(["source", *(f"step {n}" for n in range(1, len(frames)))], rows)
 
 
+def drags(results: list[Result], dataset: str) -> Tensor | None:
+    """The first of our drags of five landmarks, none picked: each a source with its points and what came of it."""
+    ours = of_task(results, "landmarks", dataset).get("autodrag")
+    if ours is None:
+        return None
+    task, items, everything = _task(ours, DRAGS)
+    name = "5" if "5" in task.settings else next(iter(task.settings))
+    sources = _bytes(task.generator, task.latents(items).source)
+    edited = _bytes(task.generator, _edited(ours, task, name, everything, DRAGS)[: len(items)])
+    pictures = []
+    for item, source, image in zip(items, sources, edited, strict=True):
+        handles, targets = item.pair(task.settings[name])
+        pictures += [_small(draw_points(source, handles, targets)), _small(draw_points(image, targets=targets))]
+    return sheet([pictures[i : i + 2 * ABREAST] for i in range(0, len(pictures), 2 * ABREAST)], GAP)
+
+
 SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
     "fig5": fig5,
     "fig6": fig6,
     "fig8": fig8,
     "fig10": fig10,
+    "drags": drags,
 }
 
 
@@ -116,24 +134,24 @@ def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | Non
     return _titled(titles, list(zip(*columns, strict=True)))
 
 
-def _task(result: Result) -> tuple[Task, Sequence[Item], Sequence[Item]]:
+def _task(result: Result, shown: int = SHOWN) -> tuple[Task, Sequence[Item], Sequence[Item]]:
     """The task of an evaluation, the items that a sheet shows, and all of them."""
     config = load_yaml(result.folder / "config.yaml", EvalConfig)
     generator = load_generator(config.dataset)
     task = make_task(config.task, config.dataset, generator, Instruments(None, None, [], {}), config.seed)
     items = read_manifest(Path(config.manifest)).items
-    return task, items[:SHOWN], items
+    return task, items[:shown], items
 
 
 def _points(task: Task, setting: str) -> list[int]:
     return task.settings.get(setting) or next(iter(task.settings.values()))
 
 
-def _edited(result: Result, task: Task, setting: str, items: Sequence[Item]) -> Tensor:
-    """Latents [at least SHOWN, L, D] of what a method made of the first items."""
+def _edited(result: Result, task: Task, setting: str, items: Sequence[Item], shown: int = SHOWN) -> Tensor:
+    """Latents [at least `shown`, L, D] of what a method made of the first items."""
     size = load_yaml(result.folder / "config.yaml", EvalConfig).batch
     folder = EvaluationFolder(result.folder)
-    read = [c for c in chunks([setting], items, size) if c.items[0].index < SHOWN]
+    read = [c for c in chunks([setting], items, size) if c.items[0].index < shown]
     return torch.cat([folder.read_prediction(c, task.latents(c.items).source).ws for c in read])
 
 
