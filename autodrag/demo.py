@@ -1,4 +1,4 @@
-"""The main job on the bundled domain, in minutes: samples, all stages of training briefly, then drags of unseen faces."""
+"""The main job on the bundled domain, in minutes: samples, brief training, then drags of unseen faces."""
 
 import json
 import subprocess

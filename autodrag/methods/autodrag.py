@@ -12,7 +12,7 @@ from torch import Tensor
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.losses import drag_loss
-from autodrag.methods.base import Points, Request, Step, Update, check_positive, read_request, run_steps
+from autodrag.methods.base import Number, Points, Request, Step, Update, check_positive, read_request, run_steps
 from autodrag.methods.masks import fixed_loss
 from autodrag.methods.optimise import EditedRows
 from autodrag.models import AutoDrag, DomainShape
@@ -48,8 +48,10 @@ class AutoDragMethod:
     weights: a weights.safetensors of stage 2; None: those that ship with the generator's dataset. rounds: drags one
     after another, each from where the generator's features find the handles after the one before (1: the paper).
     polish: Adam steps at the end, which bring what lay under the handles to the targets (0: the paper); their size is
-    `polish_lr` mean deviations of W. n: steps of a drag; None: as trained. track: a step's points are the handles found
-    in its image (when they are read); otherwise they are where the handles should be by then.
+    `polish_lr` mean deviations of W. near: pixels; an edit whose handles are found as near to their targets on average
+    is not dragged again, for they cannot be found more exactly; None: max(2 h / 512, 2), which ends DragGAN, too. n:
+    steps of a drag; None: as trained. track: a step's points are the handles found in its image (when they are read);
+    otherwise they are where the handles should be by then.
     A mask takes part in polishing alone: latents cannot hold a part of an image still, blending can.
     """
 
@@ -61,19 +63,21 @@ class AutoDragMethod:
         polish: int = 0,
         n: int | None = None,
         track: bool = True,
-        polish_lr: float = 0.05,
+        polish_lr: float = 0.01,
+        near: Number | None = None,
     ) -> None:
         if rounds < 1 or polish < 0 or (n is not None and n < 1):
             raise InputError(
                 f"autodrag cannot work with rounds={rounds}, polish={polish}, n={n}; give at least one round and one "
                 "step, and polish of 0 or more."
             )
-        check_positive("autodrag", polish_lr=polish_lr)
+        check_positive("autodrag", polish_lr=polish_lr, near=near)
         path = weights_path(generator.name) if weights is None else Path(weights)
         self.model = AutoDrag.load(path, generator.device).requires_grad_(False)
         _check_fits(self.model, generator, path)
         self.generator = generator
         self.rounds, self.polish, self.track, self.polish_lr = rounds, polish, track, polish_lr
+        self.near = max(2 * generator.resolution[0] / 512, 2) if near is None else near
         self.n = self.model.config.steps if n is None else n
         self._source: Source | None = None  # the last one: a live drag starts from it many times
 
@@ -86,17 +90,23 @@ class AutoDragMethod:
     def _updates(self, request: Request) -> Iterator[Update]:
         start = here = self._look(request.ws)
         finder, handles = _Finder(self.generator, start, request.handles), request.handles
+        arrived = torch.zeros(len(request.ws), dtype=torch.bool, device=request.ws.device)
         for number in range(1, self.rounds + 1):
             radius = search_radius(handles, request.targets, self.generator.resolution)
             motion = self.model.walk(here.ws, here.features, handles, request.targets, request.valid, self.n)
             ws = here.ws
-            for step, ws in enumerate(motion, 1):
+            for step, reached in enumerate(motion, 1):
+                ws = torch.where(arrived[:, None, None], here.ws, reached)
                 expected = torch.lerp(handles, request.targets, step / self.n)
                 points = partial(finder.find, ws, expected, radius) if self.track else expected
                 yield Update(ws, points, _done(ws, (number, step, self.polish) == (self.rounds, self.n, 0)))
             here = Source(self.generator, ws, self.model.config.feature_block)
             if number < self.rounds:
                 handles = finder.find(ws, request.targets, radius)
+                apart = ((handles - request.targets).norm(dim=2) * request.valid).sum(dim=1)
+                arrived = arrived | (apart <= self.near * request.valid.sum(dim=1))
+                if bool(arrived.all()):
+                    break
         yield from self._polished(request, start, here.ws, finder, radius)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:

@@ -89,7 +89,7 @@ def test_polishing_brings_the_handle_closer(tiny: FrozenGenerator, weights: Path
         return drag_loss(*features, handle, target, torch.ones(1, 1, dtype=torch.bool), tiny.resolution).item()
 
     start = some_ws(tiny)
-    method = AutoDragMethod(tiny, weights, polish=15)
+    method = AutoDragMethod(tiny, weights, polish=15, polish_lr=0.05)
     steps = list(method.drag(start, [[30.0, 30.0]], [[33.0, 30.0]]))
     assert loss(steps[-1].ws) < 0.9 * loss(steps[2].ws)
 
@@ -105,3 +105,20 @@ def test_what_cannot_be_is_refused(tiny: FrozenGenerator, weights: Path, tmp_pat
     other = FrozenGenerator.random(resolution=(64, 64), w_dim=16)
     with pytest.raises(InputError, match="was trained for a generator"):
         AutoDragMethod(other, weights)
+
+
+def test_an_edit_that_has_arrived_is_not_dragged_again(tiny: FrozenGenerator, weights: Path) -> None:
+    ws = some_ws(tiny, 2)
+    handles, targets = [HANDLES, HANDLES[:1]], [TARGETS, TARGETS[:1]]
+    *_, once = AutoDragMethod(tiny, weights, rounds=1).drag(ws, handles, targets)
+    anywhere = list(AutoDragMethod(tiny, weights, rounds=3, near=1000).drag(ws, handles, targets))
+    assert len(anywhere) == 3 and torch.equal(anywhere[-1].ws, once.ws)
+    apart = [
+        (found - torch.tensor(wanted)).norm(dim=1).mean().item()
+        for found, wanted in zip(once.points, targets, strict=True)
+    ]
+    assert apart[0] != apart[1]
+    near = sum(apart) / 2  # one of the two has arrived
+    *_, last = AutoDragMethod(tiny, weights, rounds=2, near=near).drag(ws, handles, targets)
+    moved = [not torch.equal(last.ws[i], once.ws[i]) for i in range(2)]
+    assert moved == [distance > near for distance in apart]
