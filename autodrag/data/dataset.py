@@ -118,7 +118,7 @@ class Trajectories:
         if landmarks > 0 and not manifest.recipe.trajectory.landmarks:
             raise InputError(
                 f"{folder} holds no landmarks to train on: make trajectories with trajectory.landmarks=true in another "
-                "folder, or set stage2.landmarks=0."
+                "folder, or set stage2.landmarks=0 (aim.landmarks=0)."
             )
         entries = [manifest.shards[number] for number in sorted(manifest.shards)]
         self.motions = [motion for entry in entries for motion in read_shard(folder, entry)][part]
