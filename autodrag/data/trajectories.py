@@ -34,9 +34,7 @@ class TrajectoryConfig:
     direction: Literal["away", "toward"]  # from w* as Eq. 7 is printed | to it as in UserControllableLT
     star_per: Literal["trajectory", "step"]  # how often w* is drawn
     star_rows: Literal["one", "independent"]  # one z for all edited rows of w* | a z for each
-    angle: tuple[
-        float, float
-    ]  # degrees between z_0 and the z of w*, uniform in this range; 90: independent, the paper's
+    angle: tuple[float, float]  # degrees from z_0 to the z of w*, uniform in this range; 90: independent, the paper's
     lam: tuple[float, float]  # lambda is uniform in this range, one draw a trajectory
     psi: float  # truncation of w_0
     star_psi: float | None  # truncation of w*; None: that of w_0

@@ -14,7 +14,6 @@ from autodrag.data.dataset import Trajectories
 from autodrag.data.matching import Matches
 from autodrag.data.trajectories import latent_motion
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator
 from autodrag.latents import split
 from autodrag.losses import prediction_loss
 from autodrag.models import Aim
@@ -82,7 +81,7 @@ class AimStage(Stage):
                 f"{len(trajectories)} trajectories."
             )
         self.aim, self.config, self.seed = aim, config, seed
-        self._generator = _Source(trajectories.generator)
+        self._generator = trajectories.generator
         rows = _rows(trajectories)
         matches = _ends(rows, [motion.ends for motion in trajectories.motions])
         landmarks = _ends(rows, [motion.landmarks for motion in trajectories.motions])
@@ -142,7 +141,7 @@ class AimStage(Stage):
 
     def save(self, path: Path) -> None:
         """The aim as a file of its own, for stage 2 to begin with."""
-        self.aim.save(path, {"generator": self._generator.generator.name})
+        self.aim.save(path, {"generator": self._generator.name})
 
     def _drags(
         self,
@@ -166,7 +165,7 @@ class AimStage(Stage):
 
     def _losses(self, batch: AimBatch) -> tuple[Float[Tensor, " B"], Float[Tensor, " B"]]:
         """L1 to the goal from the guess, and from the start."""
-        resolution = self._generator.generator.resolution
+        resolution = self._generator.resolution
         guess = self.aim(batch.source, batch.handles, batch.targets, batch.mask, resolution)
         goal = batch.goal[:, None]
         return tuple(prediction_loss(rows[:, None], goal, self.units) for rows in (guess, batch.source))  # type: ignore[return-value]
@@ -190,10 +189,3 @@ def _ends(rows: Float[Tensor, "N 2 K D"], matches: Sequence[Matches]) -> Ends:
     handles, targets = (pad_sequence([*points, torch.zeros(1, 2)], batch_first=True)[:-1] for points in both)
     lengths = torch.tensor([len(m.handles) for m in matches])
     return Ends(rows, torch.stack([handles, targets], dim=1), torch.arange(handles.shape[1]) < lengths[:, None])
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Holds the generator out of reach of `nn.Module`."""
-
-    generator: FrozenGenerator

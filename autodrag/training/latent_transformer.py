@@ -108,7 +108,7 @@ class LatentTransformerStage(Stage):
     def __init__(self, model: LatentTransformer, pairs: MotionPairs, config: LatentTransformerTraining) -> None:
         super().__init__()
         self.model, self.config = model, config
-        self._pairs = _Source(pairs)
+        self._pairs = pairs
 
     def batch(self, positions: Sequence[int]) -> MotionBatch:
         """A fresh pair for every position."""
@@ -139,11 +139,11 @@ class LatentTransformerStage(Stage):
 
     def save(self, path: Path) -> None:
         """The whole model."""
-        pairs = self._pairs.pairs
+        pairs = self._pairs
         self.model.save(path, {"generator": pairs.generator.name, "flow": pairs.flow.name})
 
     def _show(self, stage: str, positions: Sequence[int]) -> MotionBatch:
-        pairs, scale = self._pairs.pairs, self.model.scale
+        pairs, scale = self._pairs, self.model.scale
         first, second = pairs.latents(stage, positions)
         points, motion = pairs.motion(first, second)
         units = motion.new_tensor([scale.flow, scale.flow, scale.expansion])
@@ -165,10 +165,3 @@ def build(
     torch.manual_seed(seed)
     model = LatentTransformer(section.network, domain_shape(generator, FEATURE_BLOCK), scale, statistics)
     return LatentTransformerStage(model, pairs, section)
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Holds the pairs, and the generator in them, out of reach of `nn.Module`."""
-
-    pairs: MotionPairs

@@ -62,7 +62,7 @@ class RegularizerStage(Stage):
         super().__init__()
         self.regularizer = regularizer
         self.config, self.psi, self.seed, self.motion = config, psi, seed, motion
-        self._source = _Source(generator)
+        self._generator = generator
 
     def batch(self, positions: Sequence[int]) -> Corrupted:
         """Fresh latents for every position."""
@@ -105,7 +105,7 @@ class RegularizerStage(Stage):
 
     def save(self, path: Path) -> None:
         """The regularizer as a file of its own, for stage 2 to begin with."""
-        self.regularizer.save(path, {"generator": self._source.generator.name})
+        self.regularizer.save(path, {"generator": self._generator.name})
 
     def _clean(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         head, tail = split(self._moving(stage, positions))
@@ -117,12 +117,12 @@ class RegularizerStage(Stage):
     def _moving(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         if self.motion is None or self.config.latents == "w":
             return self._mapped(stage, positions)
-        motion = latent_motion(self._source.generator, self.motion, self.seed, [(p, 0) for p in positions])
+        motion = latent_motion(self._generator, self.motion, self.seed, [(p, 0) for p in positions])
         steps = [torch.randint(motion.shape[1], (), generator=rng(self.seed, stage, p)) for p in positions]
         return motion[torch.arange(len(positions)), torch.stack(steps)].float()
 
     def _mapped(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
-        generator = self._source.generator
+        generator = self._generator
         z = torch.stack([torch.randn(generator.z_dim, generator=rng(self.seed, stage, p)) for p in positions])
         return generator.map(z.to(generator.device), psi=self.psi).float()
 
@@ -133,10 +133,3 @@ class RegularizerStage(Stage):
         return torch.cat(
             [corrupt(w, std, config.noise, config.drop, config.granularity, rng(self.seed, stage, p)) for w, p in rows]
         )
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Holds the generator out of reach of `nn.Module`: its weights are neither trained nor saved."""
-
-    generator: FrozenGenerator
