@@ -6,7 +6,7 @@ so that alpha and beta weigh the same for every generator, number of points and 
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Num
 from torch import Tensor
 
 from autodrag.geometry import patches, to_feature
@@ -37,22 +37,22 @@ def drag_loss(
     after: Float[Tensor, "B C h w"],
     handles: Float[Tensor, "B Q 2"],
     targets: Float[Tensor, "B Q 2"],
-    mask: Bool[Tensor, "B Q"],
+    weights: Num[Tensor, "B Q"] | Bool[Tensor, "B Q"],
     image_hw: tuple[int, int],
     patch: int = 7,
 ) -> Float[Tensor, " B"]:
     """How much what lies around the targets after a step differs from what lay around the handles before it.
 
     before: features F_i of the true latent, taken as constant. after: features of the predicted one. handles, targets:
-    image pixels; mask: False at padding. patch: side of what is compared, in feature pixels. An item without points has
-    no loss.
+    image pixels; weights: how much each counts in the mean, 0 or False at padding. patch: side of what is compared, in
+    feature pixels. An item without points has no loss.
     """
     feature_hw = (before.shape[-2], before.shape[-1])
     held = patches(before.detach(), to_feature(handles, image_hw, feature_hw), patch)  # [B, Q, 49, C]
     reached = patches(after, to_feature(targets, image_hw, feature_hw), patch)
     # Eq. 13: || F_i(h) - F_hat_{i+1}(t) ||_1 over the 7 x 7 pixels of every point
     distance = (held - reached).abs().mean(dim=(2, 3))
-    return torch.where(mask, distance, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+    return torch.where(weights > 0, distance * weights, 0.0).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-6)
 
 
 def total_loss(

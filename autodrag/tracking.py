@@ -1,5 +1,7 @@
 """Where the points of one image are in another, by the generator's features: as DragGAN tracks, but farther."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -10,6 +12,8 @@ from autodrag.geometry import sample, to_feature
 
 BLOCK = 6  # of the generator: the features that DragGAN found to tell points apart best
 SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (places a side, steps from its centre to its edge) of each finer grid
+LOCATOR_BLOCK = 5  # whose features change less from one shape of a face to another than those of block 6
+LOCATOR_SIDE, WITHIN = 13, 3.0  # places a side of the Locator's grid, which reaches that many deviations
 AROUND = 5  # feature pixels whose mean is compared in the first, coarse search
 
 
@@ -49,6 +53,56 @@ class Tracker:
     def _read(self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
         hw = (features.shape[-2], features.shape[-1])
         return sample(features, to_feature(points, self._generator.resolution, hw))
+
+
+@dataclass(frozen=True)
+class Located:
+    """points: image pixels. certainty: in [0, 1], the share of what was expected that the features overrule."""
+
+    points: Float[Tensor, "B P 2"]
+    certainty: Float[Tensor, "B P"]
+
+
+class Locator:
+    """Where points of some images probably are in others, by the features and by what is expected.
+
+    A jaw looks alike all along, and a mouth that opens does not look as it did: the best match alone can be farther off
+    than the drag was. So places are weighed: a normal distribution around where the point should be, times
+    exp(-E / 2 E_min), E being the mean square difference of standardised features and E_min the least of them, which
+    tells how much the point has changed its looks.
+    ws: latents of the images. points: in their pixels.
+    """
+
+    def __init__(self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], points: Float[Tensor, "B P 2"]) -> None:
+        self._generator = generator
+        features = self._features(ws)
+        self._std = features.std(dim=(2, 3))[:, None].clamp(min=1e-6)  # [B, 1, C]
+        self._wanted = self._read(features, points)
+
+    @torch.no_grad()
+    def find(
+        self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], spread: Float[Tensor, " B"]
+    ) -> Located:
+        """Posterior mean in the images of `ws`, over a grid of 13 x 13 places. spread: deviation in x and y, pixels."""
+        height, width = self._generator.resolution
+        unit = WITHIN * _grid(LOCATOR_SIDE, expected)  # [places, 2], in deviations
+        sigma = spread.clamp(min=1e-3)[:, None, None]
+        places = expected[:, :, None] + unit * sigma[..., None]  # [B, P, places, 2]
+        inside = torch.minimum(places.clamp(min=0), places.new_tensor([width - 1, height - 1]))
+        found = self._read(self._features(ws), inside.flatten(1, 2)).unflatten(1, places.shape[1:3])
+        difference = (found - self._wanted[:, :, None]).square().mean(dim=3)
+        likely = difference / difference.amin(dim=2, keepdim=True).clamp(min=1e-6)
+        chance = (-(likely + unit.square().sum(dim=1)) / 2).softmax(dim=2)[..., None]
+        mean = (chance * unit).sum(dim=2)  # [B, P, 2]
+        variance = (chance * (unit - mean[:, :, None]).square()).sum(dim=2).mean(dim=2)
+        return Located(expected + mean * sigma, (1 - variance).clamp(0, 1))
+
+    def _features(self, ws: Float[Tensor, "B L D"]) -> Float[Tensor, "B C h w"]:
+        return self._generator.features(ws, block=LOCATOR_BLOCK).float()
+
+    def _read(self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
+        hw = (features.shape[-2], features.shape[-1])
+        return sample(features, to_feature(points, self._generator.resolution, hw)) / self._std
 
 
 def _coarse_to_fine(features: Float[Tensor, "B C h w"]) -> list[Float[Tensor, "B C h w"]]:

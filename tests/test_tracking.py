@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
-from autodrag.tracking import Tracker, search_radius
+from autodrag.tracking import Locator, Tracker, search_radius
 
 
 class Shifting(FrozenGenerator):
@@ -44,3 +44,28 @@ def test_the_search_is_as_wide_as_half_the_way_within_bounds() -> None:
     handles = torch.zeros(1, 3, 2)
     targets = torch.tensor([[[3.0, 4.0], [30.0, 40.0], [300.0, 400.0]]])
     assert search_radius(handles, targets, (256, 256)).tolist() == [[6.0, 25.0, 32.0]]
+
+
+def test_a_point_that_looks_as_before_is_located_where_it_went() -> None:
+    generator = Shifting()
+    points = torch.tensor([[[60.0, 50.0], [41.0, 80.0]]])
+    located = Locator(generator, moved(0, 0), points).find(moved(1, -1), points, torch.tensor([2.0]))
+    assert (located.points - points - torch.tensor([2.0, -2.0])).norm(dim=-1).max() < 0.3
+    assert (located.certainty > 0.9).all()
+
+
+def test_what_cannot_be_told_is_where_it_is_expected() -> None:
+    generator = Shifting()
+    points = torch.tensor([[[60.0, 50.0]]])
+    generator.picture = torch.ones_like(generator.picture)
+    located = Locator(generator, moved(0, 0), points).find(moved(3, 3), points + 5, torch.tensor([4.0]))
+    assert torch.allclose(located.points, points + 5, atol=1e-3) and (located.certainty < 0.05).all()
+
+
+def test_along_an_edge_nothing_is_told_and_across_it_all() -> None:
+    generator = Shifting()
+    points = torch.tensor([[[60.0, 50.0]]])
+    generator.picture = generator.picture[:, :, :1].expand_as(generator.picture)  # changes with x alone
+    located = Locator(generator, moved(0, 0), points).find(moved(1, 1), points, torch.tensor([2.0]))
+    assert (located.points - points - torch.tensor([2.0, 0.0])).norm() < 0.3
+    assert 0.4 < located.certainty.item() < 0.55

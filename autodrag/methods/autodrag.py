@@ -6,20 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.losses import drag_loss
-from autodrag.methods.base import Number, Points, Request, Step, Update, check_positive, read_request, run_steps
+from autodrag.methods.base import Points, Request, Step, Update, check_positive, read_request, run_steps
 from autodrag.methods.masks import fixed_loss
 from autodrag.methods.optimise import EditedRows
 from autodrag.models import AutoDrag, DomainShape
-from autodrag.tracking import BLOCK, Tracker, search_radius
+from autodrag.tracking import BLOCK, Locator, Tracker, search_radius
 from autodrag.weights import weights_path
 
 MASK_WEIGHT = 20.0  # DragGAN's
+LEAST_WEIGHT = 0.05  # of a point whose place the features cannot tell
 
 
 class Source:
@@ -45,13 +46,13 @@ class Source:
 class AutoDragMethod:
     """The paper's method.
 
-    weights: a weights.safetensors of stage 2; None: those that ship with the generator's dataset. rounds: drags one
-    after another, each from where the generator's features find the handles after the one before (1: the paper).
-    polish: Adam steps at the end, which bring what lay under the handles to the targets (0: the paper); their size is
-    `polish_lr` mean deviations of W. near: pixels; an edit whose handles are found as near to their targets on average
-    is not dragged again, for they cannot be found more exactly; None: max(2 h / 512, 2), which ends DragGAN, too. n:
-    steps of a drag; None: as trained. track: a step's points are the handles found in its image (when they are read);
-    otherwise they are where the handles should be by then.
+    weights: a weights.safetensors of stage 2; None: those that ship with the generator's dataset. rounds: how often the
+    model is asked. The first round is the paper's, and a step for each of its n; every other one is a step that asks
+    again from the source, with the targets moved by what the generator's features say was missed. miss: how far a drag
+    is expected to miss, as a share of its length: what the features say counts for less, the less it can be told from
+    that. polish: Adam steps at the end, which bring what lay under the handles to the targets (0: the paper); their
+    size is `polish_lr` mean deviations of W. n: steps of a drag; None: as trained. track: a step's points are the
+    handles found in its image (when they are read); otherwise they are where the handles should be by then.
     A mask takes part in polishing alone: latents cannot hold a part of an image still, blending can.
     """
 
@@ -64,20 +65,20 @@ class AutoDragMethod:
         n: int | None = None,
         track: bool = True,
         polish_lr: float = 0.01,
-        near: Number | None = None,
+        miss: float = 0.07,
     ) -> None:
         if rounds < 1 or polish < 0 or (n is not None and n < 1):
             raise InputError(
                 f"autodrag cannot work with rounds={rounds}, polish={polish}, n={n}; give at least one round and one "
                 "step, and polish of 0 or more."
             )
-        check_positive("autodrag", polish_lr=polish_lr, near=near)
+        check_positive("autodrag", polish_lr=polish_lr, miss=miss)
         path = weights_path(generator.name) if weights is None else Path(weights)
         self.model = AutoDrag.load(path, generator.device).requires_grad_(False)
         _check_fits(self.model, generator, path)
         self.generator = generator
         self.rounds, self.polish, self.track, self.polish_lr = rounds, polish, track, polish_lr
-        self.near = max(2 * generator.resolution[0] / 512, 2) if near is None else near
+        self.miss = miss
         self.n = self.model.config.steps if n is None else n
         self._source: Source | None = None  # the last one: a live drag starts from it many times
 
@@ -88,26 +89,27 @@ class AutoDragMethod:
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
-        start = here = self._look(request.ws)
-        finder, handles = _Finder(self.generator, start, request.handles), request.handles
-        arrived = torch.zeros(len(request.ws), dtype=torch.bool, device=request.ws.device)
-        for number in range(1, self.rounds + 1):
-            radius = search_radius(handles, request.targets, self.generator.resolution)
-            motion = self.model.walk(here.ws, here.features, handles, request.targets, request.valid, self.n)
-            ws = here.ws
-            for step, reached in enumerate(motion, 1):
-                ws = torch.where(arrived[:, None, None], here.ws, reached)
-                expected = torch.lerp(handles, request.targets, step / self.n)
-                points = partial(finder.find, ws, expected, radius) if self.track else expected
-                yield Update(ws, points, _done(ws, (number, step, self.polish) == (self.rounds, self.n, 0)))
-            here = Source(self.generator, ws, self.model.config.feature_block)
-            if number < self.rounds:
-                handles = finder.find(ws, request.targets, radius)
-                apart = ((handles - request.targets).norm(dim=2) * request.valid).sum(dim=1)
-                arrived = arrived | (apart <= self.near * request.valid.sum(dim=1))
-                if bool(arrived.all()):
-                    break
-        yield from self._polished(request, start, here.ws, finder, radius)
+        source = self._look(request.ws)
+        view = _View(self.generator, source, request, self.track)
+        for step, ws in enumerate(self._walk(source, request, request.targets), 1):
+            expected = torch.lerp(request.handles, request.targets, step / self.n)
+            yield view.update(ws, expected, step == self.n and self.rounds == 1 and self.polish == 0)
+        locator = Locator(self.generator, source.ws, request.handles) if self.rounds > 1 or self.polish > 0 else None
+        if locator is None:
+            return
+        aims, length = request.targets, _length(request.targets - request.handles, request.valid)
+        for number in range(2, self.rounds + 1):
+            missed = request.targets - locator.find(ws, request.targets, self.miss * length).points
+            aims, length = aims + missed, _length(missed, request.valid)
+            *_, ws = self._walk(source, request, aims)
+            yield view.update(ws, request.targets, number == self.rounds and self.polish == 0)
+        yield from self._polished(request, source, ws, view, locator)
+
+    def _walk(
+        self, source: Source, request: Request, targets: Float[Tensor, "B P 2"]
+    ) -> Iterator[Float[Tensor, "B L D"]]:
+        """The steps of the model from the source."""
+        return self.model.walk(source.ws, source.features, request.handles, targets, request.valid, self.n)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
         """The source, with its features at hand if it is the same as last time."""
@@ -116,46 +118,56 @@ class AutoDragMethod:
         return self._source
 
     def _polished(
-        self,
-        request: Request,
-        start: Source,
-        ws: Float[Tensor, "B L D"],
-        finder: "_Finder",
-        radius: Float[Tensor, "B P"],
+        self, request: Request, source: Source, ws: Float[Tensor, "B L D"], view: "_View", locator: Locator
     ) -> Iterator[Update]:
-        """Gradient steps on Eq. 13's distance between the source's handles and the targets, and on the mask's term."""
+        """Gradient steps on Eq. 13's distance between the source's handles and the targets, and on the mask's term.
+
+        A point counts as much as its place can be told: between two jaws of other shapes the features know no better
+        than the model.
+        """
+        if self.polish == 0:
+            return
+        spread = self.miss * _length(request.targets - request.handles, request.valid)
+        weights = locator.find(ws, request.targets, spread).certainty.clamp(min=LEAST_WEIGHT) * request.valid
         scale = self.model.predictor.standardise.std.mean().item()
         rows = EditedRows(self.generator, ws, self.polish_lr * scale, BLOCK)
         for step in range(1, self.polish + 1):
             features, size = rows.features(), self.generator.resolution
-            loss = drag_loss(start.details, features, request.handles, request.targets, request.valid, size).sum()
+            loss = drag_loss(source.details, features, request.handles, request.targets, weights, size).sum()
             if request.mask is not None:
-                loss = loss + MASK_WEIGHT * fixed_loss(features - start.details, 1 - request.mask)
+                loss = loss + MASK_WEIGHT * fixed_loss(features - source.details, 1 - request.mask)
             rows.step(loss)
-            points = partial(finder.find, rows.ws, request.targets, radius) if self.track else request.targets
-            yield Update(rows.ws, points, _done(ws, step == self.polish))
+            yield view.update(rows.ws, request.targets, step == self.polish)
 
 
-class _Finder:
-    """Finds the handles of the source; learns what they look like when it is first asked."""
+class _View:
+    """Updates as they are handed out; tracked points are found when they are read, with a tracker made by then."""
 
-    def __init__(self, generator: FrozenGenerator, start: Source, handles: Float[Tensor, "B P 2"]) -> None:
-        self._generator, self._start, self._handles = generator, start, handles
+    def __init__(self, generator: FrozenGenerator, source: Source, request: Request, track: bool) -> None:
+        self._generator, self._source, self._request, self._track = generator, source, request, track
+
+    def update(self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], done: bool) -> Update:
+        """expected: where the handles should be in the images of `ws`."""
+        points = partial(self._find, ws, expected) if self._track else expected
+        return Update(ws, points, torch.full((len(ws),), done, device=ws.device))
 
     @cached_property
     def _tracker(self) -> Tracker:
-        return Tracker(self._generator, self._start.details, self._handles)
+        return Tracker(self._generator, self._source.details, self._request.handles)
+
+    @cached_property
+    def _radius(self) -> Float[Tensor, "B P"]:
+        return search_radius(self._request.handles, self._request.targets, self._generator.resolution)
 
     @torch.no_grad()
-    def find(
-        self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
-    ) -> Float[Tensor, "B P 2"]:
-        """See `Tracker.find`."""
-        return self._tracker.find(ws, expected, radius)
+    def _find(self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"]) -> Float[Tensor, "B P 2"]:
+        return self._tracker.find(ws, expected, self._radius)
 
 
-def _done(ws: Float[Tensor, "B L D"], done: bool) -> Tensor:
-    return torch.full((len(ws),), done, device=ws.device)
+def _length(ways: Float[Tensor, "B P 2"], valid: Bool[Tensor, "B P"]) -> Float[Tensor, " B"]:
+    """Root mean square length over the real points of each image."""
+    squares = ways.square().sum(dim=2) * valid
+    return (squares.sum(dim=1) / valid.sum(dim=1)).sqrt()
 
 
 def _check_fits(model: AutoDrag, generator: FrozenGenerator, path: Path) -> None:

@@ -1,11 +1,13 @@
 """AutoDrag behind the one call of all methods."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -46,7 +48,7 @@ def test_it_yields_every_step(tiny: FrozenGenerator, weights: Path, options: dic
     ws = some_ws(tiny)
     steps = list(method.drag(ws, HANDLES, TARGETS))
     assert [step.index for step in steps] == list(range(1, len(steps) + 1))
-    assert len(steps) == options.get("n", 3) * options.get("rounds", 1) + options.get("polish", 0)
+    assert len(steps) == options.get("n", 3) + options.get("rounds", 1) - 1 + options.get("polish", 0)
     assert [bool(step.done) for step in steps] == [False] * (len(steps) - 1) + [True]
     assert all(step.points.shape == (2, 2) and torch.equal(step.ws[:, 6:], ws[:, 6:]) for step in steps)
     assert not torch.equal(steps[-1].ws, ws)
@@ -107,18 +109,37 @@ def test_what_cannot_be_is_refused(tiny: FrozenGenerator, weights: Path, tmp_pat
         AutoDragMethod(other, weights)
 
 
-def test_an_edit_that_has_arrived_is_not_dragged_again(tiny: FrozenGenerator, weights: Path) -> None:
-    ws = some_ws(tiny, 2)
-    handles, targets = [HANDLES, HANDLES[:1]], [TARGETS, TARGETS[:1]]
-    *_, once = AutoDragMethod(tiny, weights, rounds=1).drag(ws, handles, targets)
-    anywhere = list(AutoDragMethod(tiny, weights, rounds=3, near=1000).drag(ws, handles, targets))
-    assert len(anywhere) == 3 and torch.equal(anywhere[-1].ws, once.ws)
-    apart = [
-        (found - torch.tensor(wanted)).norm(dim=1).mean().item()
-        for found, wanted in zip(once.points, targets, strict=True)
-    ]
-    assert apart[0] != apart[1]
-    near = sum(apart) / 2  # one of the two has arrived
-    *_, last = AutoDragMethod(tiny, weights, rounds=2, near=near).drag(ws, handles, targets)
-    moved = [not torch.equal(last.ws[i], once.ws[i]) for i in range(2)]
-    assert moved == [distance > near for distance in apart]
+class Sliding(FrozenGenerator):
+    """A picture that the first two numbers of the latent shift by so many image pixels."""
+
+    def __init__(self, like: FrozenGenerator) -> None:
+        super().__init__(like.network, like.name, torch.float32, channels_last=False)
+        coarse = torch.randn(1, 6, 12, 12, generator=torch.Generator().manual_seed(0))
+        self.picture = F.interpolate(coarse, self.resolution, mode="bicubic")
+
+    def features(self, ws: torch.Tensor, block: int = 6, noise: str = "const") -> torch.Tensor:
+        height, width = self.resolution
+        shift = -2 * ws[:, 0, :2] / torch.tensor([width, height])
+        affine = torch.cat([torch.eye(2).expand(len(ws), -1, -1), shift[:, :, None]], dim=2)
+        grid = F.affine_grid(affine, [len(ws), 6, height, width], align_corners=False)
+        return F.grid_sample(self.picture.expand(len(ws), -1, -1, -1), grid, align_corners=False)
+
+
+@pytest.mark.parametrize("reaches", [0.93, 1.05])
+def test_rounds_bring_what_falls_short_or_goes_too_far_to_its_target(
+    tiny: FrozenGenerator, weights: Path, reaches: float
+) -> None:
+    def walk(ws: torch.Tensor, features: Any, handles: Any, targets: Any, valid: Any, n: int) -> Iterator[torch.Tensor]:
+        for step in range(1, n + 1):
+            moved = ws.clone()
+            moved[:, :, :2] += reaches * step / n * (targets - handles).mean(dim=1)[:, None]
+            yield moved
+
+    left = {}
+    for rounds in (1, 2, 8):
+        method = AutoDragMethod(tiny, weights, rounds=rounds)
+        method.generator = Sliding(tiny)
+        method.model.walk = walk  # type: ignore[method-assign, assignment]
+        *_, last = method.drag(torch.zeros(1, tiny.num_ws, tiny.w_dim), [[20.0, 30.0]], [[32.0, 35.0]])
+        left[rounds] = (last.ws[0, 0, :2] - torch.tensor([12.0, 5.0])).norm().item()
+    assert left[1] > 0.6 and left[2] < 0.3 * left[1] and left[8] < 1.1 * left[2] + 0.05
