@@ -39,6 +39,7 @@ class TrainBench:
     device: str
     repeats: int
     seconds: float
+    estimate_tflops: float | None
     out: str
 
 
@@ -77,9 +78,19 @@ def table(measured: TrainCost, config: TrainBench) -> str:
     peak = "unknown memory" if measured.peak_mib is None else f"{measured.peak_mib:.0f} MiB"
     lines.append(f"{rate:.2f} samples a second ({without:.2f} without the drag loss), {peak}")
     lines.append(f"{measured.gigaflops:.0f} GFLOP a sample, {measured.gigaflops * rate / 1e3:.2f} TFLOP a second")
-    hours = EPOCHS * SAMPLES / rate / 3600
-    lines.append(f"{EPOCHS} epochs of {SAMPLES} samples take {hours:.1f} hours of this device")
+    lines.append(f"{EPOCHS} epochs of {SAMPLES} samples take {_hours(rate):.1f} hours of this device")
+    if config.estimate_tflops is not None:
+        faster = config.estimate_tflops * 1e3 / measured.gigaflops
+        lines.append(
+            f"estimated from FLOPs, not run: a device that keeps up {config.estimate_tflops:g} TFLOP a second would do "
+            f"{faster:.0f} samples a second, all epochs in {_hours(faster):.1f} hours"
+        )
     return "\n".join(lines)
+
+
+def _hours(rate: float) -> float:
+    """Of the paper's schedule at so many samples a second."""
+    return EPOCHS * SAMPLES / rate / 3600
 
 
 class MadeUp(Trajectories):

@@ -21,7 +21,8 @@ def test_the_pieces_add_up(tiny: FrozenGenerator) -> None:
     cost = train_cost(tiny, config)
     assert cost.gigaflops > 0
     assert cost.rate(2) == pytest.approx(2000 / sum(cost.milliseconds.values()))
-    assert "samples a second" in table(cost, config) and "hours of this device" in table(cost, config)
+    shown = table(cost, config)
+    assert "samples a second" in shown and "hours of this device" in shown and "estimated from FLOPs" in shown
 
 
 def test_the_command_writes_its_numbers(tiny: FrozenGenerator, tmp_path: Path) -> None:
