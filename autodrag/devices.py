@@ -2,10 +2,15 @@
 
 import ctypes
 import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
 from autodrag.errors import InputError
+
+T = TypeVar("T")
 
 
 def pick_device(device: str, local: int | None = None) -> torch.device:
@@ -35,3 +40,14 @@ def keep_freed_memory() -> None:
     if library is not None and hasattr(library, "mallopt"):
         library.mallopt(trim_threshold, 2**31 - 1)
         library.mallopt(mmap_max, 0)
+
+
+def in_passing(work: Callable[[], T]) -> T:
+    """Do `work` in a thread that ends with it, and return what it returns.
+
+    A thread that has computed keeps OpenMP threads of its own. Once all together are more than the cores, OpenMP lets
+    them sleep between operations, and a drag, which is many small ones, takes four times as long. So a program whose
+    computing is left to one thread prepares it in passing.
+    """
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(work).result()

@@ -29,6 +29,7 @@ from autodrag.app.protocol import MAX_POINTS, MAX_SEED, MAX_STROKE, MAX_TEXT, Sh
 from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
 from autodrag.config import DatasetConfig
+from autodrag.devices import in_passing
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
 
@@ -250,7 +251,7 @@ def serve(config: AppConfig) -> None:
     """Load the generator, say where the page is, and serve it until interrupted. Raises InputError where it cannot."""
     studio = Studio(config.device, DTYPES[config.dtype], closed=True, weights=config.weights)
     listening = _bind(config.host, config.port)
-    name = studio.add(load_generator(config.dataset, studio.device, studio.dtype), config.dataset)
+    name = in_passing(lambda: studio.add(load_generator(config.dataset, studio.device, studio.dtype), config.dataset))
     address = f"http://{config.host}:{listening.getsockname()[1]}"
     print(f"The editor is at {address} (stop it with Ctrl+C).", file=sys.stderr, flush=True)
     if config.host not in LOOPBACK:

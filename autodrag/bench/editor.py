@@ -23,7 +23,7 @@ from autodrag.app.studio import Studio
 from autodrag.bench.measure import device_name, write_record
 from autodrag.bench.subjects import autodrag_weights, generator_loader
 from autodrag.config import compose, load_dataset, typed
-from autodrag.devices import pick_device
+from autodrag.devices import in_passing, pick_device
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.models import ModelConfig
@@ -56,10 +56,10 @@ class Pulls:
 def run(config: EditorBench) -> None:
     """Prints one line and writes its numbers to `config.out`."""
     device = pick_device(config.device)
-    generator = generator_loader(config.generator, config.dtype, device)()
+    generator = in_passing(generator_loader(config.generator, config.dtype, device))
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio(config.device, generator.dtype, closed=True, weights=config.weights)
-        trained = _provide(studio, generator, config, Path(folder))
+        trained = in_passing(lambda: _provide(studio, generator, config, Path(folder)))
         with _serving(studio, generator.name, config) as address:
             pulls = _pull_all(address, generator.resolution, config)
     delays = sorted(delay for page in pulls for delay in page.delays)
