@@ -11,6 +11,7 @@ BENCHES = {
     "drag": "DragBench",
     "editor": "EditorBench",
     "generator": "GeneratorBench",
+    "invert": "InvertBench",
     "train": "TrainBench",
 }
 
