@@ -68,7 +68,7 @@ class Reader:
 
     def save(self, path: Path | str, about: Mapping[str, str]) -> None:
         """One safetensors file."""
-        write_model(path, "reader", self._network.state_dict(), {}, about)
+        write_model(path, "reader", self._network, {}, about)
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device) -> "Reader":

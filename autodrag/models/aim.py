@@ -65,7 +65,7 @@ class Aim(nn.Module):
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
         """One safetensors file, for stage 2 to begin with."""
         config = {"aim": asdict(self.config), "w_dim": len(self.standardise.mean)}
-        write_model(path, "aim", self.state_dict(), config, about or {})
+        write_model(path, "aim", self, config, about)
 
     @classmethod
     def load(cls, path: Path | str) -> "Aim":

@@ -157,10 +157,7 @@ class AutoDrag(nn.Module):
         half: weights (not statistics) in float16, for half the size; they are read back as float32.
         """
         config = {"model": asdict(self.config), "shape": asdict(self.shape)}
-        tensors = self.state_dict()
-        if half:
-            tensors |= {name: parameter.detach().half() for name, parameter in self.named_parameters()}
-        write_model(path, "autodrag", tensors, config, about or {})
+        write_model(path, "autodrag", self, config, about, half)
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "AutoDrag":

@@ -84,10 +84,13 @@ class LatentTransformer(nn.Module):
         change = self.head(decoded).to(ws.dtype) * self.standardise.std
         return join(change, torch.zeros_like(tail))
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
+        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text.
+
+        half: weights (not statistics) in float16, for half the size; they are read back as float32.
+        """
         config = {"network": asdict(self.config), "shape": asdict(self.shape), "scale": asdict(self.scale)}
-        write_model(path, "latent_transformer", self.state_dict(), config, about or {})
+        write_model(path, "latent_transformer", self, config, about, half)
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "LatentTransformer":

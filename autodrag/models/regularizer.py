@@ -76,7 +76,7 @@ class Regularizer(nn.Module):
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
         """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
         shape = {"num_ws": self.reduce.in_features + EDITED_ROWS, "w_dim": self.head.out_features}
-        write_model(path, "regularizer", self.state_dict(), {"regularizer": asdict(self.config), **shape}, about or {})
+        write_model(path, "regularizer", self, {"regularizer": asdict(self.config), **shape}, about)
 
     @classmethod
     def load(cls, path: Path | str) -> "Regularizer":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
@@ -32,10 +32,21 @@ class Stored:
 
 
 def write_model(
-    path: Path | str, kind: str, tensors: Mapping[str, Tensor], config: Mapping[str, Any], about: Mapping[str, str]
+    path: Path | str,
+    kind: str,
+    model: nn.Module,
+    config: Mapping[str, Any],
+    about: Mapping[str, str] | None = None,
+    half: bool = False,
 ) -> None:
-    """kind: one of `ORIGINS`. Raises InputError where the file cannot be written."""
-    metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "about": json.dumps(about)}
+    """kind: one of `ORIGINS`. half: weights (not statistics) in float16, for half the size.
+
+    Raises InputError where the file cannot be written.
+    """
+    metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "about": json.dumps(about or {})}
+    tensors = model.state_dict()
+    if half:
+        tensors |= {name: parameter.detach().half() for name, parameter in model.named_parameters()}
     try:
         write_tensors(Path(path), tensors, metadata)
     except OSError as error:

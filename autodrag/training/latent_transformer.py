@@ -34,7 +34,7 @@ class LatentTransformerTraining:
     """Numbers of the published training where nothing else is said; Adam instead of Ranger is ours.
 
     network: its size. psi: truncation of w_1. lam: how far w_2 goes towards random rows. flow: auto | raft | dis.
-    held_out: pairs that reports are made on.
+    held_out: pairs that reports are made on. half: the weights are stored in float16.
     """
 
     budget: Budget
@@ -44,6 +44,7 @@ class LatentTransformerTraining:
     lam: float
     flow: Literal["auto", "raft", "dis"]
     held_out: int
+    half: bool
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class LatentTransformerStage(Stage):
     def save(self, path: Path) -> None:
         """The whole model."""
         pairs = self._pairs
-        self.model.save(path, {"generator": pairs.generator.name, "flow": pairs.flow.name})
+        self.model.save(path, {"generator": pairs.generator.name, "flow": pairs.flow.name}, self.config.half)
 
     def _show(self, stage: str, positions: Sequence[int]) -> MotionBatch:
         pairs, scale = self._pairs, self.model.scale
