@@ -94,9 +94,9 @@ class AutoDragMethod:
         for step, ws in enumerate(self._walk(source, request, request.targets), 1):
             expected = torch.lerp(request.handles, request.targets, step / self.n)
             yield view.update(ws, expected, step == self.n and self.rounds == 1 and self.polish == 0)
-        locator = Locator(self.generator, source.ws, request.handles) if self.rounds > 1 or self.polish > 0 else None
-        if locator is None:
+        if self.rounds == 1 and self.polish == 0:
             return
+        locator = Locator(self.generator, source.ws, request.handles)
         aims, length = request.targets, _length(request.targets - request.handles, request.valid)
         for number in range(2, self.rounds + 1):
             missed = request.targets - locator.find(ws, request.targets, self.miss * length).points
