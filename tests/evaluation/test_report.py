@@ -33,7 +33,7 @@ def write(root: Path, task: str, label: str, dataset: str = "synthface", manifes
         settings = {"1": {"items": 2, "mdd": estimate(0.2)}}
     summary = {
         "task": {"name": task, "count": 100, "preset": "dlib5-nose", "way": 0.2 if task == "short" else 1}
-        | {"max_steps": 300},
+        | {"max_steps": 300, "psi": 0.3, "lam": 0.1},
         "dataset": dataset,
         "resolution": [256, 256],
         "method": {"name": label, "label": label, "options": {}},
@@ -136,6 +136,17 @@ def test_table3_takes_the_rows_named_by_n_and_table2_the_others(tmp_path: Path) 
     assert list(three.rows[1]) == ["paper", "1.97", "1.18", "0.68", "0.54", "0.37", "0.39", "0.39", "0.38"]
     assert [row[0] for row in two.rows if row[1] != "not run here"] == ["DragGAN", "Ours"]
     assert [row[-2] for row in two.rows] == ["1.23", "0.38", "0.39", "0.94", "1.97", "0.31"]
+    assert "psi 0.3; rows 0-5 go 10%" in two.notes[0] and not any("shortly" in note for note in two.notes)
+
+
+def test_ablations_of_a_short_budget_stand_beside_ours_of_the_same(tmp_path: Path) -> None:
+    for label in ("autodrag-n5", "autodrag", "autodrag-without-regularizer"):
+        write(tmp_path, "paired", label)
+    table = table2(read_results(tmp_path), "synthface")
+    assert table is not None
+    run = [row[0] for row in table.rows if row[1] != "not run here"]
+    assert run == ["Ours w/o Latent Regularizer", "Ours with the ablations' budget", "Ours"]
+    assert "was trained shortly" in table.notes[-1]
 
 
 def test_latex_escapes(tmp_path: Path) -> None:
