@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from autodrag.bench.measure import device_name, write_record
-from autodrag.bench.subjects import generator_loader
+from autodrag.bench.subjects import OFFICIAL, generator_loader
 from autodrag.config import compose, dataset_names, typed
 from autodrag.data.fingerprint import fingerprint
 from autodrag.data.gms import gms_inliers
@@ -177,19 +177,21 @@ def accuracy_table(cfg: MatchingConfig, pairs: int) -> str:
 
 @dataclass(frozen=True)
 class DataCost:
-    """seconds: of one sample in one process, by piece."""
+    """seconds: of one sample in one process, by piece. rate: None of random weights, whose pictures have no matches."""
 
     seconds: dict[str, float]
-    rate: Rate
+    rate: Rate | None
     workers: int
 
     def table(self) -> str:
         """Samples a second, peak memory, and the share of each piece."""
         total = sum(self.seconds.values())
         shares = "\n".join(f"  {name:<11} {1000 * s:7.1f} ms {s / total:6.1%}" for name, s in self.seconds.items())
+        alone = f"one sample in one process: {1000 * total:.0f} ms\n{shares}"
+        if self.rate is None:
+            return alone
         return (
-            f"one sample in one process: {1000 * total:.0f} ms\n{shares}\n"
-            f"{self.rate.samples_a_second:.2f} samples a second with {self.workers} processes, "
+            f"{alone}\n{self.rate.samples_a_second:.2f} samples a second with {self.workers} processes, "
             f"{self.rate.redraws} redraws, {self.rate.peak_bytes / 2**20:.0f} MiB the largest process"
         )
 
@@ -202,7 +204,9 @@ def run(config: DataBench) -> None:
     load = generator_loader(config.generator, config.dtype, device)
     recipe = Recipe(fingerprint(load()), config.dtype, 0, settings.dataset.content, settings.trajectory)
     workers = available_cores() if config.workers is None else config.workers
-    found = DataCost(pieces(load, recipe, config.samples), rate(load, recipe, config.samples, workers), workers)
+    trained = not config.generator.startswith(OFFICIAL)
+    together = rate(load, recipe, config.samples, workers) if trained else None
+    found = DataCost(pieces(load, recipe, config.samples), together, workers)
     print(f"{device_name(device)}, torch {torch.__version__}\n{config.generator}, {config.dtype}\n{found.table()}")
     if config.pairs:
         print(accuracy_table(settings.trajectory.match, config.pairs))
