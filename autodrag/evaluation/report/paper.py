@@ -58,6 +58,8 @@ METHODS: dict[str, str] = {
     "autodrag-without-predictor": "Ours w/o Latent Predictor",
     "autodrag-n5": "Ours with the ablations' budget",
     "autodrag": "Ours",
+    "autodrag-2-rounds": "Ours, two rounds",
+    "autodrag-8-rounds": "Ours, eight rounds",
     "autodrag-rounds": "Ours, two rounds and polish",
     "oracle": "Oracle",
 }
