@@ -197,7 +197,8 @@ def test_a_report_writes_what_there_is_and_again_from_what_is_kept(
     assert "fig5-synthface.jpg is not made. There are no weights for synthface." in said.err
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\nLandmarks of a face of `synthface`") and text.endswith(f"{END}\nafter\n")
-    assert "| Ours | 100 | 1.25 ± 0.12 | 2.50 ± 0.25 | 3.75 ± 0.38 | 0.04 |" in text and "[results.md](results.md)" in text
+    assert "| Ours | 100 | 1.25 ± 0.12 | 2.50 ± 0.25 | 3.75 ± 0.38 | 0.04 |" in text
+    assert "[results.md](results.md)" in text
 
     def everything() -> dict[str, bytes]:
         files = [tmp_path / "results.md", readme, *out.iterdir(), *(tmp_path / "kept").rglob("*.json")]
