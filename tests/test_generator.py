@@ -115,7 +115,8 @@ def test_a_kept_picture_stays_outside_the_mask(tiny: FrozenGenerator) -> None:
 def test_a_file_counts_by_its_content(stored: Path, tiny: FrozenGenerator) -> None:
     for where in (stored, str(stored)):
         g = load_generator(where)
-        assert torch.equal(g.synthesize(latents(tiny)), tiny.synthesize(latents(tiny)))
+        # Not to the last bit: the order of sums depends on how threads and memory happen to lie.
+        assert torch.allclose(g.synthesize(latents(tiny)), tiny.synthesize(latents(tiny)), atol=1e-5)
         assert g.name == "weights"
     assert load_generator(stored, dtype=torch.bfloat16).features(latents(tiny)).dtype == torch.bfloat16
 
