@@ -6,7 +6,7 @@ so that alpha and beta weigh the same for every generator, number of points and 
 """
 
 import torch
-from jaxtyping import Bool, Float, Num
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from autodrag.geometry import patches, to_feature
@@ -37,7 +37,7 @@ def drag_loss(
     after: Float[Tensor, "B C h w"],
     handles: Float[Tensor, "B Q 2"],
     targets: Float[Tensor, "B Q 2"],
-    weights: Num[Tensor, "B Q"] | Bool[Tensor, "B Q"],
+    weights: Float[Tensor, "B Q"] | Bool[Tensor, "B Q"],
     image_hw: tuple[int, int],
     patch: int = 7,
 ) -> Float[Tensor, " B"]:

@@ -85,7 +85,7 @@ class AutoDragMethod:
     def drag(
         self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
     ) -> Iterator[Step]:
-        """See `DragMethod.drag`. A step of the drag is a step here: n a round, then those of the polish."""
+        """See `DragMethod.drag`. Steps: n of the first round, one of each further round, then those of the polish."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
