@@ -42,6 +42,16 @@ def test_an_experiment_evaluates_every_row_of_its_table(experiment: str) -> None
     assert set(labels) <= set(found) and len(set(found)) == len(found)
 
 
+@pytest.mark.parametrize("experiment", ["table2", "table3", "fig9"])
+def test_synthface_has_the_same_with_motions_that_can_be_read(experiment: str) -> None:
+    chosen = [
+        compose("eval", [f"experiment={name}", "dataset=synthface"]) for name in (experiment, f"synthface_{experiment}")
+    ]
+    plain, own = (typed(EvalConfig, cfg) for cfg in chosen)
+    assert own.task.name == plain.task.name and own.untrained == plain.untrained == "skip"
+    assert own.task.lam > plain.task.lam  # type: ignore[union-attr]
+
+
 def test_the_protocols_size_is_the_tasks_own() -> None:
     config = typed(EvalConfig, compose("eval", ["experiment=table1"]))
     assert (config.task.count, config.task.max_steps) == (2000, 300)
