@@ -26,7 +26,13 @@ DRAGGED = (36, 39, 42, 45, 33, 48, 54, 8)
 HOLD = 6  # frames that the animation rests at either end
 
 
-STAGES = {1: "stage1", "aim": "aim", 2: "stage2"}  # in the order of training, and the sections of their settings
+# In the order of training: the sections of their settings, and what they read of those before them.
+STAGES: dict[int | str, tuple[str, dict[str, int | str]]] = {
+    1: ("stage1", {}),
+    "motion": ("motion", {}),
+    "aim": ("aim", {"motion": "motion"}),
+    2: ("stage2", {"start": 1, "aim": "aim"}),
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class DemoConfig:
     dataset: DatasetConfig
     out: str  # folder of samples, runs and pictures
     samples: int  # trajectories that are made
-    epochs: tuple[int, int, int]  # of stage 1, the aim and stage 2, `epoch_samples` each
+    epochs: tuple[int, int, int, int]  # of each of `STAGES`, of `epoch_samples` each
     epoch_samples: int
     faces: int  # that are dragged
     draggan_steps: int  # of DragGAN, where the dataset has no trained AutoDrag
@@ -74,14 +80,13 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
     data = f"data={out}/data"
     made = ["experiment=synthface_trajectories", f"count={config.samples}", f"out={out}/data"]
     _command(["scripts/trajectories.py", *made])
-    before = [f"stage2.{part}={out}/stage{name}/weights.safetensors" for part, name in (("start", 1), ("aim", "aim"))]
-    for (stage, section), epochs in zip(STAGES.items(), config.epochs, strict=True):
+    for (stage, (section, read)), epochs in zip(STAGES.items(), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"
         budget = [f"{section}.budget.epochs={epochs}", f"{section}.budget.samples={config.epoch_samples}"]
         budget.append(f"{section}.held_out={config.samples // 4}")
-        start = before if stage == 2 else []
+        before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
-        _command(["scripts/train.py", *words, *budget, *start])
+        _command(["scripts/train.py", *words, *budget, *before])
         losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text().splitlines()]
         trained = [line["loss"] for line in losses if "loss" in line]
         third = max(1, len(trained) // 3)  # single values depend on which drags a batch happens to hold

@@ -24,6 +24,12 @@ def to_image(
     return _rescale(points, feature_hw, image_hw)
 
 
+def to_unit(points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
+    """Image pixels -> [-1, 1] on both axes, -1 and 1 at the image's edges."""
+    size = points.new_tensor([image_hw[1], image_hw[0]])
+    return (points + 0.5) / size * 2 - 1
+
+
 def _rescale(points: Tensor, source_hw: tuple[int, int], destination_hw: tuple[int, int]) -> Tensor:
     scale = points.new_tensor([destination_hw[1] / source_hw[1], destination_hw[0] / source_hw[0]])
     return (points + 0.5) * scale - 0.5

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from autodrag.geometry import patches, to_feature
+from autodrag.geometry import patches, to_feature, to_unit
 from autodrag.latents import split
 
 
@@ -61,3 +61,20 @@ def total_loss(
     """Both terms of stage 2, weighted."""
     # Eq. 14: alpha L_pred + beta L_drag
     return alpha * prediction + beta * drag
+
+
+def landing_loss(
+    moves: Float[Tensor, "B P 2"],
+    handles: Float[Tensor, "B P 2"],
+    targets: Float[Tensor, "B P 2"],
+    mask: Bool[Tensor, "B P"],
+    image_hw: tuple[int, int],
+) -> Float[Tensor, " B"]:
+    """How far from the targets the handles come to if they move so: L1, in hundredths of the image's sides. Ours.
+
+    moves: in units in which the image spans -1..1, as `models.PointMotion` gives them. handles, targets: image pixels.
+    mask: False at padding; an item without points has no loss.
+    """
+    asked = to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw)
+    distance = 50 * (moves - asked).abs().mean(dim=2)
+    return torch.where(mask, distance, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

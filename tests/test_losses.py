@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from autodrag.losses import drag_loss, prediction_loss, restoration_loss, total_loss
+from autodrag.losses import drag_loss, landing_loss, prediction_loss, restoration_loss, total_loss
 
 
 def test_restoration_counts_the_edited_rows_in_units_of_the_deviation() -> None:
@@ -68,3 +68,12 @@ def test_the_source_of_a_drag_gets_no_gradient() -> None:
 def test_total_weighs_both_terms() -> None:
     total = total_loss(torch.tensor([2.0, 0.0]), torch.tensor([3.0, 1.0]), alpha=0.1, beta=1.0)
     assert torch.allclose(total, torch.tensor([3.2, 1.0]))
+
+
+def test_landing_is_counted_in_hundredths_of_the_image() -> None:
+    handles = torch.tensor([[[10.0, 20.0], [30.0, 40.0]], [[1.0, 2.0], [3.0, 4.0]]])
+    targets = handles + torch.tensor([6.4, -12.8])  # of an image of 128 x 64: 10 and 10 hundredths
+    mask = torch.tensor([[True, False], [False, False]])
+    moves = torch.tensor([0.2, -0.2]).expand(2, 2, 2)
+    assert torch.allclose(landing_loss(moves, handles, targets, mask, (128, 64)), torch.zeros(2), atol=1e-4)
+    assert torch.allclose(landing_loss(0 * moves, handles, targets, mask, (128, 64)), torch.tensor([10.0, 0.0]))

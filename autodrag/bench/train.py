@@ -167,6 +167,7 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         alpha=0.1,
         beta=beta,
         metric="deviation",
+        motion=None,
         gamma=0.0,
         drag_block=FEATURE_BLOCK,
         drag_patch=7,

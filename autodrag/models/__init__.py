@@ -2,6 +2,7 @@
 
 from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.autodrag import AutoDrag, DomainShape, ModelConfig
+from autodrag.models.point_motion import PointMotion, PointMotionConfig
 from autodrag.models.predictor import Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
@@ -12,6 +13,8 @@ __all__ = [
     "AutoDrag",
     "DomainShape",
     "ModelConfig",
+    "PointMotion",
+    "PointMotionConfig",
     "Predictor",
     "PredictorConfig",
     "Regularizer",

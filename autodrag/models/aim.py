@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from autodrag.geometry import to_unit
 from autodrag.models.statistics import Standardise
 from autodrag.models.stored import read_model, write_model
-from autodrag.models.tokens import to_unit
 
 GAIN = 8.0  # displacements are small beside the image's side
 EMPTY = 0.1  # weight of "nothing moves here" in a cell's mean displacement

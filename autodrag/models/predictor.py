@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from autodrag.geometry import to_unit
 from autodrag.latents import EDITED_ROWS
 from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.attention import Decoder, Encoder, KeyValue, Memory, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
-from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens, to_unit
+from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens
 
 
 @dataclass(frozen=True)

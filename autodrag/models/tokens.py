@@ -96,9 +96,3 @@ class PointTokens(nn.Module):
         # Contiguous, or GELU's gradient would be computed one number at a time.
         out: Tensor = self.mlp(F.gelu(around.contiguous()).flatten(2))
         return out
-
-
-def to_unit(points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
-    """Image pixels -> [-1, 1] on both axes, -1 and 1 at the image's edges."""
-    size = points.new_tensor([image_hw[1], image_hw[0]])
-    return (points + 0.5) / size * 2 - 1

@@ -15,15 +15,17 @@ from autodrag.data.shards import read_manifest
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.models import Aim, AutoDrag, ModelConfig, Regularizer
+from autodrag.models import Aim, AutoDrag, ModelConfig, PointMotion, Regularizer
 from autodrag.models.cost import cost_table
 from autodrag.models.stored import stored_kind
 from autodrag.training import latent_transformer
 from autodrag.training.aim import AimStage, AimTraining
+from autodrag.training.ends import EndsConfig
 from autodrag.training.folder import RunFolder
 from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
 from autodrag.training.loop import LoopConfig, train
 from autodrag.training.measure import domain_shape, measure
+from autodrag.training.motion import MotionStage, MotionTraining
 from autodrag.training.ranks import Ranks, join_ranks
 from autodrag.training.stage import Budget, Stage
 from autodrag.training.stage1 import RegularizerStage, Stage1Config
@@ -32,7 +34,7 @@ from autodrag.training.stage2 import PredictorStage, Stage2Config
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`configs/train.yaml`. stage: 1, aim, 2 or latent_transformer, each with its section."""
+    """`configs/train.yaml`. stage: 1, motion, aim, 2 or latent_transformer, each with its section."""
 
     stage: int | str
     dataset: DatasetConfig
@@ -43,6 +45,7 @@ class TrainConfig:
     device: str
     loop: LoopConfig
     stage1: Stage1Config
+    motion: MotionTraining
     aim: AimTraining
     stage2: Stage2Config
     latent_transformer: LatentTransformerTraining
@@ -86,6 +89,15 @@ def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> Regularizer
     return RegularizerStage(regularizer, generator, config.stage1, config.dataset.psi, config.seed, motion)
 
 
+def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage:
+    """A new network of where points go, and the trajectories it learns from."""
+    statistics = measure(generator, config.model.feature_block, config.seed)
+    torch.manual_seed(config.seed)
+    section = config.motion
+    motion = PointMotion(section.network, generator.w_dim, statistics.w_mean, statistics.w_std)
+    return MotionStage(motion, _ends_of(config, section, generator), section, config.seed)
+
+
 def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
     """A new aim, as model= describes it, and the trajectories it learns from."""
     described, block = config.model.predictor.aim, config.model.feature_block
@@ -95,8 +107,8 @@ def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
     torch.manual_seed(config.seed)
     aim = Aim(described, generator.w_dim, statistics.w_mean, statistics.w_std)
     section = config.aim
-    trajectories = Trajectories(config.data, generator, section.points, 1, config.seed, landmarks=section.landmarks)
-    return AimStage(aim, trajectories, block, section, config.seed)
+    motion = _load_motion(section.motion, "aim", generator)
+    return AimStage(aim, _ends_of(config, section, generator), block, section, config.seed, motion)
 
 
 def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
@@ -119,7 +131,8 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
         _take_aim(model.predictor.aim, section)
     shown = trajectories(slice(None, -section.held_out), section.budget.batch)
     held_out = trajectories(slice(-section.held_out, None), 1)
-    return PredictorStage(model, shown, held_out, section, config.seed)
+    motion = _load_motion(section.motion, "stage2", generator)
+    return PredictorStage(model, shown, held_out, section, config.seed, motion)
 
 
 def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) -> LatentTransformerStage:
@@ -130,10 +143,31 @@ def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) ->
 #: The stages: the name of their section, which has a `budget`, and what builds them.
 STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stage]]] = {
     1: ("stage1", build_stage1),
+    "motion": ("motion", build_motion),
     "aim": ("aim", build_aim),
     2: ("stage2", build_stage2),
     "latent_transformer": ("latent_transformer", build_latent_transformer),
 }
+
+
+def _ends_of(config: TrainConfig, section: EndsConfig, generator: FrozenGenerator) -> Trajectories:
+    """The trajectories whose ends alone are of interest."""
+    return Trajectories(config.data, generator, section.points, 1, config.seed, landmarks=section.landmarks)
+
+
+def _load_motion(file: str | None, section: str, generator: FrozenGenerator) -> PointMotion | None:
+    """What the stage `motion` has learnt, where the section asks for it."""
+    if file is None:
+        return None
+    if not Path(file).exists():
+        raise InputError(
+            f"There are no weights of stage=motion at {file}: train them, name others with {section}.motion=FILE, or "
+            f"do without the landing loss by {section}.motion=null."
+        )
+    motion = PointMotion.load(file)
+    if len(motion.standardise.mean) != generator.w_dim:
+        raise InputError(f"{file} was trained for another generator than {generator.name}: train stage=motion with it.")
+    return motion
 
 
 def _start_from(model: AutoDrag, path: Path) -> None:

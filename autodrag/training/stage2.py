@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from autodrag.data.dataset import Batch, Trajectories, collate
 from autodrag.errors import InputError
+from autodrag.latents import split
 from autodrag.losses import drag_loss, prediction_loss, total_loss
-from autodrag.models import AutoDrag
+from autodrag.models import AutoDrag, PointMotion
 from autodrag.seeding import rng
 from autodrag.training.drags import Dragging, Drags
 from autodrag.training.held_out import report_drags
@@ -29,13 +30,14 @@ class Stage2Config:
     None: new ones. aim: the weights that the stage `aim` wrote, held fixed here; None: learnt along. Of use only to a
     model that has one.
     alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. metric: L_pred counts errors
-    of latents in W's deviations, or by what they change in the image (`image_units`). gamma: weight of the drag
-    loss between the handles of the first image and the targets in the last predicted one.
-    drag_block, drag_patch: the generator block, counted from 1, whose features both compare, and how many of its pixels
-    around a point (the paper's: 6 and 7).
+    of latents in W's deviations, or by what they change in the image (`image_units`). motion: the weights
+    that the stage `motion` wrote, by which the landing loss tells where the handles come to; None without. gamma: its
+    weight.
+    drag_block, drag_patch: the generator block, counted from 1, whose features L_drag compares, and how many
+    of its pixels around a point (the paper's: 6 and 7).
     drag_steps: L_drag is computed on so many random steps of a motion and scaled to all of them; None: on all.
-    finish: the last share of the training, in which beta, gamma and rounds take part; before it they are 0, for they
-    are what costs most. 1: all of it, the paper's.
+    finish: the last share of the training, in which beta and rounds take part; before it they are 0, for they are what
+    costs most. 1: all of it, the paper's.
     points, step_points: pairs of a sample and of a step, at most. landmarks: share of the batches whose points are
     landmarks instead of matches. far: share of their samples that go to another motion's w_0. held_out: samples that
     reports are made on.
@@ -52,6 +54,7 @@ class Stage2Config:
     alpha: float
     beta: float
     metric: Literal["deviation", "image"]
+    motion: str | None
     gamma: float
     drag_block: int
     drag_patch: int
@@ -73,7 +76,7 @@ class DragBatch:
     """Samples, and how each is to be trained on.
 
     own: on the model's own steps. again: from that step of an earlier rollout; 0: from w_0. steps: those of L_drag.
-    finishing: whether beta and gamma take part.
+    finishing: whether beta takes part.
     """
 
     samples: Batch
@@ -84,12 +87,21 @@ class DragBatch:
 
 
 class PredictorStage(Stage):
-    """trajectories, held_out: samples to train on and samples to report on. seed: of the variants and shares."""
+    """trajectories, held_out: samples to train on and samples to report on. seed: of the variants and shares.
+
+    motion: held fixed; needed with config.gamma.
+    """
 
     units: Tensor
 
     def __init__(
-        self, model: AutoDrag, trajectories: Trajectories, held_out: Trajectories, config: Stage2Config, seed: int
+        self,
+        model: AutoDrag,
+        trajectories: Trajectories,
+        held_out: Trajectories,
+        config: Stage2Config,
+        seed: int,
+        motion: PointMotion | None = None,
     ) -> None:
         super().__init__()
         check_shares(config.variants)
@@ -98,6 +110,7 @@ class PredictorStage(Stage):
                 f"stage2.finish is {config.finish:g}, expected a share of the training above 0, at most 1."
             )
         self.model = model
+        self.motion = None if motion is None else motion.requires_grad_(False)
         self.config, self.seed = config, seed
         self._trajectories, self._held_out = trajectories, held_out
         self._dragging = Dragging(model, trajectories.generator)
@@ -129,13 +142,15 @@ class PredictorStage(Stage):
         own = batch.own if self.config.rollout > 0 else None
         predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, own)
         prediction = prediction_loss(predicted, drags.ws[:, 1:], self.units)
-        beta, gamma = (weight * batch.finishing for weight in (self.config.beta, self.config.gamma))
+        beta = self.config.beta * batch.finishing
         drag = self._drag_loss(batch, predicted) if beta > 0 else torch.zeros_like(prediction)
         loss = total_loss(prediction, drag, self.config.alpha, beta)
         logs = {"prediction": prediction, "drag": drag}
-        if gamma > 0:
-            logs["landing"] = self._landing_loss(batch.samples, predicted[:, -1])
-            loss = loss + gamma * logs["landing"]
+        if self.motion is not None:
+            before, after = (split(ws)[0] for ws in (drags.ws[:, 0], predicted[:, -1]))
+            points, size = (drags.handles, drags.targets, drags.mask), self._dragging.generator.resolution
+            logs["landing"] = self.motion.missed(before, after, *points, size)
+            loss = loss + self.config.gamma * logs["landing"]
         if self.model.config.skip == "gated":
             logs["gate"] = self.model.gate
         logs["empty_steps"] = 1 - batch.samples.step_mask.any(dim=2).float()
@@ -184,24 +199,11 @@ class PredictorStage(Stage):
         before, after = samples.ws[row, steps].flatten(0, 1)[some], predicted[row, steps].flatten(0, 1)[some]
         losses = predicted.new_zeros(len(some))
         if bool(some.any()):
-            losses[some] = self._difference(before, after, handles[some], targets[some], mask[some])
+            generator, block = self._dragging.generator, self.config.drag_block
+            with torch.no_grad():
+                held = generator.features(before, block=block)
+            points, size = (handles[some], targets[some], mask[some]), generator.resolution
+            losses[some] = drag_loss(
+                held, generator.features(after, block=block), *points, size, self.config.drag_patch
+            )
         return losses.unflatten(0, tuple(steps.shape)).sum(dim=1) * (samples.step_mask.shape[1] / steps.shape[1])
-
-    def _landing_loss(self, samples: Batch, last: Float[Tensor, "B L D"]) -> Float[Tensor, " B"]:
-        """Eq. 13's distance between what lies at the handles of the first image and at the targets of the last."""
-        return self._difference(samples.ws[:, 0], last, samples.handles, samples.targets, samples.mask)
-
-    def _difference(
-        self,
-        before: Float[Tensor, "M L D"],
-        after: Float[Tensor, "M L D"],
-        handles: Float[Tensor, "M Q 2"],
-        targets: Float[Tensor, "M Q 2"],
-        mask: Bool[Tensor, "M Q"],
-    ) -> Float[Tensor, " M"]:
-        """`drag_loss` of the images of latents."""
-        generator = self._dragging.generator
-        with torch.no_grad():
-            held = generator.features(before, block=self.config.drag_block)
-        reached = generator.features(after, block=self.config.drag_block)
-        return drag_loss(held, reached, handles, targets, mask, generator.resolution, self.config.drag_patch)

@@ -9,9 +9,10 @@ import torch
 
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
+from autodrag.geometry import to_unit
 from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
 from autodrag.models.cost import cost_table, parameter_count, rollout_flops
-from autodrag.models.tokens import PointTokens, fourier, to_unit
+from autodrag.models.tokens import PointTokens, fourier
 from autodrag.seeding import rng
 
 SHAPE = DomainShape(num_ws=10, w_dim=16, feature_shape=(8, 32, 32), resolution=(64, 64))

@@ -1,11 +1,25 @@
-"""The toy stage that the tests of the loop train."""
+"""What the tests of the stages share: made-up trajectories, the default config, a short training, and the toy stage."""
 
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+
+from autodrag.config import compose, typed
+from autodrag.data.fingerprint import fingerprint
+from autodrag.data.matching import Matches
+from autodrag.data.shards import fill
+from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
+from autodrag.training.run import TrainConfig
+from autodrag.training.stage import Stage
+
+Learn = Callable[..., tuple[float, float]]
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +32,47 @@ def toy() -> ModuleType:
     sys.modules["toy"] = module
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def config() -> TrainConfig:
+    """What `train.py model=small` would run."""
+    return typed(TrainConfig, compose("train", ["model=small"]))
+
+
+@pytest.fixture(scope="session")
+def folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Trajectories with points anywhere: the tiny generator draws nothing that could be matched."""
+    path = tmp_path_factory.mktemp("trajectories")
+    recipe = typed(TrajectoryConfig, compose("trajectories", ["trajectory.landmarks=true"]).trajectory)
+    made = Recipe(fingerprint(tiny), "float32", 0, None, recipe)
+    fill(path, made, 24, 8, lambda indices: map(_made_up, indices), lambda line: None)
+    return path
+
+
+def _made_up(index: int) -> MatchedMotion:
+    draw = np.random.default_rng(index)
+
+    def matches(count: int) -> Matches:
+        return Matches(*(64 * draw.random((2, count, 2), dtype=np.float32)))
+
+    steps = tuple(matches((index + i) % 3) for i in range(5))
+    return MatchedMotion(index, 0, matches(1 + index % 5), matches(68), steps)
+
+
+@pytest.fixture(scope="session")
+def learn() -> Learn:
+    """learn(stage, batch, steps, lr): the first and the last loss of so many steps on one batch."""
+
+    def fit(stage: Stage, batch: Any, steps: int, lr: float) -> tuple[float, float]:
+        optimizer = torch.optim.Adam([p for p in stage.parameters() if p.requires_grad], lr=lr)
+        losses = []
+        for _ in range(steps):
+            loss, _ = stage(batch)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+        return losses[0], losses[-1]
+
+    return fit

@@ -24,9 +24,10 @@ TINY = [
     *(f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")),
     *(f"model.{network}.decoder_layers=1" for network in ("predictor", "regularizer")),
     *("model.predictor.aim.width=16", "model.predictor.aim.grid=4", "aim.held_out=4", "aim.points=4"),
+    *("motion.held_out=4", "motion.points=4", "motion.network.width=16"),
     *(
         f"{stage}.budget.{part}"
-        for stage in ("stage1", "aim", "stage2")
+        for stage in ("stage1", "motion", "aim", "stage2")
         for part in ("epochs=1", "samples=24", "batch=4")
     ),
     *("stage1.held_out=8", "stage2.held_out=4", "stage2.points=4", "stage2.predictor.lr=1e-3"),
@@ -65,12 +66,15 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     held = [line for line in map(json.loads, (place / "one" / "stats.jsonl").open()) if "held/left" in line]
     assert held[-1]["step"] == 6 and "held/undone" in held[-1]
 
-    run(config(place, f"out={place / 'aim'}", "stage=aim", "aim.landmarks=0.5"))
+    run(config(place, f"out={place / 'motion'}", "stage=motion", "motion.landmarks=0.5"))
+    motion = place / "motion" / "weights.safetensors"
+    run(config(place, f"out={place / 'aim'}", "stage=aim", "aim.landmarks=0.5", f"aim.motion={motion}"))
     aim = place / "aim" / "weights.safetensors"
     held = [json.loads(line) for line in (place / "aim" / "stats.jsonl").open()][-1]
-    assert {"held/matches_1", "held/landmarks_4"} <= held.keys()
+    assert {"held/matches_1", "held/landmarks_4", "held/landmarks_4_lands"} <= held.keys()
 
     second = [f"out={place / 'two'}", "stage=2", f"stage2.start={trained}", f"stage2.aim={aim}", "stage2.rollout=0.5"]
+    second.append(f"stage2.motion={motion}")
     run(config(place, *second))
     model = AutoDrag.load(place / "two" / "weights.safetensors")
     assert model.regularizer is not None and "weights.safetensors holds" in capsys.readouterr().out
@@ -101,6 +105,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         ("stage=3", "no stage 3"),
         ("stage2.start=nowhere.safetensors", "no trained regularizer at nowhere.safetensors"),
         ("stage2.aim=nowhere.safetensors", "no trained aim at nowhere.safetensors"),
+        ("stage2.motion=nowhere.safetensors", "no weights of stage=motion at nowhere.safetensors"),
         ("data=nowhere", "nowhere holds no trajectories"),
         ("stage2.budget.batch=0", "at least 1"),
         ("stage2.held_out=0", "held_out must be at least 1"),

@@ -10,17 +10,20 @@ import torch
 
 from autodrag.config import compose, typed
 from autodrag.data.dataset import Trajectories
-from autodrag.data.fingerprint import fingerprint
-from autodrag.data.matching import Matches
-from autodrag.data.shards import fill
-from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, latent_motion
+from autodrag.data.trajectories import TrajectoryConfig, latent_motion
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
-from autodrag.models import Aim, AimConfig, AutoDrag, ModelConfig, PredictorConfig, Regularizer, RegularizerConfig
-from autodrag.training.aim import AimStage
+from autodrag.models import (
+    AutoDrag,
+    ModelConfig,
+    PointMotion,
+    PointMotionConfig,
+    PredictorConfig,
+    Regularizer,
+    RegularizerConfig,
+)
 from autodrag.training.measure import domain_shape, image_units, measure
 from autodrag.training.run import TrainConfig
-from autodrag.training.stage import Stage
 from autodrag.training.stage1 import RegularizerStage
 from autodrag.training.stage2 import PredictorStage, Stage2Config
 from autodrag.training.variants import VariantsConfig
@@ -32,38 +35,14 @@ MODEL = ModelConfig(
 )
 
 
-def made_up(index: int) -> MatchedMotion:
-    """Points anywhere: the tiny generator draws nothing that could be matched."""
-    draw = np.random.default_rng(index)
-
-    def matches(count: int) -> Matches:
-        return Matches(*(64 * draw.random((2, count, 2), dtype=np.float32)))
-
-    steps = tuple(matches((index + i) % 3) for i in range(5))
-    return MatchedMotion(index, 0, matches(1 + index % 5), matches(68), steps)
-
-
-@pytest.fixture(scope="module")
-def config() -> TrainConfig:
-    return typed(TrainConfig, compose("train", ["model=small"]))
-
-
-@pytest.fixture(scope="module")
-def folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("trajectories")
-    recipe = typed(TrajectoryConfig, compose("trajectories", ["trajectory.landmarks=true"]).trajectory)
-    made = Recipe(fingerprint(tiny), "float32", 0, None, recipe)
-    fill(path, made, 24, 8, lambda indices: iter([made_up(index) for index in indices]), lambda line: None)
-    return path
-
-
 def stage2(folder: Path, tiny: Any, config: TrainConfig, model: ModelConfig = MODEL, **changes: Any) -> PredictorStage:
     section: Stage2Config = replace(config.stage2, **changes)
     torch.manual_seed(0)
     network = AutoDrag(model, domain_shape(tiny, model.feature_block), measure(tiny, model.feature_block, latents=500))
     parts = (slice(None, 16), slice(16, None))
     shown, held_out = (Trajectories(folder, tiny, 8, 4, 0, part) for part in parts)
-    return PredictorStage(network, shown, held_out, section, seed=0)
+    motion = PointMotion(PointMotionConfig(32), tiny.w_dim) if section.motion else None
+    return PredictorStage(network, shown, held_out, section, 0, motion)
 
 
 def stage1(tiny: Any, config: TrainConfig, **changes: Any) -> RegularizerStage:
@@ -74,21 +53,8 @@ def stage1(tiny: Any, config: TrainConfig, **changes: Any) -> RegularizerStage:
     return RegularizerStage(regularizer, tiny, replace(config.stage1, held_out=32, **changes), 0.7, 0, motion)
 
 
-def learn(stage: Stage, batch: Any, steps: int, lr: float) -> tuple[float, float]:
-    """The first and the last loss of `steps` steps on one batch."""
-    optimizer = torch.optim.Adam(stage.parameters(), lr=lr)
-    losses = []
-    for _ in range(steps):
-        loss, _ = stage(batch)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    return losses[0], losses[-1]
-
-
 @pytest.mark.parametrize("latents", ["w", "trajectory"])
-def test_stage_1_overfits_one_batch(tiny: Any, config: TrainConfig, latents: str) -> None:
+def test_stage_1_overfits_one_batch(tiny: Any, config: TrainConfig, latents: str, learn: Any) -> None:
     stage = stage1(tiny, config, latents=latents)
     batch = stage.batch(range(4))
     assert torch.equal(batch.clean[:, 6:], batch.corrupted[:, 6:])
@@ -98,7 +64,7 @@ def test_stage_1_overfits_one_batch(tiny: Any, config: TrainConfig, latents: str
     assert set(stage.report().numbers) == {"left", "undone"}
 
 
-def test_stage_2_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig) -> None:
+def test_stage_2_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:
     stage = stage2(folder, tiny, config, alpha=1.0, beta=0.0)
     first, last = learn(stage, stage.batch(range(4)), steps=150, lr=3e-3)
     assert last < first / 4
@@ -126,23 +92,24 @@ def test_a_batch_is_a_function_of_its_positions(folder: Path, tiny: Any, config:
 
 
 def test_all_terms_give_gradients(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    everything = {"beta": 1.0, "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
+    everything = {"beta": 1.0, "motion": "given", "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
     stage = stage2(folder, tiny, config, replace(MODEL, gate=0.1), **everything)
     loss, logs = stage(stage.batch(range(8)))
     loss.backward()
     assert {"prediction", "drag", "landing", "gate", "empty_steps"} <= set(logs)
     assert logs["drag"] > 0 and logs["landing"] > 0
-    assert all(parameter.grad is not None for parameter in stage.parameters())
+    assert all(parameter.grad is not None for parameter in stage.parameters() if parameter.requires_grad)
+    assert stage.motion is not None and not any(p.requires_grad for p in stage.motion.parameters())
 
 
 def test_costly_terms_wait_for_the_finish(folder: Path, tiny: Any, config: TrainConfig) -> None:
     budget = replace(config.stage2.budget, epochs=1.0, samples=32, batch=8)
-    stage = stage2(
-        folder, tiny, config, alpha=0.0, beta=1.0, gamma=0.5, rounds=1.0, finish=0.25, rollout=0.5, budget=budget
-    )
+    stage = stage2(folder, tiny, config, rounds=1.0, finish=0.25, budget=budget)
     before, after = (stage.batch(range(start, start + 8)) for start in (16, 24))
     assert not before.finishing and not before.again.any()
     assert after.finishing and after.again.all()
+    stage = stage2(folder, tiny, config, alpha=0.0, beta=1.0, finish=0.25, rollout=0.5, budget=budget)
+    before, after = (stage.batch(range(start, start + 8)) for start in (16, 24))
     with torch.no_grad():
         assert stage(before)[0] == 0 and stage(after)[0] > 0
     assert stage.batch([27]).finishing and not stage.batch([23]).finishing
@@ -152,7 +119,7 @@ def test_costly_terms_wait_for_the_finish(folder: Path, tiny: Any, config: Train
 
 def test_everything_runs_in_bfloat16(folder: Path, tiny: Any, config: TrainConfig) -> None:
     low = FrozenGenerator(tiny.trainable_copy(), "tiny", torch.bfloat16)
-    everything = {"beta": 1.0, "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
+    everything = {"beta": 1.0, "motion": "given", "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
     stage = stage2(folder, low, config, replace(MODEL, gate=0.1), **everything)
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = stage(stage.batch(range(8)))
@@ -223,7 +190,7 @@ def test_image_units_measure_what_a_small_change_does_to_the_features(tiny: Any)
     assert told[2] < told[0] / 2  # directions do differ
 
 
-def test_the_metric_of_l_pred_is_chosen(folder: Path, tiny: Any, config: TrainConfig) -> None:
+def test_the_metric_of_l_pred_is_chosen(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:
     plain = stage2(folder, tiny, config, metric="deviation")
     assert torch.allclose(plain.units, torch.diag(1 / plain.model.predictor.standardise.std))
     image = stage2(folder, tiny, config, metric="image", beta=0.0)
@@ -256,38 +223,3 @@ def test_far_drags_lead_to_the_face_of_another_motion(folder: Path, tiny: Any) -
         known = {tuple(point) for point in ends[int(reached)].tolist()}
         assert all(tuple(point) in known for point in other.targets.tolist())
         assert torch.allclose(other.ws[1] - other.ws[0], (other.ws[-1] - other.ws[0]) / 5, atol=1e-5)
-
-
-def aim_stage(folder: Path, tiny: Any, config: TrainConfig, **changes: Any) -> AimStage:
-    statistics = measure(tiny, 4, latents=500)
-    torch.manual_seed(0)
-    aim = Aim(AimConfig(grid=8, width=64, layers=2), tiny.w_dim, statistics.w_mean, statistics.w_std)
-    section = replace(config.aim, held_out=4, points=8, **changes)
-    return AimStage(aim, Trajectories(folder, tiny, 8, 1, 0, landmarks=section.landmarks), 4, section, seed=0)
-
-
-def test_the_aim_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    stage = aim_stage(folder, tiny, config, landmarks=0.5)
-    batch = stage.batch(range(16))
-    assert torch.equal(batch.handles, stage.batch(range(16)).handles)
-    first, last = learn(stage, batch, steps=200, lr=3e-3)
-    assert last < first / 4
-    assert set(stage.report().numbers) == {f"{k}_{n}" for k in ("matches", "landmarks") for n in (1, 5, 8)}
-
-
-def test_samples_of_the_aim_are_drags_between_known_faces(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    stage = aim_stage(folder, tiny, config, landmarks=1.0, far=1.0, short=0.0, still=0.0)
-    batch = stage.batch(range(64))
-    motions = Trajectories(folder, tiny, 8, 1, 0, landmarks=1.0).motions[:-4]
-    places = [points for m in motions for points in (m.landmarks.handles, m.landmarks.targets)]
-    for handles, targets in zip(batch.handles.numpy(), batch.targets.numpy(), strict=True):
-        start = next(i for i, place in enumerate(places) if handles[0] in place)
-        assert all(point in places[start] for point in handles)
-        goal = next(i for i, place in enumerate(places) if targets[0] in place)
-        match = np.abs(places[start][:, None] - handles).sum(-1).argmin(0)  # the same landmarks in both faces
-        assert np.allclose(places[goal][match], targets)
-    resting = aim_stage(folder, tiny, config, landmarks=1.0, still=1.0).batch(range(8))
-    assert torch.allclose(resting.handles, resting.targets) and torch.allclose(resting.source, resting.goal)
-    near = aim_stage(folder, tiny, config, landmarks=1.0, short=1.0, still=0.0).batch(range(64))
-    moved, asked = (near.goal - near.source).norm(dim=(1, 2)), (batch.goal - batch.source).norm(dim=(1, 2))
-    assert 0.3 < moved.mean() / asked.mean() < 0.7

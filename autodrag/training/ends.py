@@ -1,0 +1,152 @@
+"""Drags from one end of a motion to another, as latents and points alone: thousands a second, for small MLPs."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import exp, log
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from autodrag.data.dataset import Trajectories
+from autodrag.data.matching import Matches
+from autodrag.data.trajectories import latent_motion
+from autodrag.errors import InputError
+from autodrag.latents import split
+from autodrag.seeding import rng
+
+CHUNK = 500  # motions whose latents are mapped at once
+
+
+@dataclass(frozen=True)
+class EndsConfig:
+    """points: pairs of a sample, at most; their number is log-uniform from 1 up, the same for a batch.
+
+    landmarks: share of the batches whose points are landmarks instead of matches. far: share of their samples that go
+    to another motion's face, whose landmarks are known as well. short: share that goes only a part of the way, evenly
+    distributed, over which points are taken to move in a straight line. still: share that stays where it is. held_out:
+    motions that reports are made on.
+    """
+
+    points: int
+    landmarks: float
+    far: float
+    short: float
+    still: float
+    held_out: int
+
+
+@dataclass(frozen=True)
+class EndsBatch:
+    """Drags from `source` to `goal`, edited rows, and their points in image pixels; mask: False at padding."""
+
+    source: Float[Tensor, "B K D"]
+    goal: Float[Tensor, "B K D"]
+    handles: Float[Tensor, "B P 2"]
+    targets: Float[Tensor, "B P 2"]
+    mask: Bool[Tensor, "B P"]
+
+
+@dataclass(frozen=True)
+class _Ends:
+    """Both ends of the motions that have points of one kind."""
+
+    rows: Float[Tensor, "N 2 K D"]
+    points: Float[Tensor, "N 2 P 2"]
+    mask: Bool[Tensor, "N P"]
+
+    def part(self, which: slice) -> "_Ends":
+        """Some of them."""
+        return _Ends(self.rows[which], self.points[which], self.mask[which])
+
+
+class Ends:
+    """trajectories: motions whose both ends are used, in both directions. section: of the config, the stage's name."""
+
+    def __init__(self, trajectories: Trajectories, config: EndsConfig, seed: int, section: str) -> None:
+        if not 0 < config.held_out < len(trajectories):
+            raise InputError(
+                f"{section}.held_out={config.held_out} leaves nothing to train on or to report on: there are "
+                f"{len(trajectories)} trajectories."
+            )
+        self.config, self._seed, self._section = config, seed, section
+        rows = _rows(trajectories)
+        matches = _ends(rows, [motion.ends for motion in trajectories.motions])
+        landmarks = _ends(rows, [motion.landmarks for motion in trajectories.motions])
+        shown, held_out = slice(None, -config.held_out), slice(-config.held_out, None)
+        self._shown = {"matches": matches.part(shown), "landmarks": landmarks.part(shown)}
+        self._held_out = {"matches": matches.part(held_out), "landmarks": landmarks.part(held_out)}
+
+    def batch(self, positions: Sequence[int], device: torch.device) -> EndsBatch:
+        """Drags between random ends. Drawn together: a stream for each would cost more than the step itself."""
+        config = self.config
+        stream = rng(self._seed, self._section, positions[0])
+        kind, number = torch.rand(2, generator=stream).tolist()
+        landmarks = kind < config.landmarks and bool(self._shown["landmarks"].mask.any())
+        ends = self._shown["landmarks" if landmarks else "matches"]
+        usable = ends.mask.any(dim=1).nonzero()[:, 0]
+        size = len(positions)
+        first, other = usable[torch.randint(len(usable), (2, size), generator=stream)].unbind()
+        side = torch.randint(2, (2, size), generator=stream)
+        chance = torch.rand(4, size, generator=stream)
+        far = (chance[0] < config.far) & landmarks
+        last, last_side = torch.where(far, other, first), torch.where(far, side[1], 1 - side[0])
+        still = chance[1] < config.still
+        last, last_side = torch.where(still, first, last), torch.where(still, side[0], last_side)
+        count = int(exp(number * log(config.points + 1)))
+        order = torch.rand(ends.mask.shape, generator=stream)[first]
+        way = torch.where(chance[2] < config.short, chance[3], 1.0)
+        return _drags(ends, (first, side[0]), (last, last_side), order, count, way, device)
+
+    def held_out(self, device: torch.device) -> Iterator[tuple[str, EndsBatch]]:
+        """The motions of reports from start to end, by `matches_5`, `landmarks_5`, ...: the points' kind and number."""
+        for kind, ends in self._held_out.items():
+            known = ends.mask.any(dim=1).nonzero()[:, 0]
+            if len(known) == 0:
+                continue
+            order = torch.rand(ends.mask.shape, generator=rng(self._seed, f"{self._section} held out {kind}"))[known]
+            start, goal = torch.zeros_like(known), torch.ones_like(known)
+            for count in sorted({1, min(5, self.config.points), self.config.points}):
+                yield f"{kind}_{count}", _drags(ends, (known, start), (known, goal), order, count, 1.0, device)
+
+
+def _drags(
+    ends: _Ends,
+    start: tuple[Int[Tensor, " B"], Int[Tensor, " B"]],
+    goal: tuple[Int[Tensor, " B"], Int[Tensor, " B"]],
+    order: Float[Tensor, "B P"],
+    count: int,
+    way: Float[Tensor, " B"] | float,
+    device: torch.device,
+) -> EndsBatch:
+    """Drags between those (motion, end), that part of the way, with the `count` points first in the order."""
+    mask = ends.mask[start[0]] & ends.mask[goal[0]]
+    chosen = order.masked_fill(~mask, -1).topk(min(count, mask.shape[1]), dim=1).indices
+    row = torch.arange(len(chosen))[:, None]
+    source, handles = ends.rows[start], ends.points[start][row, chosen]
+    part = torch.as_tensor(way).expand(len(chosen))[:, None, None]
+    rows = torch.lerp(source, ends.rows[goal], part)
+    targets = torch.lerp(handles, ends.points[goal][row, chosen], part)
+    batch = (source, rows, handles, targets, mask[row, chosen])
+    return EndsBatch(*(each.to(device) for each in batch))
+
+
+def _rows(trajectories: Trajectories) -> Float[Tensor, "N 2 K D"]:
+    """The edited rows of w_0 and w_n of every motion, on the CPU."""
+    recipe, generator = trajectories.recipe, trajectories.generator
+    draws = [(motion.index, motion.attempt) for motion in trajectories.motions]
+    parts = [draws[i : i + CHUNK] for i in range(0, len(draws), CHUNK)]
+    motions = (latent_motion(generator, recipe.trajectory, recipe.seed, part) for part in parts)
+    return torch.cat([split(ws[:, [0, -1]])[0].float().cpu() for ws in motions])
+
+
+def _ends(rows: Float[Tensor, "N 2 K D"], matches: Sequence[Matches]) -> _Ends:
+    """Points padded to the longest."""
+    both = (
+        [torch.from_numpy(m.handles).float() for m in matches],
+        [torch.from_numpy(m.targets).float() for m in matches],
+    )
+    handles, targets = (pad_sequence([*points, torch.zeros(1, 2)], batch_first=True)[:-1] for points in both)
+    lengths = torch.tensor([len(m.handles) for m in matches])
+    return _Ends(rows, torch.stack([handles, targets], dim=1), torch.arange(handles.shape[1]) < lengths[:, None])

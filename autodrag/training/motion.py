@@ -1,0 +1,67 @@
+"""Stage `motion`: where points go when latents move, for the landing loss of the stages `aim` and 2."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from autodrag.data.dataset import Trajectories
+from autodrag.losses import landing_loss
+from autodrag.models import PointMotion, PointMotionConfig
+from autodrag.training.ends import Ends, EndsBatch, EndsConfig
+from autodrag.training.stage import Budget, Group, Report, Schedule, Stage
+
+
+@dataclass(frozen=True)
+class MotionTraining(EndsConfig):
+    """network: its size."""
+
+    network: PointMotionConfig
+    budget: Budget
+    schedule: Schedule
+
+
+class MotionStage(Stage):
+    """trajectories: motions whose both ends are learnt from, in both directions."""
+
+    def __init__(self, motion: PointMotion, trajectories: Trajectories, config: MotionTraining, seed: int) -> None:
+        super().__init__()
+        self.motion, self.config = motion, config
+        self._ends = Ends(trajectories, config, seed, "motion")
+        self._generator = trajectories.generator
+
+    def batch(self, positions: Sequence[int]) -> EndsBatch:
+        """See `Ends.batch`."""
+        return self._ends.batch(positions, self.motion.standardise.std.device)
+
+    def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The landing loss of latents that are known to put the handles on the targets."""
+        return self._missed(batch).mean(), {}
+
+    def groups(self) -> list[Group]:
+        """One learning rate for all."""
+        return [Group("motion", list(self.motion.parameters()), self.config.schedule)]
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The MLPs."""
+        return [self.motion]
+
+    def report(self) -> Report:
+        """`matches_5`, `landmarks_5`, ...: how far points are from where they are said to go, as a share of the way."""
+        numbers = {}
+        for name, batch in self._ends.held_out(self.motion.standardise.std.device):
+            still = torch.zeros_like(batch.handles)
+            way = landing_loss(still, batch.handles, batch.targets, batch.mask, self._generator.resolution)
+            numbers[name] = (self._missed(batch).sum() / way.sum()).item()
+        return Report(numbers)
+
+    def save(self, path: Path) -> None:
+        """The network as a file of its own."""
+        self.motion.save(path, {"generator": self._generator.name})
+
+    def _missed(self, batch: EndsBatch) -> Float[Tensor, " B"]:
+        drag = (batch.source, batch.goal, batch.handles, batch.targets, batch.mask)
+        return self.motion.missed(*drag, self._generator.resolution)
