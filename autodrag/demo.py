@@ -31,7 +31,7 @@ STAGES: dict[int | str, tuple[str, dict[str, int | str]]] = {
     1: ("stage1", {}),
     "motion": ("motion", {}),
     "aim": ("aim", {"motion": "motion"}),
-    2: ("stage2", {"start": 1, "aim": "aim"}),
+    2: ("stage2", {"start": 1, "motion": "motion", "aim": "aim"}),
 }
 
 
