@@ -64,7 +64,7 @@ class AutoDragMethod:
         polish: int = 0,
         n: int | None = None,
         track: bool = True,
-        polish_lr: float = 0.01,
+        polish_lr: float = 0.005,
         miss: float = 0.07,
     ) -> None:
         if rounds < 1 or polish < 0 or (n is not None and n < 1):
