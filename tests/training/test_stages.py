@@ -98,6 +98,8 @@ def test_all_terms_give_gradients(folder: Path, tiny: Any, config: TrainConfig) 
     loss.backward()
     assert {"prediction", "drag", "landing", "gate", "empty_steps"} <= set(logs)
     assert logs["drag"] > 0 and logs["landing"] > 0
+    terms = {"prediction": stage.config.alpha, "drag": 1.0, "landing": 0.5}
+    assert loss.item() == pytest.approx(sum(weight * logs[name].item() for name, weight in terms.items()), rel=1e-4)
     assert all(parameter.grad is not None for parameter in stage.parameters() if parameter.requires_grad)
     assert stage.motion is not None and not any(p.requires_grad for p in stage.motion.parameters())
 
