@@ -102,7 +102,7 @@ class PointMotion(nn.Module):
         return landing_loss(self(before, after, handles, image_hw), handles, targets, mask, image_hw)
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """One safetensors file, for the stages `aim` and 2."""
+        """One safetensors file, for the stages `aim` and 2. Raises InputError where it cannot be written."""
         config = {"motion": asdict(self.config), "w_dim": len(self.standardise.mean)}
         write_model(path, "motion", self, config, about)
 

@@ -29,7 +29,11 @@ class AimTraining(EndsConfig):
 
 
 class AimStage(Stage):
-    """trajectories: motions whose both ends are learnt from, in both directions. motion: held fixed."""
+    """trajectories: motions whose both ends are learnt from, in both directions. motion: held fixed; None: no landing
+    loss.
+
+    Raises InputError where config.held_out leaves no motions to train on.
+    """
 
     units: Tensor
 
@@ -55,7 +59,10 @@ class AimStage(Stage):
         return self._ends.batch(positions, self.units.device)
 
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. 12 for a single step, in the units of `image_units`, and what is left as a share of the way."""
+        """Eq. 12 for a single step, in the units of `image_units`, plus gamma times the landing loss.
+
+        Logged beside both: `left`, L1 to the goal as a share of that from the source.
+        """
         guess = self._guess(batch)
         loss, way = self._distance(guess, batch), self._distance(batch.source, batch)
         logs = {"prediction": loss.mean(), "left": loss.sum() / way.sum()}

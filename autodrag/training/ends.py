@@ -62,7 +62,10 @@ class _Ends:
 
 
 class Ends:
-    """trajectories: motions whose both ends are used, in both directions. section: of the config, the stage's name."""
+    """trajectories: motions whose both ends are used, in both directions. section: of the config, the stage's name.
+
+    Raises InputError where config.held_out leaves no motions to train on.
+    """
 
     def __init__(self, trajectories: Trajectories, config: EndsConfig, seed: int, section: str) -> None:
         if not 0 < config.held_out < len(trajectories):
@@ -79,7 +82,10 @@ class Ends:
         self._held_out = {"matches": matches.part(held_out), "landmarks": landmarks.part(held_out)}
 
     def batch(self, positions: Sequence[int], device: torch.device) -> EndsBatch:
-        """Drags between random ends. Drawn together: a stream for each would cost more than the step itself."""
+        """Drags between random ends, a function of the seed and of the first position.
+
+        Drawn together: a stream for each would cost more than the step itself.
+        """
         config = self.config
         stream = rng(self._seed, self._section, positions[0])
         kind, number = torch.rand(2, generator=stream).tolist()

@@ -25,7 +25,10 @@ class MotionTraining(EndsConfig):
 
 
 class MotionStage(Stage):
-    """trajectories: motions whose both ends are learnt from, in both directions."""
+    """trajectories: motions whose both ends are learnt from, in both directions.
+
+    Raises InputError where config.held_out leaves no motions to train on.
+    """
 
     def __init__(self, motion: PointMotion, trajectories: Trajectories, config: MotionTraining, seed: int) -> None:
         super().__init__()

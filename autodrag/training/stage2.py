@@ -89,7 +89,7 @@ class DragBatch:
 class PredictorStage(Stage):
     """trajectories, held_out: samples to train on and samples to report on. seed: of the variants and shares.
 
-    motion: held fixed; needed with config.gamma.
+    motion: held fixed; None: no landing loss.
     """
 
     units: Tensor
@@ -137,7 +137,7 @@ class PredictorStage(Stage):
         return DragBatch(collated, own.to(device), again.to(device), steps.to(device), finishing)
 
     def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. 14, and its terms."""
+        """Eq. 14 plus gamma times the landing loss, and its terms."""
         drags = self._begin(batch)
         own = batch.own if self.config.rollout > 0 else None
         predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, own)
