@@ -74,7 +74,7 @@ class AutoDragMethod:
             )
         check_positive("autodrag", polish_lr=polish_lr, miss=miss)
         path = weights_path(generator.name) if weights is None else Path(weights)
-        self.model = AutoDrag.load(path, generator.device).requires_grad_(False)
+        self.model = AutoDrag.load(path, generator.device).requires_grad_(False).leave_out_negligible()
         _check_fits(self.model, generator, path)
         self.generator = generator
         self.rounds, self.polish, self.track, self.polish_lr = rounds, polish, track, polish_lr
@@ -109,7 +109,8 @@ class AutoDragMethod:
         self, source: Source, request: Request, targets: Float[Tensor, "B P 2"]
     ) -> Iterator[Float[Tensor, "B L D"]]:
         """The steps of the model from the source."""
-        return self.model.walk(source.ws, source.features, request.handles, targets, request.valid, self.n)
+        mask = None if request.whole else request.valid
+        return self.model.walk(source.ws, source.features, request.handles, targets, mask, self.n)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
         """The source, with its features at hand if it is the same as last time."""

@@ -71,7 +71,7 @@ class Request:
     """A checked drag: float32 on one device, points of a batch padded to the largest N.
 
     handles, targets: [B, P, 2] (x, y) pixels. valid: [B, P], True at real points; padding repeats a real one.
-    mask: [B, H, W], 1 = may change, or None.
+    mask: [B, H, W], 1 = may change, or None. whole: whether all points are real, known without asking the device.
     """
 
     ws: Float[Tensor, "B L D"]
@@ -79,6 +79,7 @@ class Request:
     targets: Float[Tensor, "B P 2"]
     valid: Bool[Tensor, "B P"]
     mask: Float[Tensor, "B H W"] | None
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -108,20 +109,21 @@ def read_request(
     if not bool(torch.isfinite(ws).all()):
         raise InputError("ws holds NaN or infinite numbers; start from the latents of an image.")
     batch = ws.shape[0]
-    starts = _read_points("handles", handles, batch, device)
-    ends = _read_points("targets", targets, batch, device)
+    starts = _read_points("handles", handles, batch)
+    ends = _read_points("targets", targets, batch)
     for start, end in zip(starts, ends, strict=True):
         if len(start) != len(end):
             raise InputError(f"There are {len(start)} handles but {len(end)} targets; give one target for each handle.")
     _check_inside(starts, resolution)
-    most = max(len(start) for start in starts)
-    counts = torch.tensor([len(start) for start in starts], device=device)
+    numbers = [len(start) for start in starts]
+    most = max(numbers)
     return Request(
         ws=ws.detach().to(device, torch.float32),
-        handles=_pad(starts, most),
-        targets=_pad(ends, most),
-        valid=torch.arange(most, device=device) < counts[:, None],
+        handles=_pad(starts, most).to(device),
+        targets=_pad(ends, most).to(device),
+        valid=(torch.arange(most) < torch.tensor(numbers)[:, None]).to(device),
         mask=None if mask is None else _read_mask(mask, batch, resolution, device),
+        whole=min(numbers) == most,
     )
 
 
@@ -155,9 +157,12 @@ def check_positive(method: str, **values: object) -> None:
             raise InputError(f"{name} of {method} is {value!r}; a positive number was expected.")
 
 
-def _read_points(what: str, points: Points, batch: int, device: torch.device) -> list[Float[Tensor, "_ 2"]]:
-    """One [N, 2] tensor an image, from a single array (B = 1), a [B, N, 2] array or a sequence of B arrays."""
-    sets = _split(what, points)
+def _read_points(what: str, points: Points, batch: int) -> list[Float[Tensor, "_ 2"]]:
+    """One [N, 2] tensor an image, from a single array (B = 1), a [B, N, 2] array or a sequence of B arrays.
+
+    On the CPU, where they are checked without waiting for a GPU.
+    """
+    sets = [item.detach().cpu() for item in _split(what, points)]
     if len(sets) != batch:
         raise InputError(
             f"{what} are given for {len(sets)} image(s), but ws holds {batch}; give one [N, 2] array each."
@@ -172,7 +177,7 @@ def _read_points(what: str, points: Points, batch: int, device: torch.device) ->
             )
         if not bool(torch.isfinite(item).all()):
             raise InputError(f"The {where} hold NaN or infinite numbers; give (x, y) in pixels of the image.")
-    return [item.detach().to(device, torch.float32) for item in sets]
+    return [item.float() for item in sets]
 
 
 def _split(what: str, points: Points) -> list[Tensor]:

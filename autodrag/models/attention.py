@@ -1,8 +1,8 @@
 """Transformer blocks of both networks: pre-norm, GELU, PyTorch's fused attention, and keys and values that can be kept.
 
 An encoder reads the memory once. A decoder is given the keys and values of that memory for each of its layers
-(`remember`, computed once a drag) and returns those of its own tokens, so that a later call may continue the sequence
-with new tokens alone.
+(`remember`, computed once a drag) and keeps those of its own tokens in a `Cache`, so that a later call may continue the
+sequence with new tokens alone.
 """
 
 from collections.abc import Sequence
@@ -21,9 +21,39 @@ class KeyValue(NamedTuple):
     keys: Float[Tensor, "B heads T e"]
     values: Float[Tensor, "B heads T e"]
 
-    def extended(self, other: "KeyValue") -> "KeyValue":
-        """These tokens followed by those of `other`."""
-        return KeyValue(torch.cat([self.keys, other.keys], dim=2), torch.cat([self.values, other.values], dim=2))
+
+class Cache:
+    """Queries, keys and values of one self-attention layer, of all the tokens it has been given so far.
+
+    The memory for `room` tokens is taken once, and later tokens are written behind the earlier ones: to append them
+    costs a single operation or none. While a gradient is recorded, nothing may be overwritten, and they are
+    concatenated.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._room, self._length = room, 0
+        self._held: Tensor | None = None  # [B, room, 3 E]; its first `length` tokens are filled
+
+    def append(self, x: Float[Tensor, "B T E"], project: nn.Linear) -> Float[Tensor, "B seen E3"]:
+        """`project(x)`, after what was appended before."""
+        begin, end, held = self._length, self._length + x.shape[1], self._held
+        self._length = end
+        if (
+            held is not None
+            and len(x) == 1
+            and not recording(x, project)
+            and x.dtype == held.dtype == project.weight.dtype
+        ):
+            torch.addmm(project.bias, x[0], project.weight.T, out=held[0, begin:end])
+            return held[:, :end]
+        new: Tensor = project(x)
+        if new.requires_grad:
+            self._held = new if held is None else torch.cat([held[:, :begin], new], dim=1)
+            return self._held
+        if held is None:
+            held = self._held = new.new_empty(len(new), self._room, new.shape[2])
+        held[:, begin:end] = new
+        return held[:, :end]
 
 
 @dataclass(frozen=True)
@@ -47,14 +77,14 @@ class SelfAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def forward(
-        self, x: Float[Tensor, "B T E"], mask: Tensor | None = None, past: KeyValue | None = None
-    ) -> tuple[Float[Tensor, "B T E"], KeyValue]:
-        """Attend to the tokens `x` and, before them, to those of `past`; returns the keys and values of both."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, T, e] each
-        seen = KeyValue(k, v) if past is None else past.extended(KeyValue(k, v))
-        y = attend(q, seen.keys, seen.values, mask)
+        self, x: Float[Tensor, "B T E"], mask: Tensor | None = None, cache: Cache | None = None
+    ) -> Float[Tensor, "B T E"]:
+        """Attend to the tokens `x` and, before them, to those of `cache`, where `x` is kept, too."""
+        qkv = self.qkv(x) if cache is None else cache.append(x, self.qkv)
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, T or more, e] each
+        y = attend(q[:, :, -x.shape[1] :], k, v, mask)
         out: Tensor = self.out(y.transpose(1, 2).flatten(2))
-        return out, seen
+        return out
 
 
 class CrossAttention(nn.Module):
@@ -94,7 +124,7 @@ class EncoderBlock(nn.Module):
 
     def forward(self, x: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Float[Tensor, "B S E"]:
         """One layer; `mask` as in `Memory`."""
-        x = x + self.attention(self.attention_norm(x), mask)[0]
+        x = x + self.attention(self.attention_norm(x), mask)
         out: Tensor = x + self.mlp(self.mlp_norm(x))
         return out
 
@@ -117,13 +147,13 @@ class DecoderBlock(nn.Module):
         memory: KeyValue,
         memory_mask: Tensor | None,
         mask: Tensor | None,
-        past: KeyValue | None,
-    ) -> tuple[Float[Tensor, "B T E"], KeyValue]:
-        """One layer; returns its own keys and values too, those of `past` first."""
-        attended, seen = self.attention(self.attention_norm(x), mask, past)
-        x = x + attended
+        cache: Cache | None,
+    ) -> Float[Tensor, "B T E"]:
+        """One layer; `cache` as in `SelfAttention`."""
+        x = x + self.attention(self.attention_norm(x), mask, cache)
         x = x + self.cross(self.cross_norm(x), memory, memory_mask)
-        return x + self.mlp(self.mlp_norm(x)), seen
+        out: Tensor = x + self.mlp(self.mlp_norm(x))
+        return out
 
 
 class Encoder(nn.Module):
@@ -159,14 +189,17 @@ class Decoder(nn.Module):
         x: Float[Tensor, "B T E"],
         memory: Memory,
         mask: Tensor | None = None,
-        past: Sequence[KeyValue] | None = None,
-    ) -> tuple[Float[Tensor, "B T E"], list[KeyValue]]:
-        """Decode the tokens `x`, which follow those of `past`; returns what the next call needs as its `past`."""
-        seen = []
+        caches: Sequence[Cache] | None = None,
+    ) -> Float[Tensor, "B T E"]:
+        """Decode the tokens `x`, which follow those of the `caches` and are kept there."""
         for index, block in enumerate(self._blocks()):
-            x, layer = block(x, memory.layers[index], memory.mask, mask, None if past is None else past[index])
-            seen.append(layer)
-        return self.norm(x), seen
+            x = block(x, memory.layers[index], memory.mask, mask, None if caches is None else caches[index])
+        out: Tensor = self.norm(x)
+        return out
+
+    def caches(self, tokens: int) -> list[Cache]:
+        """Empty ones for a sequence of at most so many tokens, which is decoded part by part."""
+        return [Cache(tokens) for _ in self._blocks()]
 
     def _blocks(self) -> list[DecoderBlock]:
         return [block for block in self.blocks if isinstance(block, DecoderBlock)]
@@ -188,6 +221,11 @@ def attend(
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return scores.softmax(dim=-1) @ v
+
+
+def recording(x: Tensor, layer: nn.Linear) -> bool:
+    """Whether the output of the layer would have a gradient."""
+    return torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad)
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -1,6 +1,7 @@
 """AutoDrag: the predictor and the regularizer together, taught on given motions or rolled out on its own."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,12 +12,13 @@ from torch import Tensor, nn
 
 from autodrag.errors import InputError
 from autodrag.latents import join, split
-from autodrag.models.attention import KeyValue
-from autodrag.models.predictor import Predictor, PredictorConfig, Task
+from autodrag.models.predictor import Past, Predictor, PredictorConfig, Task
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
 from autodrag.models.stored import read_model, write_model
 from autodrag.typed import build
+
+NEGLIGIBLE_GATE = 1e-3  # of R: below it a drag changes by less than a thousandth of what R corrects
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,18 @@ class AutoDrag(nn.Module):
             self.regularizer = Regularizer(config.regularizer, shape.num_ws, shape.w_dim, statistics)
         if config.skip == "gated":
             self.gate = nn.Parameter(torch.tensor(config.gate))
+        self.leaves_out_regularizer = False
+
+    def leave_out_negligible(self) -> "AutoDrag":
+        """For use, not for training: leave R out where its gate all but closes it, and say so. Returns self.
+
+        R is a third of what a drag costs, and at a gate below 0.001 no picture shows what it adds.
+        """
+        gate = self.gate.item() if self.config.skip == "gated" else 1.0
+        self.leaves_out_regularizer = abs(gate) < NEGLIGIBLE_GATE
+        if self.leaves_out_regularizer:
+            print(f"R is left out: its gate is {gate:.2g}, below {NEGLIGIBLE_GATE:g}.", file=sys.stderr)
+        return self
 
     def forward(
         self,
@@ -84,15 +98,15 @@ class AutoDrag(nn.Module):
         task = self.predictor.remember(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
         if own is not None:
             ws = self._replaced(ws, task, own)
-        return self._steps(ws, task, ws.shape[1])[0]
+        return self._steps(ws, task, ws.shape[1])
 
     @torch.no_grad()
     def _replaced(self, ws: Float[Tensor, "B n L D"], task: Task, own: Bool[Tensor, " B"]) -> Float[Tensor, "B n L D"]:
         """The given latents, or the model's own where asked for, which have to be found one after another."""
         total = ws.shape[1]
-        starts, past = [ws[:, :1]], None
+        starts, past = [ws[:, :1]], self.predictor.begin(total)
         for index in range(total - 1):
-            reached, past = self._steps(starts[-1], task, total, index, past)
+            reached = self._steps(starts[-1], task, total, index, past)
             starts.append(torch.where(own[:, None, None, None], reached, ws[:, index + 1 : index + 2]))
         return torch.cat(starts, dim=1)
 
@@ -126,9 +140,9 @@ class AutoDrag(nn.Module):
         if total < 1:
             raise InputError(f"A drag of n={total} steps goes nowhere; give n of at least 1.")
         task = self.predictor.remember(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
-        here, past = ws[:, None], None
+        here, past = ws[:, None], self.predictor.begin(total)
         for index in range(total):
-            here, past = self._steps(here, task, total, index, past)
+            here = self._steps(here, task, total, index, past)
             yield here[:, 0]
 
     def _steps(
@@ -137,16 +151,15 @@ class AutoDrag(nn.Module):
         task: Task,
         total: int,
         start: int = 0,
-        past: Sequence[KeyValue] | None = None,
-    ) -> tuple[Float[Tensor, "B s L D"], list[KeyValue]]:
-        """From w_start, w_start+1, ... to w_hat one step on, and what the next call needs as its `past`."""
+        past: Past | None = None,
+    ) -> Float[Tensor, "B s L D"]:
+        """From w_start, w_start+1, ... to w_hat one step on; `past` as in `Predictor`."""
         head, tail = split(ws)
-        moved, seen = self.predictor(head, task, total, start, past)
-        return self.regularize(join(head + moved, tail)), seen
+        return self.regularize(join(head + self.predictor(head, task, total, start, past), tail))
 
     def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:
-        """w~ -> w_hat by the skip connection to R."""
-        if self.regularizer is None:
+        """w~ -> w_hat by the skip connection to R; w~ itself where R is left out."""
+        if self.regularizer is None or self.leaves_out_regularizer:
             return w_tilde
         restored: Tensor = self.regularizer(w_tilde.reshape(-1, *w_tilde.shape[-2:])).view_as(w_tilde)
         return restored if self.config.skip == "plain" else w_tilde + self.gate * (restored - w_tilde)

@@ -80,7 +80,7 @@ class LatentTransformer(nn.Module):
         memory = self.encoder(F.relu(self.read_both(both)), seen)  # [B, P, E]
         head, tail = split(ws)
         rows = F.relu(self.read_latents(self.standardise(head))) + self.position  # [B, K, E]
-        decoded, _ = self.decoder(rows, self.decoder.remember(memory, seen))
+        decoded = self.decoder(rows, self.decoder.remember(memory, seen))
         change = self.head(decoded).to(ws.dtype) * self.standardise.std
         return join(change, torch.zeros_like(tail))
 

@@ -1,6 +1,5 @@
 """The Latent Predictor P (section 3.2): from the source and the points, how each step moves the edited rows."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 from autodrag.geometry import to_unit
 from autodrag.latents import EDITED_ROWS
 from autodrag.models.aim import Aim, AimConfig
-from autodrag.models.attention import Decoder, Encoder, KeyValue, Memory, initialise, mlp
+from autodrag.models.attention import Cache, Decoder, Encoder, Memory, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens
 
@@ -45,6 +44,17 @@ class Task:
 
     memory: Memory
     aim: Float[Tensor, "B K D"] | None
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the steps of a drag that are asked for one by one have in common: the embedding of each, and their tokens.
+
+    embedding: of all n steps. caches: the tokens of the steps so far, for each layer of the decoder.
+    """
+
+    embedding: Float[Tensor, "n E"]
+    caches: list[Cache]
 
 
 class Predictor(nn.Module):
@@ -112,28 +122,33 @@ class Predictor(nn.Module):
         task: Task,
         total: int,
         start: int = 0,
-        past: Sequence[KeyValue] | None = None,
-    ) -> tuple[Float[Tensor, "B s K D"], list[KeyValue]]:
+        past: Past | None = None,
+    ) -> Float[Tensor, "B s K D"]:
         """What to add to the edited rows of w_start, w_start+1, ... to reach the next latent of each.
 
-        rows: the edited rows of those s latents. total: n, the number of steps of the whole drag. past: what the call
-        for the steps before `start` returned. A step sees itself and the steps before it.
+        rows: the edited rows of those s latents. total: n, the number of steps of the whole drag. past: from `begin`,
+        the same for all calls of a drag that come one after another. A step sees itself and the steps before it.
         """
         steps, k = rows.shape[1], rows.shape[2]
-        position = self._step_embedding(start, steps, total)[:, None] + self.row  # [s, K, E]
+        embedding = self._step_embedding(start, steps, total) if past is None else past.embedding[start : start + steps]
+        position = embedding[:, None] + self.row  # [s, K, E]
         # Eq. 10: queries from MLP([w_0; ...; w_{n-1}]) plus position
         queries = self.read(self.standardise(rows)) + position  # [B, s, K, E]
-        straight = torch.zeros_like(rows)
+        straight = None
         if task.aim is not None and self.hint is not None:
             way = task.aim[:, None] - rows
             queries = queries + self.hint(way / self.standardise.std)
-            left = total - torch.arange(start, start + steps, device=rows.device)
-            straight = way / left[:, None, None]
+            left = total - start if steps == 1 else total - torch.arange(start, start + steps, device=rows.device)
+            straight = way / (left if isinstance(left, int) else left[:, None, None])
         mask = None if steps == 1 else block_causal(steps, k, start, rows.device)
-        decoded, seen = self.decoder(queries.flatten(1, 2), task.memory, mask, past)
+        decoded = self.decoder(queries.flatten(1, 2), task.memory, mask, None if past is None else past.caches)
         # Eq. 11, as a residual on w_i
-        delta = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k))
-        return straight + delta * self.standardise.std, seen
+        delta: Tensor = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k)) * self.standardise.std
+        return delta if straight is None else straight + delta
+
+    def begin(self, total: int) -> Past:
+        """For a drag whose `total` steps are asked for one by one."""
+        return Past(self._step_embedding(0, total, total), self.decoder.caches(total * EDITED_ROWS))
 
     def _point_tokens(
         self, features: Tensor, handles: Tensor, targets: Tensor, image_hw: tuple[int, int]

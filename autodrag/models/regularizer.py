@@ -66,7 +66,7 @@ class Regularizer(nn.Module):
         memory = self.encoder(self.read_edited(edited) + self.edited_position)  # [B, K, E]
         # Eq. 2: queries from MLP(w2') with L-K tokens reduced to K, plus position
         queries = self.reduce(self.read_kept(kept).transpose(1, 2)).transpose(1, 2) + self.query_position  # [B, K, E]
-        decoded, _ = self.decoder(queries, self.decoder.remember(memory))
+        decoded = self.decoder(queries, self.decoder.remember(memory))
         # Eq. 5: w_hat = [softmax(q k^T) v, w2']
         raw_edited, raw_kept = split(ws)
         rows = self.head(decoded).to(ws.dtype) * self.standardise.std

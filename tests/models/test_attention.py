@@ -1,5 +1,6 @@
 """The blocks: caching, padding."""
 
+import pytest
 import torch
 from torch.nn import functional as F
 
@@ -21,17 +22,20 @@ def test_block_causal_lets_a_step_see_itself_and_the_past() -> None:
     assert torch.equal(later, mask[2:])
 
 
-def test_decoding_token_by_token_equals_decoding_at_once() -> None:
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_decoding_part_by_part_equals_decoding_at_once(batch: int, recorded: bool) -> None:
     decoder, tokens = decoder_and_memory()
-    x = torch.randn(2, 4, 32)
-    memory = decoder.remember(tokens)
-    with torch.no_grad():
-        whole, _ = decoder(x, memory, block_causal(4, 1, 0, x.device))
-        past, parts = None, []
-        for i in range(4):
-            part, past = decoder(x[:, i : i + 1], memory, past=past)
-            parts.append(part)
-    assert torch.allclose(torch.cat(parts, dim=1), whole, atol=1e-5)
+    x, memory = torch.randn(batch, 4, 32), decoder.remember(tokens[:batch])
+    with torch.set_grad_enabled(recorded):
+        whole = decoder(x, memory, block_causal(4, 1, 0, x.device))
+        caches = decoder.caches(tokens=4)
+        parts = torch.cat([decoder(x[:, i : i + 1], memory, caches=caches) for i in range(4)], dim=1)
+    assert torch.allclose(parts, whole, atol=1e-5)
+    if recorded:
+        weight = decoder.blocks[0].attention.qkv.weight
+        gradients = [torch.autograd.grad(y.square().sum(), weight, retain_graph=True)[0] for y in (whole, parts)]
+        assert torch.allclose(*gradients, rtol=1e-3, atol=1e-4)
 
 
 def test_padding_in_the_memory_changes_nothing() -> None:
@@ -40,8 +44,8 @@ def test_padding_in_the_memory_changes_nothing() -> None:
     mask = torch.tensor([True] * 5 + [False] * 2).expand(2, 7)[:, None, None]
     x = torch.randn(2, 3, 32)
     with torch.no_grad():
-        padded, _ = decoder(x, decoder.remember(encoder(tokens, mask), mask))
-        alone, _ = decoder(x, decoder.remember(encoder(tokens[:, :5])))
+        padded = decoder(x, decoder.remember(encoder(tokens, mask), mask))
+        alone = decoder(x, decoder.remember(encoder(tokens[:, :5])))
     assert torch.allclose(padded, alone, atol=1e-5)
 
 

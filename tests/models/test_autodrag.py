@@ -65,6 +65,27 @@ def test_a_rollout_equals_the_full_pass_over_its_own_steps(skip: str, n: int) ->
     assert (motion[-1] - given["ws"]).abs().max() > 0.1
 
 
+@pytest.mark.parametrize(("gate", "leaves_out"), [(0.0, True), (5e-4, True), (-5e-4, True), (0.0067, False)])
+def test_a_regularizer_behind_a_closed_gate_is_left_out(
+    gate: float, leaves_out: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network, given = model(config=replace(CONFIG, gate=gate)), inputs()
+    whole = network.rollout(**given)[-1]
+    called: list[object] = []
+    assert network.regularizer is not None
+    network.regularizer.register_forward_hook(lambda *_: called.append(1))
+    used = network.leave_out_negligible().rollout(**given)[-1]
+    assert network.leaves_out_regularizer == leaves_out == (not called)
+    assert ("R is left out" in capsys.readouterr().err) == leaves_out
+    assert (used - whole).abs().max() <= 0.01 * (whole - given["ws"]).abs().max()
+
+
+@pytest.mark.parametrize("skip", ["plain", "none"])
+def test_only_a_gated_regularizer_is_left_out(skip: str) -> None:
+    network = model(config=replace(CONFIG, skip=skip, gate=0.0)).leave_out_negligible()
+    assert not network.leaves_out_regularizer
+
+
 def test_own_steps_are_a_rollout_and_the_others_are_taught() -> None:
     network, given = model(), inputs()
     sequence = torch.randn(2, 5, 10, 16, generator=rng(0, "sequence"))
@@ -145,7 +166,7 @@ def test_a_file_is_a_complete_model(tmp_path: Path) -> None:
     network.save(tmp_path / "weights.safetensors", {"note": "a test"})
     loaded = AutoDrag.load(tmp_path / "weights.safetensors")
     assert loaded.config == network.config and loaded.shape == network.shape
-    assert torch.equal(loaded.rollout(**given)[-1], network.rollout(**given)[-1])
+    assert torch.allclose(loaded.rollout(**given)[-1], network.rollout(**given)[-1], atol=1e-4)
 
 
 def test_half_the_size_is_nearly_the_same(tmp_path: Path) -> None:
