@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -16,9 +17,12 @@ from autodrag.errors import InputError
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 MAX_ORDERS = 32
 MAX_NOTES = 8
 IN_FLIGHT = 2  # pictures sent and not yet drawn
+FAILED = "This did not work because of an error of the program: the server's log has it. The session goes on."
 TIRED = "The page sends more than can be done: some of it was left out."
 
 
@@ -143,8 +147,8 @@ class Client:
                     continue
             try:
                 event = await self.run(next, job.events, None)
-            except InputError as error:
-                event, job = Note(str(error)), None
+            except Exception as error:  # noqa: BLE001 (whatever a job raises, the page and its session live on)
+                event, job = Note(_sentence(error)), None
                 self.outbox.put(Work(""))
             if event is None:
                 job = None
@@ -155,8 +159,8 @@ class Client:
         """The job of an order; None where there is nothing to do or it cannot be."""
         try:
             job = await self.run(self.desk.take, order)
-        except InputError as error:
-            self.outbox.put(Note(str(error)))
+        except Exception as error:  # noqa: BLE001 (as above)
+            self.outbox.put(Note(_sentence(error)))
             return None
         for event in job.first if job else ():
             self.outbox.put(event)
@@ -169,17 +173,34 @@ class Client:
         while True:
             message = await self.outbox.get()
             if isinstance(message, Look):
-                await send_bytes(await self.run(_encoded, message))
+                try:
+                    data = await self.run(_encoded, message)
+                except Exception as error:  # noqa: BLE001 (as above)
+                    self.outbox.shown()  # the page will not say so of a picture that it never gets
+                    self.outbox.put(Note(_sentence(error), lane=message.lane))
+                    continue
+                await send_bytes(data)
             else:
                 await send_text(json.dumps(message, allow_nan=False))
 
     async def export(self, kind: str) -> bytes:
-        """The bytes of a file of the session."""
-        parts = self.desk.export(kind)
+        """The bytes of a file of the session. Raises InputError, whatever goes wrong."""
         data = b""
-        while (part := await self.run(next, parts, None)) is not None:
-            data = part
+        try:
+            parts = self.desk.export(kind)
+            while (part := await self.run(next, parts, None)) is not None:
+                data = part
+        except Exception as error:
+            raise InputError(_sentence(error)) from error
         return data
+
+
+def _sentence(error: Exception) -> str:
+    """What the page is told of an error; one that is no user's goes into the log with its traceback."""
+    if isinstance(error, InputError):
+        return str(error)
+    log.error("A job of the editor failed.", exc_info=error)
+    return FAILED
 
 
 def _encoded(look: Look) -> bytes:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+
+from autodrag.app.session import Editor
 
 MESSAGES = 10_000
 
@@ -230,3 +233,38 @@ def test_other_origins_and_hosts_are_refused(address: str, page: Any) -> None:
     fine = httpx.get(address)
     assert fine.status_code == 200
     assert "script-src 'self'" in fine.headers["content-security-policy"]
+
+
+def test_an_error_of_the_program_is_a_sentence_and_a_traceback_in_the_log(
+    page: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever a job raises, at the order, on the way or in a picture: the page stays open and keeps its session."""
+    page.say(type="picture", seed=5, psi=1.0, style=None, amend=False, settled=True)
+    page.until("main", final=True)
+    chosen = page.pictures["main"]
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise struct.error("ushort format requires 0 <= number <= 65535")
+
+    for place, order in (("undo", "undo"), ("choose_method", "method"), ("render", "redo")):
+        with monkeypatch.context() as context:
+            context.setattr(Editor, place, broken)
+            page.say(type=order, **({"name": "draggan", "steps": 3} if order == "method" else {}))
+            page.until("note")
+        assert "the server's log has it" in page.notes[-1] and "ushort" not in page.notes[-1]
+    assert caplog.text.count("A job of the editor failed.\nTraceback") == 3 and "struct.error: ushort" in caplog.text
+    page.say(type="invert_mask")
+    page.until("main", final=True)
+    assert np.array_equal(page.pictures["main"], chosen)
+    page.say(type="undo")
+    page.until("main", final=True)
+    assert not np.array_equal(page.pictures["main"], chosen)
+
+
+def test_an_export_that_fails_is_a_sentence(address: str, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Editor, "export", broken)
+    answer = httpx.get(f"{address}/export/{page.told['welcome']['token']}/autodrag.gif")
+    assert answer.status_code == 400 and "the server's log has it" in answer.json()["error"]
