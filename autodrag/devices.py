@@ -14,7 +14,11 @@ T = TypeVar("T")
 
 
 def pick_device(device: str, local: int | None = None) -> torch.device:
-    """The device that a config's text means; `local` is the number of this process among those of its machine."""
+    """The device that a config's text means, with an index where it is a GPU.
+
+    local: number of this process among those of its machine, which then takes the GPU of that number. Raises InputError
+    for a device that is not there.
+    """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -24,8 +28,9 @@ def pick_device(device: str, local: int | None = None) -> torch.device:
     if chosen.type == "cuda":
         if not torch.cuda.is_available():
             raise InputError(f"device={device}, but PyTorch sees no CUDA device here; choose device=cpu.")
-        if local is not None:
-            chosen = torch.device("cuda", local)
+        chosen = torch.device("cuda", local if local is not None else chosen.index or 0)
+        if chosen.index >= (count := torch.cuda.device_count()):
+            raise InputError(f"{chosen} is not there: PyTorch sees {count} CUDA device(s), counted from 0.")
         torch.cuda.set_device(chosen)
     return chosen
 

@@ -29,7 +29,9 @@ def prediction_loss(
     units: what a difference in W is counted in: 1 / deviation on the diagonal, or `training.measure.image_units`.
     """
     # Eq. 12: || w_hat_seq - w_seq ||_1
-    return ((split(predicted)[0] - split(ws)[0]) @ units).abs().mean(dim=(2, 3)).sum(dim=1)
+    difference = split(predicted)[0].float() - split(ws)[0].float()
+    with torch.autocast(difference.device.type, enabled=False):  # in bfloat16 small errors would be lost in the sum
+        return (difference @ units).abs().mean(dim=(2, 3)).sum(dim=1)
 
 
 def drag_loss(

@@ -1,10 +1,50 @@
-"""What a program computes before its one computing thread begins."""
+"""Which device a config means, asked of a machine with GPUs that are not there, and work in passing."""
 
 import threading
 
 import pytest
+import torch
 
-from autodrag.devices import in_passing
+from autodrag.devices import in_passing, pick_device
+from autodrag.errors import InputError
+
+
+@pytest.fixture
+def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
+    """A machine with two CUDA devices, as far as choosing one goes: the devices that were set."""
+    chosen: list[torch.device] = []
+
+    def set_device(device: torch.device) -> None:
+        if device.index is None:  # as PyTorch does
+            raise ValueError("Expected a torch.device with a specified index or an integer, but got:cuda")
+        chosen.append(device)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", set_device)
+    return chosen
+
+
+@pytest.mark.parametrize(
+    ("device", "local", "expected"),
+    [("auto", None, "cuda:0"), ("cuda", None, "cuda:0"), ("cuda:1", None, "cuda:1"), ("auto", 1, "cuda:1")],
+)
+def test_a_gpu_is_set_by_its_number(
+    two_gpus: list[torch.device], device: str, local: int | None, expected: str
+) -> None:
+    assert pick_device(device, local) == torch.device(expected)
+    assert two_gpus == [torch.device(expected)]
+
+
+@pytest.mark.parametrize(("device", "local"), [("cuda:2", None), ("auto", 2)])
+def test_a_gpu_that_is_not_there_is_refused(two_gpus: list[torch.device], device: str, local: int | None) -> None:
+    with pytest.raises(InputError, match=r"cuda:2 is not there: PyTorch sees 2"):
+        pick_device(device, local)
+    assert two_gpus == []
+
+
+def test_the_cpu_is_never_set(two_gpus: list[torch.device]) -> None:
+    assert pick_device("cpu", 1) == torch.device("cpu") and two_gpus == []
 
 
 def test_work_in_passing_leaves_no_thread_behind() -> None:

@@ -65,6 +65,15 @@ def test_the_source_of_a_drag_gets_no_gradient() -> None:
     assert after.grad is not None and after.grad.abs().sum() > 0
 
 
+def test_latents_are_compared_in_float32_under_autocast() -> None:
+    ws = torch.randn(2, 3, 8, 64, generator=torch.Generator().manual_seed(0))
+    predicted, units = ws + 0.01 * torch.randn_like(ws), torch.randn(64, 64)
+    expected = prediction_loss(predicted, ws, units)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = prediction_loss(predicted, ws, units)
+    assert found.dtype == torch.float32 and torch.allclose(found, expected, rtol=1e-5)
+
+
 def test_total_weighs_both_terms() -> None:
     total = total_loss(torch.tensor([2.0, 0.0]), torch.tensor([3.0, 1.0]), alpha=0.1, beta=1.0)
     assert torch.allclose(total, torch.tensor([3.2, 1.0]))

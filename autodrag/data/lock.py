@@ -1,6 +1,7 @@
 """One run at a time in a folder."""
 
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from autodrag.errors import InputError
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` while the block runs: a file `lock` with this process's id, left behind only by a kill.
+    """Hold `folder` while the block runs: a file `lock` with this process's id and machine, left behind only by a kill.
 
-    A lock whose process is gone is taken over. Raises InputError while that process lives.
+    A lock whose process is gone is taken over. Raises InputError while that process lives, or where it belongs to
+    another machine that shares the folder, on which nobody can tell from here.
     """
     path = folder / "lock"
     for _ in range(2):
@@ -26,7 +28,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     else:
         raise InputError(f"Another run has just begun in {folder}: wait for it, or choose another folder.")
     with os.fdopen(descriptor, "w") as file:
-        file.write(str(os.getpid()))
+        file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
         try:
             yield
@@ -39,12 +41,18 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 def _remove_if_stale(path: Path) -> None:
     try:
-        holder = path.read_text()
-        if not holder:  # its maker is about to write the id, or died just before
+        content = path.read_text()
+        if not content:  # its maker is about to write the id, or died just before
             time.sleep(0.2)
-            holder = path.read_text()
+            content = path.read_text()
     except FileNotFoundError:
         return
+    holder, _, host = content.partition(" ")
+    if holder.isdigit() and host not in ("", socket.gethostname()):
+        raise InputError(
+            f"Process {holder} of {host} is at work in {path.parent}: wait for it or choose another folder (if it is "
+            f"not running any more, delete {path})."
+        )
     try:
         # The same id as ours is left from before a restart that handed the ids out again.
         if holder.isdigit() and int(holder) != os.getpid() and _alive(int(holder)):

@@ -60,7 +60,8 @@ def run(cfg: TrajectoriesConfig) -> None:
     totals = manifest.totals()
     print(
         f"{cfg.out}: {totals.samples} samples with {totals.matches_a_sample:.0f} matches each; "
-        f"{totals.redraws} draws had none and were redrawn; {totals.empty_step_share:.1%} of steps have none."
+        f"{totals.redraws} draws had none and were redrawn; {totals.skipped} samples ({totals.skipped_share:.1%}) had "
+        f"none in {cfg.trajectory.attempts} draws and were skipped; {totals.empty_step_share:.1%} of steps have none."
     )
 
 

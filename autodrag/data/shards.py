@@ -23,11 +23,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from autodrag.data.matching import Matches
-from autodrag.data.trajectories import MatchedMotion, Recipe
+from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, Recipe
 from autodrag.errors import InputError
 from autodrag.typed import build
 
 FORMAT = 2
+STREAK = 8  # samples in a row without a match of (I_0, I_n) that show that the recipe will not do
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class ShardEntry:
     empty_steps: int  # pairs (I_i, I_i+1) without a match
     matches: int  # of (I_0, I_n), in all samples together
     sha256: str
+    skipped: int = 0  # further samples, none of whose draws had such a match
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Totals:
     """Counts over all shards, as in `ShardEntry`."""
 
     samples: int
+    skipped: int
+    skipped_share: float  # of all that were asked for
     redraws: int
     empty_steps: int
     empty_step_share: float  # of all steps
@@ -70,8 +74,11 @@ class Manifest:
         """What a user wants to know of the folder."""
         shards = self.shards.values()
         samples, empty = self.samples, sum(s.empty_steps for s in shards)
+        skipped = sum(s.skipped for s in shards)
         return Totals(
             samples=samples,
+            skipped=skipped,
+            skipped_share=skipped / max(samples + skipped, 1),
             redraws=sum(s.redraws for s in shards),
             empty_steps=empty,
             empty_step_share=empty / max(samples * self.recipe.trajectory.n, 1),
@@ -113,8 +120,9 @@ def fill(
 ) -> Manifest:
     """Bring `folder` to `count` samples of `recipe`: make the shards that are missing, short or damaged.
 
-    make: the samples of ascending indices, in that order. say: receives a line about what was found. Raises InputError
-    where the folder holds samples of another recipe.
+    make: the samples of ascending indices, in that order; one without a match of (I_0, I_n) is counted and left out.
+    say: receives a line about what was found. Raises InputError where the folder holds samples of another recipe, or
+    where STREAK samples in a row, or all of them, have no match.
     """
     manifest = _open(folder, recipe, shard_size)
     wanted = {number: min(shard_size, count - number * shard_size) for number in range(-(-count // shard_size))}
@@ -123,15 +131,29 @@ def fill(
         say(f"{len(wanted) - len(missing)} of {len(wanted)} shards are there already.")
     if not missing:
         return manifest
-    samples: list[MatchedMotion] = []
+    made: list[MatchedMotion] = []
+    streak = 0
     for sample in make([number * shard_size + i for number in missing for i in range(wanted[number])]):
-        samples.append(sample)
+        made.append(sample)
+        streak = 0 if len(sample.ends.handles) else streak + 1
         number = sample.index // shard_size
-        if len(samples) == wanted[number]:
-            manifest.shards[number] = _write_shard(folder, number, samples)
+        if streak == STREAK:
+            raise InputError(_nothing_found(recipe, streak))
+        if len(made) == wanted[number]:
+            manifest.shards[number] = _write_shard(folder, number, made)
             manifest.write(folder)
-            samples = []
+            made = []
+    if manifest.samples == 0:
+        raise InputError(_nothing_found(recipe, streak))
     return manifest
+
+
+def _nothing_found(recipe: Recipe, samples: int) -> str:
+    cfg = recipe.trajectory
+    return (
+        f"{samples} sample(s) in a row had no match farther than {cfg.handle_px:g} px (at 512) in {cfg.attempts} draws "
+        "each: lower trajectory.handle_px, or raise trajectory.lam to what calibrate=true shows to move enough."
+    )
 
 
 def _open(folder: Path, recipe: Recipe, shard_size: int) -> Manifest:
@@ -158,7 +180,7 @@ def _differences(there: dict[str, Any], asked: dict[str, Any], prefix: str) -> I
 def _whole(folder: Path, manifest: Manifest, number: int, samples: int, say: Callable[[str], None]) -> bool:
     """Whether a shard has all its samples and its hash. One that has more than are asked for is whole too."""
     entry = manifest.shards.get(number)
-    if entry is None or entry.samples < samples:
+    if entry is None or entry.samples + entry.skipped < samples:
         return False
     if damage := damaged(folder, entry):
         say(f"{damage}, so it is made again.")
@@ -176,28 +198,30 @@ def damaged(folder: Path, entry: ShardEntry) -> str | None:
     return None
 
 
-def _write_shard(folder: Path, number: int, samples: list[MatchedMotion]) -> ShardEntry:
+def _write_shard(folder: Path, number: int, made: list[MatchedMotion]) -> ShardEntry:
+    samples = [sample for sample in made if len(sample.ends.handles)]
     path = folder / f"shard-{number:05d}.safetensors"
     content = save(pack(samples))
     _replace(path, content)
     return ShardEntry(
         file=path.name,
-        start=samples[0].index,
+        start=made[0].index,
         samples=len(samples),
-        redraws=sum(s.attempt for s in samples),
+        redraws=sum(s.attempt for s in made),
         empty_steps=sum(len(step.handles) == 0 for s in samples for step in s.steps),
         matches=sum(len(s.ends.handles) for s in samples),
         sha256=hashlib.sha256(content).hexdigest(),
+        skipped=len(made) - len(samples),
     )
 
 
 def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
     """Tensors of a shard: the pairs of each sample, (I_0, I_n) first; the matches of pair p end before `ends[p]`."""
-    pairs = [pair for s in samples for pair in (s.ends, s.landmarks, *s.steps)]
+    pairs = [NO_MATCHES, *(pair for s in samples for pair in (s.ends, s.landmarks, *s.steps))]
     return {
         "index": np.array([s.index for s in samples], dtype=np.int64),
         "attempt": np.array([s.attempt for s in samples], dtype=np.int64),
-        "ends": np.cumsum([len(p.handles) for p in pairs], dtype=np.int64),
+        "ends": np.cumsum([len(p.handles) for p in pairs[1:]], dtype=np.int64),
         "handles": np.concatenate([p.handles for p in pairs]),
         "targets": np.concatenate([p.targets for p in pairs]),
     }
@@ -205,6 +229,8 @@ def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
 
 def unpack(tensors: dict[str, np.ndarray]) -> list[MatchedMotion]:
     """The samples of a shard; inverse of `pack`."""
+    if len(tensors["index"]) == 0:
+        return []
     cuts = tensors["ends"][:-1]
     split = zip(np.split(tensors["handles"], cuts), np.split(tensors["targets"], cuts), strict=True)
     pairs = [Matches(handles, targets) for handles, targets in split]

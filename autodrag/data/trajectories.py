@@ -62,7 +62,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class MatchedMotion:
-    """What is stored of a sample. Points are pixels of the generator's image. Only `ends` is never empty."""
+    """What is stored of a sample. Points are pixels of the generator's image.
+
+    Only `ends` is never empty, unless all draws were in vain: such a sample is counted and not stored.
+    """
 
     index: int
     attempt: int  # how many draws before this one had no match of (I_0, I_n)
@@ -145,9 +148,9 @@ def _views(recipe: Recipe, images: Float[Tensor, "B 3 H W"], features: Float[Ten
 def make_sample(
     generator: FrozenGenerator, recipe: Recipe, index: int, detector: LandmarkDetector | None = None
 ) -> MatchedMotion:
-    """Draw motions until one has a match of (I_0, I_n) that moves far enough.
+    """Draw motions until one has a match of (I_0, I_n) that moves far enough, or `attempts` of them had none.
 
-    detector: finds the landmarks of a recipe that asks for them. Raises InputError when `attempts` draws had no match.
+    detector: finds the landmarks of a recipe that asks for them.
     """
     cfg = recipe.trajectory
     for attempt in range(cfg.attempts):
@@ -164,10 +167,7 @@ def make_sample(
         step_px = cfg.motion_px / (2 * cfg.n) if cfg.step_px is None else cfg.step_px
         steps = (_matches(generator, recipe, *pair, step_px, (index, 1 + i)) for i, pair in enumerate(pairwise(path)))
         return MatchedMotion(index, attempt, ends, landmarks, tuple(steps))
-    raise InputError(
-        f"Sample {index} had no match farther than {cfg.handle_px:g} px (at 512) in {cfg.attempts} draws: lower "
-        "trajectory.handle_px, or raise trajectory.lam to what calibrate=true shows to move enough."
-    )
+    return MatchedMotion(index, cfg.attempts, NO_MATCHES, NO_MATCHES, (NO_MATCHES,) * cfg.n)
 
 
 def _landmarks(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:

@@ -78,7 +78,7 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         _check_made_with(folder, {"manifest": manifest.fingerprint, "weights": weights_hash(method)})
         folder.write_text("config.yaml", dump(config))
         folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
-    _wait(ranks)
+    ranks.wait()
 
     # Predict, then score; every rank takes its share of the chunks, and what a file already holds is not made again.
     size = 1 if task.alone else config.batch
@@ -91,7 +91,7 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         folder.write_prediction(chunk, _predict(method, task, chunk))
     for chunk in _progress([c for c in mine if not folder.has_scores(c)], "score", ranks):
         _score(folder, task, instruments, chunk)
-    _wait(ranks)
+    ranks.wait()
     if ranks.first:
         timing = _timing(config, folder, generator, method, task, items)
         summary = _summary(config, folder, task, instruments, manifest, everything)
@@ -99,7 +99,7 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         summary["seconds"] = None if timing is None else seconds(timing, config.seed)
         folder.write_text("summary.json", to_json(summary))
         print(out / "summary.json")
-    _wait(ranks)
+    ranks.wait()
 
 
 def _manifest(config: EvalConfig, task: Task, generator: FrozenGenerator, ranks: Ranks) -> Manifest:
@@ -107,7 +107,7 @@ def _manifest(config: EvalConfig, task: Task, generator: FrozenGenerator, ranks:
     header = Header(config.dataset.name, fingerprint(generator), config.seed, asdict(config.task), dict(task.tools))
     if ranks.first and not path.is_file():
         make_manifest(path, header, task, config.task.count, _say)
-    _wait(ranks)
+    ranks.wait()
     manifest = read_manifest(path)
     check_manifest(manifest, header, path)
     return manifest
@@ -225,10 +225,6 @@ def _progress(todo: Sequence[Chunk], what: str, ranks: Ranks) -> Iterable[Chunk]
 
 def _say(line: str) -> None:
     tqdm.write(line, file=sys.stderr)
-
-
-def _wait(ranks: Ranks) -> None:
-    ranks.mean(torch.zeros(1, device=ranks.device))
 
 
 def _device_name(device: torch.device) -> str:

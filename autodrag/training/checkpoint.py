@@ -71,7 +71,7 @@ def _restore_optimizer(stage: nn.Module, optimizer: torch.optim.Optimizer, tenso
     for name, tensor in tensors.items():
         owner, _, key = name.rpartition("/")
         parameter = parameters[owner]
-        on_cpu = tensor.ndim == 0  # Adam counts its steps on the CPU
+        on_cpu = key == "step"  # which Adam counts on the CPU; all else lies beside its parameter
         optimizer.state[parameter][key] = tensor.clone() if on_cpu else tensor.to(parameter.device)
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,10 @@ from torch import Tensor
 from torch import distributed as dist
 
 from autodrag.devices import pick_device
+
+#: How long a rank waits for the others: in an evaluation their shares may differ by hours. A rank that dies does not
+#: keep them waiting, torchrun ends them.
+PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,11 @@ class Ranks:
             values = values / self.world
         return values
 
+    def wait(self) -> None:
+        """Until all ranks have come here, with what they have written before."""
+        if self.world > 1:
+            dist.barrier()
+
 
 @contextmanager
 def join_ranks(device: str) -> Iterator[Ranks]:
@@ -48,7 +58,7 @@ def join_ranks(device: str) -> Iterator[Ranks]:
     if world == 1:
         yield Ranks(0, 1, chosen)
         return
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield Ranks(rank, world, chosen)
     finally:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -96,6 +97,6 @@ def test_the_shipped_config_is_the_papers_where_it_speaks() -> None:
 
 def test_own_process_id_is_no_obstacle(overrides: list[str], tmp_path: Path) -> None:
     """After a restart of a container the ids are dealt out again."""
-    (tmp_path / "lock").write_text(str(os.getpid()))
+    (tmp_path / "lock").write_text(f"{os.getpid()} {socket.gethostname()}")
     run(config(overrides, f"out={tmp_path}", "workers=0", "count=1"))
     assert read_manifest(tmp_path).samples == 1

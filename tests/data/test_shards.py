@@ -1,6 +1,6 @@
 """Folders of samples: written, continued, mended, refused. Samples here are made up, so that no generator is needed."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import pytest
 
 from autodrag.data.matching import Matches, MatchingConfig
 from autodrag.data.shards import Manifest, fill, pack, read_manifest, read_shard, unpack
-from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
+from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
 
 MATCHING = MatchingConfig(512, 500, 8, 16, "auto", 6.0, 3.0, 5.0, 5, 200.0, 1.0)
@@ -47,10 +47,10 @@ def made_up(index: int) -> MatchedMotion:
 
 
 class Maker:
-    """Makes samples, remembers which, and is killed after `lives` of them."""
+    """Makes samples, remembers which, and is killed after `lives` of them. in_vain: samples that have no match."""
 
-    def __init__(self, lives: int | None = None) -> None:
-        self.lives = lives
+    def __init__(self, lives: int | None = None, in_vain: Container[int] = ()) -> None:
+        self.lives, self.in_vain = lives, in_vain
         self.indices: list[int] = []
 
     def __call__(self, indices: list[int]) -> Iterator[MatchedMotion]:
@@ -58,7 +58,8 @@ class Maker:
             if self.lives is not None and len(self.indices) == self.lives:
                 raise KeyboardInterrupt
             self.indices.append(index)
-            yield made_up(index)
+            sample = made_up(index)
+            yield replace(sample, attempt=5, ends=NO_MATCHES) if index in self.in_vain else sample
 
 
 def run(
@@ -127,6 +128,23 @@ def test_a_larger_count_adds_samples(tmp_path: Path) -> None:
     manifest, made, _ = run(tmp_path, count=13)
     assert made == list(range(4, 13))
     assert manifest.samples == 13
+
+
+def test_samples_without_a_match_are_skipped_and_counted(tmp_path: Path) -> None:
+    manifest, _, _ = run(tmp_path, maker=Maker(in_vain=(1, 8, 9)))  # one of a shard, and all of the last
+    totals = manifest.totals()
+    assert (totals.samples, totals.skipped, totals.skipped_share) == (7, 3, pytest.approx(0.3))
+    assert totals.redraws == 3 + 3 * 5  # of 3, 5 and 7, and all draws of the skipped ones
+    kept = [s for number in range(3) for s in read_shard(tmp_path, manifest.shards[number])]
+    assert [s.index for s in kept] == [0, 2, 3, 4, 5, 6, 7] and all(same(s, made_up(s.index)) for s in kept)
+    assert run(tmp_path)[1] == []  # nobody tries them again
+    assert run(tmp_path, count=13)[1] == [8, 9, 10, 11, 12]  # but a short shard is made anew
+
+
+@pytest.mark.parametrize("in_vain", [range(2, 10), range(3)])
+def test_a_recipe_without_matches_is_refused(tmp_path: Path, in_vain: range) -> None:
+    with pytest.raises(InputError, match=rf"^{len(in_vain)} sample.* no match farther than 50 px .* in 5 draws"):
+        run(tmp_path, count=3 if len(in_vain) == 3 else 12, maker=Maker(in_vain=in_vain))
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted"])

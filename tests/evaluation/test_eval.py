@@ -21,6 +21,7 @@ from autodrag.evaluation.instruments import Instruments
 from autodrag.evaluation.reader import Reader
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
+from autodrag.methods.none import NoEdit
 from third_party.stylegan2.readers import write_safetensors
 
 
@@ -97,6 +98,14 @@ SMALL = {
     "mdd": ["task=mdd", "task.psi=1", "task.motion_px=1", "task.flow=dis"],
     "roundtrip": ["task=roundtrip", "task.psi=1", "task.motion_px=1", "task.points=2", "task.flow=dis"],
 }
+
+
+def test_the_first_timed_edit_has_been_made_before(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drags: list[int] = []
+    drag = NoEdit.drag
+    monkeypatch.setattr(NoEdit, "drag", lambda *given, **more: drags.append(1) or drag(*given, **more))
+    evaluate(config(file, tmp_path, *SMALL["mdd"], "timed=0"))
+    assert len(drags) == 3 + 1  # chunks of one item each, and the one that does not count
 
 
 @pytest.mark.parametrize("task", sorted(SMALL))
