@@ -18,13 +18,13 @@ from autodrag.config import DatasetConfig
 from autodrag.devices import pick_device
 from autodrag.edits import Edit, read_edits
 from autodrag.errors import InputError
-from autodrag.files import read_tensors, write_tensors
+from autodrag.files import write_tensors
 from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.latent_files import DRAG_FORMAT, read_latent, signature
 from autodrag.methods import DragMethod, load_method
 from autodrag.seeding import rng
 from autodrag.visualize import draw_points, save_animation, save_image, to_bytes
 
-FORMAT = "autodrag drag 1"
 PASS = 8  # images rendered at a time
 
 
@@ -61,6 +61,7 @@ class DragConfig:
     fps: float
     device: str
     dtype: Literal["float32", "bfloat16", "float16"]
+    c: int | tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run(config: DragConfig) -> None:
         raise InputError("batch must be at least 1, frames at least 0 and fps above 0.")
     out = Path(config.out)
     edits = [_only(config, out)] if config.edits is None else read_edits(Path(config.edits))
-    generator = load_generator(config.dataset, pick_device(config.device), getattr(torch, config.dtype))
+    generator = load_generator(config.dataset, pick_device(config.device), getattr(torch, config.dtype), c=config.c)
     method = config.method.load(generator)
     mask = None if config.mask is None else read_mask(Path(config.mask), generator.resolution)
     folder = out.parent if config.edits is None else out
@@ -122,14 +123,11 @@ def drag_together(
 
 
 def starting_latent(generator: FrozenGenerator, edit: Edit, psi: float) -> Float[Tensor, "1 L D"]:
-    """The latent of the edit's seed, or the last one of a file that an earlier drag wrote."""
+    """The latent of the edit's seed, or that of its file."""
     if edit.latent is None:
         z = torch.randn(1, generator.z_dim, generator=rng(edit.seed, "editor"))  # the same picture as in the editor
         return generator.map(z, psi=psi)
-    tensors, metadata = read_tensors(Path(edit.latent))
-    if metadata.get("format") != FORMAT:
-        raise InputError(f"{edit.latent} holds no latents of a drag; give a .safetensors that scripts/drag.py wrote.")
-    return tensors["motion"][-1:].to(generator.device)
+    return read_latent(Path(edit.latent), generator)
 
 
 def read_mask(path: Path, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
@@ -166,8 +164,9 @@ def write(
         save_animation([*film, *film[-1:] * rest], folder / f"{edit.name}{suffix}", config.fps)
     tensors = {"motion": dragged.motion, "handles": handles, "targets": targets, "points": dragged.points}
     about = {
-        "format": FORMAT,
+        "format": DRAG_FORMAT,
         "generator": generator.name,
+        "w_avg": signature(generator),
         "method": config.method.label,
         "seed": json.dumps(edit.seed),
     }

@@ -2,9 +2,10 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import overload
+from typing import TypeAlias, overload
 
 import torch
 from jaxtyping import Float
@@ -18,8 +19,11 @@ from autodrag.seeding import rng
 from third_party.stylegan2 import Generator, GeneratorConfig
 from third_party.stylegan2.plain import features as plain_features
 from third_party.stylegan2.readers import CheckpointError, read_checkpoint
+from third_party.stylegan2.readers import read_arrays as arrays_of
 from third_party.stylegan2.synthesis import NOISE_MODES, Hook
 
+#: Number of a class, or its label.
+Class: TypeAlias = int | Sequence[int | float]
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -39,7 +43,8 @@ class FrozenGenerator:
         self.resolution = self.config.resolution  # (H, W)
         self.num_ws, self.w_dim = self.config.num_ws, self.config.w_dim
         self.z_dim, self.c_dim = self.config.z_dim, self.config.c_dim
-        self.num_blocks = len(self.config.block_heights)
+        self.num_blocks = len(self.config.blocks)
+        self.chosen: Float[Tensor, "1 C"] | None = None  # label that `map` takes where it is given none
 
     @classmethod
     def random(
@@ -59,7 +64,7 @@ class FrozenGenerator:
     ) -> "FrozenGenerator":
         """Random weights, a pure function of the arguments: for tests and timings.
 
-        channels: by block height; None: few. z_dim None: `w_dim`.
+        channels: by number in a block's name; None: few. z_dim None: `w_dim`.
         """
         heights = [2**i for i in range(2, resolution[0].bit_length())]
         config = GeneratorConfig(
@@ -93,14 +98,33 @@ class FrozenGenerator:
     @property
     def block_resolutions(self) -> list[tuple[int, int]]:
         """(h, w) of every block's features, lowest first."""
-        height, width = self.resolution
-        return [(h, h * width // height) for h in self.config.block_heights]
+        return [self.config.size(block) for block in self.config.blocks]
 
     def feature_shape(self, block: int = 6) -> tuple[int, int, int]:
         """(C, h, w) of what `features(ws, block)` returns."""
         number = self._block(block)
-        height, width = self.block_resolutions[number - 1]
-        return self.config.channels[height], height, width
+        name = self.config.blocks[number - 1]
+        return self.config.channels[name], *self.config.size(name)
+
+    def label(self, c: Class) -> Float[Tensor, "1 C"]:
+        """A class, by its number from 0 or by its label of `c_dim` numbers, as `map` takes it. Raises InputError."""
+        if self.c_dim == 0:
+            raise InputError(f"{self.name} has no classes: leave c out.")
+        if isinstance(c, int) and 0 <= c < self.c_dim:
+            return torch.eye(self.c_dim, device=self.device)[c : c + 1]
+        label = None if isinstance(c, int) else torch.tensor([[float(value) for value in c]], device=self.device)
+        if label is None or label.shape != (1, self.c_dim) or not bool(label.isfinite().all()):
+            raise InputError(
+                f"c is {c}, but {self.name} has {self.c_dim} classes: give a number from 0 to {self.c_dim - 1}, "
+                f"or a label of {self.c_dim} numbers."
+            )
+        return label
+
+    def with_class(self, c: Class) -> "FrozenGenerator":
+        """The same network, whose `map` takes this class where it is given none. Raises InputError."""
+        other = copy.copy(self)
+        other.chosen = self.label(c)
+        return other
 
     def trainable_copy(self) -> Generator:
         """A copy of the network with trainable float32 weights; `FrozenGenerator(copy)` wraps it again."""
@@ -109,8 +133,8 @@ class FrozenGenerator:
     def map(self, z: Tensor, c: Tensor | None = None, psi: float | int = 1.0, cutoff: int | None = None) -> Tensor:
         """Latents `ws` [B, L, D].
 
-        z: [B, z_dim]. c: [B, c_dim] label, None: zeros. psi: truncation, 1 for none. cutoff: rows that it applies to,
-        None: all. Raises InputError.
+        z: [B, z_dim]. c: [B, c_dim] label; None: the chosen class, else zeros. psi: truncation, 1 for none. cutoff:
+        rows that it applies to, None: all. Raises InputError.
         """
         _check_tensor("z", z, [self.z_dim])
         if c is not None:
@@ -120,6 +144,8 @@ class FrozenGenerator:
             if len(c) != len(z):
                 raise InputError(f"z has {len(z)} rows and c has {len(c)}: give one label for every z.")
             c = c.to(self.device, torch.float32)
+        elif self.chosen is not None:
+            c = self.chosen.expand(len(z), -1)
         if not math.isfinite(psi):
             raise InputError(f"psi is {psi}: give a number, 1 for no truncation and 0 for the average image.")
         if cutoff is not None and not 0 <= cutoff <= self.num_ws:
@@ -141,6 +167,8 @@ class FrozenGenerator:
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Images [B, 3, H, W] in about [-1, 1], float32; with `return_features` also what `features` returns.
 
+        A generator of grey images makes them as RGB of three equal channels.
+
         ws: [B, L, D]. noise: const (the generator's own), random or none. keep: from the method `keep`. Raises
         InputError.
         """
@@ -149,6 +177,7 @@ class FrozenGenerator:
         with torch.autocast(self.device.type, enabled=False):
             image, taken = self.network.synthesis(ws, noise, () if number is None else (number,), hook=keep)
         assert image is not None  # nothing stops it early
+        image = as_rgb(image)
         return image if number is None else (image, taken[number])
 
     def features(self, ws: Tensor, block: int = 6, noise: str = "const", plain: bool = False) -> Tensor:
@@ -199,10 +228,12 @@ def load_generator(
     device: str | torch.device = "cpu",
     dtype: torch.dtype = torch.float32,
     channels_last: bool = True,
+    c: Class | None = None,
 ) -> FrozenGenerator:
     """A generator by dataset name (downloaded where it must be), by path of a file of any known format, or by config.
 
-    dtype: type of the convolutions: float32, bfloat16 or float16. Raises InputError.
+    dtype: type of the convolutions: float32, bfloat16 or float16. c: class of its pictures, see `with_class`. Raises
+    InputError.
     """
     place = _usable(device, dtype)
     dataset, path = _find(name_or_path)
@@ -217,7 +248,29 @@ def load_generator(
         )
     network = Generator(checkpoint.config)
     network.load_state_dict(checkpoint.state, strict=True)
-    return FrozenGenerator(network.to(place), dataset.name if dataset else path.stem, dtype, channels_last)
+    generator = FrozenGenerator(network.to(place), dataset.name if dataset else path.stem, dtype, channels_last)
+    if c is not None:
+        return generator.with_class(c)
+    if generator.c_dim:
+        warnings.warn(
+            f"{generator.name} has {generator.c_dim} classes and none was chosen: its label is all zeros, which no "
+            f"picture of its training had; choose one with c=0 to {generator.c_dim - 1}.",
+            stacklevel=2,
+        )
+    return generator
+
+
+def read_arrays(source: Path | bytes) -> list[tuple[str, Tensor]]:
+    """Tensors by their places in a torch file or pickle, of which nothing is executed. Raises InputError."""
+    try:
+        return arrays_of(source)
+    except CheckpointError as error:
+        raise InputError(str(error)) from error
+
+
+def as_rgb(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
+    """Images of a network, grey or RGB, as RGB."""
+    return images if images.shape[1] == 3 else images.repeat(1, 3, 1, 1)
 
 
 def _find(name_or_path: str | Path | DatasetConfig) -> tuple[DatasetConfig | None, Path]:

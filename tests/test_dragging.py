@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,10 @@ from autodrag.config import compose, typed
 from autodrag.dragging import DragConfig, between, run
 from autodrag.edits import read_edits
 from autodrag.errors import InputError
-from autodrag.files import read_tensors
+from autodrag.files import read_tensors, write_tensors
 from autodrag.generator import FrozenGenerator
+from autodrag.seeding import rng
+from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 
 POINTS = ["handles=[[20,30],[40,12]]", "targets=[[25,35],[33,20]]", "method.options.max_steps=3"]
@@ -52,6 +55,37 @@ def test_it_writes_pictures_an_animation_and_latents(
     assert torch.equal(second["motion"][:1], first["motion"][-1:])
     after, again = (np.asarray(Image.open(tmp_path / name)) for name in ("a-after.png", "b-before.png"))
     assert np.array_equal(after, again)
+
+
+def test_latents_of_other_programs(generator: Path, tmp_path: Path) -> None:
+    ws = np.random.default_rng(0).normal(size=(1, 10, 32)).astype(np.float32)
+    np.savez(tmp_path / "projected_w.npz", w=ws)
+    drag(generator, f"out={tmp_path / 'a.gif'}", f"latent={tmp_path / 'projected_w.npz'}")
+    tensors, about = read_tensors(tmp_path / "a.safetensors")
+    assert np.array_equal(tensors["motion"][:1].numpy(), ws)
+    assert about["generator"] == "tiny"
+    write_tensors(tmp_path / "other.safetensors", tensors, about | {"generator": "ffhq"})
+    with pytest.raises(InputError, match="latents of the generator 'ffhq', not of the 'tiny' here"):
+        drag(generator, f"out={tmp_path / 'b.gif'}", f"latent={tmp_path / 'other.safetensors'}")
+
+
+def test_a_grey_landscape_of_a_class(tmp_path: Path) -> None:
+    config = replace(FrozenGenerator.random(w_dim=32, c_dim=3).config, img_channels=1, resolution=(32, 64))
+    network = Generator(config)
+    path = tmp_path / "grey.safetensors"
+    write_safetensors(path, config, network.state_dict())
+    drag(path, f"out={tmp_path / 'a.gif'}", "handles=[[20,10]]", "targets=[[50,12]]", "c=2", "seed=5")
+    motion = read_tensors(tmp_path / "a.safetensors")[0]["motion"]
+    z = torch.randn(1, 32, generator=rng(5, "editor"))
+    chosen = FrozenGenerator(network).map(z, torch.tensor([[0.0, 0.0, 1.0]]), psi=0.7)
+    assert torch.allclose(motion[:1], chosen, atol=1e-6)
+    picture = np.asarray(Image.open(tmp_path / "a-after.png"))
+    assert picture.shape == (32, 64, 3)
+    assert np.array_equal(picture[:, :, 0], picture[:, :, 2])
+    with Image.open(tmp_path / "a.gif") as film:
+        assert film.size == (64, 32)
+    with pytest.raises(InputError, match="3 classes"):
+        drag(path, f"out={tmp_path / 'b.gif'}", "c=3")
 
 
 def test_videos_and_masks(generator: Path, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """The frozen generator's public face."""
 
+import dataclasses
+import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
 from autodrag import InputError, load_generator
+from autodrag.data.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
+from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 
 
@@ -211,3 +215,63 @@ def test_a_channel_without_weights_stays_finite_in_half_precision() -> None:
     network.synthesis.b8.conv1.weight.data[0] = 0  # as in files padded with zeros to wider blocks
     generator = FrozenGenerator(network, dtype=torch.float16)
     assert generator.synthesize(generator.map(torch.randn(1, 8))).isfinite().all()
+
+
+# --- grey images, rectangles, classes ---------------------------------------------------------------------------------
+
+
+def of_config(**changes: object) -> FrozenGenerator:
+    config = dataclasses.replace(FrozenGenerator.random(w_dim=8).config, **changes)  # type: ignore[arg-type]
+    return FrozenGenerator(Generator(config), "other")
+
+
+def test_grey_images_are_rgb_of_equal_channels() -> None:
+    g = of_config(img_channels=1)
+    ws = latents(g).requires_grad_()
+    image, features = g.synthesize(ws, return_features=3)
+    raw, _ = g.network.synthesis(ws)
+    assert raw is not None and raw.shape == (2, 1, 64, 64)
+    assert torch.equal(image, raw.expand(-1, 3, -1, -1))
+    assert features.shape[1:] == g.feature_shape(3)
+    image.square().sum().backward()
+    assert ws.grad is not None and ws.grad.abs().sum() > 0
+    keep = g.keep(ws[:1].detach(), torch.zeros(64, 64))
+    assert torch.equal(g.synthesize(ws[1:].detach(), keep=keep), g.synthesize(ws[:1].detach()))
+
+
+def test_any_first_block() -> None:
+    g = of_config(resolution=(48, 80))
+    assert g.block_resolutions == [(3, 5), (6, 10), (12, 20), (24, 40), (48, 80)]
+    assert g.feature_shape(2)[1:] == (6, 10)
+    ws = latents(g)
+    assert g.synthesize(ws).shape == (2, 3, 48, 80)
+    assert torch.allclose(g.features(ws, 4, plain=True), g.features(ws, 4), atol=1e-3)
+
+
+def test_a_class_is_chosen_by_its_number_or_its_label() -> None:
+    g = FrozenGenerator.random(c_dim=3)
+    z = torch.randn(2, g.z_dim)
+    for c, label in ((2, [0.0, 0.0, 1.0]), ((0.5, 0.5, 0.0), [0.5, 0.5, 0.0])):
+        chosen = g.with_class(c)
+        wanted = g.map(z, torch.tensor([label]).expand(2, -1))
+        assert torch.equal(chosen.map(z), wanted)
+        assert torch.equal(chosen.map(z, torch.zeros(2, 3)), g.map(z))  # a label that is given comes first
+        assert fingerprint(chosen) != fingerprint(g)
+    assert torch.equal(g.map(z), g.map(z, torch.zeros(2, 3)))
+    for wrong in (3, -1, (1.0, 2.0), (1.0, float("nan"), 0.0)):
+        with pytest.raises(InputError, match=r"3 classes: give a number from 0 to 2, or a label of 3 numbers\.$"):
+            g.with_class(wrong)
+    with pytest.raises(InputError, match="no classes"):
+        FrozenGenerator.random().with_class(0)
+
+
+def test_loading_without_a_class_says_what_happens(tmp_path: Path) -> None:
+    g = FrozenGenerator.random(c_dim=3)
+    write_safetensors(tmp_path / "conditional", g.config, g.network.state_dict())
+    with pytest.warns(UserWarning, match="3 classes and none was chosen: its label is all zeros"):
+        plain = load_generator(tmp_path / "conditional")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        chosen = load_generator(tmp_path / "conditional", c=1)
+    z = torch.randn(1, g.z_dim)
+    assert torch.equal(chosen.map(z), plain.map(z, torch.eye(3)[1:2]))

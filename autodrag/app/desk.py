@@ -13,6 +13,7 @@ from autodrag.app.masks import paint
 from autodrag.app.own import OwnPicture
 from autodrag.app.session import Editor
 from autodrag.app.state import Frame
+from autodrag.app.stored import is_session
 from autodrag.app.studio import METHODS, Studio
 from autodrag.app.telling import describe, mask_picture, mean_distance
 from autodrag.errors import InputError
@@ -31,7 +32,7 @@ class OwnImage:
 
 @dataclass(frozen=True)
 class SessionFile:
-    """A saved session was uploaded."""
+    """A saved session was uploaded, or the latent of a picture in any form that `latent_files` reads."""
 
     data: bytes
 
@@ -146,7 +147,7 @@ class Desk:
         yield from self.welcome()
 
     def _picture(self, order: protocol.Picture) -> Iterator[Event]:
-        self.editor.choose(order.seed, order.psi, order.style, amend=order.amend)
+        self.editor.choose(order.seed, order.psi, order.style, c=order.c, amend=order.amend)
         yield from self._seen(order.settled)
 
     def _restyle(self, order: protocol.Restyle) -> Iterator[Event]:
@@ -270,7 +271,10 @@ class Desk:
         yield from self._refreshed()
 
     def _load(self, order: SessionFile) -> Iterator[Event]:
-        self.editor = Editor.load(order.data, studio=self._studio)
+        if is_session(order.data):
+            self.editor = Editor.load(order.data, studio=self._studio)
+        else:
+            self.editor.open_latent(order.data)
         self._lanes = {}
         yield from self.welcome()
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from autodrag.app.likeness import load_distance
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator
+from autodrag.generator import FrozenGenerator, as_rgb
 from autodrag.seeding import rng
 
 W_SAMPLES = 4096
@@ -76,7 +76,9 @@ class Inversion:
         self._picture = picture.to(generator.device)
         self._distance = load_distance(generator.device)
         z = torch.randn(W_SAMPLES, generator.z_dim, generator=rng(config.seed, "inversion"))
-        self._w = torch.cat([generator.map(part.to(generator.device))[:, 0] for part in z.split(512)]).float()
+        labels = _labels(generator, W_SAMPLES, config.seed)
+        parts = zip(z.split(512), labels.split(512), strict=True)
+        self._w = torch.cat([generator.map(part, c if c.shape[1] else None)[:, 0] for part, c in parts]).float()
         self._mean, self._std = self._w.mean(dim=0), self._w.std(dim=0).clamp(min=1e-6)
         self.ws: Float[Tensor, "1 L D"] = self._mean.expand(1, generator.num_ws, -1).clone()
 
@@ -128,7 +130,7 @@ class Inversion:
             other, image_before, features_before = self._neighbour(step)
             with torch.enable_grad():
                 images, features = network.synthesis(torch.cat([self.ws, other]), taps=(LOCAL_BLOCK,))
-                image, other_image = images.split(1)
+                image, other_image = as_rgb(images).split(1)
                 unlike = self._distance(image, self._picture) + F.mse_loss(image, self._picture)
                 change = features[LOCAL_BLOCK][1:] - features_before
                 strayed = (
@@ -164,7 +166,17 @@ def tuned_generator(generator: FrozenGenerator, weights: dict[str, Tensor]) -> F
         raise InputError(f"The fine-tuned weights do not fit the generator of {generator.name}.") from None
     if found.unexpected_keys:
         raise InputError(f"The fine-tuned weights do not fit the generator of {generator.name}.")
-    return FrozenGenerator(network, generator.name, generator.dtype)
+    tuned = FrozenGenerator(network, generator.name, generator.dtype)
+    tuned.chosen = generator.chosen
+    return tuned
+
+
+def _labels(generator: FrozenGenerator, count: int, seed: int) -> Float[Tensor, "count C"]:
+    """Random classes, for a generator that has some and of which none was chosen; else labels of no numbers."""
+    if generator.c_dim == 0 or generator.chosen is not None:
+        return torch.zeros(count, 0)
+    chosen = torch.randint(generator.c_dim, (count,), generator=rng(seed, "inversion classes"))
+    return F.one_hot(chosen, generator.c_dim).float()
 
 
 def _schedule(share: float) -> float:

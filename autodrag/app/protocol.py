@@ -43,12 +43,13 @@ class Slid(Message):
 
 
 class Picture(Slid):
-    """Choose a picture. style null: the seed's own rows 6.. ."""
+    """Choose a picture. style null: the seed's own rows 6.. . c: number of its class, null: none."""
 
     type: Literal["picture"]
     seed: Seed
     psi: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
     style: Seed | None
+    c: Count | None = None
 
 
 class Restyle(Slid):

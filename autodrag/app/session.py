@@ -19,7 +19,8 @@ from autodrag.app.scene import Scene
 from autodrag.app.state import Frame, History, Origin, State
 from autodrag.app.studio import Studio, find_kind
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator
+from autodrag.generator import Class, FrozenGenerator
+from autodrag.latent_files import check_latent, read_latent
 from autodrag.latents import EDITED_ROWS
 from autodrag.methods.base import Points
 from autodrag.seeding import rng
@@ -33,7 +34,8 @@ class Editor:
     name; None: the first that can be used. steps: of a drag; None: the method's own number. device: "auto" is a GPU
     where there is one. mask: [H, W] array or a picture file, white where the picture may change. weights: a file of
     AutoDrag's; None: those that ship with the dataset. studio: shares generators between editors, instead of device
-    and weights. Raises InputError, one sentence, for whatever cannot be.
+    and weights. c: class of a generator that has some: its number from 0, or its label; None: none of them. latent: a
+    file of latents, its bytes, or [1, L, D], instead of a seed. Raises InputError, one sentence, for what cannot be.
     """
 
     def __init__(
@@ -49,12 +51,15 @@ class Editor:
         mask: Any = None,
         weights: str | Path | None = None,
         studio: Studio | None = None,
+        c: Class | None = None,
+        latent: str | Path | bytes | Tensor | None = None,
     ) -> None:
         self.studio = studio or Studio(device, weights=weights)
         name = dataset if isinstance(dataset, str) else self.studio.add(dataset)
         self._scene = scene.plain(self.studio, name)
         values = None if mask is None else read_mask(mask, self._scene.generator.resolution)
-        self._history = History(replace(self._picture(seed, psi, style), mask=values))
+        first = self._picture(seed, psi, style, c) if latent is None else self._found(latent)
+        self._history = History(replace(first, mask=values))
         self.choose_method(method or self.studio.usable(None, name), steps)
 
     # --- what there is -------------------------------------------------------------------------------------------
@@ -116,13 +121,27 @@ class Editor:
 
     # --- choosing ------------------------------------------------------------------------------------------------
 
-    def choose(self, seed: int, psi: float | None = None, style: int | None = None, *, amend: bool = False) -> None:
+    def choose(
+        self,
+        seed: int,
+        psi: float | None = None,
+        style: int | None = None,
+        *,
+        c: Class | None = None,
+        amend: bool = False,
+    ) -> None:
         """Another picture of the generator. amend: the choice before this one is no step of its own for undo."""
         if self._scene.own:
             self._scene = scene.plain(self.studio, self._scene.dataset)
-            self._history = History(self._picture(seed, psi, style))
+            self._history = History(self._picture(seed, psi, style, c))
         else:
-            self._history.push(self._picture(seed, psi, style), amend)
+            self._history.push(self._picture(seed, psi, style, c), amend)
+
+    def open_latent(self, latent: str | Path | bytes | Tensor) -> None:
+        """A picture by its latent, from whatever `latent_files.read_latent` reads, or [1, L, D]. Raises InputError."""
+        if self._scene.own:
+            self._scene = scene.plain(self.studio, self._scene.dataset)
+        self._history.push(self._found(latent))
 
     def restyle(self, style: int | None, *, amend: bool = False) -> None:
         """Another seed's rows 6.. (None: the picture's own seed's) under the same drags."""
@@ -130,7 +149,7 @@ class Editor:
         seed = origin.seed if style is None else style
         if seed is None:
             raise InputError("A picture of your own has no seed to go back to; use undo, or give style a seed.")
-        tail = self._latents(seed, origin.psi)[:, EDITED_ROWS:]
+        tail = self._latents(seed, origin.psi, origin.c)[:, EDITED_ROWS:]
         self._history.push(self.state.restyled(replace(origin, style=style), tail), amend)
 
     def choose_method(self, name: str, steps: int | None = None) -> None:
@@ -138,17 +157,26 @@ class Editor:
         self.studio.method(name, self._scene.generator, self._scene.dataset, steps)
         self.method, self.steps = name, steps
 
-    def _picture(self, seed: int, psi: float | None, style: int | None) -> State:
+    def _picture(self, seed: int, psi: float | None, style: int | None, c: Class | None) -> State:
         psi = self.studio.dataset(self._scene.dataset).psi if psi is None else psi
-        ws = self._latents(seed, psi)
+        ws = self._latents(seed, psi, c)
         if style is not None:
-            ws = torch.cat([ws[:, :EDITED_ROWS], self._latents(style, psi)[:, EDITED_ROWS:]], dim=1)
-        return State(Origin(seed, psi, style), (Frame(ws),))
+            ws = torch.cat([ws[:, :EDITED_ROWS], self._latents(style, psi, c)[:, EDITED_ROWS:]], dim=1)
+        kept = c if c is None or isinstance(c, int) else tuple(float(value) for value in c)
+        return State(Origin(seed, psi, style, kept), (Frame(ws),))
 
-    def _latents(self, seed: int, psi: float) -> Float[Tensor, "1 L D"]:
+    def _latents(self, seed: int, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
         generator = self._scene.generator
         z = torch.randn(1, generator.z_dim, generator=rng(seed, "editor"))
-        return generator.map(z.to(generator.device), psi=psi).float().cpu().contiguous()
+        label = None if c is None else generator.label(c)
+        return generator.map(z.to(generator.device), label, psi=psi).float().cpu().contiguous()
+
+    def _found(self, latent: str | Path | bytes | Tensor) -> State:
+        """The first state of a picture that is given by its latent."""
+        source = Path(latent) if isinstance(latent, str) else latent
+        generator = self._scene.generator
+        ws = check_latent(source, generator) if isinstance(source, Tensor) else read_latent(source, generator)
+        return State(Origin(None, 1.0), (Frame(ws.float().cpu().contiguous()),))
 
     # --- dragging ------------------------------------------------------------------------------------------------
 

@@ -42,11 +42,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the first picture came from. seed: None for one of the user's own. style: seed of rows 6.., if another."""
+    """Where the first picture came from.
+
+    seed: None for one of the user's own. style: seed of rows 6.., if another. c: class, of a generator that has some.
+    """
 
     seed: int | None
     psi: float
     style: int | None = None
+    c: int | tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

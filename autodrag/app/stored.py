@@ -72,6 +72,14 @@ def dump(saved: Saved) -> bytes:
     return save(whole, {"format": FORMAT, "session": json.dumps(asdict(saved.about))})
 
 
+def is_session(data: bytes) -> bool:
+    """Whether the bytes say of themselves that they are a session."""
+    try:
+        return parse_tensors(data)[1].get("format") == FORMAT
+    except (SafetensorError, ValueError):
+        return False
+
+
 def parse(data: bytes) -> Saved:
     """What `dump` wrote. Raises InputError where the bytes are anything else; nothing in them is trusted."""
     try:

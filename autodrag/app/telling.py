@@ -35,6 +35,8 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "seed": state.origin.seed,
         "psi": state.origin.psi,
         "style": state.origin.style,
+        "classes": scene.generator.c_dim,
+        "c": state.origin.c,
         "photo": scene.photo is not None,
         "alignable": alignable(scene.dataset),
         "handles": points(state.arrows.handles),

@@ -6,10 +6,15 @@ from autodrag.generator import FrozenGenerator
 
 
 def fingerprint(generator: FrozenGenerator) -> str:
-    """sha256 over the names, shapes and values of the float32 weights: the same on every device and in every dtype."""
+    """sha256 over the names, shapes and values of the float32 weights: the same on every device and in every dtype.
+
+    A chosen class is part of it.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(generator.network.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {list(values.shape)} {values.dtype}".encode())
         digest.update(values.numpy().tobytes())
+    if generator.chosen is not None:
+        digest.update(generator.chosen.cpu().numpy().tobytes())
     return digest.hexdigest()

@@ -36,6 +36,7 @@ class TrajectoriesConfig:
     calibrate: bool
     calibration: Calibration
     trajectory: TrajectoryConfig
+    c: int | tuple[float, ...] | None
 
 
 def run(cfg: TrajectoriesConfig) -> None:
@@ -48,7 +49,7 @@ def run(cfg: TrajectoriesConfig) -> None:
     device = cfg.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    load = partial(load_generator, cfg.dataset, device=device, dtype=getattr(torch, cfg.dtype))
+    load = partial(load_generator, cfg.dataset, device=device, dtype=getattr(torch, cfg.dtype), c=cfg.c)
     generator = load()
     recipe = Recipe(fingerprint(generator), cfg.dtype, cfg.seed, cfg.dataset.content, cfg.trajectory)
     if cfg.calibrate:

@@ -45,6 +45,7 @@ class EvalConfig:
     download: bool  # weights of FID and LPIPS that are not on this machine
     timed: int  # edits that are made once more, alone, for their time; 0: none
     untrained: Literal["stop", "skip"]  # a method whose weights are not there yet: an error, or a line
+    c: int | tuple[float, ...] | None = None  # class of a conditional generator; folders of earlier versions have none
 
 
 def evaluate(config: EvalConfig) -> None:
@@ -68,7 +69,7 @@ def evaluate(config: EvalConfig) -> None:
 
 def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     _check_same(out, config)
-    generator = load_generator(config.dataset, ranks.device)
+    generator = load_generator(config.dataset, ranks.device, c=config.c)
     method = load_subject(config.method, generator, config.task.max_steps)
     instruments = load_instruments(config.dataset.name, ranks.device, config.download)
     task = make_task(config.task, config.dataset, generator, instruments, config.seed)
@@ -213,7 +214,7 @@ def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None])
 
 
 def _comparable(config: EvalConfig) -> dict[str, object]:
-    keys = ("task", "dataset", "method", "manifest", "seed", "items", "batch", "timed")
+    keys = ("task", "dataset", "method", "manifest", "seed", "items", "batch", "timed", "c")
     return {key: getattr(config, key) for key in keys}
 
 

@@ -49,6 +49,7 @@ class TrainConfig:
     aim: AimTraining
     stage2: Stage2Config
     latent_transformer: LatentTransformerTraining
+    c: int | tuple[float, ...] | None = None  # class of a conditional generator; folders of earlier versions have none
 
 
 def run(config: TrainConfig) -> None:
@@ -64,7 +65,7 @@ def run(config: TrainConfig) -> None:
         if ranks.device.type == "cpu":
             keep_freed_memory()
         dtype = getattr(torch, config.loop.precision)
-        generator = load_generator(config.dataset, ranks.device, dtype)
+        generator = load_generator(config.dataset, ranks.device, dtype, c=config.c)
         stage = build(config, generator)
 
         def open_folder(step: int) -> RunFolder:

@@ -20,6 +20,8 @@ from autodrag.data.trajectories import (
 from autodrag.errors import InputError
 from autodrag.evaluation.detectors import load_detector, to_uint8
 from autodrag.generator import FrozenGenerator
+from autodrag.seeding import rng
+from third_party.stylegan2 import Generator
 
 DRAWS = [(0, 0), (1, 0), (1, 1), (7, 0)]
 
@@ -177,3 +179,21 @@ def test_without_matched_steps_the_ends_are_the_same(tiny: FrozenGenerator, smal
     assert np.array_equal(ends_only.ends.handles, whole.ends.handles)
     assert np.array_equal(ends_only.ends.targets, whole.ends.targets)
     assert [len(step.handles) for step in ends_only.steps] == [0, 0, 0]
+
+
+def test_grey_images_are_matched_and_a_class_is_obeyed(small_recipe: Recipe, config: TrajectoryConfig) -> None:
+    shape = replace(FrozenGenerator.random(w_dim=32, c_dim=2).config, img_channels=1)
+    network = FrozenGenerator.random(w_dim=32, c_dim=2).trainable_copy()
+    state = {name: tensor for name, tensor in network.state_dict().items() if ".torgb.weight" not in name}
+    state = {name: tensor[:1] if ".torgb.bias" in name else tensor for name, tensor in state.items()}
+    grey = Generator(shape)
+    grey.load_state_dict(state, strict=False)
+    generator = FrozenGenerator(grey)
+    sample = make_sample(generator, small_recipe, 0)
+    assert len(sample.ends.handles) > 0
+    draws = [(0, 0), (1, 0)]
+    plain, chosen = (latent_motion(g, config, 5, draws) for g in (generator, generator.with_class(1)))
+    label = torch.tensor([[0.0, 1.0]])
+    z = torch.stack([torch.randn(32, generator=rng(5, "trajectory", index, 0)) for index, _ in draws])
+    assert torch.allclose(chosen[:, 0], generator.map(z, label.expand(2, -1), psi=config.psi), atol=1e-6)
+    assert not torch.allclose(chosen, plain)

@@ -22,6 +22,7 @@ from autodrag.evaluation.reader import Reader
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from autodrag.methods.none import NoEdit
+from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 
 
@@ -125,6 +126,21 @@ def test_every_task_with_every_method(file: Path, tmp_path: Path, task: str, met
         column, value = ("mdd", 1.0) if task == "mdd" else ("mse", 0.0)
         assert [s[column]["mean"] for s in found["settings"].values()] == [value]
     assert found["seconds"]["method"]["n"] == 1 and found["missing"] == {"LPIPS": "LPIPS needs a file."}
+
+
+def test_grey_rectangles_of_a_class(tmp_path: Path) -> None:
+    shape = replace(FrozenGenerator.random(w_dim=32, c_dim=2).config, img_channels=1, resolution=(32, 64))
+    write_safetensors(tmp_path / "grey.safetensors", shape, Generator(shape).state_dict())
+    results = []
+    for c in (0, 1):
+        folder = tmp_path / str(c)
+        evaluate(config(tmp_path / "grey.safetensors", folder, *SMALL["paired"], "method=draggan", f"c={c}"))
+        found = summary(folder)
+        assert found["resolution"] == [32, 64]
+        results.append(found["settings"])
+    assert results[0] != results[1]
+    with pytest.raises(InputError, match="another c"):
+        evaluate(config(tmp_path / "grey.safetensors", tmp_path / "1", *SMALL["paired"], "method=draggan", "c=0"))
 
 
 def test_landmarks_without_an_edit_and_with_the_best_one(file: Path, tmp_path: Path) -> None:

@@ -73,6 +73,8 @@ def test_each_missing_or_misshapen_tensor_is_named(forger, variants):
             generator = forger.generator(config)
             holder, key, name = list(tensor_slots(generator))[i]
             tensor = holder.pop(key).detach()
+            if change == "missing" and name == "mapping.w_avg":
+                continue  # it is estimated
             if change != "missing":
                 wide = torch.cat([tensor.reshape(*tensor.shape, -1) if tensor.ndim == 0 else tensor] * 2, dim=-1)
                 holder[key] = wide[..., : wide.shape[-1] // 2 + (1 if change == "longer" else -1)].clone()

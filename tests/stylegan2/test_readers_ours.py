@@ -54,14 +54,20 @@ def test_wrong_metadata(tiny_config, make_random, tmp_path):
         {"unheard": 1},
         {"resolution": [float("inf"), 16]},
         {"resolution": [2**70, 2**70]},
-        {"channels": {"4": 7}},
+        {"channels": {"4": 7, "16": 5}},
         {"conv_clamp": "a"},
         {"resample_filter": []},
     ]
     for text in ("", "[" * 100_000, "null", "9" * 5000, *(json.dumps(good | change) for change in wrong)):
         save_file(state, path, {"kind": "stylegan2", "config": text})
         refuses(path, "config")
-    for change in ({"mapping_layers": 10**9}, {"w_dim": 10**12}, {"c_dim": 5}, {"architecture": "orig"}):
+    for change in (
+        {"channels": {"4": 7}},
+        {"mapping_layers": 10**9},
+        {"w_dim": 10**12},
+        {"c_dim": 5},
+        {"architecture": "orig"},
+    ):
         save_file(state, path, {"kind": "stylegan2", "config": json.dumps(good | change)})
         refuses(path, "tensor")
 
@@ -81,7 +87,6 @@ def test_state_dict_has_nvidias_names(tiny_config, make_random, tmp_path):
     stored = torch.load(tmp_path / "file", weights_only=True)
     assert set(stored) == set(state)
     assert all(torch.equal(stored[name], tensor) for name, tensor in state.items())
-    refuses(tmp_path / "file", "bare state dict")
 
 
 def test_convert(forger, tiny_config, make_random, tmp_path):

@@ -3,8 +3,10 @@
 import builtins
 import io
 import os
+import pathlib
 import pickle
 import random
+import shutil
 import struct
 import time
 import zipfile
@@ -57,8 +59,10 @@ def test_calls_are_refused(refuses, tmp_path, protocol):
     touch = f"touch {tmp_path / 'executed'}"
     refuses(pickle.dumps(Call(os.system, touch), protocol), "posix.system", "executed")
     refuses(pickle.dumps({"G_ema": Call(eval, f"__import__('os').system({touch!r})")}, protocol), "builtins.eval")
-    for function in (getattr, builtins.__import__, exec, os.popen, torch.load, torch.hub.load, open):
+    for function in (builtins.__import__, exec, os.popen, torch.load, torch.hub.load, open):
         refuses(pickle.dumps([Call(function, touch)], protocol), "was refused")
+    for function in (getattr, shutil.rmtree, pathlib.Path.touch):
+        refuses(pickle.dumps(Call(function, tmp_path / "executed"), protocol))
 
 
 def test_calls_spelt_otherwise_are_refused(refuses, tmp_path):

@@ -91,7 +91,7 @@ def test_same_image(narrow, wide, noise):
 def test_nothing_reads_an_added_channel(wide):
     """Whatever the added channels hold, they count for nothing in what comes after."""
     state, widths = wide.state_dict(), NARROW.channels
-    for height in NARROW.block_heights:
+    for height in NARROW.blocks:
         for layer in ("conv0", "conv1", "torgb"):
             name = f"synthesis.b{height}.{layer}"
             if f"{name}.weight" in state:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
-import math
 from typing import Any
 
 ARCHITECTURES = ("skip", "orig", "resnet")
+MAX_BLOCKS = 15
+MAX_SIDE = 1 << 16  # pixels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,14 +14,17 @@ class GeneratorConfig:
     """Shape of a generator. Widths and sizes are those of the file's tensors, never a formula's.
 
     Raises:
-        ValueError: a field is out of its range, or the block heights do not run from 4 to the image height.
+        ValueError: a field is out of its range, or halving the image once for each block after the first does not come
+            out even.
     """
 
     z_dim: int
     c_dim: int
     w_dim: int
-    resolution: tuple[int, int]  # (H, W); W == H or W == H // 2
-    channels: dict[int, int]  # height of a block in pixels -> its channels
+    resolution: tuple[int, int]  # (H, W); the first block's constant, doubled by every other block
+    channels: dict[
+        int, int
+    ]  # number in a block's name, 4, 8, 16, ... -> its channels; its height where that begins at 4
     img_channels: int = 3
     mapping_layers: int = 8
     embed_features: int | None = None  # width of the embedded label; None: w_dim
@@ -33,14 +37,13 @@ class GeneratorConfig:
     num_fp16_res: int = 0  # recorded; computing in low precision is the caller's choice
 
     def __post_init__(self) -> None:
-        height, width = self.resolution
-        if height < 4 or height & (height - 1) or width not in (height, height // 2):
+        blocks, found = len(self.channels), sorted(self.channels)
+        if not 1 <= blocks <= MAX_BLOCKS or found != [4 << i for i in range(blocks)]:
+            raise ValueError(f"channels are given for the blocks {found}; 4, 8, 16 and so on were expected")
+        step = 1 << (blocks - 1)
+        if any(not step <= side <= MAX_SIDE or side % step for side in self.resolution):
             raise ValueError(
-                f"resolution is {self.resolution}; a power of two from 4 up, width H or H / 2, was expected"
-            )
-        if tuple(sorted(self.channels)) != self.block_heights:
-            raise ValueError(
-                f"channels are given for {sorted(self.channels)}; {list(self.block_heights)} were expected"
+                f"resolution is {self.resolution}; of {blocks} blocks multiples of {step} to {MAX_SIDE} were expected"
             )
         if min(self.z_dim, self.w_dim, self.img_channels, self.mapping_layers, *self.channels.values()) < 1:
             raise ValueError("z_dim, w_dim, img_channels, mapping_layers and every channel count must be positive")
@@ -50,14 +53,20 @@ class GeneratorConfig:
             raise ValueError("resample_filter needs at least one tap and a sum other than zero")
 
     @property
-    def block_heights(self) -> tuple[int, ...]:
-        """Heights of the blocks in pixels, from 4 up."""
-        return tuple(2**i for i in range(2, int(math.log2(self.resolution[0])) + 1))
+    def blocks(self) -> tuple[int, ...]:
+        """Numbers in the names of the blocks: 4, 8, 16, ... up to the last."""
+        return tuple(sorted(self.channels))
+
+    def size(self, block: int) -> tuple[int, int]:
+        """(h, w) in pixels of what the block of that name puts out."""
+        height, width = self.resolution
+        shrink = self.blocks[-1] // block
+        return height // shrink, width // shrink
 
     @property
     def num_ws(self) -> int:
         """Rows of `ws`: one for every convolution and one for the last conversion to colours."""
-        return 2 * len(self.block_heights)
+        return 2 * len(self.channels)
 
     def to_json(self) -> str:
         """The config as JSON, read back by `from_json`."""

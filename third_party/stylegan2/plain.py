@@ -21,8 +21,8 @@ def features(generator: Generator, ws: Float[Tensor, "B L D"], stop: int) -> Flo
     x: Tensor | None = None
     row = 0
     with torch.autocast(ws.device.type, enabled=False):
-        for height in generator.synthesis.heights[:stop]:
-            block = generator.synthesis.get_submodule(f"b{height}")
+        for name in generator.synthesis.blocks[:stop]:
+            block = generator.synthesis.get_submodule(f"b{name}")
             assert isinstance(block, Block)
             x = _block(block, x, ws[:, row : row + block.num_convs])
             row += block.num_convs

@@ -24,23 +24,22 @@ class Block(nn.Module):
 
     resample_filter: Tensor
 
-    def __init__(self, config: GeneratorConfig, height: int):
+    def __init__(self, config: GeneratorConfig, block: int):
         super().__init__()
-        outputs = config.channels[height]
-        size = (height, height * config.resolution[1] // config.resolution[0])
-        self.first, self.residual = height == 4, config.architecture == "resnet" and height > 4
+        outputs, size = config.channels[block], config.size(block)
+        self.first, self.residual = block == 4, config.architecture == "resnet" and block > 4
         taps, common = config.resample_filter, (config.resample_filter, config.conv_clamp, config.use_noise)
         share = math.sqrt(0.5) if self.residual else 1.0  # of each of the two ways through a residual block
         self.register_buffer("resample_filter", resample_kernel(taps))
         if self.first:
             self.const = nn.Parameter(torch.randn(outputs, *size))
         else:
-            inputs = config.channels[height // 2]
+            inputs = config.channels[block // 2]
             self.conv0 = StyledConv(inputs, outputs, config.w_dim, size, True, *common)
         self.conv1 = StyledConv(outputs, outputs, config.w_dim, size, False, *common, share)
         if self.residual:
             self.skip = UpSkip(inputs, outputs, taps, share)
-        if config.architecture == "skip" or height == config.resolution[0]:
+        if config.architecture == "skip" or block == config.blocks[-1]:
             self.torgb = ToRGB(outputs, config.img_channels, config.w_dim, config.conv_clamp)
 
     @property
@@ -74,10 +73,10 @@ class Synthesis(nn.Module):
 
     def __init__(self, config: GeneratorConfig):
         super().__init__()
-        self.heights = config.block_heights
+        self.blocks = config.blocks
         self.numbers = Numbers()
-        for height in self.heights:
-            self.add_module(f"b{height}", Block(config, height))
+        for block in self.blocks:
+            self.add_module(f"b{block}", Block(config, block))
 
     def forward(
         self,
@@ -93,7 +92,7 @@ class Synthesis(nn.Module):
         that the blocks are computed in. `hook` is called after each block with its number, its output, the image so
         far and whether it is the last; synthesis goes on with the output and the image that it returns.
         """
-        last = len(self.heights[:stop])
+        last = len(self.blocks[:stop])
         if hook is None and len(ws) > 1 and ws.device.type == "cpu" and not recording(ws, *self.parameters()):
             return self._by_parts(ws, noise, taps, stop is None, last)
         _, image, features = self._run(ws, noise, taps, stop is None, range(1, last + 1), hook=hook)
@@ -113,14 +112,14 @@ class Synthesis(nn.Module):
         """Blocks by number, from the output `x` and the image of the one below: (output, image, tapped outputs)."""
         features: dict[int, Tensor] = {}
         for number in blocks:
-            block = self.get_submodule(f"b{self.heights[number - 1]}")
+            block = self.get_submodule(f"b{self.blocks[number - 1]}")
             assert isinstance(block, Block)
             row = max(0, 2 * number - 3)  # one row for the first block, two for each of the others
             x = block.features(x, ws[:, row : row + block.num_convs], noise, self.numbers)
             if with_image:
                 image = block.image(x, ws[:, row + block.num_convs], image)
             if hook is not None:
-                x, image = hook(number, x, image, number == len(self.heights))
+                x, image = hook(number, x, image, number == len(self.blocks))
             if number in taps:
                 features[number] = x
         return x, image, features
@@ -147,7 +146,7 @@ class Synthesis(nn.Module):
 
     def _is_large(self, number: int, batch: int) -> bool:
         """Whether maps of the whole batch leave the heap, and maps, not weights, are what a sample costs."""
-        block = self.get_submodule(f"b{self.heights[number - 1]}")
+        block = self.get_submodule(f"b{self.blocks[number - 1]}")
         assert isinstance(block, Block)
         outputs, per_output, pixels = (
             len(block.conv1.weight),

@@ -38,7 +38,7 @@ export class Files {
         event.preventDefault();
         $("drop").classList.toggle("over", kind === "dragover");
         const file = kind === "drop" && event.dataTransfer.files[0];
-        if (file) file.name.endsWith(".safetensors") ? this.session(file) : this.image(file);
+        if (file) /\.(safetensors|npz|npy|pth?|pkl)$/i.test(file.name) ? this.session(file) : this.image(file);
       });
     }
   }

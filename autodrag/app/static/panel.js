@@ -16,6 +16,7 @@ export class Panel {
     this.say = say;
     $("seed").addEventListener("change", () => this.picture({ seed: wholeSeed($("seed").value), style: null }));
     $("dice").addEventListener("click", () => this.dice());
+    $("class").addEventListener("change", () => this.picture({ c: $("class").value === "" ? null : Number($("class").value) }));
     $("psi").addEventListener("input", () => this.#slide(false));
     $("psi").addEventListener("change", () => this.#slide(true));
     $("style").addEventListener("change", () => {
@@ -36,7 +37,8 @@ export class Panel {
   picture(change, slid = { amend: false, settled: true }) {
     const { psi, style } = this.session;
     const seed = this.session.seed ?? 0;
-    this.say({ type: "picture", seed, psi, style, ...change, ...slid });
+    const c = Number.isInteger(this.session.c) ? this.session.c : null;
+    this.say({ type: "picture", seed, psi, style, c, ...change, ...slid });
   }
 
   #slide(settled) {
@@ -70,6 +72,9 @@ export class Panel {
     $("psi-text").value = session.psi.toFixed(2);
     $("psi").disabled = session.seed === null;
     $("style").value = session.style ?? "";
+    $("class-row").hidden = session.classes === 0;
+    $("class").max = session.classes - 1;
+    $("class").value = Number.isInteger(session.c) ? session.c : "";
     $("undo").disabled = !session.undo;
     $("redo").disabled = !session.redo;
     $("reset").disabled = session.frames < 2;

@@ -137,7 +137,7 @@ def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | Non
 def _task(result: Result, shown: int = SHOWN) -> tuple[Task, Sequence[Item], Sequence[Item]]:
     """The task of an evaluation, the items that a sheet shows, and all of them."""
     config = load_yaml(result.folder / "config.yaml", EvalConfig)
-    generator = load_generator(config.dataset)
+    generator = load_generator(config.dataset, c=config.c)
     task = make_task(config.task, config.dataset, generator, Instruments(None, None, [], {}), config.seed)
     items = read_manifest(Path(config.manifest)).items
     return task, items[:shown], items

@@ -2,6 +2,7 @@
 
 from third_party.stylegan2.readers.checkpoint import (
     Checkpoint,
+    read_arrays,
     read_checkpoint,
     write_rosinality,
     write_safetensors,
@@ -15,6 +16,7 @@ __all__ = [
     "CheckpointError",
     "Conversion",
     "convert",
+    "read_arrays",
     "read_checkpoint",
     "write_rosinality",
     "write_safetensors",

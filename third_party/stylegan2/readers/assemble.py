@@ -12,11 +12,20 @@ import torch
 from torch import Tensor
 
 from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.ops import resample_kernel
 from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable
 from third_party.stylegan2.readers.expected import expected_shapes
+from third_party.stylegan2.readers.fill import (
+    USUAL_TAPS,
+    W_AVG,
+    flat_average,
+    is_filter,
+    is_noise,
+    with_average,
+    with_constants,
+)
 
 _FILTER_TOLERANCE = 1e-4
+_HEIGHT_TELLS = ((4, 4), (4, 2))  # first blocks of programs whose recorded resolution is the height of the last one
 COMPLETE = "a complete StyleGAN2 generator"
 
 
@@ -52,16 +61,22 @@ def assemble(
 ) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """The config of a generator and its state, complete, of the right shapes and in float32.
 
-    tensors: under NVIDIA's names. origin: from NVIDIA's name to the file's, for messages. Raises UnreadableError.
+    tensors: under NVIDIA's names. origin: from NVIDIA's name to the file's, for messages. Filters, noise maps and the
+    average latent may be missing altogether. Raises UnreadableError.
     """
     try:
         config = _infer(tensors, recorded, origin)
     except ValueError as error:
         raise UnreadableError(f"describes an impossible generator ({error})", GET_AGAIN) from error
-    if recorded.taps is not None:
-        kernel = resample_kernel(recorded.taps)
-        tensors = {name: kernel.clone() for name in expected_shapes(config) if _is_filter(name)} | dict(tensors)
-    return config, checked(config, tensors, origin)
+    if 2 * config.mapping_layers > len(tensors):  # before a network of that many layers is laid out
+        raise lacks(origin(f"mapping.fc{config.mapping_layers - 1}.weight"))
+    filled = with_constants(config, tensors)
+    if W_AVG in filled:
+        filled[W_AVG] = flat_average(filled[W_AVG], config.w_dim)
+        return config, checked(config, filled, origin)
+    state = checked(config, filled | {W_AVG: torch.zeros(config.w_dim)}, origin)
+    del state[W_AVG]
+    return config, with_average(config, state)
 
 
 def checked(
@@ -71,27 +86,32 @@ def checked(
 
     Raises UnreadableError that names the first tensor that is missing, misshapen or unknown.
     """
-    if 2 * config.mapping_layers > len(tensors):  # before a network of that many layers is laid out
+    if 2 * config.mapping_layers > len(tensors):
         raise lacks(origin(f"mapping.fc{config.mapping_layers - 1}.weight"))
     expected, state = expected_shapes(config), dict(tensors)
     for name, shape in expected.items():
         if name not in state:
             raise lacks(origin(name))
         if tuple(state[name].shape) != shape or not state[name].is_floating_point():
-            found = f"of shape {list(state[name].shape)} and type {str(state[name].dtype).removeprefix('torch.')}"
-            what = f"holds the tensor {origin(name)} {found} where its other tensors need {list(shape)} real numbers"
-            raise UnreadableError(what, GET_AGAIN, COMPLETE)
+            raise _misshapen(name, state[name], shape, origin)
     for name in state:
         if name not in expected:
             raise unknown(f"tensor {origin(name)}")
     return {name: state[name].to(torch.float32).contiguous() for name in expected}
 
 
+def _misshapen(name: str, tensor: Tensor, shape: tuple[int, ...], origin: Callable[[str], str]) -> UnreadableError:
+    found = f"of shape {list(tensor.shape)} and type {str(tensor.dtype).removeprefix('torch.')}"
+    what = f"holds the tensor {origin(name)} {found} where its other tensors need {list(shape)} real numbers"
+    if _is_plane(name) and tensor.ndim == len(shape):
+        doubled = "a generator whose every block is twice as high and wide as the one before"
+        return UnreadableError(what, "give one of that shape", doubled)
+    return UnreadableError(what, GET_AGAIN, COMPLETE)
+
+
 def usual_filter(kernels: Iterable[Tensor]) -> Tensor:
-    """The first of those kernels that have the most common shape. Raises UnreadableError where there is none."""
+    """The first of those kernels, one at least, that have the most common shape."""
     found = list(kernels)
-    if not found:
-        raise UnreadableError("holds no resampling filter", GET_AGAIN, COMPLETE)
     shape = Counter(kernel.shape for kernel in found).most_common(1)[0][0]
     return next(kernel for kernel in found if kernel.shape == shape)
 
@@ -121,7 +141,9 @@ def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[
             raise lacks(origin(names[0][0]))
         return votes.most_common(1)[0][0]
 
-    channels = {height: vote(_channel_claims(height)) for height in _heights(shapes, recorded.height)}
+    first = _first_size(shapes)
+    told = recorded.height if first in _HEIGHT_TELLS else None
+    channels = {block: vote(_channel_claims(block)) for block in _blocks(shapes, told)}
     top = max(channels)
     layers = _mapping_layers(shapes, origin)
     affine = [(name, 1) for name in shapes if name.endswith(".affine.weight")]
@@ -131,21 +153,22 @@ def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[
     if layers > 1:
         inner = [(f"mapping.fc{i}.{part}", 0) for i in range(layers - 1) for part in ("weight", "bias")]
         hidden = vote([*inner, *((f"mapping.fc{i}.weight", 1) for i in range(1, layers))])
-    first = shapes.get("mapping.fc0.weight", ())
+    entry = shapes.get("mapping.fc0.weight", ())
     if recorded.c_dim or any(name.startswith("mapping.embed.") for name in shapes):
         c_dim = vote([("mapping.embed.weight", 1)], recorded.c_dim)
-        rest = None if recorded.z_dim is None or len(first) != 2 else first[1] - recorded.z_dim
+        rest = None if recorded.z_dim is None or len(entry) != 2 else entry[1] - recorded.z_dim
         label = vote([("mapping.embed.weight", 0), ("mapping.embed.bias", 0)], rest)
-    z_dim = recorded.z_dim if recorded.z_dim is not None else (first[1] - label if len(first) == 2 else None)
+    z_dim = recorded.z_dim if recorded.z_dim is not None else (entry[1] - label if len(entry) == 2 else None)
     if z_dim is None:
         raise lacks(origin("mapping.fc0.weight"))
     colours = [(name, 0) for name in shapes if re.fullmatch(r"synthesis\.b\d+\.torgb\.(weight|bias)", name)]
-    filters = (tensor for name, tensor in tensors.items() if _is_filter(name))
+    filters = [tensor for name, tensor in tensors.items() if is_filter(name)]
+    stored = filter_taps(usual_filter(filters)) if filters else USUAL_TAPS
     return GeneratorConfig(
         z_dim=z_dim,
         c_dim=c_dim,
         w_dim=w_dim,
-        resolution=(top, top // 2 if _is_half_as_wide(shapes) else top),
+        resolution=(first[0] * top // 4, first[1] * top // 4),
         channels=channels,
         img_channels=vote([(f"synthesis.b{top}.torgb.weight", 0), *colours], recorded.img_channels),
         mapping_layers=layers,
@@ -154,14 +177,14 @@ def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[
         mapping_lr_multiplier=recorded.mapping_lr_multiplier,
         architecture=recorded.architecture or _architecture(shapes, top),
         conv_clamp=recorded.conv_clamp,
-        resample_filter=recorded.taps or filter_taps(usual_filter(filters)),
+        resample_filter=recorded.taps or stored,
         use_noise=_has_noise(shapes) if recorded.use_noise is None else recorded.use_noise,
         num_fp16_res=recorded.num_fp16_res,
     )
 
 
-def _channel_claims(height: int) -> list[tuple[str, int]]:
-    block, above = f"synthesis.b{height}", f"synthesis.b{2 * height}"
+def _channel_claims(number: int) -> list[tuple[str, int]]:
+    block, above = f"synthesis.b{number}", f"synthesis.b{2 * number}"
     styled = (f"{block}.conv1", f"{block}.torgb", f"{above}.conv0")  # whose inputs are the block's outputs
     return [
         (f"{block}.conv1.weight", 0),
@@ -175,15 +198,15 @@ def _channel_claims(height: int) -> list[tuple[str, int]]:
     ]
 
 
-def _heights(shapes: Mapping[str, object], recorded: int | None) -> list[int]:
-    """Block heights from 4 up, as long as there are tensors of them and at least to the recorded one."""
-    blocks = {int(m[1]) for name in shapes if (m := re.match(r"synthesis\.b(\d{1,6})\.", name))}
-    top, heights = max([4, *blocks]) if recorded is None else recorded, [4]
-    while heights[-1] < top:
-        heights.append(2 * heights[-1])
-        if heights[-1] not in blocks:
+def _blocks(shapes: Mapping[str, object], recorded: int | None) -> list[int]:
+    """Numbers of blocks from 4 up, as long as there are tensors of them and at least to the recorded one."""
+    there = {int(m[1]) for name in shapes if (m := re.match(r"synthesis\.b(\d{1,6})\.", name))}
+    top, blocks = max([4, *there]) if recorded is None else recorded, [4]
+    while blocks[-1] < top:
+        blocks.append(2 * blocks[-1])
+        if blocks[-1] not in there:
             break
-    return heights
+    return blocks
 
 
 def _mapping_layers(shapes: Mapping[str, object], origin: Callable[[str], str]) -> int:
@@ -194,13 +217,20 @@ def _mapping_layers(shapes: Mapping[str, object], origin: Callable[[str], str]) 
     return len(layers)
 
 
-def _is_half_as_wide(shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    planes = [shape[-2:] for name, shape in shapes.items() if name.endswith((".const", ".noise_const"))]
-    return 2 * sum(len(plane) == 2 and plane[0] == 2 * plane[1] for plane in planes) > len(planes)
+def _first_size(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """(h, w) of the first block, as most of the maps that the file holds would have it; its constant wins a tie."""
+    votes: Counter[tuple[int, int]] = Counter()
+    for name, shape in sorted(shapes.items(), key=lambda item: not item[0].endswith(".const")):
+        block = re.match(r"synthesis\.b(\d{1,6})\.", name)
+        if block and _is_plane(name) and len(shape) >= 2:
+            step = max(1, int(block[1]) // 4)
+            if not (shape[-2] % step or shape[-1] % step):
+                votes[shape[-2] // step, shape[-1] // step] += 1
+    return votes.most_common(1)[0][0] if votes else (4, 4)
 
 
-def _is_filter(name: str) -> bool:
-    return name.endswith(".resample_filter")
+def _is_plane(name: str) -> bool:
+    return name.endswith(".const") or is_noise(name)
 
 
 def _has_noise(names: Iterable[str]) -> bool:

@@ -2,25 +2,29 @@
 
 import mmap
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.describe import describe_bytes, describe_root
-from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, TruncatedError, UnreadableError, printable
+from third_party.stylegan2.readers.describe import describe_root, malformed
+from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, UnreadableError, printable
 from third_party.stylegan2.readers.machine import MalformedError
-from third_party.stylegan2.readers.nvidia import is_nvidia, read_nvidia
+from third_party.stylegan2.readers.nvidia import holds_generator, is_nvidia, read_nvidia, read_nvidia_state
 from third_party.stylegan2.readers.ours import is_safetensors, read_safetensors, serialized
-from third_party.stylegan2.readers.rosinality import is_rosinality, read_rosinality, rosinality_checkpoint
+from third_party.stylegan2.readers.rosinality import read_rosinality, rosinality_checkpoint
+from third_party.stylegan2.readers.statedict import CONFIG_KEY, find_state_dict, stored_tensors
 from third_party.stylegan2.readers.tensorflow import is_tensorflow, read_tensorflow
-from third_party.stylegan2.readers.torchfile import PICKLE, ZIP_MAGIC, read_pickle, read_zip
+from third_party.stylegan2.readers.torchfile import read_root
 from third_party.stylegan2.readers.widths import widened
 
 _MAX_PATH = 400
+_MAX_ARRAYS = 1000
 
 
 @dataclass(frozen=True)
@@ -41,14 +45,30 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     path = Path(path)
     try:
         data = _bytes(path)
-        try:
-            return _read(path, data)
-        except (MalformedError, RecursionError):
-            raise describe_bytes(data) from None
-        except TruncatedError:
-            raise (TruncatedError() if data[0] in (PICKLE, ZIP_MAGIC[0]) else describe_bytes(data)) from None
+        checkpoint = _read(path, data)
+        if checkpoint.config.img_channels not in (1, 3):
+            what = f"makes images of {checkpoint.config.img_channels} channels"
+            raise UnreadableError(what, "give a generator of such images", "one of grey images (1) or RGB (3)")
+        return checkpoint
     except UnreadableError as error:
         raise CheckpointError(f"{printable(str(path), _MAX_PATH)} {error}.") from None
+
+
+def read_arrays(source: str | Path | bytes) -> list[tuple[str, Tensor]]:
+    """The tensors and arrays of a torch file or a pickle, under their places in it.
+
+    source: a path or the file's bytes. Raises CheckpointError.
+    """
+    name = "The file" if isinstance(source, bytes) else printable(str(source), _MAX_PATH)
+    try:
+        if source == b"":
+            raise UnreadableError("is empty", GET_AGAIN)
+        root = read_root(memoryview(source) if isinstance(source, bytes) else _bytes(Path(source)))
+        return list(islice(stored_tensors(root), _MAX_ARRAYS))
+    except UnreadableError as error:
+        raise CheckpointError(f"{name} {error}.") from None
+    except (MalformedError, RecursionError) as error:
+        raise CheckpointError(f"{name} {malformed(error)}.") from None
 
 
 def write_safetensors(path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> None:
@@ -75,8 +95,12 @@ def write_rosinality(
 
 
 def write_state_dict(path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> None:
-    """A plain state dict with NVIDIA's names, for `load_state_dict` of their Generator; the config is not in it."""
-    plain = {name: tensor.detach().float().clone() for name, tensor in state.items()}
+    """A plain state dict with NVIDIA's names, for `load_state_dict` of their Generator, which is built by its user.
+
+    The config is among what torch keeps beside a state dict's entries, where only we read it.
+    """
+    plain = OrderedDict((name, tensor.detach().float().clone()) for name, tensor in state.items())
+    plain._metadata = {CONFIG_KEY: config.to_json()}  # type: ignore[attr-defined]
     _replace(Path(path), lambda part: torch.save(plain, part))
 
 
@@ -102,13 +126,19 @@ def _bytes(path: Path) -> memoryview:
 def _read(path: Path, data: memoryview) -> Checkpoint:
     if is_safetensors(data):
         return Checkpoint(*read_safetensors(path), "safetensors")
-    root = read_zip(data) if data[: len(ZIP_MAGIC)] == ZIP_MAGIC else read_pickle(data)
-    if is_nvidia(root):
-        return Checkpoint(*read_nvidia(root), "nvidia")
-    if is_tensorflow(root):
-        return Checkpoint(*read_tensorflow(root), "tensorflow")
-    if is_rosinality(root):
-        return Checkpoint(*read_rosinality(root), "rosinality")
+    root = read_root(data)
+    try:
+        if is_tensorflow(root):
+            return Checkpoint(*read_tensorflow(root), "tensorflow")
+        found = None if holds_generator(root) else find_state_dict(root)
+        if found is not None and found.nvidia:
+            return Checkpoint(*read_nvidia_state(found), "nvidia")
+        if found is not None:
+            return Checkpoint(*read_rosinality(found), "rosinality")
+        if is_nvidia(root):
+            return Checkpoint(*read_nvidia(root), "nvidia")
+    except (MalformedError, RecursionError) as error:
+        raise malformed(error) from None
     raise describe_root(root)
 
 

@@ -33,7 +33,7 @@ def convert(src: str | Path, dst: str | Path, standard_widths: bool = False) -> 
         CheckpointError: an unknown suffix, or one without standard widths; a file that cannot be read or written.
     """
     target = Path(dst)
-    writer = _WRITERS.get(target.suffix)
+    writer = _WRITERS.get(target.suffix.lower())
     if writer is None:
         known = ".safetensors (this project), .pt (rosinality) or .pth (a state dict with NVIDIA's names)"
         raise CheckpointError(f"{target} names no format that can be written: let it end in {known}.")

@@ -3,8 +3,8 @@
 from typing import Any
 
 from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable
-from third_party.stylegan2.readers.machine import Stub
-from third_party.stylegan2.readers.rebuild import StoredTensor
+from third_party.stylegan2.readers.machine import Known, Stub
+from third_party.stylegan2.readers.statedict import AVERAGED
 
 _MAGIC = (
     (b"PK", "a zip archive that is cut short or holds nothing"),
@@ -16,7 +16,6 @@ _MAGIC = (
     (b"\x89PNG", "a PNG image"),
     (b"\xff\xd8\xff", "a JPEG image"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"\x80", "a damaged pickle, or one that holds more than data"),
 )
 _SAMPLE = 4096
 _KEYS_SHOWN = 6
@@ -38,17 +37,28 @@ def describe_bytes(data: memoryview) -> UnreadableError:
     return UnreadableError("is a text file" if readable else "is a binary file of an unknown format")
 
 
+def malformed(error: Exception) -> UnreadableError:
+    """For a pickle or torch file that holds what none does."""
+    what = "objects nested without end" if isinstance(error, RecursionError) else str(error)
+    return UnreadableError(f"is a damaged pickle or torch file: it holds {what}", GET_AGAIN)
+
+
 def describe_root(root: Any) -> UnreadableError:
     """For a file whose data could be read but hold no averaged StyleGAN2 generator."""
     if not isinstance(root, dict):
-        name = root.name if isinstance(root, Stub) else type(root).__name__
+        name = root.name if isinstance(root, Stub | Known) else type(root).__name__
         return UnreadableError(f"is a pickle of a single {printable(name)} instead of networks")
     keys = [key for key in root if isinstance(key, str)]
     if any("g_synthesis." in key or "progression." in key or key == "g_running" for key in keys):
         return UnreadableError("is a StyleGAN1 generator")
-    if any(key.startswith("synthesis.") and isinstance(root[key], StoredTensor) for key in keys):
-        what = "is a bare state dict, which does not say how its generator clamps, resamples and maps"
-        return UnreadableError(what, "convert the file that it was made from")
-    shown = ", ".join(printable(key, 30) for key in keys[:_KEYS_SHOWN]) or "nothing"
+    shown = ", ".join(_described(key, root[key]) for key in keys[:_KEYS_SHOWN]) or "nothing"
     more = ", ..." if len(keys) > _KEYS_SHOWN else ""
+    if any(name in keys for name in AVERAGED):
+        return UnreadableError(f"is a pickle of {shown}{more}, none of which is a StyleGAN2 generator of a known kind")
     return UnreadableError(f"is a pickle of {shown}{more} without an averaged generator (G_ema, Gs or g_ema)")
+
+
+def _described(key: str, value: Any) -> str:
+    """A key, with the class of what is under it where that is not rebuilt."""
+    kind = f" ({printable(value.name, 60)})" if isinstance(value, Stub) else ""
+    return printable(key, 30) + kind

@@ -30,12 +30,11 @@ def _mapping(config: GeneratorConfig) -> Iterator[tuple[str, Shape]]:
 def _synthesis(config: GeneratorConfig) -> Iterator[tuple[str, Shape]]:
     taps = len(config.resample_filter)
     kernel = (taps,) if taps >= _SEPARABLE else (taps, taps)
-    height, width = config.resolution
     inputs = 0
-    for size in config.block_heights:
-        block, outputs, plane = f"synthesis.b{size}", config.channels[size], (size, size * width // height)
+    for number in config.blocks:
+        block, outputs, plane = f"synthesis.b{number}", config.channels[number], config.size(number)
         yield f"{block}.resample_filter", kernel
-        if size == 4:
+        if number == 4:
             yield f"{block}.const", (outputs, *plane)
         for name, channels in (("conv0", inputs), ("conv1", outputs)):
             if channels:
@@ -47,7 +46,7 @@ def _synthesis(config: GeneratorConfig) -> Iterator[tuple[str, Shape]]:
         if config.architecture == "resnet" and inputs:
             yield f"{block}.skip.weight", (outputs, inputs, 1, 1)
             yield f"{block}.skip.resample_filter", kernel
-        if config.architecture == "skip" or size == height:
+        if config.architecture == "skip" or number == config.blocks[-1]:
             yield from _modulated(f"{block}.torgb", outputs, config.img_channels, 1, config.w_dim)
         inputs = outputs
 

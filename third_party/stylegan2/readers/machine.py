@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from third_party.stylegan2.readers.errors import TruncatedError, UnreadableError
@@ -14,19 +14,24 @@ _PLAIN = (str, int, float, bool, type(None))
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A name of the allow-list: what a file means by it, and the function of ours that stands in for it."""
+    """A name in a file, and the function of ours that stands in for it. inert: it only makes stubs."""
 
     name: str
     build: Callable[..., Any]
+    inert: bool = False
 
 
 @dataclass(eq=False)
 class Stub:
-    """An object of a class that is not rebuilt: the arguments and the state that the file has for it."""
+    """An object of a class that is not rebuilt: what the file has for it.
+
+    items: entries, where it is a kind of dictionary.
+    """
 
     name: str
     args: tuple[Any, ...] = ()
     state: Any = None
+    items: dict[Any, Any] = field(default_factory=dict)
 
 
 class MalformedError(Exception):
@@ -42,9 +47,14 @@ class Budget:
 
 def key(value: Any) -> Any:
     """A dictionary key or set member. Nested ones are refused: hashing them would recurse without a bound."""
-    if not isinstance(value, _PLAIN) and not (isinstance(value, tuple) and all(isinstance(v, _PLAIN) for v in value)):
+    if not _is_flat(value) and not (isinstance(value, tuple) and all(map(_is_flat, value))):
         raise MalformedError(f"a key of type {type(value).__name__}")
     return value
+
+
+def _is_flat(value: Any) -> bool:
+    """Whether it is a plain value, or one of our stand-ins, which are hashed by their identity."""
+    return isinstance(value, (*_PLAIN, Known, Stub)) or getattr(type(value), "is_stand_in", False)
 
 
 def refuse_persistent(_: object) -> Any:
@@ -111,7 +121,8 @@ class Machine:
         return items
 
     def call(self, function: Any, args: Any) -> None:
-        """Pushes what the stand-in of a known name makes of `args`."""
-        if not isinstance(function, Known) or not isinstance(args, tuple):
+        """Pushes what the stand-in of a name makes of `args`; calling a stub makes another."""
+        if not isinstance(function, Known | Stub) or not isinstance(args, tuple):
             raise MalformedError("a call of something that is no function")
-        self.stack.append(function.build(*args))
+        made = Stub(function.name, args) if isinstance(function, Stub) else function.build(*args)
+        self.stack.append(made)

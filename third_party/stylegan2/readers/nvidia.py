@@ -5,16 +5,20 @@ and its attributes. The source text is never looked at; the attributes are the s
 """
 
 import re
-from dataclasses import dataclass, field
+import warnings
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor
 
 from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.assemble import Recorded, assemble
+from third_party.stylegan2.readers.assemble import Recorded, assemble, checked
 from third_party.stylegan2.readers.errors import UnreadableError, printable, warn_of_unknown
+from third_party.stylegan2.readers.fill import W_AVG, flat_average
 from third_party.stylegan2.readers.machine import MalformedError, Stub
+from third_party.stylegan2.readers.ours import parse_config
 from third_party.stylegan2.readers.rebuild import PERSISTENT_OBJECT, StoredTensor
+from third_party.stylegan2.readers.statedict import AVERAGED, StateDict
 
 _MAX_DEPTH = 16
 _MAX_MODULES = 4096
@@ -54,14 +58,20 @@ def is_nvidia(root: Any) -> bool:
     return _is_persistent(root) or (isinstance(root, dict) and any(_is_persistent(value) for value in root.values()))
 
 
+def holds_generator(root: Any) -> bool:
+    """Whether one of those modules is an averaged generator."""
+    return _is_persistent(root) or (isinstance(root, dict) and any(_is_persistent(root.get(n)) for n in AVERAGED))
+
+
 def read_nvidia(root: Any) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """The averaged generator of a snapshot, or a generator pickled alone. Raises UnreadableError, MalformedError."""
     if isinstance(root, dict):
-        if not _is_persistent(root.get("G_ema")):
+        name = next((name for name in AVERAGED if _is_persistent(root.get(name))), None)
+        if name is None:
             held = ", ".join(f"{key} ({_class_name(value)})" for key, value in root.items() if _is_persistent(value))
             what = f"is an NVIDIA pickle of {held} without the averaged generator G_ema"
             raise UnreadableError(what, "give a training snapshot or a published generator")
-        root = root["G_ema"]
+        root = root[name]
     generator = _module(root)
     mapping, synthesis = generator.children.get("mapping"), generator.children.get("synthesis")
     blocks = [] if synthesis is None else list(synthesis.children)
@@ -70,7 +80,47 @@ def read_nvidia(root: Any) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     if mapping is None or synthesis is None or not any(re.fullmatch(r"b\d+", name) for name in blocks):
         raise UnreadableError(f"is a pickled {generator.class_name} that is no StyleGAN2 generator")
     recorded = _recorded(generator, mapping, synthesis)
-    return assemble({name: tensor.load() for name, tensor in generator.named_tensors().items()}, recorded)
+    return _assembled({name: tensor.load() for name, tensor in generator.named_tensors().items()}, recorded)
+
+
+def read_nvidia_state(found: StateDict) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """The generator of a state dict with NVIDIA's names, which says nothing of some settings unless we wrote it.
+
+    Raises UnreadableError.
+    """
+    if any(re.match(r"synthesis\.(input|L\d+_)", name) for name in found.tensors):
+        raise UnreadableError("is a StyleGAN3 generator")
+    if found.config is not None:
+        config = parse_config(found.config)
+        return config, checked(config, found.tensors)
+    warnings.warn(
+        "The file is a bare state dict, which does not say how its generator clamps and how fast its mapping learnt: "
+        "no clamp and a multiplier of 0.01 are assumed.",
+        stacklevel=2,
+    )
+    tensors = dict(found.tensors)
+    if found.average is not None and W_AVG not in tensors:
+        bias = next((tensor for name, tensor in tensors.items() if name.endswith(".affine.weight")), None)
+        tensors[W_AVG] = flat_average(found.average, None if bias is None else bias.shape[-1])
+    return _assembled(tensors, Recorded())
+
+
+def _assembled(tensors: dict[str, Tensor], recorded: Recorded) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """`assemble`, with blocks that are called by another first number than 4 called as usual."""
+    numbers = sorted({int(found[1]) for name in tensors if (found := re.match(r"synthesis\.b(\d{1,6})\.", name))})
+    first = numbers[0] if numbers else 4
+    if first in (0, 4) or f"synthesis.b{first}.const" not in tensors:
+        return assemble(tensors, recorded)
+    usual = {f"synthesis.b{first << i}.": f"synthesis.b{4 << i}." for i in range(len(numbers))}
+    theirs = {ours: name for name, ours in usual.items()}
+    renamed = {_in_block(name, usual): tensor for name, tensor in tensors.items()}
+    return assemble(renamed, replace(recorded, height=None), lambda name: _in_block(name, theirs))
+
+
+def _in_block(name: str, blocks: dict[str, str]) -> str:
+    """A tensor's name with that of its block replaced."""
+    block = name[: name.find(".", len("synthesis.")) + 1]
+    return blocks.get(block, block) + name.removeprefix(block)
 
 
 def _is_persistent(value: Any) -> bool:

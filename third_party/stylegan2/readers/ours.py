@@ -34,14 +34,15 @@ def read_safetensors(path: Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
             metadata = file.metadata() or {}
             if metadata.get("kind") != KIND or "config" not in metadata:
                 raise UnreadableError("is a safetensors file whose metadata describe no StyleGAN2 generator")
-            config = _config(metadata["config"])
+            config = parse_config(metadata["config"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except SafetensorError as error:
         raise UnreadableError("is a safetensors file that is cut short or damaged", GET_AGAIN) from error
     return config, checked(config, tensors)
 
 
-def _config(text: str) -> GeneratorConfig:
+def parse_config(text: str) -> GeneratorConfig:
+    """The config that a file of ours holds as JSON. Raises UnreadableError."""
     try:
         config = GeneratorConfig.from_json(text)
         for name in _WHOLE + _REAL:
@@ -51,7 +52,7 @@ def _config(text: str) -> GeneratorConfig:
             ):
                 raise ValueError(f"{name} is {value!r:.40}")
     except (ValueError, OverflowError, RecursionError) as error:
-        raise UnreadableError(f"is a safetensors file with a wrong config ({error})", GET_AGAIN) from error
+        raise UnreadableError(f"holds a wrong config of its generator ({error})", GET_AGAIN) from error
     return config
 
 

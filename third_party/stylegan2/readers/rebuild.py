@@ -1,9 +1,12 @@
-"""The allow-list: the names that generator files use, and what is built for each. Nothing here runs code of a file."""
+"""The names that generator files use, and what is built for each; any other makes an inert stub.
+
+Nothing here runs code of a file.
+"""
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +26,11 @@ DTYPES = {
     "CharStorage": torch.int8,
     "ByteStorage": torch.uint8,
     "BoolStorage": torch.bool,
+    "ComplexFloatStorage": torch.complex64,
+    "ComplexDoubleStorage": torch.complex128,
+    "QInt8Storage": torch.int8,
+    "QUInt8Storage": torch.uint8,
+    "QInt32Storage": torch.int32,
 }
 
 _MAX_SIZE = 1 << 40
@@ -62,6 +70,8 @@ class Storage:
 class StoredTensor:
     """A tensor that is still in the file."""
 
+    is_stand_in: ClassVar = True  # hashed by its identity
+
     storage: Storage
     offset: int
     shape: tuple[int, ...]
@@ -97,23 +107,24 @@ def _parameter(data: Any, *_: Any) -> StoredTensor:
 
 
 class _Dtype:
-    """A NumPy type: plain numbers only, never objects."""
+    """A NumPy type; None for all but plain numbers, whose arrays are never read."""
 
     def __init__(self, code: Any, *_: Any):
-        self.dtype = np.dtype(code if isinstance(code, str) and len(code) <= _MAX_TYPE_NAME else "O")
-        if self.dtype.kind not in "biuf":
-            raise MalformedError("an array of something other than numbers")
+        known = np.dtype(code if isinstance(code, str) and len(code) <= _MAX_TYPE_NAME else "O")
+        self.dtype = known if known.kind in "biuf" else None
 
     def set_state(self, state: Any) -> None:
         """The byte order comes with the state."""
-        self.dtype = self.dtype.newbyteorder(state[1])
+        self.dtype = None if self.dtype is None else self.dtype.newbyteorder(state[1])
 
 
 class StoredArray:
     """A NumPy array that is still in the file."""
 
+    is_stand_in: ClassVar = True  # hashed by its identity
+
     def __init__(self) -> None:
-        self.array: np.ndarray[Any, Any] = np.empty(0)
+        self.array: np.ndarray[Any, Any] | None = None  # None: no numbers
 
     def set_state(self, state: Any) -> None:
         """State as NumPy pickles it: (version, shape, dtype, Fortran order, bytes)."""
@@ -121,9 +132,11 @@ class StoredArray:
         self._fill(data, dtype, shape, "F" if fortran else "C")
 
     def _fill(self, data: Any, dtype: Any, shape: Any, order: str) -> None:
-        raw = data.encode("latin-1") if isinstance(data, str) else data
         if not isinstance(dtype, _Dtype) or min(shape, default=0) < 0:
             raise MalformedError("an array without a type or a shape")
+        if dtype.dtype is None:
+            return
+        raw = data.encode("latin-1") if isinstance(data, str) else data
         if len(raw) != math.prod(shape) * dtype.dtype.itemsize:
             raise MalformedError("an array whose size is not that of its data")
         flat = np.frombuffer(raw, dtype.dtype) if len(raw) else np.empty(0, dtype.dtype)
@@ -138,10 +151,14 @@ class StoredArray:
 
     def load(self) -> Tensor:
         """The array as a tensor with memory of its own."""
+        if self.array is None:
+            raise MalformedError("an array of something other than numbers")
         return torch.from_numpy(np.array(self.array, self.array.dtype.newbyteorder("=")))
 
 
-def _scalar(dtype: Any, data: Any) -> int | float | bool:
+def _scalar(dtype: Any, data: Any) -> Any:
+    if dtype.dtype is None:
+        return Stub("numpy.generic")
     raw = data.encode("latin-1") if isinstance(data, str) else data
     (value,) = np.frombuffer(raw, dtype.dtype).tolist()
     return value
@@ -158,9 +175,24 @@ def _collection(make: Callable[..., Any]) -> Callable[..., Any]:
     return lambda items=(): make(key(item) for item in items)
 
 
-def _mapping(items: Any = ()) -> dict[Any, Any]:
+class Attributed(dict[Any, Any]):
+    """A dictionary with attributes beside its items, such as a state dict's `_metadata`."""
+
+    attributes: Any = None
+
+    def set_state(self, state: Any) -> None:
+        """What a pickle calls a state are the attributes."""
+        self.attributes = state
+
+
+def _mapping(items: Any = ()) -> Attributed:
     pairs = items.items() if isinstance(items, dict) else items
-    return {key(k): v for k, v in pairs}
+    return Attributed((key(k), v) for k, v in pairs)
+
+
+def _rebuilt(function: Any, _kind: Any, args: Any, *_: Any) -> Any:
+    """How torch spells a tensor that has attributes or a type of its own."""
+    return function.build(*args)
 
 
 def _reconstructed(known: Any, _base: Any, state: Any) -> Any:
@@ -172,7 +204,7 @@ def _reconstructed(known: Any, _base: Any, state: Any) -> Any:
 
 
 def _stub(name: str) -> Known:
-    return Known(name, lambda *args: Stub(name, args))
+    return Known(name, lambda *args: Stub(name, args), inert=True)
 
 
 PERSISTENT_OBJECT = "torch_utils.persistence._reconstruct_persistent_obj"
@@ -180,6 +212,8 @@ TF_NETWORK = "dnnlib.tflib.network.Network"
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _mapping,
+    "collections.defaultdict": lambda _factory=None, items=(): _mapping(items),
+    "collections.Counter": _mapping,
     "dnnlib.EasyDict": _mapping,
     "dnnlib.util.EasyDict": _mapping,
     "_codecs.encode": _encoded,
@@ -192,37 +226,37 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _rebuilt,
     "numpy.dtype": _Dtype,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.multiarray._reconstruct": lambda *_: StoredArray(),
     "numpy.core.numeric._frombuffer": StoredArray.from_buffer,
 }
-_STUBS = (
-    PERSISTENT_OBJECT,
-    TF_NETWORK,
-    "argparse.Namespace",
-    "builtins.object",
-    "numpy.ndarray",
-    "torch.device",
-    *(f"torch.{name}" for name in ("float16", "float32", "float64", "bfloat16", "int32", "int64", "uint8", "bool")),
-)
 _RENAMED = (("numpy._core.", "numpy.core."), ("__builtin__.", "builtins."), ("copy_reg.", "copyreg."))
-
 _TABLE = {name: Known(name, build) for name, build in _BUILDERS.items()}
-_TABLE |= {name: _stub(name) for name in _STUBS}
-_TABLE |= {f"torch.{name}": _stub(name) for name in DTYPES}
+
+# What only a file with bad intentions asks for. As stubs these would be as harmless here as any other name, but not in
+# the next program that the user opens the file with.
+_CODE = {
+    *("asyncio", "code", "codeop", "commands", "ctypes", "importlib", "marshal", "nt", "os", "pdb", "pickle", "pip"),
+    *("posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "timeit", "webbrowser", "_pickle"),
+    *(f"builtins.{name}" for name in ("__import__", "breakpoint", "compile", "eval", "exec", "input", "open")),
+    *("io.open", "_io.open", "numpy.load", "torch.hub", "torch.load", "torch.serialization"),
+    "torch.storage._load_from_bytes",  # a torch file in a torch file in a torch file
+}
 
 
 def find(module: str, name: str) -> Known:
-    """The entry of the allow-list for `module.name`. Raises UnreadableError for a name that is not on it."""
+    """What stands in for `module.name`. Raises UnreadableError for a name that runs code or opens files."""
     full = f"{module}.{name}"
     if not all(part.isidentifier() for part in full.split(".")):
         raise MalformedError("a name that is none")  # text that begins like a pickle
     for old, new in _RENAMED:
         full = new + full.removeprefix(old) if full.startswith(old) else full
-    if full not in _TABLE:
+    parts = full.split(".")
+    if any(".".join(parts[:count]) in _CODE for count in range(1, len(parts) + 1)):
         raise UnreadableError(
             f"asks for {printable(full)}, which no generator file needs, and was refused with nothing in it executed",
             "use a file from a source you trust",
         )
-    return _TABLE[full]
+    return _TABLE.get(full) or _stub(full)

@@ -1,8 +1,9 @@
 """Checkpoints of rosinality's StyleGAN2, the format of UserControllableLT: read and written.
 
-`g_ema` is the state dict of the averaged generator, `latent_avg` its average latent. The arithmetic is NVIDIA's, with a
-leading axis of one on many tensors, a learning-rate multiplier of 0.01 in the mapping and filters stored four times as
-large. Labels, clamps, residual and plain architectures do not exist there.
+`g_ema` is the state dict of the averaged generator, `latent_avg` its average latent; pSp, e4e and restyle keep it under
+`decoder.`, BasicSR under names of its own. The arithmetic is NVIDIA's, with a leading axis of one on many tensors, a
+learning-rate multiplier of 0.01 in the mapping and filters stored four times as large. Labels, clamps, residual and
+plain architectures do not exist there.
 """
 
 import re
@@ -13,20 +14,24 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.mapping import Mapping as MappingNetwork
+from third_party.stylegan2.config import MAX_BLOCKS, GeneratorConfig
 from third_party.stylegan2.ops import resample_kernel
 from third_party.stylegan2.readers.assemble import Recorded, assemble, filter_taps, lacks, unknown, usual_filter
 from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, UnreadableError
-from third_party.stylegan2.readers.machine import MalformedError
-from third_party.stylegan2.readers.rebuild import StoredTensor
+from third_party.stylegan2.readers.fill import USUAL_TAPS, W_AVG, flat_average
+from third_party.stylegan2.readers.statedict import StateDict
 
 _LR_MULTIPLIER = 0.01
 _FILTER_GAIN = 4  # makes up for the zeros inserted between pixels
-_MAX_BLOCKS = 15
 _MAX_LAYERS = 64
-_CLUES = {"input.input", "conv1.conv.weight", "to_rgb1.conv.weight"}
-_LATENTS = 4096  # draws for an average latent that the file lacks
+_FROM_BASICSR = (
+    (r"^style_mlp\.", "style."),
+    (r"^constant_input\.weight$", "input.input"),
+    (r"^(style_conv1|style_convs\.\d+)\.weight$", r"\1.noise.weight"),
+    (r"^style_(?=convs?\d?\.)", ""),
+    (r"\.modulated_conv\.", ".conv."),
+    (r"^noises\.noise(?=\d)", "noises.noise_"),
+)
 
 
 class _Entry(NamedTuple):
@@ -48,18 +53,13 @@ class _Entry(NamedTuple):
         return tensor.reshape((1,) * self.leading + tuple(tensor.shape) + (1,) * self.trailing).clone()
 
 
-def is_rosinality(root: Any) -> bool:
-    """Whether an unpickled object is a checkpoint with an averaged generator of this format."""
-    return isinstance(root, dict) and isinstance(root.get("g_ema"), dict)
-
-
-def read_rosinality(root: dict[Any, Any]) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """The averaged generator. Raises UnreadableError, MalformedError."""
-    stored = {name: _load(tensor) for name, tensor in root["g_ema"].items() if isinstance(name, str)}
+def read_rosinality(found: StateDict) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """The generator of a state dict with rosinality's or BasicSR's names. Raises UnreadableError."""
+    stored = {_renamed(name): tensor for name, tensor in found.tensors.items()}
     layers = _largest(stored, r"style\.(\d{1,4})\.")
     blocks = _largest(stored, r"convs\.(\d{1,4})\.") // 2 + 2
-    if not 1 <= layers <= _MAX_LAYERS or blocks > _MAX_BLOCKS or not _CLUES & stored.keys():
-        raise UnreadableError("holds a g_ema that is not rosinality's StyleGAN2")
+    if not 1 <= layers <= _MAX_LAYERS or blocks > MAX_BLOCKS:
+        raise UnreadableError("holds a generator that is not rosinality's StyleGAN2")
     taps = _read_taps(stored, blocks)
     entries = list(_entries(blocks, layers))
     tensors = {entry.ours: entry.read(stored.pop(entry.theirs)) for entry in entries if entry.theirs in stored}
@@ -69,13 +69,10 @@ def read_rosinality(root: dict[Any, Any]) -> tuple[GeneratorConfig, dict[str, Te
     width = widths.most_common(1)[0][0] if widths else None  # its z, w and hidden layers are equally wide
     height, multiplier = 4 << (blocks - 1), _LR_MULTIPLIER
     recorded = Recorded(height=height, z_dim=width, taps=taps, use_noise=True, mapping_lr_multiplier=multiplier)
-    origins = {entry.ours: entry.theirs for entry in entries} | {"mapping.w_avg": "latent_avg"}
-    average = root.get("latent_avg")
-    tensors["mapping.w_avg"] = torch.zeros(width or 0) if average is None else _load(average)
-    config, state = assemble(tensors, recorded, lambda name: origins.get(name, name))
-    if average is None:
-        state["mapping.w_avg"] = _average_latent(config, state)
-    return config, state
+    origins = {entry.ours: entry.theirs for entry in entries} | {W_AVG: "latent_avg"}
+    if found.average is not None:
+        tensors[W_AVG] = flat_average(found.average, width)
+    return assemble(tensors, recorded, lambda name: origins.get(name, name))
 
 
 def rosinality_checkpoint(config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -85,6 +82,7 @@ def rosinality_checkpoint(config: GeneratorConfig, state: Mapping[str, Tensor]) 
         f"architecture {config.architecture}": config.architecture != "skip",
         f"clamp {config.conv_clamp}": config.conv_clamp is not None,
         "images that are not square": config.resolution[0] != config.resolution[1],
+        "first block of other than 4 x 4 pixels": config.size(4)[0] != 4,
         "images that are not RGB": config.img_channels != 3,
         "widths of z, w and mapping that differ": not (
             config.z_dim == config.w_dim == (config.layer_features or config.w_dim)
@@ -95,7 +93,7 @@ def rosinality_checkpoint(config: GeneratorConfig, state: Mapping[str, Tensor]) 
     found = [name for name, present in obstacles.items() if present]
     if found:
         raise CheckpointError(f"rosinality's format has no {', no '.join(found)}: write a .safetensors file instead.")
-    blocks = len(config.block_heights)
+    blocks = len(config.blocks)
     scale = config.mapping_lr_multiplier / _LR_MULTIPLIER
     written = {}
     for entry in _entries(blocks, config.mapping_layers):
@@ -106,10 +104,11 @@ def rosinality_checkpoint(config: GeneratorConfig, state: Mapping[str, Tensor]) 
     return {"g_ema": written, "latent_avg": state["mapping.w_avg"].float().clone()}
 
 
-def _load(value: Any) -> Tensor:
-    if not isinstance(value, StoredTensor):
-        raise MalformedError("a state dict with something that is no tensor")
-    return value.load()
+def _renamed(name: str) -> str:
+    """rosinality's name of what BasicSR calls `name`; its own stay as they are."""
+    for theirs, ours in _FROM_BASICSR:
+        name = re.sub(theirs, ours, name)
+    return name
 
 
 def _largest(names: Mapping[str, object], pattern: str) -> int:
@@ -156,24 +155,22 @@ def _kernels(blocks: int) -> list[str]:
 
 
 def _read_taps(stored: dict[str, Tensor], blocks: int) -> tuple[float, ...]:
-    """The resampling filter, which is taken out of `stored` and must be the same everywhere."""
+    """The resampling filter, which is taken out of `stored` and must be the same everywhere.
+
+    Programs that take it for a constant store none: none of convolutions, none of images, or none at all.
+    """
     kernels = {}
-    for name in _kernels(blocks):
-        if name not in stored:
-            raise lacks(name)
-        kernels[name] = stored.pop(name)
+    for kind in (".blur.kernel", ".upsample.kernel"):
+        names = [name for name in _kernels(blocks) if name.endswith(kind)]
+        if any(name in stored for name in names):
+            for name in names:
+                if name not in stored:
+                    raise lacks(name)
+                kernels[name] = stored.pop(name)
+    if not kernels:
+        return USUAL_TAPS
     model = usual_filter(kernels.values())
     for name, kernel in kernels.items():
         if kernel.shape != model.shape or not torch.allclose(kernel, model):
             raise UnreadableError(f"holds a filter {name} unlike its others", GET_AGAIN)
     return filter_taps(model / _FILTER_GAIN)
-
-
-def _average_latent(config: GeneratorConfig, state: Mapping[str, Tensor]) -> Tensor:
-    """Mean of the latents of random z, as that code computes it when a checkpoint comes straight from training."""
-    mapping = MappingNetwork(config)
-    mapping.load_state_dict({n.removeprefix("mapping."): t for n, t in state.items() if n.startswith("mapping.")})
-    z = torch.randn(_LATENTS, config.z_dim, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        average: Tensor = mapping(z)[:, 0].mean(dim=0)
-    return average

@@ -10,32 +10,35 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from third_party.stylegan2.readers.describe import describe_bytes, malformed
 from third_party.stylegan2.readers.errors import GET_AGAIN, TruncatedError, UnreadableError, printable
 from third_party.stylegan2.readers.machine import Budget, Known, MalformedError, refuse_persistent
 from third_party.stylegan2.readers.rebuild import DTYPES, Storage, find
 from third_party.stylegan2.readers.unpickler import unpickle
 
 ZIP_MAGIC = b"PK\x03\x04"
-PICKLE = 0x80  # the first byte of a pickle of protocol 2 or higher
+_PICKLE = 0x80  # the first byte of a pickle of protocol 2 or higher
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION = 1001
 _LOCAL_HEADER = struct.Struct("<26xHH")  # of a zip member: ..., length of the name, length of the extra field
 
 
-def read_pickle(data: memoryview) -> Any:
-    """The object in a plain pickle or in one of torch's older files, which begin as a pickle of a number does.
+def read_root(data: memoryview) -> Any:
+    """The object in a file of either format, or in a plain pickle. Raises UnreadableError, also for any other file."""
+    packed = data[: len(ZIP_MAGIC)] == ZIP_MAGIC
+    try:
+        return _read_zip(data, _finder(budget := Budget()), budget) if packed else _read_pickle(data)
+    except (MalformedError, RecursionError) as error:
+        raise (malformed(error) if packed or data[0] == _PICKLE else describe_bytes(data)) from None
+    except TruncatedError:
+        raise (TruncatedError() if data[0] in (_PICKLE, ZIP_MAGIC[0]) else describe_bytes(data)) from None
 
-    Raises MalformedError, UnreadableError.
-    """
+
+def _read_pickle(data: memoryview) -> Any:
+    """A plain pickle, or one of torch's older files, which begin as a pickle of a number does."""
     budget = Budget()
     root, end = unpickle(data, _finder(budget), refuse_persistent, budget)
     return _read_legacy(data, end, _finder(budget), budget) if _is_magic(root) else root
-
-
-def read_zip(data: memoryview) -> Any:
-    """The object in a torch file of the zip format. Raises MalformedError, UnreadableError."""
-    budget = Budget()
-    return _read_zip(data, _finder(budget), budget)
 
 
 def _finder(budget: Budget) -> Callable[[str, str], Known]:
@@ -59,12 +62,14 @@ def _is_magic(value: Any) -> bool:
 
 
 class _Storages:
-    """Resolves persistent ids to storages; the same id is the same storage."""
+    """Resolves persistent ids: the same one is the same storage."""
 
     def __init__(self, data_of: Callable[[str], memoryview] | None = None):
         self.data_of, self.found = data_of, dict[str, Storage]()
 
-    def __call__(self, persistent_id: Any) -> Storage:
+    def __call__(self, persistent_id: Any) -> Any:
+        if len(persistent_id) == 4 and persistent_id[0] == "module":  # the older format: a class with its source text
+            return persistent_id[1]
         kind, storage_type, key, _location, count, *view = persistent_id
         dtype = DTYPES.get(storage_type.name.removeprefix("torch."))
         if kind != "storage" or dtype is None or not isinstance(key, str) or any(part is not None for part in view):

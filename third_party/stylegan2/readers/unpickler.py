@@ -1,7 +1,8 @@
 """Reads pickles without executing them.
 
 Python's own unpickler calls whatever a file names. This one interprets the same instructions, but a name is looked up
-in a table given by the caller, and the only things ever called are that table's functions. Sizes are checked against
+in a table given by the caller, and the only things ever called are that table's functions; for a name that is not in
+it, an inert stub is made. Sizes are checked against
 the bytes that are there before anything is allocated, bytes are views of the file instead of copies, and the number of
 instructions is bounded, so a small file cannot ask for much time or memory.
 """
@@ -12,7 +13,7 @@ from typing import Any
 
 from third_party.stylegan2.readers.machine import Budget, Known, Machine, MalformedError, Stub, key, refuse_persistent
 
-_MAX_INTEGER_BYTES = 16
+_MAX_INTEGER_BYTES = 64  # states of random number generators are that long
 
 
 def unpickle(
@@ -34,7 +35,7 @@ def unpickle(
         return machine.stack.pop(), machine.at
     # What an unknown instruction, a wrong operand or an empty stack come down to.
     except (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError, struct.error) as error:
-        raise MalformedError(str(error)) from error
+        raise MalformedError("bytes that are no instructions of a pickle") from error
 
 
 def _dict(items: list[Any]) -> dict[Any, Any]:
@@ -42,9 +43,10 @@ def _dict(items: list[Any]) -> dict[Any, Any]:
 
 
 def _set_items(machine: Machine, items: list[Any]) -> None:
-    if not isinstance(machine.stack[-1], dict):
+    target = machine.stack[-1].items if isinstance(machine.stack[-1], Stub) else machine.stack[-1]
+    if not isinstance(target, dict):
         raise MalformedError("items for something that is no dictionary")
-    machine.stack[-1].update(_dict(items))
+    target.update(_dict(items))
 
 
 def _append(machine: Machine, items: list[Any]) -> None:
@@ -53,19 +55,17 @@ def _append(machine: Machine, items: list[Any]) -> None:
         target.update(key(item) for item in items)
     elif isinstance(target, list):
         target.extend(items)
-    else:
+    elif not isinstance(target, Stub):  # what a stub lists is of no use
         raise MalformedError("items for something that is no list")
 
 
 def _build(machine: Machine) -> None:
     state, target = machine.stack.pop(), machine.stack[-1]
-    if isinstance(target, dict):
-        return  # attributes beside the items, such as a state dict's `_metadata`, carry no weights
     if hasattr(type(target), "set_state"):
         target.set_state(state)
     elif isinstance(target, Stub):
         target.state = state
-    else:
+    elif not isinstance(target, dict | Known):
         raise MalformedError("a state for something that has none")
 
 
@@ -75,7 +75,9 @@ def _reduce(machine: Machine) -> None:
 
 
 def _new_with_keywords(machine: Machine) -> None:
-    if machine.stack.pop():
+    keywords = machine.stack.pop()
+    known = machine.stack[-2]
+    if keywords and not isinstance(known, Stub) and not known.inert:
         raise MalformedError("a construction by keywords")
     _reduce(machine)
 

@@ -54,7 +54,7 @@ def widened(config: GeneratorConfig, state: Mapping[str, Tensor]) -> tuple[Gener
 
 def _layers(config: GeneratorConfig) -> Iterator[tuple[str, int, int]]:
     """Name, inputs and outputs of every modulated layer that a generator of these widths may have."""
-    for height in config.block_heights:
+    for height in config.blocks:
         width, block = config.channels[height], f"synthesis.b{height}"
         if height > 4:
             yield f"{block}.conv0", config.channels[height // 2], width
