@@ -40,7 +40,7 @@ class Source:
     file: str  # name under MODEL_DIR (downloaded) or ASSET_DIR (shipped), or an absolute path
     url: str | None  # direct address
     drive_id: str | None  # Google Drive id
-    sha256: str | None  # of the file; None where nobody published one
+    sha256: str | None  # of the file, unpacked; None where nobody published one
     licence: str  # of the weights
 
     @property

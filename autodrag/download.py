@@ -94,9 +94,12 @@ class _BrokenError(_UnavailableError):
 def _download(source: Source, target: Path) -> None:
     part = target.with_name(f"{target.name}.part")
     resumed = _size(part) > 0
+    packed = source.url is not None and source.url.endswith(_PACKED) and not target.name.endswith(_PACKED)
     try:
         _receive(source, part)
-        if resumed and not _is_right(part, source.sha256):  # an older version of the file may have left the part
+        if (
+            resumed and not packed and not _is_right(part, source.sha256)
+        ):  # an older version of the file may have left the part
             part.unlink()
             _receive(source, part)
     except _UnavailableError as error:
@@ -104,14 +107,14 @@ def _download(source: Source, target: Path) -> None:
             f"{source.file} cannot be downloaded from {address(source)} ({error}): "
             f"fetch it on a machine that can, and put it into {target.parent}."
         ) from error
+    if packed:
+        _unpack(part)
     if not _is_right(part, source.sha256):
         part.unlink()
         raise InputError(
             f"What {address(source)} gave is not the published {source.file} (its SHA-256 differs) and was deleted: "
             f"try again, or put the right file into {target.parent}."
         )
-    if source.url is not None and source.url.endswith(_PACKED) and not target.name.endswith(_PACKED):
-        _unpack(part)
     part.replace(target)
 
 

@@ -2,9 +2,9 @@
 
 from autodrag.config import Source, run
 from autodrag.download import DownloadConfig, fetch, verify
-from autodrag.evaluation.detectors import PHOTO_PREDICTOR, PHOTO_PREDICTOR_URL
+from autodrag.evaluation.detectors import PHOTO_PREDICTOR, PHOTO_PREDICTOR_SHA256, PHOTO_PREDICTOR_URL
 
-PREDICTOR = Source(PHOTO_PREDICTOR, url=PHOTO_PREDICTOR_URL, drive_id=None, sha256=None, licence="non-commercial")
+PREDICTOR = Source(PHOTO_PREDICTOR, PHOTO_PREDICTOR_URL, None, PHOTO_PREDICTOR_SHA256, "non-commercial")
 
 
 def main(cfg: DownloadConfig) -> None:

@@ -16,7 +16,7 @@ from autodrag.app.state import Frame, Origin, State
 from autodrag.app.studio import Studio
 from autodrag.config import MODEL_DIR
 from autodrag.errors import InputError
-from autodrag.evaluation.detectors import PHOTO_PREDICTOR, load_detector
+from autodrag.evaluation.detectors import load_detector, photo_predictor
 
 MAX_SIDE = 4096  # pixels of a photograph that is kept
 ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by the landmarks of a face
@@ -58,7 +58,7 @@ class OwnPicture:
 def alignable(dataset: str) -> bool:
     """Whether photographs for this dataset can be cut out by the face in them: it is one of faces that were, and the
     landmark predictor is on this machine."""
-    return dataset in ALIGNED and (MODEL_DIR / PHOTO_PREDICTOR).is_file()
+    return dataset in ALIGNED and photo_predictor(MODEL_DIR).is_file()
 
 
 def find_photo(
@@ -66,9 +66,9 @@ def find_photo(
 ) -> Photo:
     """The part of a photograph that a dataset's generator can make.
 
-    For a dataset of aligned faces it is cut out as those were, where dlib's landmark predictor is in the models folder;
-    else it is the middle. Of a very large photograph a smaller copy is kept. Raises InputError where the predictor
-    finds no face.
+    For a dataset of aligned faces it is cut out as those were, where dlib's landmark predictor is on this machine; else
+    it is the middle. Of a very large photograph a smaller copy is kept. Raises InputError where the predictor finds no
+    face.
     """
     image = _bounded(image)
     if not align or not alignable(dataset):

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+SAME, CHANGED = 0.03, 0.1  # shares of the range of a channel: up to one a picture is as it was, from the other it moved
+REACH = 1 / 32  # how far around a pixel change is looked for, a share of the shorter side
 FEATHER = 1 / 16  # width of the soft border of what is pasted back, a share of the shorter side
 
 
@@ -32,7 +34,12 @@ class Photo:
         return cv2.warpAffine(source, self.place, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
     def with_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        """The photograph with the picture in its place, with a soft border."""
+        """The photograph with the picture in its place, with a soft border.
+
+        A picture is coarser than most photographs. Where it is as it was when it was cut out, the photograph stays,
+        with what little changed added; where it moved, the photograph gives way to it. Of an unchanged picture nothing
+        is seen.
+        """
         size = (self.image.shape[1], self.image.shape[0])
         height, width = picture.shape[:2]
         border = max(1.0, FEATHER * min(height, width))
@@ -40,10 +47,27 @@ class Photo:
         x = np.minimum(np.arange(width) + 0.5, width - 0.5 - np.arange(width)) / border
         alpha = np.clip(np.minimum(y[:, None], x[None, :]), 0, 1).astype(np.float32)
         alpha = alpha * alpha * (3 - 2 * alpha)
+        before = self.picture((height, width))
+        moved = alpha * _moved(before, picture)
+        share, gone = (cv2.warpAffine(part, self.place, size, flags=cv2.INTER_LINEAR) for part in (alpha, moved))
+        old, new = (self._pasted(part, size).astype(np.float32) for part in (before, picture))
+        kept = self.image + share[:, :, None] * (new - old) + gone[:, :, None] * (old - self.image)
+        return np.clip(np.round(kept), 0, 255).astype(np.uint8)
+
+    def _pasted(self, picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
+        """The picture where it lies in the photograph."""
         picture = _smoothed(picture, 1 / self._scale)
-        pasted = cv2.warpAffine(picture, self.place, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        share = cv2.warpAffine(alpha, self.place, size, flags=cv2.INTER_LINEAR)[:, :, None]
-        return np.round(self.image + share * (pasted.astype(np.float32) - self.image)).astype(np.uint8)
+        return cv2.warpAffine(picture, self.place, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def _moved(before: UInt8[np.ndarray, "h w 3"], picture: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
+    """0 where a picture is as it was before, 1 where and around where it is another."""
+    change = np.abs(picture.astype(np.float32) - before).max(axis=2) / 255
+    radius = max(1, round(REACH * min(change.shape)))
+    around = cv2.blur(cv2.dilate(cv2.blur(change, (3, 3)), np.ones((radius, radius), np.uint8)), (radius, radius))
+    share = np.clip((around - SAME) / (CHANGED - SAME), 0, 1).astype(np.float32)
+    moved: Float[np.ndarray, "h w"] = share * share * (3 - 2 * share)
+    return moved
 
 
 def _smoothed(image: UInt8[np.ndarray, "H W 3"], shrink: float) -> UInt8[np.ndarray, "H W 3"]:

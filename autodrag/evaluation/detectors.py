@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from autodrag.errors import InputError
 #: Where each kind of face has its predictor: a file of the package (synthface) or of the model folder (photographs).
 SYNTHFACE_PREDICTOR = Path(__file__).parent.parent / "assets" / "synthface" / "landmarks.dat"
 PHOTO_PREDICTOR = "shape_predictor_68_face_landmarks.dat"
-PHOTO_PREDICTOR_URL = "http://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2"
+PHOTO_PREDICTOR_URL = "https://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2"
+PHOTO_PREDICTOR_SHA256 = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"  # unpacked
+PHOTO_PACKAGE = "face_recognition_models"  # of PyPI; it carries the same file, and the extra `faces` installs it
 
 LANDMARKS = 68
 SYNTHFACE_SCALE = 4  # a quarter of a pixel: at 256 px whole pixels would be a good part of the distances measured
@@ -100,10 +103,24 @@ class LandmarkDetector:
 
 
 def load_detector(dataset: str, model_dir: Path) -> LandmarkDetector:
-    """The detector that belongs to a dataset: the shipped predictor for synthface, else dlib's in `model_dir`."""
+    """The detector that belongs to a dataset: the predictor that ships for synthface, else `photo_predictor`."""
     if dataset == "synthface":
         return LandmarkDetector(SYNTHFACE_PREDICTOR, SYNTHFACE_SCALE, threshold=SYNTHFACE_THRESHOLD)
-    return LandmarkDetector(model_dir / PHOTO_PREDICTOR)
+    return LandmarkDetector(photo_predictor(model_dir))
+
+
+def photo_predictor(model_dir: Path) -> Path:
+    """dlib's predictor for photographs: the file in `model_dir` if it is there, else that of the extra `faces`.
+
+    Without either it is where the file belongs. The package is only looked up, never imported.
+    """
+    own = model_dir / PHOTO_PREDICTOR
+    package = find_spec(PHOTO_PACKAGE)
+    for folder in () if own.is_file() or package is None else package.submodule_search_locations or ():
+        carried = Path(folder) / "models" / PHOTO_PREDICTOR
+        if carried.is_file():
+            return carried
+    return own
 
 
 def to_uint8(images: Float[Tensor, "N 3 H W"]) -> UInt8[np.ndarray, "N H W 3"]:
@@ -159,4 +176,4 @@ def _rectangle(box: Box, scale: int) -> Any:
 def _how_to_get(path: Path) -> str:
     if path == SYNTHFACE_PREDICTOR:
         return "restore it from the repository or make it with scripts/make_synthface.py"
-    return f"unpack {PHOTO_PREDICTOR_URL} and put the file there (python scripts/download.py does both)"
+    return "install the extra faces (pip install 'autodrag[faces]'), or run python scripts/download.py landmarks=true"
