@@ -57,7 +57,7 @@ def read_rosinality(found: StateDict) -> tuple[GeneratorConfig, dict[str, Tensor
     """The generator of a state dict with rosinality's or BasicSR's names. Raises UnreadableError."""
     stored = {_renamed(name): tensor for name, tensor in found.tensors.items()}
     layers = _largest(stored, r"style\.(\d{1,4})\.")
-    blocks = _largest(stored, r"convs\.(\d{1,4})\.") // 2 + 2
+    blocks = (_largest(stored, r"convs\.(\d{1,4})\.", none=-1) + 2) // 2 + 1
     if not 1 <= layers <= _MAX_LAYERS or blocks > MAX_BLOCKS:
         raise UnreadableError("holds a generator that is not rosinality's StyleGAN2")
     taps = _read_taps(stored, blocks)
@@ -111,8 +111,8 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _largest(names: Mapping[str, object], pattern: str) -> int:
-    return max((int(match[1]) for name in names if (match := re.match(pattern, name))), default=0)
+def _largest(names: Mapping[str, object], pattern: str, none: int = 0) -> int:
+    return max((int(match[1]) for name in names if (match := re.match(pattern, name))), default=none)
 
 
 def _entries(blocks: int, layers: int) -> Iterator[_Entry]:
