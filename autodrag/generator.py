@@ -15,6 +15,7 @@ from autodrag.blending import Kept, Record
 from autodrag.config import DatasetConfig, dataset_names, load_dataset
 from autodrag.download import fetch
 from autodrag.errors import InputError
+from autodrag.graphs import Graphed
 from autodrag.seeding import rng
 from third_party.stylegan2 import Generator, GeneratorConfig
 from third_party.stylegan2.plain import features as plain_features
@@ -37,7 +38,8 @@ class FrozenGenerator:
         self, network: Generator, name: str = "custom", dtype: torch.dtype = torch.float32, channels_last: bool = True
     ):
         """Takes `network` over, on the device where it is; its weights must not be changed afterwards."""
-        self.network = network.eval().freeze(dtype, channels_last)
+        together = network.mapping.w_avg.device.type != "cpu"
+        self.network = network.eval().freeze(dtype, channels_last, together)
         self.name, self.dtype = name, dtype
         self.config: GeneratorConfig = network.config
         self.resolution = self.config.resolution  # (H, W)
@@ -45,6 +47,7 @@ class FrozenGenerator:
         self.z_dim, self.c_dim = self.config.z_dim, self.config.c_dim
         self.num_blocks = len(self.config.blocks)
         self.chosen: Float[Tensor, "1 C"] | None = None  # label that `map` takes where it is given none
+        self._picture: Graphed | None = None
 
     @classmethod
     def random(
@@ -174,11 +177,21 @@ class FrozenGenerator:
         """
         ws = self._checked(ws, noise)
         number = None if return_features is None else self._block(return_features)
+        if ws.is_cuda and len(ws) == 1 and noise == "const" and keep is None and number is None:
+            self._picture = self._picture or Graphed(self._plainly)
+            return self._picture(ws)[0]
         with torch.autocast(self.device.type, enabled=False):
             image, taken = self.network.synthesis(ws, noise, () if number is None else (number,), hook=keep)
         assert image is not None  # nothing stops it early
         image = as_rgb(image)
         return image if number is None else (image, taken[number])
+
+    def _plainly(self, ws: Float[Tensor, "B L D"]) -> list[Tensor]:
+        """The pictures alone, with the generator's own noise."""
+        with torch.autocast(self.device.type, enabled=False):
+            image, _ = self.network.synthesis(ws)
+        assert image is not None  # nothing stops it early
+        return [as_rgb(image)]
 
     def features(self, ws: Tensor, block: int = 6, noise: str = "const", plain: bool = False) -> Tensor:
         """Output [B, C, h, w] of a block, counted from 1, or of the last one if there are fewer, in `dtype`.
@@ -301,7 +314,14 @@ def _usable(device: str | torch.device, dtype: torch.dtype) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # torch without CUDA fails an assertion
         reason = str(error).strip().partition("\n")[0].rstrip(".")
         raise InputError(f"{device} cannot compute in {dtype} ({reason}): choose another device or dtype.") from error
+    prefer_fast_convolutions(place)
     return place
+
+
+def prefer_fast_convolutions(device: torch.device) -> None:
+    """On a GPU let cuDNN try its convolutions once for each shape: a generator has few shapes and meets them often."""
+    if device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
 
 
 def _check_tensor(name: str, value: Tensor, shape: Sequence[int]) -> None:

@@ -26,13 +26,23 @@ def to_image(
 
 def to_unit(points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
     """Image pixels -> [-1, 1] on both axes, -1 and 1 at the image's edges."""
-    size = points.new_tensor([image_hw[1], image_hw[0]])
-    return (points + 0.5) / size * 2 - 1
+    return (points + 0.5) / _pair(points, image_hw[1], image_hw[0]) * 2 - 1
 
 
 def _rescale(points: Tensor, source_hw: tuple[int, int], destination_hw: tuple[int, int]) -> Tensor:
-    scale = points.new_tensor([destination_hw[1] / source_hw[1], destination_hw[0] / source_hw[0]])
+    scale = _pair(points, destination_hw[1] / source_hw[1], destination_hw[0] / source_hw[0])
     return (points + 0.5) * scale - 0.5
+
+
+def _pair(points: Tensor, x: int | float, y: int | float) -> Tensor | float:
+    """A number for each axis where they differ, made on the device: a copy from the CPU would wait for a GPU."""
+    return float(x) if x == y else torch.cat([points.new_full((1,), x), points.new_full((1,), y)])
+
+
+def corner(points: Tensor, image_hw: tuple[int, int]) -> Float[Tensor, " 2"]:
+    """(x, y) of the bottom-right pixel, in the type and on the device of `points`."""
+    height, width = image_hw
+    return torch.cat([points.new_full((1,), width - 1), points.new_full((1,), height - 1)])
 
 
 def sample(features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
@@ -42,7 +52,7 @@ def sample(features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -
     not survive half precision. Differentiable with respect to features and points.
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
-    size = points.new_tensor([features.shape[-1], features.shape[-2]])
+    size = _pair(points, features.shape[-1], features.shape[-2])
     grid = ((2 * points + 1) / size - 1).to(dtype)
     values = F.grid_sample(
         features.to(dtype), grid[:, :, None], padding_mode="border", align_corners=False

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autodrag.generator import FrozenGenerator
-from autodrag.geometry import sample, to_feature
+from autodrag.geometry import corner, sample, to_feature
 
 BLOCK = 6  # of the generator: the features that DragGAN found to tell points apart best
 SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (places a side, steps from its centre to its edge) of each finer grid
@@ -39,7 +39,7 @@ class Tracker:
         """
         maps = _coarse_to_fine(self._generator.features(ws, block=BLOCK))
         height, width = self._generator.resolution
-        limit = expected.new_tensor([width - 1, height - 1])
+        limit = corner(expected, (height, width))
         best, reach = expected, radius
         for (side, steps), features, wanted in zip(SEARCHES, maps, self._wanted, strict=True):
             places = best[:, :, None] + _grid(side, expected) * reach[:, :, None, None]
@@ -88,7 +88,7 @@ class Locator:
         unit = WITHIN * _grid(LOCATOR_SIDE, expected)  # [places, 2], in deviations
         sigma = spread.clamp(min=1e-3)[:, None, None]
         places = expected[:, :, None] + unit * sigma[..., None]  # [B, P, places, 2]
-        inside = torch.minimum(places.clamp(min=0), places.new_tensor([width - 1, height - 1]))
+        inside = torch.minimum(places.clamp(min=0), corner(places, (height, width)))
         found = self._read(self._features(ws), inside.flatten(1, 2)).unflatten(1, places.shape[1:3])
         difference = (found - self._wanted[:, :, None]).square().mean(dim=3)
         likely = difference / difference.amin(dim=2, keepdim=True).clamp(min=1e-6)

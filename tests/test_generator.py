@@ -9,7 +9,7 @@ import torch
 
 from autodrag import InputError, load_generator
 from autodrag.data.fingerprint import fingerprint
-from autodrag.generator import FrozenGenerator
+from autodrag.generator import FrozenGenerator, prefer_fast_convolutions
 from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 
@@ -275,3 +275,11 @@ def test_loading_without_a_class_says_what_happens(tmp_path: Path) -> None:
         chosen = load_generator(tmp_path / "conditional", c=1)
     z = torch.randn(1, g.z_dim)
     assert torch.equal(chosen.map(z), plain.map(z, torch.eye(3)[1:2]))
+
+
+def test_only_a_gpu_is_told_to_try_its_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    prefer_fast_convolutions(torch.device("cpu"))
+    assert not torch.backends.cudnn.benchmark
+    prefer_fast_convolutions(torch.device("cuda", 0))
+    assert torch.backends.cudnn.benchmark

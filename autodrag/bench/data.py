@@ -99,11 +99,12 @@ class Rate:
     peak_bytes: int
 
 
-def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int) -> Rate:
+def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int, batched: bool) -> Rate:
     """Make samples as `scripts/trajectories.py` does and count. The clock starts with the first `workers` samples."""
     redraws, start = 0, perf_counter()
     skipped = max(1, workers)
-    for done, sample in enumerate(make_samples(load, recipe, workers, range(samples + skipped)), 1):
+    made = make_samples(load, recipe, workers, range(samples + skipped), batched)
+    for done, sample in enumerate(made, 1):
         redraws += sample.attempt
         if done == skipped:
             redraws, start = 0, perf_counter()
@@ -205,7 +206,7 @@ def run(config: DataBench) -> None:
     recipe = Recipe(fingerprint(load()), config.dtype, 0, settings.dataset.content, settings.trajectory)
     workers = available_cores() if config.workers is None else config.workers
     trained = not config.generator.startswith(OFFICIAL)
-    together = rate(load, recipe, config.samples, workers) if trained else None
+    together = rate(load, recipe, config.samples, workers, device.type != "cpu") if trained else None
     found = DataCost(pieces(load, recipe, config.samples), together, workers)
     print(f"{device_name(device)}, torch {torch.__version__}\n{config.generator}, {config.dtype}\n{found.table()}")
     if config.pairs:

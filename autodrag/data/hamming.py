@@ -1,5 +1,6 @@
 """Exact nearest neighbours of binary descriptors under the Hamming distance, by two routes with one result."""
 
+from collections.abc import Sequence
 from functools import cache
 from time import perf_counter
 from typing import Literal
@@ -28,6 +29,36 @@ def nearest(
     if route == "auto":
         route = "product" if device.type != "cpu" else _quicker_on_cpu()
     return _by_product(query, train, device) if route == "product" else _by_opencv(query, train)
+
+
+def nearest_both_ways(
+    first: Sequence[UInt8[np.ndarray, "_ bytes"]], second: Sequence[UInt8[np.ndarray, "_ bytes"]], device: torch.device
+) -> list[tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"], Int[np.ndarray, " M"]]]:
+    """Of many pairs of sets at once what `nearest` gives of each: (target, bits) there, and the targets back.
+
+    By one product of matrices on `device` for all pairs. Needs a descriptor in every set.
+    """
+    (a, reals_a), (b, reals_b) = _stacked(first, device), _stacked(second, device)
+    scores = (a @ b.transpose(1, 2)).float()  # [pairs, N, M]
+    there = scores.masked_fill(~reals_b[:, None], -torch.inf).max(dim=2)
+    back = scores.masked_fill(~reals_a[:, :, None], -torch.inf).argmax(dim=1)
+    differ = (a.shape[2] - there.values.long()) // 2
+    target, bits, returned = (part.cpu().numpy() for part in (there.indices, differ, back))
+    sizes = zip(map(len, first), map(len, second), strict=True)
+    return [(target[i, :n], bits[i, :n], returned[i, :m]) for i, (n, m) in enumerate(sizes)]
+
+
+def _stacked(sets: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Bits as +-1, [sets, longest, 256], and which rows are real. Unpacked on the device, to copy less."""
+    lengths = [len(part) for part in sets]
+    padded = np.zeros((len(sets), max(lengths), sets[0].shape[1]), np.uint8)
+    for row, part in zip(padded, sets, strict=True):
+        row[: len(part)] = part
+    packed = torch.from_numpy(padded).to(device)
+    places = torch.arange(8, device=device, dtype=torch.uint8)
+    bits = (packed[..., None] >> places & 1).flatten(2).to(torch.bfloat16) * 2 - 1
+    real = torch.arange(padded.shape[1]) < torch.tensor(lengths)[:, None]
+    return bits, real.to(device)
 
 
 def _by_opencv(query: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

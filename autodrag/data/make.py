@@ -15,10 +15,12 @@ from autodrag.data.calibration import Calibration, calibrate
 from autodrag.data.fingerprint import fingerprint
 from autodrag.data.lock import exclusive
 from autodrag.data.shards import Manifest, fill
+from autodrag.data.share import Make, Sharing
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check
-from autodrag.data.workers import LoadGenerator, available_cores, make_samples
+from autodrag.data.workers import available_cores, make_samples
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
+from autodrag.training.ranks import Ranks, join_ranks
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,39 @@ class TrajectoriesConfig:
 
 
 def run(cfg: TrajectoriesConfig) -> None:
-    """Make, continue or mend the folder `out`; with `calibrate`, print the table and write nothing."""
+    """Make, continue or mend the folder `out`; with `calibrate`, print the table and write nothing.
+
+    Several processes that torchrun started share the work, each on a GPU of its own.
+    """
     check(cfg.trajectory)
     if cfg.count < 1 or cfg.shard_size < 1:
         raise InputError(f"count={cfg.count} and shard_size={cfg.shard_size} must be at least 1.")
     if cfg.workers is not None and cfg.workers < 0:
         raise InputError(f"workers={cfg.workers}: give a number of processes, or 0 to work in this one.")
-    device = cfg.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    with join_ranks(cfg.device) as ranks:
+        _run(cfg, ranks)
+
+
+def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
+    device = str(ranks.device)
     load = partial(load_generator, cfg.dataset, device=device, dtype=getattr(torch, cfg.dtype), c=cfg.c)
     generator = load()
     recipe = Recipe(fingerprint(generator), cfg.dtype, cfg.seed, cfg.dataset.content, cfg.trajectory)
+    if cfg.calibrate and not ranks.first:
+        return
     if cfg.calibrate:
         print(calibrate(generator, recipe, cfg.calibration))
         return
-    del generator  # the workers load their own
-    workers = available_cores() if cfg.workers is None else cfg.workers
-    manifest = fill_folder(Path(cfg.out), recipe, load, cfg.count, cfg.shard_size, workers)
+    del generator  # whoever makes samples loads it
+    workers = max(1, available_cores() // ranks.world) if cfg.workers is None else cfg.workers
+    work = partial(make_samples, load, recipe, workers, batched=ranks.device.type != "cpu")
+    sharing = Sharing(work) if ranks.world > 1 else None
+    if sharing is not None and not ranks.first:
+        sharing.help()
+        return
+    manifest = fill_folder(Path(cfg.out), recipe, sharing or work, cfg.count, cfg.shard_size)
+    if sharing is not None:
+        sharing.close()
     totals = manifest.totals()
     print(
         f"{cfg.out}: {totals.samples} samples with {totals.matches_a_sample:.0f} matches each; "
@@ -66,15 +83,12 @@ def run(cfg: TrajectoriesConfig) -> None:
     )
 
 
-def fill_folder(
-    folder: Path, recipe: Recipe, load: LoadGenerator, count: int, shard_size: int, workers: int
-) -> Manifest:
-    """`shards.fill` with processes, a progress bar, and the folder to itself."""
+def fill_folder(folder: Path, recipe: Recipe, work: Make, count: int, shard_size: int) -> Manifest:
+    """`shards.fill` with a progress bar, and the folder to itself. work: makes the samples of ascending indices."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def make(indices: list[int]) -> Iterator[MatchedMotion]:
-        made = make_samples(load, recipe, workers, indices)
-        yield from tqdm(made, total=len(indices), unit=" samples", smoothing=0.05)
+        yield from tqdm(work(indices), total=len(indices), unit=" samples", smoothing=0.05)
 
     with exclusive(folder):
         return fill(folder, recipe, count, shard_size, make, partial(tqdm.write, file=sys.stderr))

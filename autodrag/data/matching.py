@@ -5,6 +5,7 @@ match must also be the only one of its target, lead back to where it came from, 
 maximum and look alike to the generator. Pixel thresholds are stored for an image height of 512 and scaled.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -64,28 +65,40 @@ def view(
     features: Float[Tensor, "C h w"] | None = None,
 ) -> View:
     """Keypoints and descriptors of an image in [-1, 1], within `content`: (x0, y0, x1, y1), fractions of the canvas."""
-    grey = _grey(image, cfg.resolution)
+    points, descriptors, hw = describe(to_levels(image[None])[0].cpu().numpy(), cfg, content)
+    return View(points, descriptors, hw, features)
+
+
+def to_levels(images: Float[Tensor, "B 3 H W"]) -> UInt8[Tensor, "B H W 3"]:
+    """Images in [-1, 1] as bytes, with their colours last."""
+    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+
+
+def describe(
+    levels: UInt8[np.ndarray, "H W 3"], cfg: MatchingConfig, content: tuple[float, float, float, float] | None
+) -> tuple[Float32[np.ndarray, "N 2"], UInt8[np.ndarray, "N 32"], tuple[int, int]]:
+    """Keypoints and descriptors of an image, and the size that it was matched at."""
+    grey = _grey(levels, cfg.resolution)
     orb = cv2.ORB.create(
         cfg.features, LEVEL_SCALE, cfg.levels, edgeThreshold=cfg.edge_px, patchSize=31, fastThreshold=0
     )
     keypoints, descriptors = orb.detectAndCompute(grey, None)
     hw = (grey.shape[0], grey.shape[1])
     if not keypoints:
-        return View(np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), hw, features)
-    points = np.array([k.pt for k in keypoints], dtype=np.float32)
-    octaves = np.array([k.octave for k in keypoints])
+        return np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), hw
+    points = np.array(cv2.KeyPoint.convert(keypoints), dtype=np.float32)
+    octaves = np.fromiter((k.octave for k in keypoints), np.int64, len(keypoints))
     points += ((LEVEL_SCALE**octaves - 1) / 2)[:, None].astype(np.float32)  # ORB scales corners, not centres, of pixels
     if content is not None:
         x0, y0, x1, y1 = content
         centres = (points + 0.5) / (hw[1], hw[0])
         kept = ((centres >= (x0, y0)) & (centres <= (x1, y1))).all(axis=1)
         points, descriptors = points[kept], descriptors[kept]
-    return View(points, descriptors, hw, features)
+    return points, descriptors, hw
 
 
-def _grey(image: Float[Tensor, "3 H W"], height: int) -> UInt8[np.ndarray, "h w"]:
-    levels = ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    grey = cv2.cvtColor(levels.permute(1, 2, 0).cpu().numpy(), cv2.COLOR_RGB2GRAY)
+def _grey(levels: UInt8[np.ndarray, "H W 3"], height: int) -> UInt8[np.ndarray, "h w"]:
+    grey = cv2.cvtColor(np.ascontiguousarray(levels), cv2.COLOR_RGB2GRAY)
     if grey.shape[0] == height:
         return grey
     width = round(grey.shape[1] * height / grey.shape[0])
@@ -98,26 +111,52 @@ def match(
 ) -> Matches:
     """Matches from a to b that move by more than `min_px` (at a height of 512), in pixels of images of `image_hw`."""
     if len(a.points) == 0 or len(b.points) == 0:
-        return _in_image_pixels(a.points[:0], b.points[:0], a.hw, image_hw)
+        return in_image_pixels(a.points[:0], b.points[:0], a.hw, image_hw)
     target, bits = nearest(a.descriptors, b.descriptors, cfg.route, device)
-    size = (a.hw[1], a.hw[0])
-    moved = b.points[target]
-    supported = gms_inliers(a.points, size, moved, size, cfg.gms_factor)
+
+    def back(found: Int[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
+        return nearest(b.descriptors[found], a.descriptors, cfg.route, device)[0]
+
+    handles, targets = moved_alike(a.points, b.points, a.hw, target, bits, back, min_px, cfg)
+    kept = _alike(a, b, handles, targets, cfg)
+    return in_image_pixels(handles[kept], targets[kept], a.hw, image_hw)
+
+
+def moved_alike(
+    a: Float32[np.ndarray, "N 2"],
+    b: Float32[np.ndarray, "M 2"],
+    hw: tuple[int, int],
+    target: Int[np.ndarray, " N"],
+    bits: Int[np.ndarray, " N"],
+    back: Callable[[Int[np.ndarray, " K"]], Int[np.ndarray, " K"]],
+    min_px: float,
+    cfg: MatchingConfig,
+) -> tuple[Float32[np.ndarray, "K 2"], Float32[np.ndarray, "K 2"]]:
+    """Of the nearest neighbours those that GMS and the guards of motion let through: their points in both images.
+
+    a, b: keypoints, pixels of the matching resolution `hw`. target, bits: of each in the first image its nearest
+    neighbour in the second and how many bits differ. back: the nearest neighbours in the first image of some in the
+    second.
+    """
+    size = (hw[1], hw[0])
+    moved = b[target]
+    supported = gms_inliers(a, size, moved, size, cfg.gms_factor)
     chosen = _best_of_each_target(np.flatnonzero(supported), target, bits)
 
-    unit = a.hw[0] / REFERENCE_HEIGHT
-    motion = moved - a.points
+    unit = hw[0] / REFERENCE_HEIGHT
+    motion = moved - a
     length = np.linalg.norm(motion, axis=1)
     candidate = chosen[(length[chosen] > min_px * unit) & (length[chosen] <= cfg.max_px * unit)]
-    candidate = candidate[_agreeing(candidate, chosen, a.points, motion, cfg, unit)]
-    candidate = candidate[_returning(candidate, target, a, b, cfg, unit, device)]
-    candidate = candidate[_alike(a, b, a.points[candidate], moved[candidate], cfg)]
-    return _in_image_pixels(a.points[candidate], moved[candidate], a.hw, image_hw)
+    candidate = candidate[_agreeing(candidate, chosen, a, motion, cfg, unit)]
+    returned = a[back(target[candidate])]
+    candidate = candidate[np.linalg.norm(returned - a[candidate], axis=1) <= cfg.return_px * unit]
+    return a[candidate], moved[candidate]
 
 
-def _in_image_pixels(
+def in_image_pixels(
     handles: np.ndarray, targets: np.ndarray, match_hw: tuple[int, int], image_hw: tuple[int, int]
 ) -> Matches:
+    """Points of the matching resolution as those of the image."""
     both = (geometry.to_feature(torch.from_numpy(p), match_hw, image_hw).numpy() for p in (handles, targets))
     return Matches(*both)
 
@@ -146,20 +185,6 @@ def _agreeing(
     near = chosen[cKDTree(points[chosen]).query(points[candidate], k=neighbours)[1]]  # [K, 9]
     difference = np.linalg.norm(motion[near] - motion[candidate, None], axis=2)
     return (difference <= cfg.consistency_px * unit).sum(axis=1) > cfg.consistency_count
-
-
-def _returning(
-    candidate: Int[np.ndarray, " K"],
-    target: Int[np.ndarray, " N"],
-    a: View,
-    b: View,
-    cfg: MatchingConfig,
-    unit: float,
-    device: torch.device,
-) -> Bool[np.ndarray, " K"]:
-    """Whether the nearest neighbour of the target, searched in the first image, lies where the match began."""
-    back, _ = nearest(b.descriptors[target[candidate]], a.descriptors, cfg.route, device)
-    return np.linalg.norm(a.points[back] - a.points[candidate], axis=1) <= cfg.return_px * unit
 
 
 def _alike(

@@ -160,17 +160,23 @@ def make_sample(
         ends = _matches(generator, recipe, first, last, cfg.handle_px, (index, 0))
         if len(ends.handles) == 0:
             continue
-        landmarks = NO_MATCHES if detector is None else _landmarks(detector, images)
+        landmarks = NO_MATCHES if detector is None else landmarks_of(detector, images)
         if not cfg.match_steps:
             return MatchedMotion(index, attempt, ends, landmarks, (NO_MATCHES,) * cfg.n)
         path = [first, *(views(generator, recipe, ws[1:-1]) if cfg.n > 1 else ()), last]
         step_px = cfg.motion_px / (2 * cfg.n) if cfg.step_px is None else cfg.step_px
         steps = (_matches(generator, recipe, *pair, step_px, (index, 1 + i)) for i, pair in enumerate(pairwise(path)))
         return MatchedMotion(index, attempt, ends, landmarks, tuple(steps))
+    return nothing_found(recipe, index)
+
+
+def nothing_found(recipe: Recipe, index: int) -> MatchedMotion:
+    """What comes of a sample none of whose draws had a match."""
+    cfg = recipe.trajectory
     return MatchedMotion(index, cfg.attempts, NO_MATCHES, NO_MATCHES, (NO_MATCHES,) * cfg.n)
 
 
-def _landmarks(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:
+def landmarks_of(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:
     """All of them, or none where the face is not found in both images."""
     first, last = detector(to_uint8(images))
     return NO_MATCHES if first is None or last is None else Matches(first.numpy(), last.numpy())
@@ -179,9 +185,14 @@ def _landmarks(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> 
 def _matches(
     generator: FrozenGenerator, recipe: Recipe, a: View, b: View, min_px: float, stream: tuple[int, int]
 ) -> Matches:
-    """Matches from a to b, a random `keep` of them where there are more."""
+    """Matches from a to b, as many as are kept."""
+    found = match(a, b, min_px, recipe.trajectory.match, generator.resolution, generator.device)
+    return some_of(found, recipe, stream)
+
+
+def some_of(found: Matches, recipe: Recipe, stream: tuple[int, int]) -> Matches:
+    """A random `keep` of the matches where there are more. stream: (index, number of the pair)."""
     cfg = recipe.trajectory
-    found = match(a, b, min_px, cfg.match, generator.resolution, generator.device)
     if len(found.handles) <= cfg.keep:
         return found
     order = torch.randperm(len(found.handles), generator=rng(recipe.seed, "keep", *stream))

@@ -1,6 +1,6 @@
 """AutoDrag as a drag method: the trained model, asked once or several times, and optimisation to finish if wanted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.graphs import Graphed
 from autodrag.losses import drag_loss
 from autodrag.methods.base import Points, Request, Step, Update, check_positive, read_request, run_steps
 from autodrag.methods.masks import fixed_loss
@@ -20,6 +22,7 @@ from autodrag.tracking import BLOCK, Locator, Tracker, search_radius
 from autodrag.weights import weights_path
 
 MASK_WEIGHT = 20.0  # DragGAN's
+BUCKET = 8  # point pairs: from so many on, multiples of it are recorded
 LEAST_WEIGHT = 0.05  # of a point whose place the features cannot tell
 
 
@@ -80,6 +83,7 @@ class AutoDragMethod:
         self.rounds, self.polish, self.track, self.polish_lr = rounds, polish, track, polish_lr
         self.miss = miss
         self.n = self.model.config.steps if n is None else n
+        self._graphed = Graphed(self._rollout)
         self._source: Source | None = None  # the last one: a live drag starts from it many times
 
     def drag(
@@ -108,9 +112,16 @@ class AutoDragMethod:
     def _walk(
         self, source: Source, request: Request, targets: Float[Tensor, "B P 2"]
     ) -> Iterator[Float[Tensor, "B L D"]]:
-        """The steps of the model from the source."""
+        """The steps of the model from the source; on a GPU all at once, by a CUDA graph from the second time on."""
         mask = None if request.whole else request.valid
+        if source.ws.is_cuda:
+            return iter(self._graphed(source.ws, source.features, *in_bucket(request.handles, targets, mask)))
         return self.model.walk(source.ws, source.features, request.handles, targets, mask, self.n)
+
+    def _rollout(
+        self, ws: Tensor, features: Tensor, handles: Tensor, targets: Tensor, mask: Tensor | None
+    ) -> Sequence[Tensor]:
+        return self.model.rollout(ws, features, handles, targets, mask, self.n)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
         """The source, with its features at hand if it is the same as last time."""
@@ -139,6 +150,18 @@ class AutoDragMethod:
                 loss = loss + MASK_WEIGHT * fixed_loss(features - source.details, 1 - request.mask)
             rows.step(loss)
             yield view.update(rows.ws, request.targets, step == self.polish)
+
+
+def in_bucket(
+    handles: Float[Tensor, "B P 2"], targets: Float[Tensor, "B P 2"], mask: Bool[Tensor, "B P"] | None
+) -> tuple[Float[Tensor, "B Q 2"], Float[Tensor, "B Q 2"], Bool[Tensor, "B Q"] | None]:
+    """Padded to a multiple of `BUCKET` pairs, or as they are where they are fewer: a CUDA graph is for one number."""
+    count = handles.shape[1]
+    more = -count % BUCKET if count > BUCKET else 0
+    if more == 0:
+        return handles, targets, mask
+    real = torch.ones_like(handles[..., 0], dtype=torch.bool) if mask is None else mask
+    return F.pad(handles, (0, 0, 0, more)), F.pad(targets, (0, 0, 0, more)), F.pad(real, (0, more))
 
 
 class _View:

@@ -12,7 +12,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.methods.base import Number, Points, Request, Step, Update, check_positive, read_request, run_steps
 from autodrag.methods.masks import fixed_loss
 from autodrag.methods.optimise import EditedRows
-from autodrag.methods.sampling import every, read_windows
+from autodrag.methods.sampling import every, indices, read_windows
 
 CHUNK = 1 << 25  # numbers of the search windows held at a time
 
@@ -54,9 +54,10 @@ class DragGAN:
         done = self._arrived(edits)
         for _ in range(self.max_steps):
             going = ~done[edits.images]
-            if not bool(going.any()):
+            asked = going.tolist()
+            if not any(asked):
                 return
-            if not bool(going.all()):
+            if not all(asked):
                 rows.keep(going)
                 edits, features = edits.keep(going), features[going]
             rows.step(self._loss(edits, features))
@@ -96,7 +97,7 @@ class DragGAN:
         image_hw = self.generator.resolution
         way = edits.targets - edits.points
         distance = way.norm(dim=1, keepdim=True)
-        moving = distance[:, 0] > 1
+        moving = indices(distance[:, 0] > 1)
         owner, points = edits.owner[moving], edits.points[moving]
         direction = (way / (distance + 1e-7))[moving]
         radius = max(1, round(self.r1 * image_hw[0] / 512))

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from autodrag.generator import FrozenGenerator
 from autodrag.methods.base import Number, Points, Request, Step, Update, check_positive, read_request, run_steps
 from autodrag.methods.optimise import EditedRows
-from autodrag.methods.sampling import every, read
+from autodrag.methods.sampling import every, indices, read
 
 SUB_STEPS = 5  # Adam steps of a sub-motion, at most
 CANDIDATES = 10  # of a line search
@@ -56,9 +56,10 @@ class FreeDrag:
         done = every((edits.aims == edits.targets).all(dim=1), edits.owner, len(ws))
         for step in range(1, self.max_steps + 1):
             going = ~done[edits.images]
-            if not bool(going.any()):
+            asked = going.tolist()
+            if not any(asked):
                 return
-            if not bool(going.all()):
+            if not all(asked):
                 rows.keep(going)
                 edits, features = edits.keep(going), features[going]
             edits = self._aim(edits, features.detach())
@@ -119,17 +120,18 @@ class FreeDrag:
         which: Bool[Tensor, " M"],
     ) -> Float[Tensor, "M 2"]:
         """Of points on the way to the target, up to `longest` ahead, the one whose loss is nearest to the goal."""
-        if not bool(which.any()):
+        those = indices(which)
+        if isinstance(those, Tensor) and len(those) == 0:
             return edits.aims
-        some = edits.points_only(which)
+        some = edits.points_only(those)
         way, reach = some.way()
-        furthest = some.aims + torch.clamp(longest[which, None] / reach, max=1) * way
+        furthest = some.aims + torch.clamp(longest[those, None] / reach, max=1) * way
         share = torch.arange(1, CANDIDATES + 1, device=way.device)[:, None, None] / CANDIDATES
         candidates = torch.where(way == 0, some.aims, (1 - share) * some.aims + share * furthest)  # [10, M', 2]
         losses = torch.stack([(some.patches(features, c) - some.template).abs().mean(dim=(1, 2)) for c in candidates])
-        best = (losses - goal[which]).abs().argmin(dim=0)
+        best = (losses - goal[those]).abs().argmin(dim=0)
         aims = edits.aims.clone()
-        aims[which] = candidates[best, torch.arange(len(best), device=best.device)]
+        aims[those] = candidates[best, torch.arange(len(best), device=best.device)]
         return aims
 
     def _conclude(
@@ -210,7 +212,7 @@ class _Edits:
         total = ((features - self.start).abs() * self.fixed[:, None]).sum(dim=(1, 2, 3))
         return (total / (self.fixed.sum(dim=(1, 2)) * features.shape[1]).clamp(min=1e-6)).sum()
 
-    def points_only(self, which: Bool[Tensor, " M"]) -> "_Edits":
+    def points_only(self, which: Bool[Tensor, " M"] | Int[Tensor, " K"] | slice) -> "_Edits":
         """The same images with some of the points."""
         return replace(
             self,
@@ -242,6 +244,6 @@ def patches(
     features: Float[Tensor, "B C h w"], owner: Int[Tensor, " M"], places: Float[Tensor, "M 2"], scale: float
 ) -> Float[Tensor, "M 9 C"]:
     """Features at 3 x 3 samples around each place, PATCH image pixels apart; scale: feature pixels an image pixel."""
-    reach = torch.tensor([-PATCH, 0, PATCH], device=places.device) * scale
+    reach = torch.arange(-1, 2, device=places.device) * PATCH * scale
     around = places[:, None] + torch.cartesian_prod(reach, reach).flip(1)
     return read(features, owner[:, None].expand(around.shape[:2]), around)

@@ -12,7 +12,16 @@ from torch import Tensor
 
 def every(flags: Bool[Tensor, " M"], owner: Int[Tensor, " M"], images: int) -> Bool[Tensor, " B"]:
     """Which images have the flag set for all of their points."""
-    return torch.bincount(owner[~flags], minlength=images) == 0
+    missing = torch.zeros(images, dtype=torch.long, device=flags.device)
+    return missing.index_add_(0, owner, (~flags).long()) == 0
+
+
+def indices(flags: Bool[Tensor, " M"]) -> Int[Tensor, " K"] | slice:
+    """What to index with to get where the flags are set. Waits for a GPU once; each index by flags would wait again."""
+    asked = flags.tolist()
+    if all(asked):
+        return slice(None)
+    return torch.tensor([i for i, flag in enumerate(asked) if flag], dtype=torch.long, device=flags.device)
 
 
 def read(

@@ -36,16 +36,15 @@ class Cache:
 
     def append(self, x: Float[Tensor, "B T E"], project: nn.Linear) -> Float[Tensor, "B seen E3"]:
         """`project(x)`, after what was appended before."""
-        begin, end, held = self._length, self._length + x.shape[1], self._held
+        begin, end = self._length, self._length + x.shape[1]
         self._length = end
-        if (
-            held is not None
-            and len(x) == 1
-            and not recording(x, project)
-            and x.dtype == held.dtype == project.weight.dtype
-        ):
-            torch.addmm(project.bias, x[0], project.weight.T, out=held[0, begin:end])
-            return held[:, :end]
+        plain = x.dtype == project.weight.dtype and (x.is_meta or not torch.is_autocast_enabled(x.device.type))
+        if len(x) == 1 and plain and not recording(x, project):
+            if self._held is None:
+                self._held = x.new_empty(1, self._room, project.out_features)
+            torch.addmm(project.bias, x[0], project.weight.T, out=self._held[0, begin:end])
+            return self._held[:, :end]
+        held = self._held
         new: Tensor = project(x)
         if new.requires_grad:
             self._held = new if held is None else torch.cat([held[:, :begin], new], dim=1)

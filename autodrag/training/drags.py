@@ -23,12 +23,12 @@ class Drags:
     targets: Float[Tensor, "B P 2"]
     mask: Bool[Tensor, "B P"]
 
-    def only(self, chosen: Bool[Tensor, " B"]) -> "Drags":
+    def only(self, chosen: Int[Tensor, " A"]) -> "Drags":
         """Some of them."""
         parts = (self.ws, self.features, self.handles, self.targets, self.mask)
         return Drags(*(part[chosen] for part in parts))
 
-    def replaced(self, chosen: Bool[Tensor, " B"], others: "Drags") -> "Drags":
+    def replaced(self, chosen: Int[Tensor, " A"], others: "Drags") -> "Drags":
         """All of them, the chosen ones (in order) being those of `others`."""
         mine = (self.ws, self.features, self.handles, self.targets, self.mask)
         theirs = (others.ws, others.features, others.handles, others.targets, others.mask)

@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -23,6 +23,7 @@ from autodrag.training.average import averaged, new_average, update_average
 from autodrag.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
 from autodrag.training.diary import Diary, DiaryConfig
 from autodrag.training.folder import RunFolder
+from autodrag.training.prefetch import in_order
 from autodrag.training.ranks import Ranks
 from autodrag.training.stage import Budget, Stage
 
@@ -69,10 +70,12 @@ def train(
 
     with _first_only(ranks, open_folder, progress.step) as folder, _told_to_stop() as told:
         diary = Diary(folder, ranks, budget, config.diary, progress)
+        parts = (part for step in range(progress.step, budget.steps) for part in _parts(step, budget, config, ranks))
+        batches = in_order(stage.batch, parts, ahead=ranks.device.type == "cuda")
         while progress.step < budget.steps:
             # One step: its gradients from this rank's share of the batch, averaged over the ranks.
             rates = _set_rates(stage, optimizer, progress.step, budget)
-            loss, logs = _gradients(network, stage, _positions(progress.step, budget, ranks), config, ranks)
+            loss, logs = _gradients(network, batches, config, ranks)
             norm = nn.utils.clip_grad_norm_(stage.parameters(), config.clip or math.inf)
 
             # All ranks see the same numbers here, so that they skip and stop together.
@@ -127,9 +130,14 @@ def _distribute(stage: Stage, config: LoopConfig, ranks: Ranks) -> nn.Module:
     return stage if ranks.world == 1 else DistributedDataParallel(stage)
 
 
-def _positions(step: int, budget: Budget, ranks: Ranks) -> range:
-    """This rank's places of the step's batch in the stream of samples, dealt in turn: any number of ranks will do."""
-    return range(step * budget.batch + ranks.rank, (step + 1) * budget.batch, ranks.world)
+def _parts(step: int, budget: Budget, config: LoopConfig, ranks: Ranks) -> list[range]:
+    """This rank's places of the step's batch in the stream of samples, in the parts that it is cut into.
+
+    They are dealt in turn: any number of ranks will do.
+    """
+    mine = range(step * budget.batch + ranks.rank, (step + 1) * budget.batch, ranks.world)
+    size = len(mine) // config.accumulate
+    return [mine[part * size : (part + 1) * size] for part in range(config.accumulate)]
 
 
 def _set_rates(stage: Stage, optimizer: torch.optim.Optimizer, step: int, budget: Budget) -> dict[str, float]:
@@ -141,13 +149,12 @@ def _set_rates(stage: Stage, optimizer: torch.optim.Optimizer, step: int, budget
 
 
 def _gradients(
-    network: nn.Module, stage: Stage, positions: range, config: LoopConfig, ranks: Ranks
+    network: nn.Module, batches: Iterator[Any], config: LoopConfig, ranks: Ranks
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
     """Add up the gradients of the share's parts, communicating once; returns the means of the loss and of the logs."""
-    size = len(positions) // config.accumulate
     means: dict[str, Tensor] = {}
     for part in range(config.accumulate):
-        batch = stage.batch(positions[part * size : (part + 1) * size])
+        batch = next(batches)
         last = part == config.accumulate - 1
         alone = isinstance(network, DistributedDataParallel) and not last
         with network.no_sync() if alone else nullcontext():  # type: ignore[operator]

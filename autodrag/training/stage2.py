@@ -75,14 +75,18 @@ class Stage2Config:
 class DragBatch:
     """Samples, and how each is to be trained on.
 
-    own: on the model's own steps. again: from that step of an earlier rollout; 0: from w_0. steps: those of L_drag.
-    finishing: whether beta takes part.
+    own: on the model's own steps. again: from that step of an earlier rollout; 0: from w_0. later: the samples for
+    which that is not 0. steps: those of L_drag. matched: places among all steps [B S] of those that have points and
+    begin at w_0. finishing: whether beta takes part. What is chosen is known before the batch goes to the device: to
+    ask for it there would wait.
     """
 
     samples: Batch
     own: Bool[Tensor, " B"]
     again: Int[Tensor, " B"]
+    later: Int[Tensor, " A"]
     steps: Int[Tensor, "B S"]
+    matched: Int[Tensor, " M"]
     finishing: bool
 
 
@@ -125,7 +129,8 @@ class PredictorStage(Stage):
         streams = [rng(self.seed, "stage2", position) for position in positions]
         trajectories = self._trajectories
         parts = zip(trajectories.samples(positions), trajectories.strangers(positions), streams, strict=True)
-        collated = collate([vary(sample, other, config.variants, n, config.points, s) for sample, other, s in parts])
+        samples = [vary(sample, other, config.variants, n, config.points, s) for sample, other, s in parts]
+        collated = collate(samples)
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
         budget = config.budget
         begun = positions[0] // budget.batch * budget.batch  # where the batch begins, for every rank's part of it
@@ -133,8 +138,18 @@ class PredictorStage(Stage):
         own, earlier = (chance < torch.tensor([config.rollout, config.rounds * finishing])).unbind(1)
         again = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * earlier
         steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
+        some = torch.tensor([[len(points) > 0 for points in sample.step_handles] for sample in samples])
+        matched = some.gather(1, steps) & (again == 0)[:, None]  # nobody has matched the steps of later rounds
         device = collated.ws.device
-        return DragBatch(collated, own.to(device), again.to(device), steps.to(device), finishing)
+        return DragBatch(
+            collated,
+            own.to(device),
+            again.to(device),
+            again.nonzero()[:, 0].to(device),
+            steps.to(device),
+            matched.flatten().nonzero()[:, 0].to(device),
+            finishing,
+        )
 
     def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. 14 plus gamma times the landing loss, and its terms."""
@@ -182,28 +197,22 @@ class PredictorStage(Stage):
     def _begin(self, batch: DragBatch) -> Drags:
         """Where the drags start: at w_0, or for some of them where an earlier drag has come to."""
         drags = self._dragging.begin(batch.samples)
-        later = batch.again > 0
-        if not bool(later.any()):
+        if len(batch.later) == 0:
             return drags
-        moved = self._dragging.go_on(drags.only(later), batch.again[later])
-        return drags.replaced(later, moved)
+        moved = self._dragging.go_on(drags.only(batch.later), batch.again[batch.later])
+        return drags.replaced(batch.later, moved)
 
     def _drag_loss(self, batch: DragBatch, predicted: Float[Tensor, "B n L D"]) -> Float[Tensor, " B"]:
         """Eq. 13 on the chosen steps. The teacher's features are those of the true latents and outside the graph."""
-        samples, steps = batch.samples, batch.steps
-        row = torch.arange(len(steps), device=steps.device)[:, None]
-        real = samples.step_mask & (batch.again == 0)[:, None, None]  # nobody has matched the steps of later rounds
-        pairs = (samples.step_handles, samples.step_targets, real)
-        handles, targets, mask = (part[row, steps].flatten(0, 1) for part in pairs)
-        some = mask.any(dim=1)  # a step without points has no loss, and its features would be wasted
-        before, after = samples.ws[row, steps].flatten(0, 1)[some], predicted[row, steps].flatten(0, 1)[some]
-        losses = predicted.new_zeros(len(some))
-        if bool(some.any()):
+        samples, steps, some = batch.samples, batch.steps, batch.matched
+        losses = predicted.new_zeros(steps.numel())
+        if len(some):  # a step without points has no loss, and its features would be wasted
+            row, step = some // steps.shape[1], steps.flatten()[some]
+            pairs = (samples.step_handles, samples.step_targets, samples.step_mask)
+            handles, targets, mask = (part[row, step] for part in pairs)
             generator, block = self._dragging.generator, self.config.drag_block
             with torch.no_grad():
-                held = generator.features(before, block=block)
-            points, size = (handles[some], targets[some], mask[some]), generator.resolution
-            losses[some] = drag_loss(
-                held, generator.features(after, block=block), *points, size, self.config.drag_patch
-            )
+                held = generator.features(samples.ws[row, step], block=block)
+            after = generator.features(predicted[row, step], block=block)
+            losses[some] = drag_loss(held, after, handles, targets, mask, generator.resolution, self.config.drag_patch)
         return losses.unflatten(0, tuple(steps.shape)).sum(dim=1) * (samples.step_mask.shape[1] / steps.shape[1])

@@ -1,5 +1,6 @@
 """A small folder of samples made with the tiny generator."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from autodrag.data.fingerprint import fingerprint
 from autodrag.data.make import fill_folder
 from autodrag.data.matching import MatchingConfig
 from autodrag.data.trajectories import Recipe, TrajectoryConfig
+from autodrag.data.workers import make_samples
 from autodrag.generator import FrozenGenerator
 
 
@@ -41,5 +43,5 @@ def small_recipe(tiny: FrozenGenerator) -> Recipe:
 def small_folder(tiny: FrozenGenerator, small_recipe: Recipe, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten samples in shards of four."""
     folder = tmp_path_factory.mktemp("trajectories")
-    fill_folder(folder, small_recipe, lambda: tiny, count=10, shard_size=4, workers=0)
+    fill_folder(folder, small_recipe, partial(make_samples, lambda: tiny, small_recipe, 0), count=10, shard_size=4)
     return folder

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from autodrag.config import compose, typed
 from autodrag.data.make import TrajectoriesConfig, fill_folder, run
 from autodrag.data.shards import read_manifest
 from autodrag.data.trajectories import Recipe
+from autodrag.data.workers import make_samples
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from third_party.stylegan2.readers import write_safetensors
@@ -62,7 +64,7 @@ def test_a_killed_run_is_locked_while_it_lives_and_continues_after(
     first.communicate()  # returns when the workers too have closed their ends: none is left behind
 
     run(config(overrides, f"out={folder}", "workers=0"))
-    fill_folder(whole, small_recipe, lambda: tiny, count=16, shard_size=4, workers=0)
+    fill_folder(whole, small_recipe, partial(make_samples, lambda: tiny, small_recipe, 0), count=16, shard_size=4)
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in folder.iterdir())
     assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in names)

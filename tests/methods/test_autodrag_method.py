@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
-from autodrag.methods.autodrag import AutoDragMethod
+from autodrag.methods.autodrag import AutoDragMethod, in_bucket
 from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
 from autodrag.tracking import Tracker
 from autodrag.training.measure import domain_shape, measure
@@ -68,6 +68,23 @@ def test_points_are_looked_for_when_they_are_read(
     *_, last = AutoDragMethod(tiny, weights).drag(some_ws(tiny), HANDLES, TARGETS)
     assert not found
     assert torch.equal(last.points, last.points) and len(found) == 1
+
+
+@pytest.mark.parametrize(("count", "padded"), [(1, 1), (8, 8), (9, 16), (16, 16), (68, 72)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_points_in_a_bucket_drag_the_same(
+    tiny: FrozenGenerator, weights: Path, count: int, padded: int, masked: bool
+) -> None:
+    method, ws = AutoDragMethod(tiny, weights), some_ws(tiny)
+    handles, targets = torch.rand(2, 1, count, 2, generator=torch.Generator().manual_seed(1)) * 60
+    mask = torch.arange(count)[None] < max(1, count - 3) if masked else None
+    features = tiny.features(ws, block=4)
+    bucket = in_bucket(handles, targets, mask)
+    assert bucket[0].shape[1] == bucket[1].shape[1] == padded
+    assert (bucket[2] is None) == (mask is None and padded == count)
+    with torch.no_grad():
+        wanted = method.model.rollout(ws, features, handles, targets, mask)[-1]
+        assert torch.allclose(method.model.rollout(ws, features, *bucket)[-1], wanted, atol=1e-4)
 
 
 def test_a_batch_equals_single_drags(tiny: FrozenGenerator, weights: Path) -> None:

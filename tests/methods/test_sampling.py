@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from autodrag.methods.masks import fixed_loss
-from autodrag.methods.sampling import every, read, read_windows
+from autodrag.methods.sampling import every, indices, read, read_windows
 
 SIZES = [((64, 64), (64, 64)), ((128, 64), (64, 32)), ((256, 256), (32, 32)), ((32, 32), (64, 64))]
 
@@ -94,3 +94,10 @@ def test_no_change_costs_nothing_and_pulls_nowhere() -> None:
     loss = fixed_loss(change, torch.ones(1, 8, 8))
     assert loss == 0
     assert torch.autograd.grad(loss, change)[0].abs().max() == 0
+
+
+def test_indices_of_flags() -> None:
+    values = torch.arange(4.0)
+    for flags in ([True] * 4, [False, True, False, True], [False] * 4):
+        chosen = torch.tensor(flags)
+        assert values[indices(chosen)].tolist() == values[chosen].tolist()

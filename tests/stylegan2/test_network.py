@@ -12,7 +12,7 @@ from autodrag.bench.plain import plain_synthesis, upfirdn
 from third_party.stylegan2 import Generator, GeneratorConfig
 from third_party.stylegan2.layers import StyledConv
 from third_party.stylegan2.ops import resample_kernel, upsample
-from third_party.stylegan2.pointwise import mix, modulate, scale_shift_lrelu, shift_lrelu_
+from third_party.stylegan2.pointwise import broadcast_scale_shift_lrelu_, mix, modulate, scale_shift_lrelu, shift_lrelu_
 
 CONFIG = GeneratorConfig(
     z_dim=6, c_dim=0, w_dim=8, resolution=(32, 32), channels={4: 12, 8: 10, 16: 8, 32: 6}, mapping_layers=2
@@ -43,6 +43,38 @@ def image_of(generator: Generator, ws: Tensor, noise: str = "const") -> Tensor:
     image, _ = generator.synthesis(ws, noise)
     assert image is not None
     return image
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("clamp", [None, 0.5])
+@pytest.mark.parametrize("noises", [0, 1, 3])
+def test_what_a_gpu_computes_is_what_a_cpu_does(layout: torch.memory_format, clamp: float | None, noises: int) -> None:
+    draw = torch.Generator().manual_seed(0)
+    x = torch.randn(3, 6, 8, 4, generator=draw).contiguous(memory_format=layout)
+    scale, bias = torch.randn(3, 6, generator=draw), torch.randn(6, generator=draw)
+    noise = torch.randn(noises, 8, 4, generator=draw) if noises else None
+    wanted = scale_shift_lrelu(x.clone(memory_format=torch.preserve_format), scale, bias, noise, clamp)
+    found = broadcast_scale_shift_lrelu_(x, scale, bias, None if noise is None else noise.flatten(1), clamp)
+    assert found.data_ptr() == x.data_ptr() and found.is_contiguous(memory_format=layout)
+    assert close(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize("architecture", ["skip", "resnet"])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_styles_of_all_layers_at_once_give_the_same(dtype: torch.dtype, architecture: str, batch: int) -> None:
+    config = dataclasses.replace(CONFIG, architecture=architecture)
+    ws = some_ws(config, batch).requires_grad_(dtype == torch.float32)
+    alone, together = (lively(config).freeze(dtype, together=both) for both in (False, True))
+    assert alone.synthesis.modulations is None and together.synthesis.modulations is not None
+    tolerance = 1e-5 if dtype == torch.float32 else 5e-3
+    assert close(image_of(together, ws), image_of(alone, ws), tolerance)
+    tapped = [generator.synthesis(ws, taps=(2, 3), stop=3)[1] for generator in (together, alone)]
+    assert all(close(tapped[0][block], tapped[1][block], tolerance) for block in (2, 3))
+    if dtype == torch.float32:
+        gradients = [torch.autograd.grad(image_of(g, ws).square().sum(), ws)[0] for g in (together, alone)]
+        assert close(*gradients, 1e-4)
+    assert together.thaw().synthesis.modulations is None
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -6,6 +6,7 @@ memory layout), and `freeze`, which makes it once for all.
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -68,7 +69,14 @@ class StyledKernel:
     weight: Tensor  # [O, I, 3, 3], or [I, O, 3, 3] where it doubles the size
     energy: Tensor  # [O, I] squared norm of each kernel, float32
     gain: Tensor | None  # [O] what `weight` was divided by to stay in the range of float16
-    bias: Tensor  # [O] times the leaky ReLU's gain, float32
+    bias: Tensor  # [O] times the leaky ReLU's gain
+
+
+class Modulation(NamedTuple):
+    """Factors of a layer's input and output. Layers compute them from their row of `ws`, `Modulations` for all."""
+
+    styles: Float[Tensor, "B I"]
+    scale: Float[Tensor, "B O"]
 
 
 class StyledConv(nn.Module):
@@ -107,6 +115,8 @@ class StyledConv(nn.Module):
             self.register_buffer("noise_const", torch.randn(size))
             self.noise_strength = nn.Parameter(torch.zeros([]))
         self.frozen: tuple[Numbers, StyledKernel] | None = None
+        self._fixed_noise: Tensor | None = None
+        self._fixed_fir: ops.Passes | None = None
 
     def kernel(self, numbers: Numbers) -> StyledKernel:
         """What to compute with in these numbers."""
@@ -117,38 +127,58 @@ class StyledConv(nn.Module):
             gain = weight.detach().abs().amax(dim=(1, 2, 3)).clamp_min(1e-8) * math.sqrt(weight[0].numel())
             weight = weight / gain[:, None, None, None]
         weight = (weight.transpose(0, 1) if self.up else weight).to(numbers.dtype)
-        return StyledKernel(weight.contiguous(memory_format=numbers.layout), energy, gain, self.bias * self.gain)
+        bias = (self.bias * self.gain).to(numbers.dtype)
+        return StyledKernel(weight.contiguous(memory_format=numbers.layout), energy, gain, bias)
 
     def freeze(self, numbers: Numbers | None) -> None:
-        """Keep the kernel for these numbers; None: make it anew every time."""
-        self.frozen = None if numbers is None else (numbers, self.kernel(numbers))
+        """Keep the kernel, the noise and the filter for these numbers; None: make them anew every time."""
+        self.frozen = self._fixed_noise = self._fixed_fir = None
+        if numbers is not None:
+            self.frozen = numbers, self.kernel(numbers)
+            noise = self._noise("const", 1)
+            self._fixed_noise = None if noise is None else noise.to(numbers.dtype)
+            self._fixed_fir = ops.low_pass(self.resample_filter, numbers.dtype)
+
+    def fixed_kernel(self) -> StyledKernel:
+        """What `freeze` has kept."""
+        assert self.frozen is not None  # callers freeze first
+        return self.frozen[1]
 
     def _noise(self, mode: str, batch: int) -> Tensor | None:
         """[1 or B, H, W], times its learned strength; None where there is none."""
         if not self.use_noise or mode == "none":
             return None
+        if mode == "const" and self._fixed_noise is not None:
+            return self._fixed_noise
         noise = self.noise_const[None]
         if mode == "random":
             noise = torch.randn(batch, *self.size, device=noise.device)
         return noise * (self.noise_strength * self.gain)
 
-    def forward(self, x: Float[Tensor, "B I h w"], w: Float[Tensor, "B D"], noise: str) -> Float[Tensor, "B O H W"]:
+    def modulation(self, w: Float[Tensor, "B D"], kernel: StyledKernel) -> Modulation:
+        """From the row of `ws` that the layer reads."""
+        styles = self.affine(w)  # [B, I]
+        scale = ops.demodulation(kernel.energy, styles) * self.gain  # [B, O]
+        if kernel.gain is None:
+            return Modulation(styles, scale)
+        peak = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
+        return Modulation(styles / peak, scale * peak * kernel.gain)
+
+    def forward(
+        self, x: Float[Tensor, "B I h w"], w: Float[Tensor, "B D"] | Modulation, noise: str
+    ) -> Float[Tensor, "B O H W"]:
         """`noise` is const, random or none."""
         numbers, kernel = self.frozen or (Numbers.of(x), None)
         with torch.autocast(x.device.type, enabled=False):
             kernel = kernel or self.kernel(numbers)
-            styles = self.affine(w)  # [B, I]
-            scale = ops.demodulation(kernel.energy, styles) * self.gain  # [B, O]
-            if kernel.gain is not None:
-                peak = styles.detach().abs().amax(dim=1, keepdim=True).clamp_min(1e-8)
-                styles, scale = styles / peak, scale * peak * kernel.gain
-            drawn = self._noise(noise, len(w))
-            fir = self.resample_filter if self.up else None
+            styles, scale = w if isinstance(w, Modulation) else self.modulation(w, kernel)
+            drawn = self._noise(noise, len(x))
+            fir = (self._fixed_fir or self.resample_filter) if self.up else None
             x = x.to(numbers.dtype)
-            if len(w) == 1 and kernel.weight.numel() <= x.numel() and not recording(x, styles, kernel.weight):
+            if len(x) == 1 and kernel.weight.numel() <= x.numel() and not recording(x, styles, kernel.weight):
                 # One image: its weights are smaller than its maps, so they take the scales.
                 weight = kernel.weight * _outer(styles, scale, self.up).to(numbers.dtype)
-                return shift_lrelu_(ops.conv(x, weight, fir, kernel.bias.to(numbers.dtype)), drawn, self.clamp)
+                return shift_lrelu_(ops.conv(x, weight, fir, kernel.bias), drawn, self.clamp)
             y = ops.conv(modulate(x, styles), kernel.weight, fir)
             return scale_shift_lrelu(y, scale, kernel.bias, drawn, self.clamp)
 
@@ -170,10 +200,10 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.weight_gain = 1 / math.sqrt(inputs)
 
-    def forward(self, x: Float[Tensor, "B I H W"], w: Float[Tensor, "B D"]) -> Float[Tensor, "B C H W"]:
+    def forward(self, x: Float[Tensor, "B I H W"], w: Float[Tensor, "B D"] | Modulation) -> Float[Tensor, "B C H W"]:
         """Always float32: images accumulate over the blocks."""
         with torch.autocast(x.device.type, enabled=False):
-            styles = self.affine(w) * self.weight_gain
+            styles = w.styles if isinstance(w, Modulation) else self.affine(w) * self.weight_gain
             y = mix(x, self.weight.float()[:, :, 0, 0] * styles[:, None])
             y = y.float() + self.bias.float()[:, None, None]
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from third_party.stylegan2.config import GeneratorConfig
 from third_party.stylegan2.layers import Dense, Numbers, StyledConv
 from third_party.stylegan2.mapping import Mapping
-from third_party.stylegan2.synthesis import Synthesis
+from third_party.stylegan2.synthesis import Block, Synthesis
 
 
 class Generator(nn.Module):
@@ -22,14 +22,19 @@ class Generator(nn.Module):
         self.mapping = Mapping(config)
         self.synthesis = Synthesis(config)
 
-    def freeze(self, dtype: torch.dtype = torch.float32, channels_last: bool = True) -> "Generator":
+    def freeze(
+        self, dtype: torch.dtype = torch.float32, channels_last: bool = True, together: bool = False
+    ) -> "Generator":
         """Fix the weights: no gradients to them, and everything that depends on them alone is computed once.
 
         Blocks then compute in `dtype`; the mapping, the modulation and the sum of the blocks' colours stay in float32.
-        Call it after the weights are loaded and moved to their device. Returns self.
+        together: compute the styles of all layers at once, which a GPU prefers. Call it after the weights are loaded
+        and moved to their device. Returns self.
         """
         self.requires_grad_(False)
         self._apply_numbers(Numbers(dtype, torch.channels_last if channels_last else torch.contiguous_format))
+        if together:
+            self.synthesis.modulate_together()
         return self
 
     def thaw(self) -> "Generator":
@@ -40,8 +45,9 @@ class Generator(nn.Module):
 
     def _apply_numbers(self, numbers: Numbers | None) -> None:
         self.synthesis.numbers = numbers or Numbers()
+        self.synthesis.modulations = None
         for module in self.modules():
-            if isinstance(module, Dense | StyledConv):
+            if isinstance(module, Dense | StyledConv | Block):
                 module.freeze(numbers)
 
     def forward(

@@ -1,9 +1,16 @@
 """The arithmetic of StyleGAN2 on tensors, without parameters: FIR resampling, demodulation, convolutions."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+#: What to convolve with in turn: taps [kh, kw], and whether they act on rows and on columns.
+Passes: TypeAlias = Sequence[tuple[Tensor, tuple[bool, bool]]]
+EPSILON = 1e-8  # added to squared norms
 
 
 def resample_kernel(taps: tuple[float, ...]) -> Tensor:
@@ -20,13 +27,26 @@ def _passes(kernel: Tensor) -> list[tuple[Tensor, tuple[bool, bool]]]:
     return [(kernel[:, None] * 2, (True, False)), (kernel[None, :] * 2, (False, True))]
 
 
-def filter_upsampled(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Low-pass the output of a 3 x 3 transposed convolution of stride 2; 2n + 1 rows and columns become 2n."""
-    size, channels = kernel.shape[0], x.shape[1]
+def low_pass(kernel: Tensor, dtype: torch.dtype) -> Passes:
+    """A FIR filter as `filter_upsampled` applies it, in the type of what it is applied to."""
+    return [(taps.flip(0, 1).to(dtype), axes) for taps, axes in _passes(kernel)]
+
+
+def interpolation(kernel: Tensor, dtype: torch.dtype) -> Passes:
+    """A FIR filter as `upsample` applies it, in the type of what it is applied to."""
+    return [(taps.to(dtype), axes) for taps, axes in _passes(kernel)]
+
+
+def filter_upsampled(x: Tensor, kernel: Tensor | Passes, bias: Tensor | None = None) -> Tensor:
+    """Low-pass the output of a 3 x 3 transposed convolution of stride 2; 2n + 1 rows and columns become 2n.
+
+    kernel: FIR filter, or what `low_pass` has made of it once.
+    """
+    passes = low_pass(kernel, x.dtype) if isinstance(kernel, Tensor) else kernel
+    size, channels = passes[0][0].shape[0], x.shape[1]
     before, after = (size + 1) // 2 - 1, (size - 2) // 2
-    passes = _passes(kernel)
     for i, (taps, (rows, columns)) in enumerate(passes, start=1):
-        weight = taps.flip(0, 1).to(x.dtype).expand(channels, 1, *taps.shape)
+        weight = taps.expand(channels, 1, *taps.shape)
         shift = bias if i == len(passes) else None
         if before == after:
             x = F.conv2d(x, weight, shift, padding=(before * rows, before * columns), groups=channels)
@@ -36,26 +56,32 @@ def filter_upsampled(x: Tensor, kernel: Tensor, bias: Tensor | None = None) -> T
     return x
 
 
-def upsample(x: Float[Tensor, "B C h w"], kernel: Tensor) -> Float[Tensor, "B C H W"]:
-    """Twice the size: a zero after every pixel, then the FIR filter."""
-    size, channels = kernel.shape[0], x.shape[1]
+def upsample(x: Float[Tensor, "B C h w"], kernel: Tensor | Passes) -> Float[Tensor, "B C H W"]:
+    """Twice the size: a zero after every pixel, then the FIR filter.
+
+    kernel: FIR filter, or what `interpolation` has made of it once.
+    """
+    passes = interpolation(kernel, x.dtype) if isinstance(kernel, Tensor) else kernel
+    size, channels = passes[0][0].shape[0], x.shape[1]
     begin = size - 1 - (size + 1) // 2  # of the full transposed convolution, the first row that is kept
-    for taps, axes in _passes(kernel):
+    for taps, axes in passes:
         stride = tuple(2 if axis else 1 for axis in axes)
         wanted = [n * s for n, s in zip(x.shape[2:], stride, strict=True)]
-        x = F.conv_transpose2d(x, taps.to(x.dtype).expand(channels, 1, *taps.shape), stride=stride, groups=channels)
+        x = F.conv_transpose2d(x, taps.expand(channels, 1, *taps.shape), stride=stride, groups=channels)
         first = [begin if axis else 0 for axis in axes]
         rows, columns = ((-b, n - (have - b)) for b, n, have in zip(first, wanted, x.shape[2:], strict=True))
         x = F.pad(x, (*columns, *rows))
     return x
 
 
-def demodulation(energy: Float[Tensor, "O I"], styles: Float[Tensor, "B I"], eps: float = 1e-8) -> Float[Tensor, "B O"]:
+def demodulation(energy: Float[Tensor, "O I"], styles: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
     """One over the norm of every sample's modulated kernels (StyleGAN2, Eq. 3), from the kernels' squared norms."""
-    return torch.rsqrt(styles.square() @ energy.T + eps)
+    return torch.rsqrt(styles.square() @ energy.T + EPSILON)
 
 
-def conv(x: Float[Tensor, "B I h w"], weight: Tensor, fir: Tensor | None, bias: Tensor | None = None) -> Tensor:
+def conv(
+    x: Float[Tensor, "B I h w"], weight: Tensor, fir: Tensor | Passes | None, bias: Tensor | None = None
+) -> Tensor:
     """3 x 3 convolution that keeps the size (weight [O, I, 3, 3]), or doubles it with a FIR filter ([I, O, 3, 3])."""
     if fir is None:
         return F.conv2d(x, weight, bias, padding=1)

@@ -1,7 +1,7 @@
 """The synthesis network: ws to images, block by block."""
 
 import math
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeAlias
 
 import torch
@@ -9,8 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.layers import Numbers, StyledConv, ToRGB, UpSkip
-from third_party.stylegan2.ops import resample_kernel, upsample
+from third_party.stylegan2.layers import Modulation, Numbers, StyledConv, ToRGB, UpSkip
+from third_party.stylegan2.modulation import Modulations
+from third_party.stylegan2.ops import Passes, interpolation, resample_kernel, upsample
 from third_party.stylegan2.pointwise import recording
 
 #: (block, features, image so far, is the last) -> (features, image)
@@ -41,6 +42,17 @@ class Block(nn.Module):
             self.skip = UpSkip(inputs, outputs, taps, share)
         if config.architecture == "skip" or block == config.blocks[-1]:
             self.torgb = ToRGB(outputs, config.img_channels, config.w_dim, config.conv_clamp)
+        self._fixed_filter: Passes | None = None
+
+    def freeze(self, numbers: Numbers | None) -> None:
+        """Keep the filter that doubles images; None: make it anew every time."""
+        self._fixed_filter = None if numbers is None else interpolation(self.resample_filter, torch.float32)
+
+    @property
+    def layers(self) -> list[StyledConv | ToRGB]:
+        """What reads rows of ws, one after another."""
+        named = (getattr(self, name, None) for name in ("conv0", "conv1", "torgb"))
+        return [layer for layer in named if isinstance(layer, StyledConv | ToRGB)]
 
     @property
     def num_convs(self) -> int:
@@ -48,20 +60,23 @@ class Block(nn.Module):
         return 1 if self.first else 2
 
     def features(
-        self, x: Tensor | None, ws: Float[Tensor, "B n D"], noise: str, numbers: Numbers
+        self, x: Tensor | None, ws: Sequence[Tensor | Modulation], batch: int, noise: str, numbers: Numbers
     ) -> Float[Tensor, "B C H W"]:
-        """Output of the block, before the conversion to colours; `x` is that of the block below, None for the first."""
+        """Output of the block, before the conversion to colours; `x` is that of the block below, None for the first.
+
+        ws: of each convolution the row [B, D] that it reads, or what comes of it.
+        """
         if x is None:
-            x = self.const.to(numbers.dtype).expand(len(ws), -1, -1, -1).contiguous(memory_format=numbers.layout)
-            return self.conv1(x, ws[:, 0], noise)
-        y = self.conv1(self.conv0(x, ws[:, 0], noise), ws[:, 1], noise)
+            x = self.const.to(numbers.dtype).expand(batch, -1, -1, -1).contiguous(memory_format=numbers.layout)
+            return self.conv1(x, ws[0], noise)
+        y = self.conv1(self.conv0(x, ws[0], noise), ws[1], noise)
         return self.skip(x) + y if self.residual else y
 
-    def image(self, x: Tensor, w: Float[Tensor, "B D"], below: Tensor | None) -> Tensor | None:
+    def image(self, x: Tensor, w: Tensor | Modulation, below: Tensor | None) -> Tensor | None:
         """The image so far: that of the block below, twice as large, plus this block's colours."""
         if below is not None:
             with torch.autocast(below.device.type, enabled=False):
-                below = upsample(below, self.resample_filter)
+                below = upsample(below, self._fixed_filter or self.resample_filter)
         if not hasattr(self, "torgb"):
             return below
         colours = self.torgb(x, w)
@@ -75,8 +90,22 @@ class Synthesis(nn.Module):
         super().__init__()
         self.blocks = config.blocks
         self.numbers = Numbers()
+        self.modulations: Modulations | None = None
         for block in self.blocks:
             self.add_module(f"b{block}", Block(config, block))
+
+    def stack(self) -> list[Block]:
+        """The blocks from the lowest to the highest."""
+        return [block for name in self.blocks if isinstance(block := self.get_submodule(f"b{name}"), Block)]
+
+    def modulate_together(self) -> None:
+        """Of a frozen network: from now on compute the styles of all layers at once."""
+        layers = [
+            (first_row(number) + i, layer)
+            for number, block in enumerate(self.stack(), 1)
+            for i, layer in enumerate(block.layers)
+        ]
+        self.modulations = Modulations(layers)
 
     def forward(
         self,
@@ -111,18 +140,31 @@ class Synthesis(nn.Module):
     ) -> tuple[Tensor | None, Tensor | None, dict[int, Tensor]]:
         """Blocks by number, from the output `x` and the image of the one below: (output, image, tapped outputs)."""
         features: dict[int, Tensor] = {}
-        for number in blocks:
-            block = self.get_submodule(f"b{self.blocks[number - 1]}")
-            assert isinstance(block, Block)
-            row = max(0, 2 * number - 3)  # one row for the first block, two for each of the others
-            x = block.features(x, ws[:, row : row + block.num_convs], noise, self.numbers)
+        for number, block, parts in self._inputs(ws, list(blocks)):
+            x = block.features(x, parts[: block.num_convs], len(ws), noise, self.numbers)
             if with_image:
-                image = block.image(x, ws[:, row + block.num_convs], image)
+                image = block.image(x, parts[-1], image)
             if hook is not None:
                 x, image = hook(number, x, image, number == len(self.blocks))
             if number in taps:
                 features[number] = x
         return x, image, features
+
+    def _inputs(
+        self, ws: Float[Tensor, "B L D"], numbers: Sequence[int]
+    ) -> Iterator[tuple[int, Block, list[Tensor | Modulation]]]:
+        """Of each block its number, itself, and what each of its layers reads, the row of the colours last."""
+        blocks = self.stack()
+        together: list[Modulation] = []
+        if self.modulations is not None and numbers:
+            with torch.autocast(ws.device.type, enabled=False):
+                together = self.modulations(ws, sum(len(block.layers) for block in blocks[: numbers[-1]]))
+        for number in numbers:
+            block, row = blocks[number - 1], first_row(number)
+            before = sum(len(each.layers) for each in blocks[: number - 1])
+            rows: list[Tensor | Modulation] = [ws[:, row + i] for i in range(block.num_convs + 1)]
+            rows[: len(block.layers)] = together[before : before + len(block.layers)] or rows[: len(block.layers)]
+            yield number, block, rows
 
     def _by_parts(
         self, ws: Float[Tensor, "B L D"], noise: str, taps: Collection[int], with_image: bool, last: int
@@ -154,6 +196,11 @@ class Synthesis(nn.Module):
             math.prod(block.conv1.size),
         )
         return pixels >= per_output and batch * outputs * pixels * self.numbers.dtype.itemsize >= HEAP_LIMIT
+
+
+def first_row(block: int) -> int:
+    """Of ws, that a block reads: one for the first block's convolutions, two for each of the others'."""
+    return max(0, 2 * block - 3)
 
 
 def _row(x: Tensor | None, i: int) -> Tensor | None:

@@ -1,0 +1,40 @@
+"""Batches made ahead come in the same order, and no earlier than one part."""
+
+import threading
+
+import pytest
+
+from autodrag.training.prefetch import in_order
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_the_order_is_that_of_the_parts(ahead: bool) -> None:
+    assert list(in_order(lambda part: 10 * part, range(5), ahead)) == [0, 10, 20, 30, 40]
+    assert list(in_order(lambda part: part, [], ahead)) == []
+
+
+def test_one_part_is_made_ahead_in_another_thread() -> None:
+    made, threads, second = [], set(), threading.Event()
+
+    def make(part: int) -> int:
+        made.append(part)
+        threads.add(threading.current_thread())
+        if part == 1:
+            second.set()
+        return part
+
+    batches = in_order(make, range(5), ahead=True)
+    assert next(batches) == 0
+    assert second.wait(10)  # made while nobody has asked for it
+    assert made == [0, 1] and threading.current_thread() not in threads
+    assert next(batches) == 1
+    batches.close()  # a training that stops early waits for no more than the part begun
+    assert len(made) <= 3
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_fails_comes_where_its_batch_would(ahead: bool) -> None:
+    batches = in_order(lambda part: 1 // part, [1, 0, 1], ahead)
+    assert next(batches) == 1
+    with pytest.raises(ZeroDivisionError):
+        next(batches)
