@@ -45,7 +45,7 @@ BATCH = 16  # samples that are made together
 IN_FLIGHT = 3  # batches: while one waits for keypoints, the GPU has another
 
 Waits: TypeAlias = Generator[list["Future[Any]"], None, None]
-Points: TypeAlias = Float32[np.ndarray, "K 2"]
+Points: TypeAlias = Float32[np.ndarray, "_ 2"]
 
 
 @dataclass(frozen=True)
