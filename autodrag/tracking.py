@@ -37,14 +37,20 @@ class Tracker:
         Looked for within `radius` pixels of `expected` in x and y: on a grid of 13 x 13 places, then around the best of
         them on two finer ones. What lies outside the image is never chosen.
         """
-        maps = _coarse_to_fine(self._generator.features(ws, block=BLOCK))
+        return self.find_in(self._generator.features(ws, block=BLOCK), expected, radius)
+
+    def find_in(
+        self, features: Float[Tensor, "B C h w"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
+    ) -> Float[Tensor, "B P 2"]:
+        """`find`, in images whose features of `BLOCK` are given."""
+        maps = _coarse_to_fine(features)
         height, width = self._generator.resolution
         limit = corner(expected, (height, width))
         best, reach = expected, radius
-        for (side, steps), features, wanted in zip(SEARCHES, maps, self._wanted, strict=True):
+        for (side, steps), level, wanted in zip(SEARCHES, maps, self._wanted, strict=True):
             places = best[:, :, None] + _grid(side, expected) * reach[:, :, None, None]
             places = torch.minimum(places.clamp(min=0), limit)  # [B, P, side * side, 2]
-            found = self._read(features, places.flatten(1, 2)).unflatten(1, places.shape[1:3])
+            found = self._read(level, places.flatten(1, 2)).unflatten(1, places.shape[1:3])
             distance = (found - wanted[:, :, None]).square().sum(dim=3)
             nearest = distance.argmin(dim=2)[:, :, None, None].expand(-1, -1, 1, 2)
             best, reach = places.gather(2, nearest)[:, :, 0], reach / steps

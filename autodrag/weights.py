@@ -22,7 +22,8 @@ def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
         if path.is_file():
             return path
     name, stages = TRAINED[file]
-    commands = " and ".join(f"`python scripts/train.py stage={stage} dataset={dataset}`" for stage in stages)
+    named = dataset if dataset in config.dataset_names() else "FILE"  # the generator's
+    commands = " and ".join(f"`python scripts/train.py stage={stage} dataset={named}`" for stage in stages)
     raise InputError(
         f"There are no {name} weights for {dataset!r}: train them with {commands}, "
         f"then name the result with weights=FILE or copy it to {config.MODEL_DIR / dataset / file}."

@@ -1,6 +1,7 @@
 """The editor in a browser: python scripts/app.py dataset=synthface (configs/app.yaml)."""
 
-from autodrag.app.server import AppConfig, serve
+from autodrag.app.hub import AppConfig
+from autodrag.app.server import serve
 from autodrag.config import run
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from autodrag.app.desk import Desk, Job, Order
+from autodrag.app.desk import Desk
 from autodrag.app.events import Changed, Event, Look, Note, Work
+from autodrag.app.orders import Hello, Job, Order
 from autodrag.app.pictures import encode
 from autodrag.app.protocol import Picture, Pull, Release, Restyle, Show, Slid, picture_message
 from autodrag.errors import InputError
@@ -93,6 +94,11 @@ class Outbox:
         self._latest.pop(message["type"], None)
         self._latest[message["type"]] = message
 
+    def renew(self) -> None:
+        """Another page is there: what was sent to the one before it does not count."""
+        self._in_flight = 0
+        self._changed.set()
+
     def shown(self) -> None:
         """The page has drawn a picture."""
         self._in_flight = max(0, self._in_flight - 1)
@@ -113,17 +119,41 @@ class Outbox:
 
 
 class Client:
-    """One page. Everything that computes runs on the executor, in moments, so that pages take turns."""
+    """One session and the page that shows it, which may go and come again.
+
+    Everything that computes runs on the executor, in moments, so that sessions take turns.
+    """
 
     def __init__(self, executor: Executor) -> None:
         self.token = secrets.token_urlsafe(16)
         self.inbox, self.outbox = Inbox(), Outbox()
         self._executor = executor
         self._desk: Desk | None = None
+        self.visit: asyncio.Event | None = None  # set when another page takes the place of the one that is there
+        self.left = 0.0  # when the last page went, by the loop's clock
 
     async def open(self, make: Callable[[], Desk]) -> None:
-        """Make the session."""
+        """Make the session and begin to work on what it is asked."""
         self._desk = await self.run(make)
+        self.working = asyncio.ensure_future(self._work())
+
+    def arrive(self) -> asyncio.Event:
+        """A page is there, in place of any other; the event is set when a third one takes its place."""
+        if self.visit is not None:
+            self.visit.set()
+        self.visit = asyncio.Event()
+        self.outbox.renew()
+        return self.visit
+
+    def leave(self, visit: asyncio.Event) -> bool:
+        """The page of this visit is gone. Whether the session has no page now."""
+        if self.visit is visit:
+            self.visit, self.left = None, asyncio.get_running_loop().time()
+        return self.visit is None
+
+    def close(self) -> None:
+        """The session is over."""
+        self.working.cancel()
 
     @property
     def desk(self) -> Desk:
@@ -136,7 +166,7 @@ class Client:
         """A moment's work, in its turn."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
 
-    async def work(self) -> None:
+    async def _work(self) -> None:
         """Take orders and work on them, until cancelled."""
         job: Job | None = Job(self.desk.welcome())
         while True:
@@ -156,7 +186,7 @@ class Client:
                 self.outbox.put(event)
 
     async def _next(self, order: Order) -> Job | None:
-        """The job of an order; None where there is nothing to do or it cannot be."""
+        """The job of an order; None where there is nothing to do or it cannot be, or what is under way goes on."""
         try:
             job = await self.run(self.desk.take, order)
         except Exception as error:  # noqa: BLE001 (as above)
@@ -164,6 +194,10 @@ class Client:
             return None
         for event in job.first if job else ():
             self.outbox.put(event)
+        if job and isinstance(order, Hello):
+            while (event := await self.run(next, job.events, None)) is not None:
+                self.outbox.put(event)
+            return None
         return job
 
     async def tell(
@@ -183,15 +217,20 @@ class Client:
             else:
                 await send_text(json.dumps(message, allow_nan=False))
 
-    async def export(self, kind: str) -> bytes:
-        """The bytes of a file of the session. Raises InputError, whatever goes wrong."""
-        data = b""
+    async def export(self, kind: str, frame: int | None = None) -> bytes:
+        """The bytes of a file of the session; the page hears how far a film is. Raises InputError whatever happens."""
+        data, made, total = b"", 0, 0
         try:
-            parts = self.desk.export(kind)
+            parts, total = self.desk.export(kind, frame)
             while (part := await self.run(next, parts, None)) is not None:
-                data = part
+                data, made = part, made + 1
+                if total:
+                    self.outbox.put(Work("film", made, total))
         except Exception as error:
             raise InputError(_sentence(error)) from error
+        finally:
+            if total:
+                self.outbox.put(Work(""))
         return data
 
 

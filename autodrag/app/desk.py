@@ -1,55 +1,32 @@
 """One client's editing, without any web: orders in, jobs out."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from autodrag.app import protocol
+from autodrag.app.comparing import Comparison
 from autodrag.app.edit import Edit
 from autodrag.app.events import Changed, Event, Look, Note, Work
-from autodrag.app.invert import InvertConfig
+from autodrag.app.export import film_length
 from autodrag.app.masks import paint
-from autodrag.app.own import OwnPicture
+from autodrag.app.orders import Hello, Job, MaskFile, Order, OwnImage, SessionFile
+from autodrag.app.own import POOR, OwnPicture
+from autodrag.app.pictures import encode
+from autodrag.app.script import script
 from autodrag.app.session import Editor
-from autodrag.app.state import Frame
+from autodrag.app.state import Arrows, Frame
 from autodrag.app.stored import is_session
 from autodrag.app.studio import METHODS, Studio
-from autodrag.app.telling import describe, mask_picture, mean_distance
+from autodrag.app.telling import describe, mask_picture, outcome, thumbnail
 from autodrag.errors import InputError
 
 BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel."
+FAR_OFF = (
+    "Your picture was found only roughly: this generator hardly makes such pictures. Cut it as its own are cut, take "
+    "more effort, or choose a generator of this kind of picture."
+)
 PREVIEW = 8  # steps of an inversion between two pictures of it
-
-
-@dataclass(frozen=True)
-class OwnImage:
-    """A picture of the user's own was uploaded."""
-
-    data: bytes
-    config: InvertConfig
-
-
-@dataclass(frozen=True)
-class SessionFile:
-    """A saved session was uploaded, or the latent of a picture in any form that `latent_files` reads."""
-
-    data: bytes
-
-
-Order = protocol.Request | OwnImage | SessionFile
-
-
-@dataclass(frozen=True)
-class Job:
-    """What an order sets off: a moment's work for every event.
-
-    long: another order may end it before it is through. first: what is told at once, of the job that this order ends.
-    """
-
-    events: Iterator[Event]
-    long: bool = False
-    first: tuple[Event, ...] = ()
 
 
 class Desk:
@@ -63,9 +40,9 @@ class Desk:
         self._studio, self.editor = studio, editor
         self._edit: Edit | None = None
         self._gesture = self._ended = -1  # the pull under way; the last one that is over
-        self._lanes: dict[str, Edit] = {}
-        self._comparing = False
+        self._compared = Comparison()
         self._own: OwnPicture | None = None
+        self._planned = 0  # revision of the page's arrows
         self._motion, self._motions = editor.state.motion, 0
 
     def take(self, order: Order) -> Job | None:
@@ -74,10 +51,14 @@ class Desk:
             return None
         if isinstance(order, protocol.Command):
             return Job(self._command(order.type))
+        if isinstance(order, Hello):
+            return Job(self._greet(order))
         if self._own is not None:
             raise InputError(BUSY)
         if isinstance(order, protocol.Show):
             return None if self._edit is not None else Job(self._show(order))
+        if isinstance(order, protocol.Glance):
+            return None if self._edit is not None else Job(self._glance(order))
         if isinstance(order, protocol.Pull | protocol.Release):
             if order.gesture <= self._ended:
                 return None
@@ -93,6 +74,10 @@ class Desk:
             protocol.Compare: self._compare,
             protocol.Take: self._take,
             protocol.Brush: self._brush,
+            protocol.Plan: self._plan,
+            protocol.Grow: self._grow,
+            protocol.Go: self._go,
+            MaskFile: self._masked,
             OwnImage: self._invert,
             SessionFile: self._load,
         }
@@ -105,6 +90,12 @@ class Desk:
             yield self._mask_look()
         yield self._look(self.editor.state.frame, final=True)
 
+    def _greet(self, order: Hello) -> Iterator[Event]:
+        """What a page that comes back is shown. A pull that nobody holds any more is kept as far as it has come."""
+        if order.fresh and self._own is None:
+            self._settle()
+        yield from self.welcome()
+
     # --- commands ------------------------------------------------------------------------------------------------
 
     def _command(self, name: str) -> Iterator[Event]:
@@ -114,9 +105,9 @@ class Desk:
             own, self._own = self._own, None
             return self._inverted(own if name == "stop" else None)
         if name == "cancel":
-            self._edit, self._lanes = None, {}
+            self._edit, self._compared = None, Comparison()
         self._settle()
-        self._comparing = False
+        self._compared.running = False
         if name == "undo":
             self.editor.undo()
         elif name == "redo":
@@ -137,9 +128,9 @@ class Desk:
 
     def _settled(self) -> tuple[Event, ...]:
         """Keep what the drag under way has reached; what the page is told of it, and of a comparison that ends."""
-        under_way = self._edit is not None or self._comparing
+        under_way = self._edit is not None or self._compared.running
         self._settle()
-        self._comparing = False
+        self._compared.running = False
         return tuple(self._refreshed()) if under_way else ()
 
     def _refreshed(self) -> Iterator[Event]:
@@ -159,9 +150,9 @@ class Desk:
         yield self._look(self.editor.state.frame, final=settled)
 
     def _dataset(self, order: protocol.Dataset) -> Iterator[Event]:
-        self._lanes = {}
+        self._compared = Comparison()
         method = self._studio.usable(self.editor.method, order.name)
-        self.editor = Editor(order.name, method=method, studio=self._studio)
+        self.editor.adopt(Editor(order.name, method=method, studio=self._studio))
         yield from self.welcome()
 
     def _method(self, order: protocol.Method) -> Iterator[Event]:
@@ -175,17 +166,43 @@ class Desk:
 
     def _brush(self, order: protocol.Brush) -> Iterator[Event]:
         resolution = self.editor.scene.generator.resolution
-        self.editor.mask = paint(self.editor.mask, order.points, order.radius, order.paint, resolution)
+        before = self.editor.mask
+        grow = self.editor.state.grow if before is not None else order.paint == "change"
+        self.editor.protect(paint(before, order.points, order.radius, order.paint, resolution), grow)
         yield self._changed()
         yield self._mask_look()
+
+    def _masked(self, order: MaskFile) -> Iterator[Event]:
+        self.editor.protect(order.data, grow=False)
+        yield self._changed()
+        yield self._mask_look()
+
+    def _grow(self, order: protocol.Grow) -> Iterator[Event]:
+        self.editor.protect(self.editor.mask, order.on)
+        yield self._changed()
+
+    def _go(self, order: protocol.Go) -> Iterator[Event]:
+        self.editor.go(order.index)
+        yield from self.welcome()
+
+    def _glance(self, order: protocol.Glance) -> Iterator[Event]:
+        moments = self.editor.history.moments
+        moment = moments[min(order.index, len(moments) - 1)]
+        render = partial(thumbnail, moment)
+        yield Look(f"moment {moment.number}", render, False, {"points": [], "moment": moment.number})
+
+    def _plan(self, order: protocol.Plan) -> Iterator[Event]:
+        self._planned = order.revision
+        self.editor.plan(Arrows(order.handles, order.targets, order.pins))
+        yield self._changed()
 
     # --- drags ---------------------------------------------------------------------------------------------------
 
     def _pull(self, order: protocol.Pull | protocol.Release) -> Iterator[Event]:
         edit = self._edit
         if edit is None:
-            edit = self._edit = self.editor.begin(order.handles, order.pins, again=order.again)
-            self._gesture, self._lanes = order.gesture, {}
+            edit = self._edit = self.editor.begin(order.handles, order.pins, again=order.again, at=order.at)
+            self._gesture, self._compared = order.gesture, Comparison()
         for progress in edit.toward(order.targets, quick=isinstance(order, protocol.Pull)):
             yield self._reached(edit, "main", step=progress.step, gesture=order.gesture, time=order.time)
 
@@ -208,11 +225,8 @@ class Desk:
         return self._look(edit.reached, final, lane, **self._numbers(edit, lane), **header)
 
     def _numbers(self, edit: Edit, lane: str) -> dict[str, Any]:
-        """Steps that the drag takes, seconds it took, and pixels between its handles and their targets."""
-        points = edit.frames[-1].points if edit.frames else edit.arrows.handles
-        steps = self._total(self.editor.method if lane == "main" else lane)
-        distance = mean_distance(points[: len(edit.arrows.handles)], edit.arrows.targets)
-        return {"steps": steps, "seconds": round(edit.seconds, 3), "distance": distance}
+        """Steps that the drag takes at most, and what came of it so far."""
+        return {"steps": self._total(self.editor.method if lane == "main" else lane), **outcome(edit)}
 
     def _total(self, method: str) -> int:
         """Steps that a drag of this method takes at most."""
@@ -220,42 +234,29 @@ class Desk:
         return chosen or METHODS[method].steps or 1
 
     def _compare(self, order: protocol.Compare) -> Iterator[Event]:
-        self._lanes = {}
-        runs = {}
-        for name in dict.fromkeys(order.methods):
-            try:
-                edit = self.editor.begin(order.handles, order.pins, again=order.again, method=name)
-            except InputError as error:
-                yield Note(str(error), lane=name)
-                continue
-            self._lanes[name], runs[name] = edit, edit.toward(order.targets)
-        taken, total = 0, sum(self._total(name) for name in runs)
-        self._comparing = True
-        while runs:
+        compared = self._compared = Comparison()
+        for name, why in compared.begin(self.editor, order).items():
+            yield Note(why, lane=name)
+        if compared.edits:
+            yield self._look(next(iter(compared.edits.values())).start, final=True, lane="original")
+        total = sum(self._total(name) for name in compared.edits)
+        for taken, (name, step) in enumerate(compared.run(self.editor, order)):
             yield Work("compare", taken, total)
-            for name in list(runs):
-                progress = next(runs[name], None)
-                taken += 1
-                if progress is not None:
-                    yield self._reached(self._lanes[name], name, step=progress.step)
-                    continue
-                del runs[name]
-                edit = self._lanes[name]
-                yield self._reached(edit, name, final=True, done=True)
-        self._comparing = False
+            yield self._reached(compared.edits[name], name, final=not step, step=step, done=not step)
         yield Work("")
 
     def _take(self, order: protocol.Take) -> Iterator[Event]:
-        if order.method not in self._lanes:
+        if order.method not in self._compared.edits:
             raise InputError("There is no such result any more: compare again.")
-        self.editor.keep(self._lanes[order.method])
-        self._lanes = {}
+        self.editor.keep(self._compared.edits[order.method])
+        self._compared = Comparison()
         yield from self.welcome()
 
     # --- what comes from outside ---------------------------------------------------------------------------------
 
     def _invert(self, order: OwnImage) -> Iterator[Event]:
-        own = self._own = OwnPicture(order.data, self.editor.scene.dataset, self._studio, order.config)
+        dataset = self.editor.scene.dataset
+        own = self._own = OwnPicture(order.data, dataset, self._studio, order.config, order.crop)
         try:
             for progress in own.run():
                 yield Work(progress.phase, progress.step, progress.steps)
@@ -267,20 +268,30 @@ class Desk:
 
     def _inverted(self, own: OwnPicture | None) -> Iterator[Event]:
         if own is not None:
-            self.editor = Editor.of_picture(own, self._studio, self.editor.method, self.editor.steps)
+            self.editor.adopt(Editor.of_picture(own, self._studio, self.editor.method, self.editor.steps))
+            if own.unlike > POOR:
+                yield Note(FAR_OFF)
         yield from self._refreshed()
 
     def _load(self, order: SessionFile) -> Iterator[Event]:
-        if is_session(order.data):
+        if not is_session(order.data):
+            self.editor.open_latent(order.data)
+        elif order.restored:
             self.editor = Editor.load(order.data, studio=self._studio)
         else:
-            self.editor.open_latent(order.data)
-        self._lanes = {}
+            self.editor.adopt(Editor.load(order.data, studio=self._studio))
+        self._compared = Comparison()
         yield from self.welcome()
 
-    def export(self, kind: str) -> Iterator[bytes]:
-        """See `Editor.export`."""
-        return self.editor.export(kind)
+    def export(self, kind: str, frame: int | None = None) -> tuple[Iterator[bytes], int]:
+        """See `Editor.export`; and how many pictures are made on the way. Also "mask", as a PNG, and "py"."""
+        if kind == "mask":
+            if self.editor.mask is None:
+                raise InputError("There is no mask to save: paint one first.")
+            return iter([encode(mask_picture(self.editor.mask), lossless=True)]), 0
+        if kind == "py":
+            return iter([script(self.editor).encode()]), 0
+        return self.editor.export(kind, frame), film_length(kind, self.editor.state.motion)
 
     # --- what the page is told -----------------------------------------------------------------------------------
 
@@ -299,4 +310,5 @@ class Desk:
     def _changed(self) -> Changed:
         if self.editor.state.motion is not self._motion:
             self._motion, self._motions = self.editor.state.motion, self._motions + 1
-        return Changed(describe(self.editor, self._motions))
+        gesture = max(self._gesture, self._ended)
+        return Changed(describe(self.editor, self._motions) | {"gesture": gesture, "revision": self._planned})

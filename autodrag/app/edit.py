@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from autodrag.app.growing import grown
+from autodrag.app.renderer import Renderer
 from autodrag.app.state import MAX_FRAMES, Arrows, Frame, PointList, start_of_drag
 from autodrag.app.studio import Kind, quickly
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator
 from autodrag.methods.base import DragMethod, Points, Step
 from autodrag.tracking import BLOCK, Tracker, search_radius
 
@@ -30,25 +31,28 @@ class Edit:
     """A drag that starts at one frame and is pulled `toward` targets as often as they change, then kept or dropped.
 
     start: the picture it starts from, `base` its place in the motion. method: as loaded. A live one starts over at
-    `start` with every pull, a moment's work; the others, optimisers, go on from the last picture.
+    `start` with every pull, a moment's work; the others, optimisers, go on from the last picture. mask: the user's;
+    with `grow`, what the drag moves out of it stays visible. Points are found in the pictures as they are shown.
     """
 
     def __init__(
         self,
         method: DragMethod,
         kind: Kind,
-        generator: FrozenGenerator,
+        renderer: Renderer,
         start: Frame,
         base: int,
         handles: PointList,
         pins: PointList,
         mask: Float[Tensor, "H W"] | None,
+        grow: bool = False,
     ) -> None:
-        self.live, self._tracks, self._generator = kind.live, kind.tracks, generator
+        self.live, self._tracks, self._renderer, self._grow = kind.live, kind.tracks, renderer, grow
         self._tracker: Tracker | None = None
         # Own copies: they remember the features of the picture that this drag starts from.
-        self._method, self._quick, self._mask = copy.copy(method), quickly(method), mask
-        self._under, self._layer = start_of_drag(start, mask)
+        self._method, self._quick, self._drawn = copy.copy(method), quickly(method), mask
+        self._under, self._before = start_of_drag(start, mask)
+        self._layer = self._before
         self.start, self.base = start, base
         self.arrows = Arrows(handles, handles, pins)
         self.frames: list[Frame] = []
@@ -73,45 +77,53 @@ class Edit:
         pinned = self.arrows.handles + self.arrows.pins
         points = self.reached.points if self.frames else pinned
         past = self.seconds
-        method = self._quick if quick else self._method
-        steps = method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._mask)
+        if self._before is not None and self._grow:
+            self._layer = grown(self._before, self.arrows.handles, targets)
+        method = self._quick if quick or self._layer is not None else self._method
+        steps = method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._layer)
         if self.live:
-            yield self._take_all(list(steps), points)
+            yield self._take_all(list(steps), points, look=not quick and self._layer is not None)
             return
         for step in steps:
             assert isinstance(step.points, Tensor)  # one image
-            yield self._take(step, step.points if self._tracks else self._found(step.ws, step.points), past)
+            known = self._tracks and self._layer is None
+            yield self._take(step, step.points if known else self._found(self._frame(step), step.points), past)
 
-    def _take_all(self, steps: Sequence[Step], start: PointList) -> Progress:
+    def _take_all(self, steps: Sequence[Step], start: PointList, look: bool) -> Progress:
         """All steps of a live drag. To look for points costs more than a picture: only those of the last one are read.
 
         Until then the points are on straight lines from where they started.
         """
         reached = steps[-1].points
         assert isinstance(reached, Tensor)  # one image
+        if look:
+            reached = self._found(self._frame(steps[-1]), reached)
         begin = torch.tensor(start, dtype=reached.dtype, device=reached.device)
         for step in steps[:-1]:
             self._take(step, torch.lerp(begin, reached, step.index / len(steps)))
         return self._take(steps[-1], reached)
 
     def _take(self, step: Step, points: Float[Tensor, "N 2"], past: float = 0.0) -> Progress:
-        frame = Frame(step.ws.detach().cpu(), as_points(points), self._under, self._layer)
+        frame = self._frame(step, as_points(points))
         if len(self.frames) >= MAX_FRAMES:
             self.frames = self.frames[::2]
         self.frames.append(frame)
         self.seconds = past + step.seconds
         return Progress(frame, step.index, step.seconds, bool(step.done.all()))
 
-    def _found(self, ws: Float[Tensor, "1 L D"], expected: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"]:
-        """Where the handles and pins are, looked for around where they are expected."""
+    def _frame(self, step: Step, points: PointList = ()) -> Frame:
+        return Frame(step.ws.detach().cpu(), points, self._under, self._layer, self._drawn)
+
+    def _found(self, frame: Frame, expected: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"]:
+        """Where the handles and pins are in the picture of a frame, looked for around where they are expected."""
         handles = torch.tensor([self.arrows.handles + self.arrows.pins], device=expected.device)
         targets = torch.tensor([self.arrows.targets + self.arrows.pins], device=expected.device)
+        generator = self._renderer.generator
         with torch.no_grad():
             if self._tracker is None:
-                features = self._generator.features(self.start.ws, block=BLOCK)
-                self._tracker = Tracker(self._generator, features, handles)
-            radius = search_radius(handles, targets, self._generator.resolution)
-            return self._tracker.find(ws, expected[None], radius)[0]
+                self._tracker = Tracker(generator, self._renderer.features(self.start, BLOCK), handles)
+            radius = search_radius(handles, targets, generator.resolution)
+            return self._tracker.find_in(self._renderer.features(frame, BLOCK), expected[None], radius)[0]
 
 
 def as_points(points: Points) -> PointList:

@@ -32,7 +32,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Work:
-    """How far a longer task has come. what: "drag", "compare", "start", "invert", "tune", or "" when it is over."""
+    """How far a longer task has come. what: "drag", "compare", "start", "invert", "tune", "film", or "" at its end."""
 
     what: str
     step: int = 0

@@ -58,7 +58,7 @@ def film(kind: str, motion: Sequence[Frame], render: Callable[[Frame], Picture])
         raise InputError(f"{kind!r} is no kind of file that an edit can be saved as: choose {', '.join(KINDS)}.")
     rate, side, encoder = ENCODERS[kind]
     pictures = []
-    for picture in animate(motion, lambda frame: _fitted(render(frame), side), rate):
+    for picture in animate(motion, lambda frame: fitted(render(frame), side), rate):
         pictures.append(picture)
         yield b""
     yield encoder(pictures)
@@ -81,6 +81,14 @@ def sampled(motion: Sequence[Frame], count: int) -> Iterator[Frame]:
             yield Frame(before.ws + share * (after.ws - before.ws), (), after.under, after.mask)
         else:
             yield after if share >= 0.5 else before
+
+
+def film_length(kind: str, motion: Sequence[Frame]) -> int:
+    """How many pictures are made for a film of the motion; 0 for what is none."""
+    if kind not in ENCODERS:
+        return 0
+    rate = ENCODERS[kind][0]
+    return 2 * round(HOLD * rate) - 1 + (round(SECONDS * rate) if len(motion) > 1 else 1)
 
 
 def animate(motion: Sequence[Frame], render: Callable[[Frame], Picture], rate: int) -> Iterator[Picture]:
@@ -116,7 +124,7 @@ def gif(pictures: Iterable[Picture]) -> bytes:
     return file.getvalue()
 
 
-def _fitted(picture: Picture, side: int) -> UInt8[np.ndarray, "h w 3"]:
+def fitted(picture: Picture, side: int) -> UInt8[np.ndarray, "h w 3"]:
     """At most `side` pixels high and wide."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)

@@ -17,12 +17,12 @@ FRACTION_BITS = 4  # of OpenCV's coordinates: a sixteenth of a pixel
 
 
 def read_mask(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
-    """A mask from an array or tensor [H, W] (numbers in [0, 1], or booleans), or from a picture file, white = 1.
+    """A mask from an array or tensor [H, W] (in [0, 1], or booleans), or a picture file (or its bytes), white 1.
 
     A picture of another size is resized. Raises InputError where it is no mask of this resolution.
     """
     height, width = resolution
-    if isinstance(mask, str | Path):
+    if isinstance(mask, str | Path | bytes):
         grey = cv2.cvtColor(read_picture(mask), cv2.COLOR_RGB2GRAY)
         mask = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA) / np.float32(255)
     try:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from autodrag.app.invert import Inversion, InvertConfig, Progress
-from autodrag.app.photo import Photo, centred, face
+from autodrag.app.photo import MAX_SIDE, Crop, Photo, centred, cropped, face
 from autodrag.app.pictures import read_picture, to_tensor
 from autodrag.app.renderer import Renderer
 from autodrag.app.scene import Scene
@@ -18,29 +18,44 @@ from autodrag.config import MODEL_DIR
 from autodrag.errors import InputError
 from autodrag.evaluation.detectors import load_detector, photo_predictor
 
-MAX_SIDE = 4096  # pixels of a photograph that is kept
+POOR = 0.06  # mean absolute error from which a picture counts as found only roughly
 ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by the landmarks of a face
 
 
 class OwnPicture:
     """Iterate `run`; when it is over, or has been left, `scene` and `state` hold the picture as far as it came.
 
-    image: a PNG, JPEG or WebP file, its bytes, or RGB bytes [H, W, 3]. Raises InputError where it is none, or where an
-    aligned dataset's face is not found in it.
+    image: a PNG, JPEG or WebP file, its bytes, or RGB bytes [H, W, 3]. crop: the part of it that is meant; None: see
+    `find_photo`. Raises InputError where it is no picture, or where an aligned dataset's face is not found in it.
     """
 
     def __init__(
-        self, image: str | Path | bytes | UInt8[np.ndarray, "H W 3"], dataset: str, studio: Studio, config: InvertConfig
+        self,
+        image: str | Path | bytes | UInt8[np.ndarray, "H W 3"],
+        dataset: str,
+        studio: Studio,
+        config: InvertConfig,
+        crop: Crop | None = None,
     ) -> None:
         pixels = image if isinstance(image, np.ndarray) else read_picture(image)
         generator = studio.generator(dataset)
         self._dataset = dataset
-        self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
+        if crop is None:
+            self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
+        else:
+            self.photo = cropped(_bounded(pixels), generator.resolution, crop)
         self._inversion = Inversion(generator, to_tensor(self.photo.picture(generator.resolution)), config)
 
     def run(self) -> Iterator[Progress]:
         """See `Inversion.run`."""
         return self._inversion.run()
+
+    @property
+    def unlike(self) -> float:
+        """Mean absolute error of the picture that was found, in [0, 1]."""
+        wanted = self.photo.picture(self._inversion.generator.resolution)
+        found = self.scene().renderer(self.frame())
+        return float(np.abs(found.astype(np.float32) - wanted).mean() / 255)
 
     def scene(self) -> Scene:
         """The generator, fine-tuned if that was asked for and finished, and the photograph."""

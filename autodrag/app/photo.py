@@ -8,6 +8,7 @@ from jaxtyping import Float, UInt8
 
 SAME, CHANGED = 0.03, 0.1  # shares of the range of a channel: up to one a picture is as it was, from the other it moved
 REACH = 1 / 32  # how far around a pixel change is looked for, a share of the shorter side
+MAX_SIDE = 4096  # pixels of a photograph that is kept
 FEATHER = 1 / 16  # width of the soft border of what is pasted back, a share of the shorter side
 
 
@@ -73,6 +74,30 @@ def _moved(before: UInt8[np.ndarray, "h w 3"], picture: UInt8[np.ndarray, "h w 3
 def _smoothed(image: UInt8[np.ndarray, "H W 3"], shrink: float) -> UInt8[np.ndarray, "H W 3"]:
     """Ready to be sampled at every `shrink`-th pixel."""
     return image if shrink <= 1 else cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(shrink**2 - 1))
+
+
+@dataclass(frozen=True)
+class Crop:
+    """The part of a photograph that a user means, in shares of the photograph's width.
+
+    x, y: its middle. width: of the part. turn: degrees clockwise that it is turned by.
+    """
+
+    x: float
+    y: float
+    width: float
+    turn: float = 0.0
+
+
+def cropped(image: UInt8[np.ndarray, "H W 3"], resolution: tuple[int, int], crop: Crop) -> Photo:
+    """The part of the photograph that the user means, at the picture's shape."""
+    height, width = resolution
+    whole = image.shape[1]
+    scale, angle = crop.width * whole / width, np.deg2rad(crop.turn)
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    middle = np.array([crop.x * whole - 0.5, crop.y * whole - 0.5])
+    start = middle - turn @ np.array([(width - 1) / 2, (height - 1) / 2])
+    return Photo(image, np.concatenate([turn, start[:, None]], axis=1))
 
 
 def centred(image: UInt8[np.ndarray, "H W 3"], resolution: tuple[int, int]) -> Photo:

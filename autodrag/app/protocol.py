@@ -74,18 +74,40 @@ class Method(Message):
     steps: Steps | None
 
 
-class Drag(Message):
-    """What the arrows say. again: they start from where the last drag started, else from the picture now."""
+class Arrowed(Message):
+    """Arrows and pins."""
 
     handles: Pairs
     targets: Pairs
     pins: Pairs
-    again: bool
 
     @model_validator(mode="after")
-    def _paired(self) -> "Drag":
-        if len(self.handles) != len(self.targets) or not self.handles:
-            raise ValueError("handles and targets differ in number, or there are none")
+    def _paired(self) -> "Arrowed":
+        if len(self.handles) != len(self.targets):
+            raise ValueError("handles and targets differ in number")
+        return self
+
+
+class Plan(Arrowed):
+    """Arrows and pins that were set, for a later drag. revision: a number of theirs, which comes back."""
+
+    type: Literal["plan"]
+    revision: Count
+
+
+class Drag(Arrowed):
+    """What the arrows say.
+
+    again: they start from where the last drag started, else from frame `at` of the motion, null being its last.
+    """
+
+    again: bool
+    at: Count | None = None
+
+    @model_validator(mode="after")
+    def _some(self) -> "Drag":
+        if not self.handles:
+            raise ValueError("there are no handles")
         return self
 
 
@@ -128,6 +150,13 @@ class Brush(Message):
     paint: Literal["change", "keep"]
 
 
+class Grow(Message):
+    """Whether the editable region grows with what a drag moves."""
+
+    type: Literal["grow"]
+    on: bool
+
+
 class Command(Message):
     """Something without details."""
 
@@ -141,13 +170,44 @@ class Show(Message):
     index: Count
 
 
+class Go(Message):
+    """To another moment of the history."""
+
+    type: Literal["go"]
+    index: Count
+
+
+class Glance(Message):
+    """A small picture of a moment of the history."""
+
+    type: Literal["glance"]
+    index: Count
+
+
 class Shown(Message):
     """A picture arrived and was drawn: the next one may come."""
 
     type: Literal["shown"]
 
 
-Request = Picture | Restyle | Dataset | Method | Pull | Release | Compare | Take | Brush | Command | Show | Shown
+Request = (
+    Picture
+    | Restyle
+    | Dataset
+    | Method
+    | Plan
+    | Pull
+    | Release
+    | Compare
+    | Take
+    | Brush
+    | Grow
+    | Command
+    | Show
+    | Go
+    | Glance
+    | Shown
+)
 
 _READER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="type")])
 

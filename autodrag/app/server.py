@@ -6,29 +6,24 @@ import socket as socket_module
 import sys
 import webbrowser
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import torch
 import uvicorn
-from fastapi import FastAPI, Query, Request, Response, WebSocket, WebSocketDisconnect
+from fastapi import FastAPI, Request, Response, WebSocket, WebSocketDisconnect
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.datastructures import Headers
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from autodrag.app.client import Client
-from autodrag.app.desk import Desk, OwnImage, SessionFile
 from autodrag.app.events import Note
-from autodrag.app.invert import InvertConfig
+from autodrag.app.hub import AppConfig, Hub
 from autodrag.app.protocol import MAX_POINTS, MAX_SEED, MAX_STROKE, MAX_TEXT, Shown, read_message
-from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
-from autodrag.config import DatasetConfig
+from autodrag.app.transfers import add_routes
 from autodrag.devices import in_passing
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
@@ -36,12 +31,7 @@ from autodrag.generator import load_generator
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 STATIC = Path(__file__).parent / "static"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
-MEDIA = {
-    "png": "image/png",
-    "gif": "image/gif",
-    "mp4": "video/mp4",
-    "safetensors": "application/octet-stream",
-}
+TAKEN = 4001  # code of the socket: another page has the session now
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -52,57 +42,6 @@ HEADERS = {
 }
 
 
-@dataclass(frozen=True)
-class AppConfig:
-    """`configs/app.yaml`. hosts: names beside the loopback's that the page may be opened under."""
-
-    dataset: DatasetConfig
-    first_method: str | None
-    weights: str | None
-    host: str
-    port: int
-    hosts: tuple[str, ...]
-    device: str
-    dtype: Literal["float32", "bfloat16", "float16"]
-    workers: int
-    max_clients: int
-    max_upload_mb: int
-    invert: InvertConfig
-    open_browser: bool
-
-
-class Hub:
-    """The pages that are connected, by their tokens, and what they share."""
-
-    def __init__(self, config: AppConfig, studio: Studio, dataset: str) -> None:
-        self.config, self.studio, self.dataset = config, studio, dataset
-        self.executor = ThreadPoolExecutor(config.workers, thread_name_prefix="autodrag")
-        self.clients: dict[str, Client] = {}
-
-    def client(self, token: str) -> Client:
-        """The page of a token. Raises InputError where it is gone."""
-        if token not in self.clients:
-            raise InputError("The page of this address is closed: open it again.")
-        return self.clients[token]
-
-    @asynccontextmanager
-    async def page(self) -> AsyncIterator[Client]:
-        """A new page with a session of its own, forgotten at the end. Raises InputError where there are too many."""
-        if len(self.clients) >= self.config.max_clients:
-            raise InputError(f"{self.config.max_clients} pages are open already: close one, or raise max_clients.")
-        client = Client(self.executor)
-        self.clients[client.token] = client  # it counts from now on, though its session takes a while
-        try:
-            await client.open(self._desk)
-            yield client
-        finally:
-            del self.clients[client.token]
-
-    def _desk(self) -> Desk:
-        method = self.studio.usable(self.config.first_method, self.dataset)
-        return Desk(self.studio, Editor(self.dataset, method=method, studio=self.studio))
-
-
 def create_app(config: AppConfig, studio: Studio, dataset: str) -> FastAPI:
     """The web application, for a studio that holds the generator `dataset`."""
     hub = Hub(config, studio, dataset)
@@ -110,7 +49,7 @@ def create_app(config: AppConfig, studio: Studio, dataset: str) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        hub.executor.shutdown(wait=False, cancel_futures=True)
+        hub.close()
 
     app = FastAPI(title="autodrag", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.hub = hub
@@ -118,9 +57,7 @@ def create_app(config: AppConfig, studio: Studio, dataset: str) -> FastAPI:
     app.middleware("http")(_with_headers)
     app.add_exception_handler(InputError, _refused)
     app.add_api_route("/", _page, methods=["GET"], response_class=FileResponse)
-    app.add_api_route("/upload/{token}/image", _upload_image, methods=["POST"])
-    app.add_api_route("/upload/{token}/session", _upload_session, methods=["POST"])
-    app.add_api_route("/export/{token}/autodrag.{kind}", _export, methods=["GET"], response_class=Response)
+    add_routes(app)
     app.add_api_websocket_route("/socket", _socket)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return app
@@ -148,48 +85,6 @@ async def _page() -> FileResponse:
     return FileResponse(STATIC / "index.html")
 
 
-async def _upload_image(
-    request: Request,
-    token: str,
-    steps: Annotated[int, Query(ge=1, le=2000)] = 0,
-    tune: Annotated[int, Query(ge=0, le=1000)] = 0,
-    align: bool = True,
-) -> dict[str, bool]:
-    hub: Hub = request.app.state.hub
-    client = hub.client(token)
-    data = await _body(request, hub.config.max_upload_mb)
-    usual = hub.config.invert
-    config = replace(usual, steps=steps or usual.steps, tune_steps=tune, align=align and usual.align)
-    client.inbox.put(OwnImage(data, config))
-    return {"ok": True}
-
-
-async def _upload_session(request: Request, token: str) -> dict[str, bool]:
-    hub: Hub = request.app.state.hub
-    client = hub.client(token)
-    client.inbox.put(SessionFile(await _body(request, hub.config.max_upload_mb)))
-    return {"ok": True}
-
-
-async def _body(request: Request, most_mb: int) -> bytes:
-    """What is uploaded, read no further than the limit."""
-    parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most_mb * 2**20:
-            raise InputError(f"The file is larger than {most_mb} MB: give a smaller one, or raise max_upload_mb.")
-        parts.append(part)
-    return b"".join(parts)
-
-
-async def _export(request: Request, token: str, kind: Literal["png", "gif", "mp4", "safetensors"]) -> Response:
-    hub: Hub = request.app.state.hub
-    data = await hub.client(token).export(kind)
-    return Response(
-        data, media_type=MEDIA[kind], headers={"Content-Disposition": f'attachment; filename="autodrag.{kind}"'}
-    )
-
-
 async def _socket(socket: WebSocket) -> None:
     hub: Hub = socket.app.state.hub
     if not _same_origin(socket.headers):
@@ -197,20 +92,24 @@ async def _socket(socket: WebSocket) -> None:
         return
     await socket.accept()
     try:
-        async with hub.page() as client:
-            await _converse(socket, client)
+        token, fresh = socket.query_params.get("token", ""), "fresh" in socket.query_params
+        async with hub.page(token, fresh) as (client, visit):
+            await _converse(socket, client, visit, client.token == token)
     except InputError as error:
         await socket.send_json({"type": "refused", "text": str(error)})
         await socket.close(1013)
 
 
-async def _converse(socket: WebSocket, client: Client) -> None:
-    """Listen, work and tell, until the page is gone or one of them fails."""
-    tasks = [asyncio.ensure_future(task) for task in (_listen(socket, client), _tell(socket, client), client.work())]
+async def _converse(socket: WebSocket, client: Client, visit: asyncio.Event, known: bool) -> None:
+    """Listen and tell, until the page is gone, another takes its place, or something fails."""
+    parts = (_listen(socket, client), _tell(socket, client, known), visit.wait())
+    tasks = [asyncio.ensure_future(part) for part in parts]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([*tasks, client.working], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        if visit.is_set():
+            await socket.close(TAKEN)
     except WebSocketDisconnect:
         pass
     finally:
@@ -235,15 +134,14 @@ async def _listen(socket: WebSocket, client: Client) -> None:
             client.outbox.put(Note(str(error)))
 
 
-async def _tell(socket: WebSocket, client: Client) -> None:
-    """Say hello, then send whatever comes, until the page is gone."""
+async def _tell(socket: WebSocket, client: Client, known: bool) -> None:
+    """Say hello, then send whatever comes, until the page is gone. known: the page finds its session again."""
     hub: Hub = socket.app.state.hub
     datasets = [{"name": offer.name, "missing": offer.missing} for offer in hub.studio.datasets()]
     invert = {"steps": hub.config.invert.steps, "tune": hub.config.invert.tune_steps}
     limits = {"points": MAX_POINTS, "stroke": MAX_STROKE, "seed": MAX_SEED, "upload_mb": hub.config.max_upload_mb}
-    await socket.send_json(
-        {"type": "welcome", "token": client.token, "datasets": datasets, "invert": invert, "limits": limits}
-    )
+    about = {"token": client.token, "known": known, "datasets": datasets, "invert": invert, "limits": limits}
+    await socket.send_json({"type": "welcome", **about})
     await client.tell(socket.send_text, socket.send_bytes)
 
 
@@ -258,7 +156,8 @@ def serve(config: AppConfig) -> None:
         print(f"Everyone who reaches {config.host} can use it, and this machine's time.", file=sys.stderr, flush=True)
     if config.open_browser:
         webbrowser.open(address)
-    uvicorn.Server(uvicorn_config(create_app(config, studio, name))).run(sockets=[listening])
+    with suppress(KeyboardInterrupt):  # uvicorn has stopped by then
+        uvicorn.Server(uvicorn_config(create_app(config, studio, name))).run(sockets=[listening])
 
 
 def uvicorn_config(app: FastAPI, port: int = 8000) -> uvicorn.Config:

@@ -12,18 +12,18 @@ from torch import Tensor
 
 from autodrag.app import export, scene, stored
 from autodrag.app.edit import Edit, as_points
+from autodrag.app.first import latents_of, of_latent, of_seed
+from autodrag.app.history import History, Moment
 from autodrag.app.invert import InvertConfig
 from autodrag.app.masks import read_mask
 from autodrag.app.own import OwnPicture
 from autodrag.app.scene import Scene
-from autodrag.app.state import Frame, History, Origin, State
+from autodrag.app.state import Arrows, Frame, State
 from autodrag.app.studio import Studio, find_kind
 from autodrag.errors import InputError
 from autodrag.generator import Class, FrozenGenerator
-from autodrag.latent_files import check_latent, read_latent
 from autodrag.latents import EDITED_ROWS
 from autodrag.methods.base import Points
-from autodrag.seeding import rng
 
 
 class Editor:
@@ -56,10 +56,10 @@ class Editor:
     ) -> None:
         self.studio = studio or Studio(device, weights=weights)
         name = dataset if isinstance(dataset, str) else self.studio.add(dataset)
-        self._scene = scene.plain(self.studio, name)
-        values = None if mask is None else read_mask(mask, self._scene.generator.resolution)
-        first = self._picture(seed, psi, style, c) if latent is None else self._found(latent)
-        self._history = History(replace(first, mask=values))
+        held = scene.plain(self.studio, name)
+        values = None if mask is None else read_mask(mask, held.generator.resolution)
+        state = self._picture(held, seed, psi, style, c) if latent is None else of_latent(held.generator, latent)
+        self._history = History(Moment(held, replace(state, mask=values)))
         self.choose_method(method or self.studio.usable(None, name), steps)
 
     # --- what there is -------------------------------------------------------------------------------------------
@@ -67,12 +67,22 @@ class Editor:
     @property
     def state(self) -> State:
         """The session as it is now; never changed, only replaced."""
-        return self._history.state
+        return self._history.now.state
 
     @property
     def scene(self) -> Scene:
         """Generator and photograph."""
-        return self._scene
+        return self._history.now.scene
+
+    @property
+    def history(self) -> History:
+        """What undo brings back, for looking at."""
+        return self._history
+
+    @property
+    def version(self) -> int:
+        """Counts the changes, undo and redo among them."""
+        return self._history.version
 
     @property
     def image(self) -> UInt8[np.ndarray, "H W 3"]:
@@ -82,7 +92,7 @@ class Editor:
     @property
     def photo(self) -> UInt8[np.ndarray, "H W 3"] | None:
         """The user's photograph with the picture pasted back; None for a picture of a seed."""
-        return None if self._scene.photo is None else self._scene.paste(self.state.frame)
+        return None if self.scene.photo is None else self.scene.paste(self.state.frame)
 
     @property
     def ws(self) -> Float[Tensor, "1 L D"]:
@@ -102,8 +112,12 @@ class Editor:
 
     @mask.setter
     def mask(self, mask: Any) -> None:
-        values = None if mask is None else read_mask(mask, self._scene.generator.resolution)
-        self._history.push(replace(self.state, mask=values))
+        self.protect(mask, self.state.grow)
+
+    def protect(self, mask: Any, grow: bool) -> None:
+        """Set the mask; grow: what a drag moves out of it stays visible, else everything outside stays as it is."""
+        values = None if mask is None else read_mask(mask, self.scene.generator.resolution)
+        self._push(replace(self.state, mask=values, grow=grow))
 
     @property
     def can_undo(self) -> bool:
@@ -117,7 +131,7 @@ class Editor:
 
     def render(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
         """Any frame of `state.motion` as RGB bytes."""
-        return self._scene.renderer(frame)
+        return self.scene.renderer(frame)
 
     # --- choosing ------------------------------------------------------------------------------------------------
 
@@ -131,17 +145,13 @@ class Editor:
         amend: bool = False,
     ) -> None:
         """Another picture of the generator. amend: the choice before this one is no step of its own for undo."""
-        if self._scene.own:
-            self._scene = scene.plain(self.studio, self._scene.dataset)
-            self._history = History(self._picture(seed, psi, style, c))
-        else:
-            self._history.push(self._picture(seed, psi, style, c), amend)
+        held = self._plain()
+        self._history.push(Moment(held, self._picture(held, seed, psi, style, c)), amend)
 
     def open_latent(self, latent: str | Path | bytes | Tensor) -> None:
         """A picture by its latent, from whatever `latent_files.read_latent` reads, or [1, L, D]. Raises InputError."""
-        if self._scene.own:
-            self._scene = scene.plain(self.studio, self._scene.dataset)
-        self._history.push(self._found(latent))
+        held = self._plain()
+        self._history.push(Moment(held, of_latent(held.generator, latent)))
 
     def restyle(self, style: int | None, *, amend: bool = False) -> None:
         """Another seed's rows 6.. (None: the picture's own seed's) under the same drags."""
@@ -149,34 +159,29 @@ class Editor:
         seed = origin.seed if style is None else style
         if seed is None:
             raise InputError("A picture of your own has no seed to go back to; use undo, or give style a seed.")
-        tail = self._latents(seed, origin.psi, origin.c)[:, EDITED_ROWS:]
-        self._history.push(self.state.restyled(replace(origin, style=style), tail), amend)
+        tail = latents_of(self.scene.generator, seed, origin.psi, origin.c)[:, EDITED_ROWS:]
+        self._push(self.state.restyled(replace(origin, style=style), tail), amend)
 
     def choose_method(self, name: str, steps: int | None = None) -> None:
         """The method of the next drags. Raises InputError, and changes nothing, where it has no weights here."""
-        self.studio.method(name, self._scene.generator, self._scene.dataset, steps)
+        self.studio.method(name, self.scene.generator, self.scene.dataset, steps)
         self.method, self.steps = name, steps
 
-    def _picture(self, seed: int, psi: float | None, style: int | None, c: Class | None) -> State:
-        psi = self.studio.dataset(self._scene.dataset).psi if psi is None else psi
-        ws = self._latents(seed, psi, c)
-        if style is not None:
-            ws = torch.cat([ws[:, :EDITED_ROWS], self._latents(style, psi, c)[:, EDITED_ROWS:]], dim=1)
-        kept = c if c is None or isinstance(c, int) else tuple(float(value) for value in c)
-        return State(Origin(seed, psi, style, kept), (Frame(ws),))
+    def adopt(self, other: "Editor") -> None:
+        """Go on with what another editor of the same studio holds, as a step that undo takes back."""
+        self._history.push(Moment(other.scene, other.state))
+        self.method, self.steps = other.method, other.steps
 
-    def _latents(self, seed: int, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
-        generator = self._scene.generator
-        z = torch.randn(1, generator.z_dim, generator=rng(seed, "editor"))
-        label = None if c is None else generator.label(c)
-        return generator.map(z.to(generator.device), label, psi=psi).float().cpu().contiguous()
+    def _push(self, state: State, amend: bool = False) -> None:
+        self._history.push(Moment(self.scene, state), amend)
 
-    def _found(self, latent: str | Path | bytes | Tensor) -> State:
-        """The first state of a picture that is given by its latent."""
-        source = Path(latent) if isinstance(latent, str) else latent
-        generator = self._scene.generator
-        ws = check_latent(source, generator) if isinstance(source, Tensor) else read_latent(source, generator)
-        return State(Origin(None, 1.0), (Frame(ws.float().cpu().contiguous()),))
+    def _plain(self) -> Scene:
+        """The scene now, or where it is a picture's own, that of its dataset."""
+        return scene.plain(self.studio, self.scene.dataset) if self.scene.own else self.scene
+
+    def _picture(self, held: Scene, seed: int, psi: float | None, style: int | None, c: Class | None) -> State:
+        psi = self.studio.dataset(held.dataset).psi if psi is None else psi
+        return of_seed(held.generator, seed, psi, style, c)
 
     # --- dragging ------------------------------------------------------------------------------------------------
 
@@ -189,36 +194,60 @@ class Editor:
             pass
         self.keep(edit)
 
-    def begin(self, handles: Points, pins: Points = (), *, again: bool = False, method: str | None = None) -> Edit:
+    def begin(
+        self,
+        handles: Points,
+        pins: Points = (),
+        *,
+        again: bool = False,
+        at: int | None = None,
+        method: str | None = None,
+    ) -> Edit:
         """A drag from the picture now, or `again` from the one that the last drag started from, to be pulled and kept.
 
-        method: another one for this drag alone, with its own number of steps.
+        at: index of another frame of the motion to start from. method: another one for this drag alone, with its own
+        number of steps.
         """
         state, name = self.state, method or self.method
         steps = self.steps if name == self.method else None
-        generator = self._scene.generator
-        loaded = self.studio.method(name, generator, self._scene.dataset, steps)
-        base = state.base if again else len(state.motion) - 1
+        loaded = self.studio.method(name, self.scene.generator, self.scene.dataset, steps)
+        last = len(state.motion) - 1
+        base = state.base if again else last if at is None else min(at, last)
         start = state.motion[base]
         points = as_points(handles), as_points(pins)
-        return Edit(loaded, find_kind(name), generator, start, base, *points, state.mask)
+        return Edit(loaded, find_kind(name), self.scene.renderer, start, base, *points, state.mask, state.grow)
 
     def keep(self, edit: Edit) -> None:
         """Make what a drag has reached the picture now. A drag that reached nothing changes nothing."""
         if edit.frames:
-            self._history.push(self.state.dragged(edit.base, tuple(edit.frames), edit.arrows))
+            self._push(self.state.dragged(edit.base, tuple(edit.frames), edit.arrows))
+
+    def plan(self, arrows: Arrows) -> None:
+        """Set arrows and pins in the picture now, for a later drag. A step for undo."""
+        self._push(replace(self.state, plan=arrows))
 
     def undo(self) -> bool:
         """Back before the last change; False where there is none."""
-        return self._history.undo()
+        return self._moved(self._history.undo())
 
     def redo(self) -> bool:
         """Bring back what was undone; False where nothing was."""
-        return self._history.redo()
+        return self._moved(self._history.redo())
+
+    def go(self, index: int) -> None:
+        """Back or forth to another moment of the history."""
+        self._moved(self._history.go(index))
+
+    def _moved(self, moved: bool) -> bool:
+        """What `moved` says; a method that cannot be used with the generator now gives way to one that can."""
+        usable = self.studio.usable(self.method, self.scene.dataset)
+        if usable != self.method:
+            self.choose_method(usable)
+        return moved
 
     def reset(self) -> None:
         """Back to the picture before all drags. Can be undone."""
-        self._history.push(State(self.state.origin, self.state.motion[:1]))
+        self._push(State(self.state.origin, self.state.motion[:1]))
 
     # --- keeping -------------------------------------------------------------------------------------------------
 
@@ -232,14 +261,21 @@ class Editor:
             if data:
                 export.write_whole(path, data)
 
-    def export(self, kind: str) -> Iterator[bytes]:
-        """Last, the bytes of a "png", "gif", "mp4" or "safetensors" file; before them b"" after every picture made."""
+    def export(self, kind: str, frame: int | None = None) -> Iterator[bytes]:
+        """Last, the bytes of a "png", "gif", "mp4" or "safetensors" file; before them b"" after every picture made.
+
+        frame: which one of the motion a "png" shows; None: the last.
+        """
         if kind == "safetensors":
-            state, held = self.state, self._scene
-            about = stored.About(held.dataset, self.method, self.steps, state.origin, state.base, state.arrows)
+            state, held = self.state, self.scene
+            about = stored.About(
+                held.dataset, self.method, self.steps, state.origin, state.base, state.arrows, state.plan
+            )
             saved = stored.Saved(about, state, held.generator.w_avg, held.photo, held.tuned)
             return iter([stored.dump(saved)])
-        return export.film(kind, self.state.motion, self._scene.paste)
+        motion = self.state.motion
+        shown = motion if frame is None else motion[: frame + 1]
+        return export.film(kind, shown if kind == "png" else motion, self.scene.paste)
 
     @classmethod
     def load(cls, source: str | Path | bytes, *, device: str = "auto", studio: Studio | None = None) -> "Editor":
@@ -281,7 +317,7 @@ class Editor:
     def _of(cls, studio: Studio, held: Scene, state: State, method: str | None, steps: int | None) -> "Editor":
         """An editor that does not begin with a seed. A method that cannot be used here gives way to one that can."""
         editor = cls.__new__(cls)
-        editor.studio, editor._scene, editor._history = studio, held, History(state)
+        editor.studio, editor._history = studio, History(Moment(held, state))
         usable = studio.usable(method, held.dataset)
         editor.choose_method(usable, steps if usable == method else None)
         return editor

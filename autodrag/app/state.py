@@ -1,4 +1,4 @@
-"""What an editing session remembers: pictures as latents, the motion that led to them, arrows, past states."""
+"""What an editing session is at a time: pictures as latents, the motion that led to them, arrows, a mask."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,6 @@ from autodrag.errors import InputError
 #: (x, y) in pixels of the generator's image.
 PointList = tuple[tuple[float, float], ...]
 
-MAX_STATES = 50
 MAX_FRAMES = 512  # of a whole motion
 DRAG_FRAMES = 64  # of one drag, once it is over
 MAX_LAYERS = 16
@@ -23,13 +22,14 @@ class Frame:
     """One picture: its latents, and under a mask the picture that stays around them. Never changed once made.
 
     ws: [1, L, D]. points: where handles, then pins are in it, (x, y) pixels. mask: [H, W], 1 where `ws` shows and 0
-    where `under` does; both are None or neither.
+    where `under` does; both are None or neither. drawn: the user's mask, which `mask` is or has grown from.
     """
 
     ws: Float[Tensor, "1 L D"]
     points: PointList = ()
     under: "Frame | None" = None
     mask: Float[Tensor, "H W"] | None = None
+    drawn: Float[Tensor, "H W"] | None = None
 
     @property
     def layers(self) -> int:
@@ -67,6 +67,8 @@ class State:
     """All of a session that undo brings back.
 
     motion: from the first picture to the picture now. base: index of the frame that the last drag started from.
+    arrows: of the last drag. plan: arrows set in the picture now that no drag has followed yet; None: those of the last
+    drag are what is shown. grow: whether the editable region of `mask` grows with what a drag moves.
     """
 
     origin: Origin
@@ -74,6 +76,8 @@ class State:
     base: int = 0
     arrows: Arrows = field(default_factory=Arrows)
     mask: Float[Tensor, "H W"] | None = None
+    plan: Arrows | None = None
+    grow: bool = False
 
     @property
     def frame(self) -> Frame:
@@ -88,7 +92,7 @@ class State:
         past = self.motion[: base + 1]
         while len(past) > MAX_FRAMES - DRAG_FRAMES:
             past = (*past[:-1:2], past[-1])
-        return replace(self, motion=past + thinned(frames), base=len(past) - 1, arrows=arrows)
+        return replace(self, motion=past + thinned(frames), base=len(past) - 1, arrows=arrows, plan=None)
 
     def restyled(self, origin: Origin, tail: Float[Tensor, "1 M D"]) -> "State":
         """The same motion with other rows 6.., which no drag changes."""
@@ -126,49 +130,8 @@ def start_of_drag(frame: Frame, mask: Float[Tensor, "H W"] | None) -> tuple[Fram
     """
     if mask is None:
         return None, None
-    if frame.mask is mask:
-        return frame.under, mask
+    if frame.drawn is mask:
+        return frame.under, frame.mask
     if frame.layers >= MAX_LAYERS:
         raise InputError(f"{MAX_LAYERS} masks were used one over the other; undo some, or start from a new picture.")
     return frame, mask
-
-
-class History:
-    """States for undo and redo; the oldest are forgotten after MAX_STATES."""
-
-    def __init__(self, state: State) -> None:
-        self._states = [state]
-        self._index = 0
-
-    @property
-    def state(self) -> State:
-        """The state now."""
-        return self._states[self._index]
-
-    @property
-    def can_undo(self) -> bool:
-        """Whether there is a state before this one."""
-        return self._index > 0
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether an undone state can come back."""
-        return self._index + 1 < len(self._states)
-
-    def push(self, state: State, amend: bool = False) -> None:
-        """Make `state` the newest; what was undone is gone. amend: instead of the state now, which is forgotten."""
-        kept = self._states[: self._index + (not amend)]
-        self._states = [*kept, state][-MAX_STATES:]
-        self._index = len(self._states) - 1
-
-    def undo(self) -> bool:
-        """Go back one state; False at the first."""
-        moved = self.can_undo
-        self._index -= moved
-        return moved
-
-    def redo(self) -> bool:
-        """Go forward again; False at the newest."""
-        moved = self.can_redo
-        self._index += moved
-        return moved

@@ -10,14 +10,15 @@ from safetensors import SafetensorError
 from safetensors.torch import save
 from torch import Tensor
 
-from autodrag.app.photo import Photo
+from autodrag.app.photo import MAX_SIDE, Photo
 from autodrag.app.state import MAX_FRAMES, MAX_LAYERS, Arrows, Frame, Origin, State
 from autodrag.errors import InputError
 from autodrag.files import parse_tensors
 from autodrag.typed import build
 
 FORMAT = "autodrag session 1"
-MAX_STEPS = 1000
+MAX_STEPS, MAX_PSI = 1000, 2.0
+REACH = 1e6  # pixels from the picture's corner that a point may be
 TUNED = "tuned."  # begins the names of a fine-tuned generator's weights
 MAX_FRAMES_STORED = 2 * MAX_FRAMES  # those of the motion, and those under masks that the motion no longer holds
 
@@ -32,6 +33,13 @@ class About:
     origin: Origin
     base: int
     arrows: Arrows
+    plan: Arrows | None = None
+    grow: bool = False
+
+    @classmethod
+    def of(cls, dataset: str, method: str, steps: int | None, state: State) -> "About":
+        """That of a session."""
+        return cls(dataset, method, steps, state.origin, state.base, state.arrows, state.plan, state.grow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +57,7 @@ def dump(saved: Saved) -> bytes:
     """The bytes of the file; latents are stored bit for bit."""
     frames = _with_those_under(saved.state.motion)
     place = {id(frame): index for index, frame in enumerate(frames)}
-    masks = _distinct([saved.state.mask, *(frame.mask for frame in frames)])
+    masks = _distinct([saved.state.mask, *(mask for frame in frames for mask in (frame.mask, frame.drawn))])
     points = [point for frame in frames for point in frame.points]
     tensors = {
         "ws": torch.cat([frame.ws for frame in frames]),
@@ -59,6 +67,7 @@ def dump(saved: Saved) -> bytes:
         "mask_of": torch.tensor(
             [_index(masks, mask) for mask in [*(frame.mask for frame in frames), saved.state.mask]]
         ),
+        "drawn_of": torch.tensor([_index(masks, frame.drawn) for frame in frames]),
         "motion": torch.tensor([place[id(frame)] for frame in saved.state.motion]),
         "w_avg": saved.w_avg.float().cpu(),
     }
@@ -97,24 +106,25 @@ def parse(data: bytes) -> Saved:
 def _state(about: About, tensors: dict[str, Tensor]) -> State:
     ws, counts = tensors["ws"], tensors["point_counts"].tolist()
     under, mask_of, motion = (tensors[name].tolist() for name in ("under", "mask_of", "motion"))
+    drawn_of = tensors["drawn_of"].tolist() if "drawn_of" in tensors else mask_of[:-1]
     points = [(float(x), float(y)) for x, y in tensors["points"].tolist()]
     masks = list(tensors["masks"].float()) if "masks" in tensors else []
-    _check_shapes(ws, masks, len(counts), len(under), len(mask_of) - 1)
+    _check_shapes(ws, masks, len(counts), len(under), len(mask_of) - 1, len(drawn_of))
     _check_numbers(about, points)
-    pick = [None if index == -1 else masks[_within(index, len(masks))] for index in mask_of]
+    pick, drawn = ([None if i == -1 else masks[_within(i, len(masks))] for i in each] for each in (mask_of, drawn_of))
     frames: list[Frame] = []
     start = 0
     for index, count in enumerate(counts):
         below = None if under[index] == -1 else frames[_within(under[index], index)]
-        if (below is None) != (pick[index] is None):
+        if len({below is None, pick[index] is None, drawn[index] is None}) > 1:
             raise InputError("a picture has a mask but nothing under it, or the reverse.")
         end = start + _within(count, len(points) - start + 1)
-        frames.append(Frame(ws[index : index + 1].clone(), tuple(points[start:end]), below, pick[index]))
+        frames.append(Frame(ws[index : index + 1].clone(), tuple(points[start:end]), below, pick[index], drawn[index]))
         start = end
         if frames[-1].layers > MAX_LAYERS:
             raise InputError(f"more than {MAX_LAYERS} masks lie over each other.")
     chosen = tuple(frames[_within(index, len(frames))] for index in motion)
-    return State(about.origin, chosen, _within(about.base, len(chosen)), about.arrows, pick[-1])
+    return State(about.origin, chosen, _within(about.base, len(chosen)), about.arrows, pick[-1], about.plan, about.grow)
 
 
 def _check_shapes(ws: Tensor, masks: list[Tensor], *lengths: int) -> None:
@@ -129,12 +139,14 @@ def _check_shapes(ws: Tensor, masks: list[Tensor], *lengths: int) -> None:
 
 
 def _check_numbers(about: About, points: list[tuple[float, float]]) -> None:
-    arrows = about.arrows
-    numbers = [about.origin.psi, *(v for p in (*points, *arrows.handles, *arrows.targets, *arrows.pins) for v in p)]
-    if not np.isfinite(numbers).all():
-        raise InputError("a number in it is NaN or infinite.")
-    if len(arrows.handles) != len(arrows.targets):
-        raise InputError("its handles and targets differ in number.")
+    for arrows in (about.arrows, about.plan or Arrows()):
+        points = [*points, *arrows.handles, *arrows.targets, *arrows.pins]
+        if len(arrows.handles) != len(arrows.targets):
+            raise InputError("its handles and targets differ in number.")
+    if not (np.abs(np.reshape(points, -1)) <= REACH).all():  # NaN is not either
+        raise InputError("a point in it lies nowhere near the picture.")
+    if not 0 <= about.origin.psi <= MAX_PSI:
+        raise InputError(f"its psi is not within 0 and {MAX_PSI:g}.")
     if about.steps is not None and not 1 <= about.steps <= MAX_STEPS:
         raise InputError(f"its number of steps is not within 1 and {MAX_STEPS}.")
 
@@ -144,12 +156,8 @@ def _photo(tensors: dict[str, Tensor]) -> Photo | None:
         return None
     image, place = tensors["photo"].numpy(), tensors["photo_place"].numpy()
     right = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and place.shape == (2, 3)
-    if (
-        not right
-        or place.dtype != np.float64
-        or not np.isfinite(place).all()
-        or abs(np.linalg.det(place[:, :2])) < 1e-6
-    ):
+    right = right and min(image.shape) > 0 and max(image.shape) <= MAX_SIDE and place.dtype == np.float64
+    if not right or not (np.abs(place) <= REACH).all() or abs(np.linalg.det(place[:, :2])) < 1e-6:
         raise InputError("its photograph is none.")
     return Photo(image, place)
 

@@ -18,7 +18,8 @@ import torch
 import uvicorn
 from websockets.sync.client import ClientConnection, connect
 
-from autodrag.app.server import AppConfig, create_app, uvicorn_config
+from autodrag.app.hub import AppConfig
+from autodrag.app.server import create_app, uvicorn_config
 from autodrag.app.studio import Studio
 from autodrag.bench.measure import device_name, write_record
 from autodrag.bench.subjects import autodrag_weights, generator_loader

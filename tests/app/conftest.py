@@ -19,7 +19,8 @@ import pytest
 import uvicorn
 from websockets.sync.client import ClientConnection, connect
 
-from autodrag.app.server import AppConfig, create_app, uvicorn_config
+from autodrag.app.hub import AppConfig
+from autodrag.app.server import create_app, uvicorn_config
 from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
 from autodrag.config import compose, load_dataset, typed
@@ -49,19 +50,19 @@ def config() -> AppConfig:
     """The one that ships, with work and limits made small."""
     shipped = typed(AppConfig, compose("app", ["first_method=draggan", "port=0"]))
     invert = replace(shipped.invert, steps=9, starts=2, tune_steps=2)
-    return replace(shipped, invert=invert, max_clients=11, max_upload_mb=1)
+    return replace(shipped, invert=invert, max_clients=11, keep_minutes=0.0, max_upload_mb=1, max_session_mb=1)
 
 
 @pytest.fixture(scope="session")
-def serve() -> Callable[[AppConfig, Studio, str], AbstractContextManager[str]]:
-    """Serves a dataset of a studio: `with serve(config, studio, dataset) as address`."""
+def serve() -> Callable[..., AbstractContextManager[str]]:
+    """Serves a dataset of a studio: `with serve(config, studio, dataset, port=0) as address`."""
     return serving
 
 
 @contextmanager
-def serving(config: AppConfig, studio: Studio, dataset: str) -> Iterator[str]:
+def serving(config: AppConfig, studio: Studio, dataset: str, port: int = 0) -> Iterator[str]:
     """The address, http://..., of a server in a thread."""
-    server = uvicorn.Server(uvicorn_config(create_app(config, studio, dataset), port=0))
+    server = uvicorn.Server(uvicorn_config(create_app(config, studio, dataset), port=port))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -118,6 +119,12 @@ class Page:
             if heard == what and (not final or self.headers[what]["final"]):
                 return
         raise AssertionError(f"no {what} came")
+
+
+@pytest.fixture(scope="session")
+def page_of() -> type[Page]:
+    """A page on a socket: `page_of(socket)`."""
+    return Page
 
 
 @pytest.fixture

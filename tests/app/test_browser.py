@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autodrag.app.server import AppConfig
+from autodrag.app.hub import AppConfig
 from autodrag.app.studio import Studio
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
@@ -122,6 +122,7 @@ def test_a_picture_is_uploaded_and_dragged(view: Any, tmp_path: Path) -> None:
     Image.fromarray(photo).save(tmp_path / "photo.png")
     before = view.picture
     view.page.locator("#upload").set_input_files(tmp_path / "photo.png")
+    view.page.get_by_role("button", name="Use this part").click()
     sync_api.expect(view.page.locator("#seed")).to_have_value("", timeout=60_000)
     view.settle()
     assert not np.array_equal(view.picture, before)

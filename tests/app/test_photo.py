@@ -8,7 +8,7 @@ import torch
 from autodrag.app import own
 from autodrag.app.masks import paint, read_mask
 from autodrag.app.own import find_photo
-from autodrag.app.photo import centred, face
+from autodrag.app.photo import Crop, centred, cropped, face
 from autodrag.errors import InputError
 from autodrag.evaluation import detectors
 
@@ -78,6 +78,16 @@ def test_faces_of_aligned_datasets_are_looked_for(tmp_path, monkeypatch: pytest.
     monkeypatch.setattr(own, "load_detector", lambda dataset, folder: lambda images: [None])
     with pytest.raises(InputError, match="No face"):
         find_photo(image, "ffhq", (64, 64))
+
+
+def test_a_part_is_cut_out_where_the_user_says() -> None:
+    image = smooth(100, 200)
+    same = cropped(image, (64, 64), Crop(0.5, 0.25, 0.5))  # the largest square in the middle
+    assert np.allclose(same.place, centred(image, (64, 64)).place)
+    left = cropped(image, (64, 64), Crop(0.16, 0.25, 0.32))
+    assert np.array_equal(left.picture((64, 64)), image[18:82, 0:64])
+    turned = cropped(image, (64, 64), Crop(0.5, 0.25, 0.32, turn=90.0))
+    assert np.abs(turned.picture((64, 64)).astype(int) - np.rot90(image[18:82, 68:132], 1)).max() <= 1
 
 
 def test_very_large_photographs_are_kept_smaller() -> None:

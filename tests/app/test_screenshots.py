@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+from autodrag.app.hub import AppConfig
 from autodrag.app.pictures import encode, to_bytes
-from autodrag.app.server import AppConfig
 from autodrag.app.studio import Studio
 from autodrag.domains.synthface import Z_DIM, parameters, render
 from autodrag.generator import load_generator
@@ -83,8 +83,8 @@ def test_an_own_picture(open_view: Any, shown: str, tmp_path: Path) -> None:
     z = torch.randn(1, Z_DIM, generator=torch.Generator().manual_seed(123))
     (tmp_path / "face.png").write_bytes(encode(to_bytes(render(*parameters(z)).image), lossless=True))
     view = open_view(shown)
-    view.page.locator("summary", has_text="Your picture").click()
     view.page.locator("#upload").set_input_files(tmp_path / "face.png")
+    view.page.get_by_role("button", name="Use this part").click()
     view.page.wait_for_timeout(5000)
     shoot(view, "own")
 

@@ -10,8 +10,8 @@ import numpy as np
 from websockets.sync.client import connect
 
 from autodrag.app.desk import Desk
+from autodrag.app.hub import AppConfig
 from autodrag.app.pictures import encode, read_picture
-from autodrag.app.server import AppConfig
 
 DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False}
 

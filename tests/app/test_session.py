@@ -1,10 +1,15 @@
 """The editing session: what it holds, what undo brings back, what a mask keeps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from autodrag import Editor
+from autodrag.app.history import History, Moment
+from autodrag.app.script import script
+from autodrag.app.state import Arrows
 from autodrag.app.studio import Studio
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -170,6 +175,86 @@ def test_other_shapes_are_dragged_under_a_mask_saved_and_loaded(resolution: tupl
     assert not np.array_equal(editor.image, before)
     again = Editor.load(next(editor.export("safetensors")), studio=studio)
     assert np.array_equal(again.image, editor.image)
+
+
+def test_arrows_that_are_planned_are_steps_of_undo(editor: Editor) -> None:
+    one, two = (
+        Arrows(((20.0, 30.0),), ((28.0, 30.0),)),
+        Arrows(((20.0, 30.0), (40.0, 30.0)), ((28.0, 30.0), (44.0, 30.0))),
+    )
+    editor.plan(one)
+    editor.plan(two)
+    editor.undo()
+    assert editor.state.plan == one
+    editor.redo()
+    editor.drag(two.handles, two.targets)
+    assert editor.state.plan is None
+    editor.undo()
+    assert editor.state.plan == two
+    assert len(editor.state.motion) == 1
+
+
+def test_another_generator_or_session_is_a_step_of_undo(editor: Editor, studio: Studio) -> None:
+    editor.drag(HANDLES, TARGETS)
+    before = editor.image
+    other = FrozenGenerator.random(resolution=(32, 32), w_dim=16, seed=4)
+    other.name = "other"
+    studio.add(other)
+    editor.adopt(Editor("other", method="draggan", studio=studio))
+    assert editor.image.shape == (32, 32, 3)
+    assert editor.undo()
+    assert np.array_equal(editor.image, before)
+    assert editor.redo()
+    assert editor.scene.dataset == "other"
+
+
+def test_a_few_fine_tuned_generators_are_remembered(editor: Editor) -> None:
+    history = History(Moment(editor.scene, editor.state))
+    for index in range(5):
+        tuned = replace(editor.scene, tuned={"w": torch.full((1,), float(index))})
+        history.push(Moment(tuned, editor.state))
+        history.push(Moment(tuned, editor.state))
+    assert [int(moment.scene.tuned["w"]) for moment in history.moments] == [2, 2, 3, 3, 4, 4]
+
+
+def test_a_drag_goes_on_from_a_frame_of_the_motion(editor: Editor) -> None:
+    editor.drag(HANDLES, TARGETS)
+    middle = editor.state.motion[2]
+    edit = editor.begin(HANDLES, at=2)
+    assert edit.start is middle
+    list(edit.toward(((24.0, 36.0),)))
+    editor.keep(edit)
+    assert editor.state.motion[2] is middle
+    assert editor.state.base == 2
+    assert len(editor.state.motion) == 6
+
+
+def test_a_mask_grows_with_what_is_dragged_out_of_it(editor: Editor) -> None:
+    before = editor.image
+    mask = np.zeros((64, 64), np.float32)
+    mask[24:36, 14:26] = 1
+    editor.protect(mask, grow=True)
+    editor.drag(HANDLES, [(34.0, 30.0)])
+    frame = editor.state.frame
+    assert frame.mask[24:36, 14:40].min() == 1  # all the way
+    assert frame.mask.sum() == 12 * 26
+    assert torch.equal(editor.mask, torch.from_numpy(mask))  # what was painted is what it was
+    assert np.array_equal(editor.image[frame.mask == 0], before[frame.mask == 0])
+    again = Editor.load(next(editor.export("safetensors")), studio=editor.studio)
+    assert np.array_equal(again.image, editor.image)
+    editor.drag([(34.0, 30.0)], [(34.0, 40.0)])
+    assert editor.state.frame.layers == 1  # the same mask lays nothing more
+    assert editor.state.frame.mask[24:36, 14:40].min() == 1
+
+
+def test_a_session_as_python_names_picture_and_drag(editor: Editor) -> None:
+    editor.drag(HANDLES, TARGETS, pins=[(40, 40)])
+    lines = script(editor).splitlines()
+    assert lines[0] == "from autodrag import Editor"
+    assert lines[2] == f"editor = Editor({editor.scene.dataset!r}, seed=3, psi=1, method='draggan', steps=3)"
+    assert lines[3] == "editor.drag([(20, 30)], [(28, 30)], pins=[(40, 40)])"
+    editor.drag(HANDLES, TARGETS)
+    assert "Editor.load" in script(editor)  # two drags are in no five lines
 
 
 def test_history_and_motion_stay_bounded(editor: Editor) -> None:

@@ -7,7 +7,7 @@ import struct
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save
 
 from autodrag.app import stored
 from autodrag.app.session import Editor
@@ -92,6 +92,9 @@ def with_header(data: bytes, **changes: object) -> bytes:
         {"arrows": {"handles": [[1, 2]], "targets": [], "pins": []}},
         {"arrows": {"handles": [[float("nan"), 2]], "targets": [[1, 1]], "pins": []}},
         {"origin": {"seed": 1, "psi": float("inf"), "style": None}},
+        {"origin": {"seed": 1, "psi": 1e308, "style": None}},
+        {"arrows": {"handles": [[1e300, 2]], "targets": [[1, 1]], "pins": []}},
+        {"plan": {"handles": [[1, 2]], "targets": [], "pins": []}},
         {"origin": 3},
         {"more": 1},
         {"dataset": 7},
@@ -102,6 +105,15 @@ def test_a_session_with_wrong_numbers_is_refused(edited: Editor, studio: Studio,
     Editor.load(with_header(data), studio=studio)
     with pytest.raises(InputError, match=r"cannot be read|no session"):
         Editor.load(with_header(data, **changes), studio=studio)
+
+
+def test_a_photograph_without_pixels_is_refused(editor: Editor) -> None:
+    data = next(editor.export("safetensors"))
+    tensors = load(data)
+    tensors["photo"], tensors["photo_place"] = torch.zeros(0, 0, 3, dtype=torch.uint8), torch.eye(2, 3).double()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+    with pytest.raises(InputError, match="photograph"):
+        stored.parse(save(tensors, header))
 
 
 def test_damaged_files_are_refused_or_read_but_never_crash(editor: Editor, studio: Studio) -> None:

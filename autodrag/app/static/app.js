@@ -1,26 +1,35 @@
 // The page: everything that is said and heard goes through here.
 
 import { Arrows } from "./arrows.js";
+import { Crop } from "./crop.js";
 import { veil } from "./draw.js";
 import { Files } from "./files.js";
+import { Gallery } from "./gallery.js";
+import { Keeper } from "./keeper.js";
+import { listen } from "./keys.js";
 import { Lanes } from "./lanes.js";
 import { Link } from "./link.js";
 import { $, Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
+import { guard } from "./sliders.js";
 import { Stage } from "./stage.js";
+import { Teller } from "./teller.js";
 import { Tools } from "./tools.js";
 
-const say = (message) => link.say(message);
+let asked = 0; // orders said since the session was last heard of
+const say = (message) => {
+  asked += !["show", "glance"].includes(message.type);
+  link.say(message);
+};
 const command = (type) => say({ type });
 
 const arrows = new Arrows();
 const stage = new Stage($("frame"), $("picture"), $("overlay"));
 const panel = new Panel(say);
-const files = new Files(note, () => panel.invert);
-const lanes = new Lanes($("lanes"), $("lanes-missing"), (method) => say({ type: "take", method }));
+const teller = new Teller();
 const player = new Player(
-  { play: $("play"), scrub: $("scrub"), text: $("scrub-text") },
+  { play: $("play"), scrub: $("scrub"), text: $("scrub-text"), before: $("before") },
   (index) => say({ type: "show", index }),
   (bitmap) => {
     stage.show(bitmap);
@@ -28,33 +37,70 @@ const player = new Player(
     stage.redraw();
   },
 );
+const scrubbed = () => (player.atEnd ? null : player.index);
+const files = new Files(teller, panel, new Crop(), () => ({ token: link.token, frame: scrubbed() }));
+const keeper = new Keeper(() => files.fetch("safetensors"));
+const lanes = new Lanes(
+  {
+    ...{ cards: $("lanes"), missing: $("lanes-missing"), large: $("large"), original: $("large-original") },
+    ...{ result: $("large-result"), split: $("large-split"), title: $("large-title") },
+  },
+  (method) => say({ type: "take", method }),
+);
+const gallery = new Gallery($("history"), (index) => say({ type: "glance", index }), (index) => say({ type: "go", index }));
 const tools = new Tools(stage, arrows, {
+  ready: () => link.ready,
   pull: say,
   release: say,
   brush: say,
+  plan,
   cancel,
   touched,
+  scrubbed,
+  present: () => player.go(player.last),
 });
-const pictures = new Pictures(() => command("shown"), draw);
+const pictures = new Pictures(() => link.say({ type: "shown" }), draw);
 const link = new Link(heard, (header, blob) => pictures.take(header, blob), connection);
 stage.arrows = arrows;
 
 // --- heard ------------------------------------------------------------------------------------------------------
 
 function heard(message) {
-  if (message.type === "welcome") {
-    files.token = message.token;
-    panel.welcome(message);
-  } else if (message.type === "session") follow(message);
+  if (message.type === "welcome") welcome(message);
+  else if (message.type === "session") follow(message);
   else if (message.type === "work") work(message);
   else if (message.type === "note" && message.lane) lanes.tell(message.text);
-  else if (message.type === "note") note(message.text, true);
-  else if (message.type === "refused") $("hint").textContent = message.text;
+  else if (message.type === "note") teller.note(message.text, true);
+}
+
+// A server that does not know the session gets the page's copy of it.
+async function welcome(message) {
+  panel.welcome(message);
+  arrows.meet();
+  player.meet();
+  gallery.meet();
+  if (!message.known) {
+    work({ what: "" });
+    keeper.begin();
+    const copy = await keeper.copy();
+    if (copy && (await files.restore(copy))) teller.note("Your work was brought back.");
+  }
+  connection("open");
+  link.begin();
+}
+
+function connection(state, text = "") {
+  document.body.dataset.connection = state;
+  const open = state === "open";
+  teller.line(text);
+  for (const part of document.querySelectorAll(".bar, .tools, .panel, .player, .history")) part.inert = !open;
+  if (!open && !arrows.held.size) arrows.forget();
 }
 
 let size = "";
 
 function follow(session) {
+  asked = 0;
   if (size !== String(session.size)) {
     size = String(session.size);
     stage.resize(session.size);
@@ -63,11 +109,17 @@ function follow(session) {
     brush.value = Math.round(Math.min(...session.size) / 22);
     resizeBrush();
   }
-  if (player.motion !== session.motion && lanes.begun) closeLanes();
+  if (player.motion !== session.motion && lanes.begun) {
+    lanes.shrink();
+    closeLanes();
+  }
   player.motion = session.motion;
   panel.follow(session);
   arrows.follow(session);
   player.follow(session);
+  keeper.follow(session);
+  gallery.follow(session);
+  mirror();
   if (!session.masked) stage.mask = null;
   touched();
   stage.redraw();
@@ -82,69 +134,25 @@ function draw(header, bitmap) {
     document.body.dataset.shown = header.final ? "still" : "moving";
     document.body.dataset.points = header.points.join(" ");
     if (arrows.pulling && header.points.length) arrows.points = header.points;
-    measure(header);
+    teller.measure(header, panel.method.live);
   } else if (header.lane === "mask") {
     stage.mask = veil(bitmap);
     if (!tools.painting) stage.stroke = null; // it is in the mask now
   } else if (header.lane === "scrub") player.take(header, bitmap);
+  else if (header.moment !== undefined) gallery.take(header, bitmap);
   else lanes.show(header, bitmap);
   stage.redraw();
 }
 
-// Delay from the pointer to the picture, and pictures a second, over the last second; then what came of the drag.
-const drawn = [];
-
-function measure({ time, final, seconds, distance }) {
-  if (time === undefined || distance === undefined) return;
-  const { live } = panel.method;
-  const now = performance.now();
-  drawn.push(now);
-  while (now - drawn[0] > 1000) drawn.shift();
-  const moving = `${live ? `${Math.round(now - time)} ms · ` : ""}${drawn.length} fps`;
-  $("speed").value = final ? `${seconds.toFixed(2)} s · ${distance.toFixed(1)} px from the target` : moving;
-  $("speed").hidden = false;
-  clearTimeout(drawn.timer);
-  drawn.timer = setTimeout(() => ($("speed").hidden = true), 3000);
-}
-
-const JOBS = {
-  drag: "Dragging",
-  compare: "Comparing",
-  start: "Looking for a start",
-  invert: "Finding your picture",
-  tune: "Tuning the generator",
-};
-const OWN = ["start", "invert", "tune"]; // what a picture of the user's own goes through
-
 function work({ what, step, steps }) {
-  const own = OWN.includes(what);
-  $("job").hidden = !what || (what === "drag" && panel.method.live);
+  const own = teller.work(what, step, steps, panel.session && panel.method.live);
   $("player").hidden = !$("job").hidden || lanes.open;
   if (what === "compare" && lanes.open) lanes.begun = true;
   $("job-take").hidden = !own;
   $("job-stop").textContent = own ? "Cancel" : "Stop";
-  $("job-text").textContent = what ? `${JOBS[what]} ${Math.min(step, steps)} / ${steps}` : "";
-  $("job-bar").value = steps ? step / steps : 0;
   document.body.dataset.work = what;
   if (!what) lanes.stopped();
   touched();
-}
-
-function connection(state) {
-  document.body.dataset.connection = state;
-  if (state === "open") return;
-  note("The connection is gone. Trying again; the session was not kept.", true);
-  work({ what: "" });
-  arrows.forget();
-}
-
-function note(text, wrong = false) {
-  const element = document.createElement("p");
-  element.className = wrong ? "note wrong" : "note";
-  element.textContent = text;
-  $("notes").append(element);
-  while ($("notes").children.length > 3) $("notes").firstChild.remove();
-  setTimeout(() => element.remove(), 7000);
 }
 
 // --- said -------------------------------------------------------------------------------------------------------
@@ -154,10 +162,17 @@ function touched() {
   $("run").disabled = !arrows.ready;
   $("compare").disabled = !any || arrows.open !== null;
   $("clear").disabled = !any && !arrows.pins.length;
+  $("clear").textContent = arrows.selected === null ? "Clear" : "Remove";
   const plan = arrows.open !== null ? "Now press where it shall go." : "Drag arrows, then press Run.";
-  const text = { pull: "Press on the picture and pull.", arrow: plan, pin: "Press on what must stay." }[tools.tool];
-  $("hint").textContent = text ?? (tools.tool === "change" ? "Paint what may change." : "Paint what must stay.");
-  $("hint").classList.toggle("gone", (any && arrows.open === null) || OWN.includes(document.body.dataset.work));
+  const texts = { pull: "Press on the picture and pull.", arrow: plan, pin: "Press on what should stay." };
+  texts.hand = "Move the enlarged picture.";
+  const text = texts[tools.tool] ?? (tools.tool === "change" ? "Paint what may change." : "Paint what must not change.");
+  $("hint").textContent = text;
+  $("hint").classList.toggle("gone", (any && arrows.open === null) || teller.own);
+}
+
+function plan() {
+  if (arrows.open === null) say(arrows.setting());
 }
 
 function cancel() {
@@ -177,7 +192,7 @@ function run() {
 
 function compare() {
   if ($("compare").disabled) return;
-  arrows.again = !arrows.planned || arrows.pulling; // also while that drag is on its way
+  arrows.again = !arrows.planned || (arrows.pulling && arrows.at === null); // also while that drag is on its way
   const message = arrows.message("compare");
   const methods = lanes.start(panel.session.methods, $("picture"));
   $("frame").hidden = $("player").hidden = true;
@@ -185,6 +200,7 @@ function compare() {
 }
 
 function closeLanes() {
+  if (lanes.shrink()) return;
   if (!lanes.over) command("stop");
   lanes.hide();
   $("frame").hidden = $("player").hidden = false;
@@ -192,13 +208,14 @@ function closeLanes() {
 }
 
 function clear() {
-  arrows.clear();
+  arrows.remove();
+  plan();
   touched();
   stage.redraw();
 }
 
 function stop() {
-  command(OWN.includes(document.body.dataset.work) ? "cancel" : "stop");
+  command(teller.own ? "cancel" : "stop");
 }
 
 function choose(tool) {
@@ -211,8 +228,12 @@ function choose(tool) {
 
 function resizeBrush(change = 0) {
   $("brush").value = Number($("brush").value) + change;
-  $("brush-text").value = `${$("brush").value} px`;
+  $("brush-text").textContent = `${$("brush").value} px`;
   tools.resizeBrush(Number($("brush").value));
+}
+
+function mirror() {
+  arrows.width = $("mirror").checked ? stage.size[0] : null;
 }
 
 function theme() {
@@ -230,6 +251,8 @@ const clicks = {
   "mask-invert": () => command("invert_mask"),
   "job-take": () => command("stop"),
   "job-stop": stop,
+  "zoom-in": () => stage.scaleBy(1.5),
+  "zoom-out": () => stage.scaleBy(1 / 1.5),
   help: () => $("help-dialog").showModal(),
   run,
   compare,
@@ -240,39 +263,27 @@ for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", 
 for (const button of document.querySelectorAll("[data-tool]")) {
   button.addEventListener("click", () => choose(button.dataset.tool));
 }
+for (const slider of document.querySelectorAll("input[type=range]")) guard(slider);
 $("brush").addEventListener("input", () => resizeBrush());
+$("mirror").addEventListener("change", mirror);
+$("veil").addEventListener("change", () => {
+  stage.veiled = $("veil").checked;
+  stage.redraw();
+});
+$("grow").addEventListener("change", () => say({ type: "grow", on: $("grow").checked }));
 
-const keys = {
-  v: () => choose("pull"),
-  a: () => choose("arrow"),
-  p: () => choose("pin"),
-  b: () => choose("change"),
-  k: () => choose("keep"),
-  r: () => panel.dice(),
-  c: compare,
-  "[": () => resizeBrush(-1),
-  "]": () => resizeBrush(1),
-  " ": () => player.toggle(),
-  "?": () => $("help-dialog").showModal(),
-  enter: run,
-  delete: clear,
-  backspace: clear,
-  escape: () => (arrows.held.size ? cancel() : lanes.open ? closeLanes() : stop()),
-};
-
-document.addEventListener("keydown", (event) => {
-  const key = event.key.toLowerCase();
-  if (event.ctrlKey || event.metaKey) {
-    if (key !== "z" && key !== "y") return;
-    event.preventDefault();
-    command(key === "y" || event.shiftKey ? "redo" : "undo");
-    return;
-  }
-  const field = event.target.closest("input, select, dialog, button, summary");
-  if (event.altKey || !keys[key] || (field && (field.type !== "range" || key === " ") && key !== "escape")) return;
-  if ($("help-dialog").open) return;
-  event.preventDefault();
-  keys[key]();
+listen({
+  keys: {
+    ...{ v: () => choose("pull"), a: () => choose("arrow"), p: () => choose("pin"), h: () => choose("hand") },
+    ...{ b: () => choose("change"), k: () => choose("keep") },
+    ...{ r: () => panel.dice(), c: compare, "[": () => resizeBrush(-1), "]": () => resizeBrush(1) },
+    ...{ "+": clicks["zoom-in"], "=": clicks["zoom-in"], "-": clicks["zoom-out"] },
+    ...{ " ": () => player.toggle(), "?": clicks.help, enter: run, delete: clear, backspace: clear },
+    escape: () => (arrows.held.size ? cancel() : lanes.open ? closeLanes() : stop()),
+  },
+  held: { o: (down) => player.peek(down) },
+  chords: { z: (shift) => command(shift ? "redo" : "undo"), y: clicks.redo },
+  busy: () => asked > 0,
 });
 
 if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;

@@ -3,33 +3,47 @@
 const near = (a, b, reach) => Math.hypot(a[0] - b[0], a[1] - b[1]) <= reach;
 const index = (points, p, reach) => points.findLastIndex((q) => near(q, p, reach));
 const copy = (points) => points.map((p) => [...p]);
+const without = (points, i) => points.filter((_, j) => j !== i);
 
 export class Arrows {
   handles = [];
   targets = [];
-  pins = [];
+  pins = []; // where they were put
   points = []; // where handles, then pins, are in the picture that is shown
   planned = true; // `handles` are in the picture that is shown; else in the one that the last drag started from
   pulling = false; // the picture follows: `points` move
   open = null; // index of a planned arrow that has no tip yet
+  selected = null; // index of the arrow that was tapped
   held = new Map(); // pointer -> index of the arrow whose tip follows it
   gesture = 0;
-  #pinsAtStart = [];
+  at = null; // index of the frame that the arrows are in, if it is not the last
+  width = null; // of the picture, where a new arrow comes with its mirror image
+  #mirrored = new Map(); // index -> index of its mirror image
+  #revision = null;
   #from = "";
+  #press = null; // {p, slack, arrow}: pressed, not moved yet; on an arrow that was there
 
   // What the server says. What was set since then stays.
   follow(session) {
-    const from = JSON.stringify([session.motion, session.handles, session.targets, session.pins]);
-    if (from === this.#from || this.held.size) return;
+    this.gesture = Math.max(this.gesture, session.gesture);
+    if (this.#revision !== null && session.revision !== this.#revision) return;
+    this.#revision = session.revision;
+    const from = JSON.stringify([session.motion, session.handles, session.targets, session.pins, session.plan]);
+    if (from === this.#from || this.held.size || this.open !== null) return;
     this.#from = from;
-    this.#pinsAtStart = session.pins;
-    const { handles, targets, points } = session;
-    Object.assign(this, { handles, targets, points, pins: points.slice(handles.length), open: null, pulling: false });
-    this.planned = handles.length === 0;
+    const { handles, targets, pins } = session.plan ?? session;
+    if (handles.length !== this.handles.length) this.#mirrored.clear();
+    Object.assign(this, { handles, targets, pins, points: session.points, pulling: false, selected: null, at: null });
+    this.planned = session.plan !== null || handles.length === 0;
   }
 
   get reached() {
     return this.planned && !this.pulling ? this.handles : this.points.slice(0, this.handles.length);
+  }
+
+  // Whether a pointer pulls at the picture.
+  get pulls() {
+    return this.pulling && this.held.size > 0;
   }
 
   // Whether there are arrows that have not been dragged along.
@@ -46,9 +60,11 @@ export class Arrows {
     return pin >= 0 ? { pin } : {};
   }
 
-  // Begin to pull: an arrow that is there, or a new one, with `more` beside those that are there.
-  grab(pointer, p, reach, more) {
-    const { arrow } = this.hit(p, reach);
+  // Begin to pull: an arrow that is there, or a new one, with `more` beside those that are there. at: the frame that is
+  // shown, if it is not the last.
+  grab(pointer, p, reach, more, at) {
+    const { arrow } = at === null ? this.hit(p, reach) : {};
+    this.#pressed(p, reach, arrow);
     if (arrow !== undefined && this.held.size) {
       this.held.set(pointer, arrow);
       return;
@@ -57,7 +73,8 @@ export class Arrows {
       this.again = !this.planned;
       this.held.set(pointer, arrow);
     } else {
-      this.#rebase(more || (this.planned && !this.pulling));
+      this.#rebase(at === null && (more || (this.planned && !this.pulling)));
+      this.at = at ?? this.at;
       this.#add(pointer, p);
     }
     this.points = [...this.reached, ...this.pins];
@@ -67,10 +84,12 @@ export class Arrows {
 
   // Plan an arrow: a new one, another tip for one that is there, or the tip of one that waits for it.
   plan(pointer, p, reach) {
-    const { arrow } = this.planned ? this.hit(p, reach) : {};
+    const { arrow } = this.planned && this.open === null ? this.hit(p, reach) : {};
+    this.#pressed(p, reach, arrow);
     if (this.open !== null) {
-      this.targets[this.open] = p;
+      this.#press = null;
       this.held.set(pointer, this.open);
+      this.move(pointer, p);
     } else if (arrow !== undefined) {
       this.held.set(pointer, arrow);
     } else {
@@ -79,10 +98,23 @@ export class Arrows {
     }
   }
 
+  #pressed(p, reach, arrow) {
+    this.#press = { p, slack: reach / 5, arrow };
+    this.selected = null;
+  }
+
   #add(pointer, p) {
-    this.held.set(pointer, this.handles.length);
-    this.handles.push(p);
-    this.targets.push(p);
+    const i = this.handles.length;
+    this.held.set(pointer, i);
+    const mirror = this.#mirror(p);
+    const points = mirror && Math.abs(mirror[0] - p[0]) > this.width / 20 ? [p, mirror] : [p];
+    this.handles.push(...points);
+    this.targets.push(...copy(points));
+    if (points.length > 1) this.#mirrored.set(i, i + 1).set(i + 1, i);
+  }
+
+  #mirror(p) {
+    return this.width === null ? null : [this.width - 1 - p[0], p[1]];
   }
 
   // From here on the arrows are in the picture that is shown; without `more` those that are there end.
@@ -90,42 +122,73 @@ export class Arrows {
     this.handles = more ? copy(this.reached) : [];
     this.targets = more ? copy(this.targets) : [];
     this.pins = copy(this.pins);
-    Object.assign(this, { planned: true, pulling: false, again: false });
+    if (!more) this.#mirrored.clear();
+    Object.assign(this, { planned: true, pulling: false, again: false, at: null });
   }
 
   move(pointer, p) {
-    if (this.held.has(pointer)) this.targets[this.held.get(pointer)] = p;
+    const i = this.held.get(pointer);
+    if (i === undefined || (this.#press && near(p, this.#press.p, this.#press.slack))) return;
+    this.#press = null;
+    this.targets[i] = p;
+    if (this.width !== null && this.#mirrored.has(i)) this.targets[this.#mirrored.get(i)] = this.#mirror(p);
   }
 
-  // Let a tip go. Returns whether it was moved at all.
+  // Let a tip go. Returns whether it was moved at all; a tap on an arrow selects it.
   drop(pointer) {
     const i = this.held.get(pointer);
     this.held.delete(pointer);
-    return i !== undefined && !near(this.handles[i], this.targets[i], 0.5);
+    if (this.#press) this.selected = this.#press.arrow ?? null;
+    return i !== undefined && !this.#press && !near(this.handles[i], this.targets[i], 0.5);
   }
 
   // A pin at p, or none where one was.
   pin(p, reach) {
     const { pin } = this.hit(p, reach);
     if (!this.planned || this.pulling) this.#rebase(false);
-    this.pins = pin === undefined ? [...this.pins, p] : this.pins.filter((_, i) => i !== pin);
+    this.pins = pin === undefined ? [...this.pins, p] : without(this.pins, pin);
+  }
+
+  // The arrow that is selected goes, or if none is, all arrows and pins.
+  remove() {
+    if (this.selected === null) return this.clear();
+    if (!this.planned || this.pulling) this.#rebase(true);
+    this.handles = without(this.handles, this.selected);
+    this.targets = without(this.targets, this.selected);
+    this.#mirrored.clear();
+    this.selected = null;
   }
 
   clear() {
     this.#rebase(false);
-    Object.assign(this, { pins: [], points: [], open: null });
+    Object.assign(this, { pins: [], points: [], open: null, selected: null });
     this.held.clear();
   }
 
   // Back to what the server says next.
   forget() {
+    const { selected } = this;
     this.clear();
+    this.selected = selected;
+    this.meet();
+  }
+
+  // Another session, or the same one from another server: what it says first counts. An arrow that is held stays.
+  meet() {
+    this.#revision = null;
     this.#from = "";
   }
 
-  // For the server. The numbers may have been rounded on the way here; those of a drag that is repeated come from there.
+  // For the server. The numbers may have been rounded on the way here.
   message(type, more = {}) {
-    const { handles, targets, again, planned } = this;
-    return { type, handles, targets, pins: planned ? this.pins : this.#pinsAtStart, again: Boolean(again), ...more };
+    const { handles, targets, pins, again, at } = this;
+    return { type, handles, targets, pins, again: Boolean(again), at, ...more };
+  }
+
+  // What is set now, for undo and for a session that is saved.
+  setting() {
+    this.#revision = (this.#revision ?? 0) + 1;
+    const { handles, targets, pins } = this;
+    return { type: "plan", handles, targets, pins, revision: this.#revision };
   }
 }

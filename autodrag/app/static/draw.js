@@ -2,6 +2,7 @@
 
 const ACCENT = "#ff6a3d";
 const PIN = "#ffd166";
+const SELECTED = "#5ad1ff";
 const DARK = "rgb(20 16 12 / 75%)";
 
 const ring = (g, [x, y], r, fill, line, width = 2) => {
@@ -51,6 +52,7 @@ export function drawArrows(g, view, arrows) {
     arrow(g, now, tip);
     ring(g, now, held.has(i) ? 8.5 : 7, ACCENT, "#fff", 2.4);
     ring(g, now, held.has(i) ? 10 : 8.5, null, DARK, 1);
+    if (arrows.selected === i) for (const place of [now, tip]) ring(g, place, 13, null, SELECTED, 2.5);
   });
   pins.forEach((pin) => {
     const [x, y] = view(pin);

@@ -7,28 +7,31 @@ const EFFORT = {
   good: (usual) => ({ steps: usual.steps, tune: 0 }),
   tuned: (usual) => ({ steps: usual.steps, tune: usual.tune }),
 };
+const GONE = "The connection is gone: try again in a moment.";
+const SUFFIX = { safetensors: "session.safetensors", mask: "mask.png" };
 
 export class Files {
-  token = null;
-
-  // note(text): tell the user; usual(): the server's numbers of steps
-  constructor(note, usual) {
-    Object.assign(this, { note, usual });
-    $("upload").addEventListener("change", () => this.#chosen($("upload"), (file) => this.image(file)));
-    $("load").addEventListener("change", () => this.#chosen($("load"), (file) => this.session(file)));
-    for (const button of document.querySelectorAll("[data-export]")) {
-      button.addEventListener("click", () => this.download(button, button.dataset.export));
+  // teller: for notes; panel: the session and the server's numbers of steps; crop: asks for the part of a picture that is
+  // meant; now(): {token, frame}, frame being the one that is shown if it is not the last
+  constructor(teller, panel, crop, now) {
+    Object.assign(this, { teller, panel, crop, now });
+    const uploads = { upload: (file) => this.image(file), load: (file) => this.session(file), "mask-load": (file) => this.mask(file) };
+    for (const [id, use] of Object.entries(uploads)) {
+      $(id).addEventListener("change", () => {
+        if ($(id).files[0]) use($(id).files[0]);
+        $(id).value = "";
+      });
     }
+    for (const button of document.querySelectorAll("[data-export]")) {
+      button.addEventListener("click", () => this.#busy(button, () => this.download(button.dataset.export)));
+    }
+    $("copy").addEventListener("click", () => this.#busy($("copy"), () => this.#copyPicture()));
+    $("copy-script").addEventListener("click", () => this.#busy($("copy-script"), () => this.#copyScript()));
     this.#dropping();
     document.addEventListener("paste", ({ clipboardData }) => {
       const file = [...clipboardData.files].find(({ type }) => type.startsWith("image/"));
       if (file) this.image(file);
     });
-  }
-
-  #chosen(input, use) {
-    if (input.files[0]) use(input.files[0]);
-    input.value = "";
   }
 
   #dropping() {
@@ -43,36 +46,77 @@ export class Files {
     }
   }
 
-  image(file) {
-    const { steps, tune } = EFFORT[$("quality").value](this.usual());
-    return this.#send(`image?steps=${steps}&tune=${tune}&align=${$("align").checked}`, file);
+  async image(file) {
+    const { steps, tune } = EFFORT[$("quality").value](this.panel.invert);
+    const align = this.panel.session.alignable && $("align").checked;
+    const crop = align ? "" : await this.crop.ask(file, this.panel.session.size);
+    if (crop === null) return;
+    await this.#send(`image?steps=${steps}&tune=${tune}&align=${align}${crop && `&crop=${crop}`}`, file);
   }
 
   session(file) {
     return this.#send("session", file);
   }
 
+  mask(file) {
+    return this.#send("mask", file);
+  }
+
+  // Hand the page's own copy to a server that does not have the session. Returns whether it was taken.
+  restore(copy) {
+    return this.#send("session?restored=true", copy);
+  }
+
   async #send(what, file) {
     try {
-      const answer = await fetch(`/upload/${this.token}/${what}`, { method: "POST", body: file });
-      if (!answer.ok) this.note((await answer.json()).error ?? "The file was refused.", true);
+      const answer = await fetch(`/upload/${this.now().token}/${what}`, { method: "POST", body: file });
+      if (!answer.ok) this.teller.note((await answer.json()).error ?? "The file was refused.", true);
+      return answer.ok;
     } catch {
-      this.note("The file could not be sent: it may be too large, or the connection is gone.", true);
+      this.teller.note("The file could not be sent: it may be too large, or the connection is gone.", true);
+      return false;
     }
   }
 
-  async download(button, kind) {
+  // The session as a file of this kind. Throws an Error with a sentence.
+  async fetch(kind) {
+    const { token, frame } = this.now();
+    const which = kind === "png" && frame !== null ? `?frame=${frame}` : "";
+    const answer = await fetch(`/export/${token}/autodrag.${kind}${which}`).catch(() => {
+      throw new Error(GONE);
+    });
+    if (!answer.ok) throw new Error((await answer.json()).error ?? "The file could not be made.");
+    return answer.blob();
+  }
+
+  async download(kind) {
+    const { dataset, seed } = this.panel.session;
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(await this.fetch(kind));
+    link.download = `autodrag-${dataset}-${seed ?? "own"}.${SUFFIX[kind] ?? kind}`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+  }
+
+  async #copyPicture() {
+    if (!navigator.clipboard?.write) throw new Error("This browser copies no pictures from here: save the PNG instead.");
+    await navigator.clipboard.write([new ClipboardItem({ "image/png": this.fetch("png") })]);
+    this.teller.note("The picture is in the clipboard.");
+  }
+
+  async #copyScript() {
+    const text = await (await this.fetch("py")).text();
+    if (!navigator.clipboard) throw new Error("This browser gives no access to the clipboard from here.");
+    await navigator.clipboard.writeText(text);
+    this.teller.note("The session is in the clipboard as Python.");
+  }
+
+  async #busy(button, act) {
     button.disabled = true;
     try {
-      const answer = await fetch(`/export/${this.token}/autodrag.${kind}`);
-      if (!answer.ok) throw new Error((await answer.json()).error);
-      const link = document.createElement("a");
-      link.href = URL.createObjectURL(await answer.blob());
-      link.download = `autodrag.${kind === "safetensors" ? "session.safetensors" : kind}`;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+      await act();
     } catch (error) {
-      this.note(error.message || "The file could not be made.", true);
+      this.teller.note(error.message, true);
     } finally {
       button.disabled = false;
     }

@@ -1,39 +1,57 @@
-// The connection: JSON texts out and in, pictures in. After a break it connects again, to a new session.
+// The connection: JSON texts out and in, pictures in. After a break it comes back to the same session.
+
+const TAKEN = 4001; // code of a socket whose session another tab has now
+const KEPT = ["release", "plan", "brush"]; // said while the connection was gone, these are not lost
+const PAUSE = { first: 500, most: 8000, full: 4000 }; // milliseconds before the next try
 
 export class Link {
+  token = sessionStorage.token ?? "";
   #socket = null;
-  #wait = 500;
-  #refused = false;
+  #wait = PAUSE.first;
+  #fresh = true; // this page has never been connected
+  #ready = false;
+  #unsaid = [];
+  #refusal = null;
 
-  // heard(message), seen(header, blob), state("open" | "closed")
+  // heard(message), seen(header, blob), state("closed" | "refused" | "taken", text)
   constructor(heard, seen, state) {
     Object.assign(this, { heard, seen, state });
     this.#connect();
+    addEventListener("online", () => this.#socket.readyState === WebSocket.CLOSED && this.#connect());
   }
 
   #connect() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const socket = new WebSocket(`${scheme}//${location.host}/socket`);
+    const asked = new URLSearchParams({ token: this.token, ...(this.#fresh ? { fresh: "" } : {}) });
+    const socket = new WebSocket(`${scheme}//${location.host}/socket?${asked}`);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => {
-      this.#wait = 500;
-      this.state("open");
-    };
     socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = () => {
-      if (this.#refused) return;
-      this.state("closed");
-      setTimeout(() => this.#connect(), this.#wait);
-      this.#wait = Math.min(8000, this.#wait * 2);
-    };
+    socket.onclose = ({ code }) => this.#closed(code);
     this.#socket = socket;
+    this.#refusal = null;
+  }
+
+  #closed(code) {
+    this.#ready = false;
+    if (code === TAKEN) this.state("taken", "This session is open in another tab. Reload the page to go on with it here.");
+    else {
+      if (this.#refusal) this.state("refused", `${this.#refusal} Trying again.`);
+      else this.state("closed", "The connection is gone. Your work is kept; trying again.");
+      setTimeout(() => this.#socket.readyState === WebSocket.CLOSED && this.#connect(), this.#refusal ? PAUSE.full : this.#wait);
+      this.#wait = Math.min(PAUSE.most, this.#wait * 2);
+    }
   }
 
   #receive(data) {
     if (typeof data === "string") {
       const message = JSON.parse(data);
-      this.#refused = message.type === "refused";
-      this.heard(message);
+      if (message.type === "refused") this.#refusal = message.text;
+      else if (message.type === "welcome") {
+        this.token = sessionStorage.token = message.token;
+        this.#wait = PAUSE.first;
+        this.heard({ ...message, fresh: this.#fresh });
+        this.#fresh = false;
+      } else this.heard(message);
       return;
     }
     const size = new DataView(data).getUint32(0, true);
@@ -41,7 +59,19 @@ export class Link {
     this.seen(header, new Blob([new Uint8Array(data, 4 + size)], { type: `image/${header.format}` }));
   }
 
+  get ready() {
+    return this.#ready;
+  }
+
+  // The session of this page is there: what could not be said before is said now.
+  begin() {
+    this.#ready = true;
+    for (const message of this.#unsaid.splice(0)) this.say(message);
+  }
+
   say(message) {
-    if (this.#socket.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(message));
+    const open = this.#socket.readyState === WebSocket.OPEN;
+    if (open && (this.#ready || message.type === "shown")) this.#socket.send(JSON.stringify(message));
+    else if (KEPT.includes(message.type)) this.#unsaid = [...this.#unsaid, message].slice(-8);
   }
 }

@@ -1,5 +1,7 @@
 // The settings beside the picture: they show what the server says and say what the user wants.
 
+import { radios } from "./keys.js";
+
 const MAX_SEED = 2 ** 31 - 1;
 const USUAL = { live: 5, slow: 100 }; // steps
 
@@ -23,10 +25,11 @@ export class Panel {
       this.#style($("style").value === "" ? null : wholeSeed($("style").value));
     });
     $("style-dice").addEventListener("click", () => this.#style(randomSeed()));
-    $("steps").addEventListener("input", () => ($("steps-text").value = $("steps").value));
+    $("steps").addEventListener("input", () => ($("steps-text").textContent = $("steps").value));
     $("steps").addEventListener("change", () => {
       this.say({ type: "method", name: this.session.method, steps: Number($("steps").value) });
     });
+    radios($("methods"), (button) => button.click());
     $("dataset").addEventListener("change", () => this.say({ type: "dataset", name: $("dataset").value }));
   }
 
@@ -35,6 +38,7 @@ export class Panel {
   }
 
   picture(change, slid = { amend: false, settled: true }) {
+    if (!this.session) return;
     const { psi, style } = this.session;
     const seed = this.session.seed ?? 0;
     const c = Number.isInteger(this.session.c) ? this.session.c : null;
@@ -42,7 +46,7 @@ export class Panel {
   }
 
   #slide(settled) {
-    $("psi-text").value = Number($("psi").value).toFixed(2);
+    $("psi-text").textContent = Number($("psi").value).toFixed(2);
     this.picture({ psi: Number($("psi").value) }, { amend: this.#sliding, settled });
     this.#sliding = !settled;
   }
@@ -69,7 +73,7 @@ export class Panel {
     $("seed").value = session.seed ?? "";
     $("seed").placeholder = session.seed === null ? "your picture" : "";
     if (!this.#sliding) $("psi").value = session.psi;
-    $("psi-text").value = session.psi.toFixed(2);
+    $("psi-text").textContent = session.psi.toFixed(2);
     $("psi").disabled = session.seed === null;
     $("style").value = session.style ?? "";
     $("class-row").hidden = session.classes === 0;
@@ -79,7 +83,9 @@ export class Panel {
     $("redo").disabled = !session.redo;
     $("reset").disabled = session.frames < 2;
     $("align-row").hidden = !session.alignable;
-    $("mask-clear").disabled = $("mask-invert").disabled = !session.masked;
+    for (const name of ["mask-clear", "mask-invert", "mask-save", "grow"]) $(name).disabled = !session.masked;
+    $("grow").checked = session.grow;
+    $("draws").textContent = session.draws;
     this.#methods(session);
   }
 
@@ -89,13 +95,16 @@ export class Panel {
 
   #methods({ methods, method, steps }) {
     this.#offer(methods);
-    for (const button of $("methods").children) button.setAttribute("aria-checked", button.dataset.method === method);
+    for (const button of $("methods").children) {
+      button.setAttribute("aria-checked", button.dataset.method === method);
+      button.tabIndex = button.dataset.method === method ? 0 : -1;
+    }
     const chosen = this.method;
     const usual = Math.min(chosen.most, chosen.live ? USUAL.live : USUAL.slow);
     $("steps").max = chosen.most;
     $("steps").disabled = chosen.most < 2;
     $("steps").value = steps ?? usual;
-    $("steps-text").value = steps ?? usual;
+    $("steps-text").textContent = steps ?? usual;
     this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");
   }
 

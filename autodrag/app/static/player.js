@@ -3,10 +3,12 @@
 export class Player {
   #pictures = new Map(); // index -> bitmap of the motion `#motion`
   #motion = -1;
+  index = 0;
   #count = 1;
   #timer = null;
+  #behind = null; // the frame that comes back after a look at the first
 
-  // elements: {play, scrub, text}; ask(index); show(bitmap, index, last)
+  // elements: {play, scrub, text, before}; ask(index); show(bitmap, index, last)
   constructor(elements, ask, show) {
     Object.assign(this, { elements, ask, show });
     elements.scrub.addEventListener("input", () => {
@@ -14,22 +16,46 @@ export class Player {
       this.go(Number(elements.scrub.value));
     });
     elements.play.addEventListener("click", () => this.toggle());
+    const { before } = elements;
+    for (const kind of ["pointerdown", "pointerup", "pointerleave", "pointercancel", "blur"]) {
+      before.addEventListener(kind, () => this.peek(kind === "pointerdown"));
+    }
+    before.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
   follow({ motion, frames }) {
     if (motion === this.#motion) return;
     this.stop();
     this.#pictures.clear();
+    this.#behind = null;
     this.#motion = motion;
     this.#count = frames;
     this.index = frames - 1;
     this.elements.scrub.max = frames - 1;
-    this.elements.scrub.disabled = this.elements.play.disabled = frames < 2;
+    for (const name of ["scrub", "play", "before"]) this.elements[name].disabled = frames < 2;
     this.#label();
   }
 
+  // Another session: its motions are none of those that are remembered.
+  meet() {
+    this.#motion = -1;
+  }
+
+  // Show the first picture as long as it is wanted, then the one before.
+  peek(wanted) {
+    if (this.#count < 2 || wanted === (this.#behind !== null)) return;
+    this.stop();
+    const back = this.#behind;
+    this.#behind = wanted ? this.index : null;
+    this.go(wanted ? 0 : back);
+  }
+
+  get last() {
+    return this.#count - 1;
+  }
+
   get atEnd() {
-    return this.index === this.#count - 1;
+    return this.index === this.last;
   }
 
   go(index) {
@@ -74,6 +100,6 @@ export class Player {
 
   #label() {
     this.elements.scrub.value = this.index;
-    this.elements.text.value = `${this.index} / ${this.#count - 1}`;
+    this.elements.text.textContent = `${this.index} / ${this.#count - 1}`;
   }
 }

@@ -14,11 +14,41 @@ export class Stage {
   cross = null;
   arrows = null;
   quiet = false; // arrows hidden
+  veiled = true; // whether the veil is wanted
+  hand = false; // the hand moves the view, also by touch
+  zoom = 1;
   #queued = false;
 
   constructor(frame, picture, overlay) {
     Object.assign(this, { frame, picture, overlay });
     new ResizeObserver(() => this.redraw()).observe(frame);
+    this.window = frame.parentElement;
+    this.window.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
+  }
+
+  // Larger by a factor, around a place in the window (its middle, if none is given).
+  scaleBy(factor, x = this.window.clientWidth / 2, y = this.window.clientHeight / 2) {
+    const before = this.frame.getBoundingClientRect();
+    const box = this.window.getBoundingClientRect();
+    const share = [(x + box.left - before.left) / before.width, (y + box.top - before.top) / before.height];
+    this.zoom = Math.min(8, Math.max(1, this.zoom * factor));
+    document.documentElement.style.setProperty("--zoom", this.zoom);
+    document.body.dataset.zoomed = this.zoom > 1;
+    const after = this.frame.getBoundingClientRect();
+    this.scroll(x + box.left - after.left - share[0] * after.width, y + box.top - after.top - share[1] * after.height);
+  }
+
+  // Move the picture in its window, by CSS pixels.
+  scroll(x, y) {
+    this.window.scrollLeft -= x;
+    this.window.scrollTop -= y;
+  }
+
+  #wheel(event) {
+    if (!event.ctrlKey && !event.metaKey) return;
+    event.preventDefault();
+    const box = this.window.getBoundingClientRect();
+    this.scaleBy(Math.exp(-event.deltaY / 300), event.clientX - box.left, event.clientY - box.top);
   }
 
   resize([width, height]) {
@@ -68,7 +98,7 @@ export class Stage {
     this.overlay.height = Math.round(height * ratio);
     const g = this.overlay.getContext("2d");
     g.scale(ratio, ratio);
-    if (this.mask) {
+    if (this.mask && this.veiled && !this.arrows.pulls) {
       g.globalAlpha = this.maskStrength;
       g.drawImage(this.mask, 0, 0, width, height);
       g.globalAlpha = 1;

@@ -7,8 +7,10 @@ export class Tools {
   brush = 8; // radius in image pixels
   #strokes = new Map();
   #queued = false;
+  #pan = null; // the pointer that moves the view
 
-  // stage, arrows; act: {pull(message), release(message), brush(message), cancel(), touched()}
+  // stage, arrows; act: {ready(), pull(message), release(message), brush(message), plan(), cancel(), touched(),
+  // scrubbed(): the frame that is shown, if it is not the last; present(): show the last}
   constructor(stage, arrows, act) {
     Object.assign(this, { stage, arrows, act });
     const overlay = stage.overlay;
@@ -26,6 +28,7 @@ export class Tools {
     this.tool = tool;
     this.stage.brush = this.#brushing ? this.brush : 0;
     this.stage.maskStrength = this.#brushing ? 0.62 : 0.38;
+    this.stage.hand = tool === "hand";
     this.stage.overlay.dataset.over = this.#brushing ? "brush" : "";
     this.stage.redraw();
   }
@@ -44,20 +47,31 @@ export class Tools {
   }
 
   #down(event) {
-    if (event.button !== 0) return;
+    if (event.button > 1 || !this.act.ready()) return;
+    event.preventDefault(); // the middle button scrolls here, and nowhere else
+    this.stage.overlay.focus({ preventScroll: true });
     this.stage.overlay.setPointerCapture(event.pointerId);
+    if (event.button === 1 || this.tool === "hand") {
+      this.#pan = event.pointerId;
+      return;
+    }
     this.act.touched();
     this.#uncross();
     this.begin(event.pointerId, this.stage.at(event), this.stage.reach(event), event.shiftKey);
   }
 
   #move(event) {
+    if (event.pointerId === this.#pan) {
+      this.stage.scroll(event.movementX, event.movementY);
+      return;
+    }
     const p = this.stage.at(event);
     this.#hover(p, this.stage.reach(event));
     this.proceed(event.pointerId, p);
   }
 
   #up(event) {
+    if (event.pointerId === this.#pan) this.#pan = null;
     this.end(event.pointerId);
     if (event.pointerType !== "mouse") this.#hover(null);
   }
@@ -73,10 +87,14 @@ export class Tools {
   }
 
   begin(pointer, p, reach, more) {
-    if (this.tool === "pull") this.arrows.grab(pointer, p, reach, more || this.arrows.held.size > 0);
+    const at = this.arrows.held.size ? null : this.act.scrubbed();
+    if (this.tool !== "pull" && at !== null) this.act.present();
+    if (this.tool === "pull") this.arrows.grab(pointer, p, reach, more || this.arrows.held.size > 0, at);
     else if (this.tool === "arrow") this.arrows.plan(pointer, p, reach);
-    else if (this.tool === "pin") this.arrows.pin(p, reach);
-    else {
+    else if (this.tool === "pin") {
+      this.arrows.pin(p, reach);
+      this.act.plan();
+    } else {
       this.#strokes.set(pointer, [p]);
       this.stage.stroke = { points: [p], radius: this.brush, what: this.tool };
     }
@@ -106,11 +124,19 @@ export class Tools {
     } else if (this.arrows.held.has(pointer)) {
       const i = this.arrows.held.get(pointer);
       const moved = this.arrows.drop(pointer);
-      if (this.tool === "arrow") this.arrows.open = moved ? null : i;
+      if (this.tool === "arrow") this.#planned(i, moved);
       else if (!this.arrows.held.size) this.#release(moved);
     } else return;
     this.act.touched();
     this.stage.redraw();
+  }
+
+  // A click begins an arrow, another one says where it goes; a tap on an arrow selects it.
+  #planned(i, moved) {
+    const { arrows } = this;
+    if (arrows.selected !== null) return;
+    arrows.open = moved ? null : i;
+    if (moved) this.act.plan();
   }
 
   #release(moved) {

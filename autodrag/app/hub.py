@@ -1,0 +1,114 @@
+"""The sessions of a server: each outlives its page for a while, so that a page finds it again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from autodrag.app.client import Client
+from autodrag.app.desk import Desk
+from autodrag.app.invert import InvertConfig
+from autodrag.app.orders import Hello
+from autodrag.app.session import Editor
+from autodrag.app.studio import Studio
+from autodrag.config import DatasetConfig
+from autodrag.errors import InputError
+
+
+@dataclass(frozen=True)
+class AppConfig:
+    """`configs/app.yaml`. hosts: names beside the loopback's that the page may be opened under.
+
+    keep_minutes: how long a session waits for its page after that is gone. max_session_mb: of a session's file, which
+    holds the weights of a fine-tuned generator.
+    """
+
+    dataset: DatasetConfig
+    first_method: str | None
+    first_seed: int
+    weights: str | None
+    host: str
+    port: int
+    hosts: tuple[str, ...]
+    device: str
+    dtype: Literal["float32", "bfloat16", "float16"]
+    workers: int
+    max_clients: int
+    keep_minutes: float
+    max_upload_mb: int
+    max_session_mb: int
+    invert: InvertConfig
+    open_browser: bool
+
+
+class Hub:
+    """The sessions by their tokens, those whose page is gone for a while among them, and what they share."""
+
+    def __init__(self, config: AppConfig, studio: Studio, dataset: str) -> None:
+        self.config, self.studio, self.dataset = config, studio, dataset
+        self.executor = ThreadPoolExecutor(config.workers, thread_name_prefix="autodrag")
+        self.clients: dict[str, Client] = {}
+
+    def client(self, token: str) -> Client:
+        """The session of a token. Raises InputError where it is gone."""
+        if token not in self.clients:
+            raise InputError("The session of this page is gone: reload the page.")
+        return self.clients[token]
+
+    @asynccontextmanager
+    async def page(self, token: str, fresh: bool) -> AsyncIterator[tuple[Client, asyncio.Event]]:
+        """A page that comes with the token of its session, or gets a new one where there is none (any more).
+
+        fresh: it was loaded anew. The event is set when another page takes the session. Raises InputError where there
+        are too many pages.
+        """
+        client = self.clients.get(token)
+        if client is None or client.visit is None:
+            self._check_room()
+        if client is None:
+            client, visit = await self._new()
+        else:
+            client.inbox.put(Hello(fresh))
+            visit = client.arrive()
+        try:
+            yield client, visit
+        finally:
+            if client.leave(visit):
+                seconds = 60 * self.config.keep_minutes
+                asyncio.get_running_loop().call_later(seconds, self._forget, client, seconds)
+
+    def _check_room(self) -> None:
+        """Forget the session that waits longest where many wait. Raises InputError where too many pages are open."""
+        waiting = sorted((c for c in self.clients.values() if c.visit is None), key=lambda c: c.left)
+        if len(self.clients) - len(waiting) >= self.config.max_clients:
+            raise InputError(f"{self.config.max_clients} pages are open already: close one, or raise max_clients.")
+        if len(waiting) >= self.config.max_clients:
+            self._forget(waiting[0])
+
+    async def _new(self) -> tuple[Client, asyncio.Event]:
+        client = Client(self.executor)
+        self.clients[client.token], visit = client, client.arrive()  # it counts from now on, though it takes a while
+        try:
+            await client.open(self._desk)
+        except BaseException:
+            del self.clients[client.token]
+            raise
+        return client, visit
+
+    def _forget(self, client: Client, seconds: float = 0.0) -> None:
+        """End a session that no page has come back to for this long."""
+        if client.visit is None and asyncio.get_running_loop().time() >= client.left + seconds:
+            self.clients.pop(client.token, None)
+            client.close()
+
+    def close(self) -> None:
+        """End all sessions."""
+        for client in self.clients.values():
+            client.close()
+        self.executor.shutdown(wait=False, cancel_futures=True)
+
+    def _desk(self) -> Desk:
+        method = self.studio.usable(self.config.first_method, self.dataset)
+        return Desk(self.studio, Editor(self.dataset, seed=self.config.first_seed, method=method, studio=self.studio))

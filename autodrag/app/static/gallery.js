@@ -1,0 +1,47 @@
+// The history as a strip of pictures: each moment that undo remembers, asked for once.
+
+export class Gallery {
+  #pictures = new Map(); // id of a moment -> canvas
+
+  // element: for the strip; ask(index): its picture; go(index): back or forth to it
+  constructor(element, ask, go) {
+    Object.assign(this, { element, ask, go });
+  }
+
+  // Another session: none of what is remembered is its.
+  meet() {
+    this.#pictures.clear();
+    this.element.replaceChildren();
+  }
+
+  follow({ moments, moment }) {
+    for (const id of this.#pictures.keys()) if (!moments.includes(id)) this.#pictures.delete(id);
+    const focused = [...this.element.children].indexOf(document.activeElement);
+    this.element.replaceChildren(...moments.map((id, index) => this.#place(id, index, index === moment)));
+    this.element.children[focused]?.focus();
+    const now = this.element.children[moment];
+    this.element.scrollLeft = now.offsetLeft - this.element.offsetLeft - this.element.clientWidth / 2;
+  }
+
+  #place(id, index, now) {
+    const button = document.createElement("button");
+    button.setAttribute("aria-label", `Step ${index + 1} of the history`);
+    if (now) button.setAttribute("aria-current", "step");
+    button.addEventListener("click", () => this.go(index));
+    let canvas = this.#pictures.get(id);
+    if (!canvas) {
+      canvas = document.createElement("canvas");
+      this.#pictures.set(id, canvas);
+      this.ask(index);
+    }
+    button.append(canvas);
+    return button;
+  }
+
+  take({ moment }, bitmap) {
+    const canvas = this.#pictures.get(moment);
+    if (!canvas) return;
+    Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+  }
+}

@@ -1,0 +1,77 @@
+// What the page says to its user in words: notes, the state of the connection, how a drag went, how far a task is.
+
+import { $ } from "./panel.js";
+
+const JOBS = {
+  drag: "Dragging",
+  compare: "Comparing",
+  start: "Looking for a start",
+  invert: "Finding your picture",
+  tune: "Tuning the generator",
+  film: "Making the film",
+};
+const OWN = ["start", "invert", "tune"]; // what a picture of the user's own goes through
+const px = (number) => number.toFixed(1);
+
+export class Teller {
+  #drawn = []; // times of the pictures of the last second
+  #timer = null;
+  #what = "";
+
+  get own() {
+    return OWN.includes(this.#what);
+  }
+
+  note(text, wrong = false) {
+    if ($("notes").lastChild?.textContent === text) return;
+    const element = document.createElement("p");
+    element.className = wrong ? "note wrong" : "note";
+    element.textContent = text;
+    $("notes").append(element);
+    while ($("notes").children.length > 3) $("notes").firstChild.remove();
+    setTimeout(() => element.remove(), 7000);
+  }
+
+  // One line that stays as long as it is true; "" for none.
+  line(text) {
+    $("line").textContent = text;
+    $("line").hidden = !text;
+  }
+
+  // For those who hear the page: what has begun and what is over, not every step of it.
+  #speak(text) {
+    $("said").textContent = text;
+  }
+
+  // Delay from the pointer to the picture, and pictures a second, over the last second; then what came of the drag, in
+  // the picture that is shown.
+  measure(header, live) {
+    if (header.time === undefined || header.seconds === undefined) return;
+    const now = performance.now();
+    this.#drawn.push(now);
+    while (now - this.#drawn[0] > 1000) this.#drawn.shift();
+    const moving = `${live ? `${Math.round(now - header.time)} ms · ` : ""}${this.#drawn.length} fps`;
+    $("speed").textContent = header.final ? this.#outcome(header) : moving;
+    $("speed").hidden = false;
+    if (header.final) this.#speak($("speed").textContent);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => ($("speed").hidden = true), header.final ? 9000 : 3000);
+  }
+
+  #outcome({ seconds, asked, distance, drift, stopped }) {
+    const came = stopped ? `stopped short: the picture resists, ${px(distance)} px left` : `${px(distance)} px from the target`;
+    const pins = drift === null ? "" : ` · pins drifted ${px(drift)} px`;
+    return `${came} of ${px(asked)}${pins} · ${seconds.toFixed(2)} s`;
+  }
+
+  // Returns whether it is the user's own picture that is worked on.
+  work(what, step, steps, live) {
+    $("job").hidden = !what || (what === "drag" && live);
+    $("job-stop").hidden = what === "film";
+    $("job-text").textContent = what ? `${JOBS[what]} ${Math.min(step, steps)} / ${steps}` : "";
+    $("job-bar").value = steps ? step / steps : 0;
+    if (what !== this.#what && what !== "drag" && this.#what !== "drag") this.#speak(what ? JOBS[what] : "Done");
+    this.#what = what;
+    return this.own;
+  }
+}

@@ -1,0 +1,94 @@
+"""Files that go up and down: pictures, sessions, films. Each is of one session, which its token names."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from fastapi import FastAPI, Query, Request, Response
+
+from autodrag.app.hub import Hub
+from autodrag.app.orders import MaskFile, OwnImage, SessionFile
+from autodrag.app.photo import Crop
+from autodrag.errors import InputError
+
+MEDIA = {
+    "png": "image/png",
+    "gif": "image/gif",
+    "mp4": "video/mp4",
+    "safetensors": "application/octet-stream",
+    "mask": "image/png",
+    "py": "text/x-python",
+}
+
+
+def add_routes(app: FastAPI) -> None:
+    """The addresses of uploads and downloads; `app.state.hub` has the sessions."""
+    app.add_api_route("/upload/{token}/image", _upload_image, methods=["POST"])
+    app.add_api_route("/upload/{token}/session", _upload_session, methods=["POST"])
+    app.add_api_route("/upload/{token}/mask", _upload_mask, methods=["POST"])
+    app.add_api_route("/export/{token}/autodrag.{kind}", _export, methods=["GET"], response_class=Response)
+
+
+async def _upload_image(
+    request: Request,
+    token: str,
+    steps: Annotated[int, Query(ge=1, le=2000)] = 0,
+    tune: Annotated[int, Query(ge=0, le=1000)] = 0,
+    align: bool = True,
+    crop: Annotated[str | None, Query(max_length=120)] = None,
+) -> dict[str, bool]:
+    hub: Hub = request.app.state.hub
+    client = hub.client(token)
+    data = await _body(request, hub.config.max_upload_mb)
+    usual = hub.config.invert
+    config = replace(usual, steps=steps or usual.steps, tune_steps=tune, align=align and usual.align)
+    client.inbox.put(OwnImage(data, config, None if crop is None else _crop(crop)))
+    return {"ok": True}
+
+
+def _crop(text: str) -> Crop:
+    """ "x,y,width,turn" as a crop. Raises InputError where it is none that lies on the photograph."""
+    try:
+        x, y, width, turn = map(float, text.split(","))
+    except ValueError:
+        raise InputError("The crop is no four numbers: x, y, width, turn.") from None
+    if not (-1 <= x <= 2 and -20 <= y <= 20 and 0.005 <= width <= 40 and -360 <= turn <= 360):
+        raise InputError("The crop lies nowhere on the picture: move it there.")
+    return Crop(x, y, width, turn)
+
+
+async def _upload_session(request: Request, token: str, restored: bool = False) -> dict[str, bool]:
+    hub: Hub = request.app.state.hub
+    client = hub.client(token)
+    client.inbox.put(SessionFile(await _body(request, hub.config.max_session_mb, "max_session_mb"), restored))
+    return {"ok": True}
+
+
+async def _upload_mask(request: Request, token: str) -> dict[str, bool]:
+    hub: Hub = request.app.state.hub
+    client = hub.client(token)
+    client.inbox.put(MaskFile(await _body(request, hub.config.max_upload_mb)))
+    return {"ok": True}
+
+
+async def _body(request: Request, most_mb: int, key: str = "max_upload_mb") -> bytes:
+    """What is uploaded, read no further than the limit."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > most_mb * 2**20:
+            raise InputError(f"The file is larger than {most_mb} MB: give a smaller one, or raise {key}.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+async def _export(
+    request: Request,
+    token: str,
+    kind: Literal["png", "gif", "mp4", "safetensors", "mask", "py"],
+    frame: Annotated[int | None, Query(ge=0)] = None,
+) -> Response:
+    hub: Hub = request.app.state.hub
+    data = await hub.client(token).export(kind, frame)
+    return Response(
+        data, media_type=MEDIA[kind], headers={"Content-Disposition": f'attachment; filename="autodrag.{kind}"'}
+    )

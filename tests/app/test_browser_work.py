@@ -1,0 +1,170 @@
+"""In a real Chromium: work survives reloads, breaks and restarts; keys work after clicks; a scroll moves no slider."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autodrag.app.hub import AppConfig
+from autodrag.app.studio import Studio
+from autodrag.generator import FrozenGenerator
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+pytestmark = pytest.mark.browser
+
+AXE = os.environ.get("AXE")  # node_modules/axe-core/axe.min.js
+
+
+@pytest.fixture
+def place(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Iterator[str]:
+    """A server that keeps sessions for a minute."""
+    studio = Studio("cpu", closed=True)
+    with serve(replace(config, keep_minutes=1.0), studio, studio.add(tiny)) as address:
+        yield address
+
+
+@pytest.fixture
+def view(open_view: Any, place: str) -> Any:
+    view = open_view(place)
+    slow(view)
+    return view
+
+
+def slow(view: Any) -> None:
+    """Optimisers in three steps."""
+    script = "element => { element.value = 3; element.dispatchEvent(new Event('change')); }"
+    view.page.locator("#steps").evaluate(script)
+
+
+def dragged(view: Any) -> np.ndarray:
+    """The picture after a drag, of which the page has its copy."""
+    view.drag((20, 30), (26, 30))
+    view.frames(3)
+    sync_api.expect(view.page.locator("body[data-copied]")).to_have_count(1, timeout=60_000)
+    return view.picture
+
+
+def test_a_reload_loses_nothing(view: Any, place: str) -> None:
+    first, after = view.picture, dragged(view)
+    view.open(place)
+    view.becomes(after)
+    view.page.keyboard.press("Control+z")
+    view.becomes(first)
+
+
+def test_a_new_server_is_handed_the_copy(
+    config: AppConfig, tiny: FrozenGenerator, open_view: Any, serve_again: Any
+) -> None:
+    with serve_again() as address:
+        view = open_view(address)
+        slow(view)
+        after = dragged(view)
+        view.page.mouse.move(*view.at(40, 40))
+        view.page.mouse.down()
+        view.page.mouse.move(*view.at(44, 40), steps=3)
+    sync_api.expect(view.page.locator("body[data-connection=closed]")).to_have_count(1, timeout=20_000)
+    view.page.mouse.up()
+    assert view.page.locator("#line").inner_text().startswith("The connection is gone")
+    assert not view.page.locator(".note.wrong").count()
+    with serve_again():
+        sync_api.expect(view.page.locator("body[data-connection=open]")).to_have_count(1, timeout=30_000)
+        view.frames(4)  # the copy, and on top of it the pull that nobody heard the end of
+        view.page.wait_for_timeout(1000)
+        assert not np.array_equal(view.picture, after)
+        view.page.keyboard.press("Control+z")
+        view.becomes(after)
+    view.wrong = [text for text in view.wrong if "ERR_CONNECTION" not in text and "WebSocket" not in text]
+
+
+@pytest.fixture
+def serve_again(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Any:
+    """Serves the tiny generator, each time by another server of the same address."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def again() -> AbstractContextManager[str]:
+        studio = Studio("cpu", closed=True)
+        return serve(config, studio, studio.add(tiny), port)
+
+    return again
+
+
+def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path) -> None:
+    photo = np.full((64, 96, 3), 90, np.uint8)
+    photo[20:50, 30:70] = (200, 120, 40)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    view.page.locator("#upload").set_input_files(tmp_path / "photo.png")
+    view.page.get_by_role("button", name="Use this part").click()
+    sync_api.expect(view.page.locator("#seed")).to_have_value("", timeout=60_000)
+    view.settle()
+    own = view.picture
+    view.page.keyboard.press("r")
+    sync_api.expect(view.page.locator("#seed")).not_to_have_value("", timeout=20_000)
+    view.page.keyboard.press("Control+z")
+    view.becomes(own)
+
+
+def test_one_arrow_is_deleted_and_brought_back(view: Any) -> None:
+    view.page.keyboard.press("a")
+    view.drag((20, 30), (28, 30))
+    view.drag((44, 30), (36, 40))
+    view.page.mouse.click(*view.at(28, 30))
+    sync_api.expect(view.page.locator("#clear")).to_have_text("Remove")
+    view.page.keyboard.press("Delete")
+    sync_api.expect(view.page.locator("#clear")).to_have_text("Clear")
+    view.page.locator("#run").click()
+    view.frames(3)
+    assert len(view.points) == 1
+    view.page.keyboard.press("Control+z")  # the drag
+    view.page.keyboard.press("Control+z")  # the deletion
+    view.page.wait_for_timeout(500)
+    view.page.locator("#run").click()
+    view.frames(3)
+    view.page.wait_for_timeout(500)
+    assert len(view.points) == 2
+
+
+def test_shortcuts_work_after_clicks(view: Any) -> None:
+    view.page.locator("[data-tool=pin]").click()
+    view.page.keyboard.press("a")
+    sync_api.expect(view.page.locator("[data-tool=arrow]")).to_have_attribute("aria-pressed", "true")
+    view.page.locator("#methods [aria-checked=true]").focus()
+    view.page.keyboard.press("ArrowRight")
+    sync_api.expect(view.page.locator("#methods [aria-checked=true]")).to_be_focused()
+
+
+def test_a_scroll_over_a_slider_does_not_move_it(open_view: Any, place: str) -> None:
+    view = open_view(place, phone=True)
+    slider = view.page.locator("#psi")
+    slider.scroll_into_view_if_needed()
+    before, scrolled = slider.input_value(), view.page.evaluate("scrollY")
+    box = slider.bounding_box()
+    x, y = box["x"] + box["width"] * 0.2, box["y"] + box["height"] / 2
+    touch = view.page.context.new_cdp_session(view.page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [{"x": x, "y": y}]})
+    for step in range(1, 9):
+        touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - 15 * step}]})
+        view.page.wait_for_timeout(30)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    view.page.wait_for_timeout(500)
+    assert view.page.evaluate("scrollY") > scrolled
+    assert slider.input_value() == before
+
+
+@pytest.mark.skipif(AXE is None, reason="AXE names no axe.min.js of axe-core")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_issue_of_access(open_view: Any, place: str, scheme: str) -> None:
+    view = open_view(place, color_scheme=scheme, bypass_csp=True)
+    view.page.add_script_tag(path=AXE)
+    found = view.page.evaluate("async () => (await axe.run()).violations")
+    bad = [one for one in found if one["impact"] in ("serious", "critical")]
+    serious = [f"{one['id']}: {node['html']}" for one in bad for node in one["nodes"]]
+    assert not serious
