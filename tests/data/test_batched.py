@@ -42,7 +42,7 @@ def assert_same(some: Iterable[MatchedMotion], others: Iterable[MatchedMotion]) 
             assert np.allclose(p.handles, q.handles, atol=1e-3) and np.allclose(p.targets, q.targets, atol=1e-3)
 
 
-@pytest.mark.parametrize("changes", [{}, {"match_steps": False}, {"n": 1}, {"handle_px": 8.0}])
+@pytest.mark.parametrize("changes", [{}, {"match_steps": False}, {"n": 1}, {"handle_px": 60.0, "attempts": 3}])
 def test_batches_make_the_samples_of_single_draws(
     tiny: FrozenGenerator, small_recipe: Recipe, changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

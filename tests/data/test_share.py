@@ -1,11 +1,12 @@
 """Several processes share the samples that one of them writes."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from torch import distributed as dist
-from torch import multiprocessing
 
 from autodrag.data.matching import Matches
 from autodrag.data.share import TOGETHER, Sharing
@@ -37,7 +38,12 @@ def process(rank: int, folder: str) -> None:
 
 
 def test_samples_come_in_order_from_all_processes(tmp_path: Path) -> None:
-    multiprocessing.spawn(process, (str(tmp_path),), nprocs=2)
+    runs = [subprocess.Popen([sys.executable, __file__, str(rank), str(tmp_path)]) for rank in range(2)]
+    assert [run.wait() for run in runs] == [0, 0]
     made = np.load(tmp_path / "made.npy")
     assert made[:, 0].tolist() == list(range(100, 100 + COUNT))
     assert made[:, 1].tolist() == [k % 2 for k in range(COUNT)]
+
+
+if __name__ == "__main__":
+    process(int(sys.argv[1]), sys.argv[2])
