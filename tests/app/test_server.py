@@ -45,6 +45,8 @@ def test_arrows_masks_styles_and_seeds(page: Any) -> None:
     page.say(type="method", name="freedrag", steps=2)
     page.say(type="brush", points=[[20, 30], [28, 30]], radius=12, paint="change")
     page.until("mask")
+    page.say(type="grow", on=False)
+    page.until("session")
     mask = page.pictures["mask"][:, :, 0]
     assert mask[30, 24] == 255
     assert mask[60, 60] == 0
