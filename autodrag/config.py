@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -25,7 +26,16 @@ T = TypeVar("T")
 
 _PACKAGE = Path(__file__).resolve().parent
 _VERSION_BASE = "1.3"
-CHECKPOINT_SUFFIXES = (".pkl", ".pt", ".pth", ".safetensors")
+CHECKPOINT_SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
+
+#: Keys whose values are paths: any text, as it is, and not what Hydra's grammar makes of it.
+PATH_KEYS = frozenset(
+    (
+        *("out", "data", "manifest", "weights", "mask", "latent", "edits", "src", "dst", "results", "page", "readme"),
+        *("run", "assets", "sheets", "generator.start", "dataset.source.file", "method.options.weights"),
+        *("stage2.start", "stage2.aim", "stage2.motion", "aim.motion"),
+    )
+)
 
 # An installed wheel carries the configs inside the package; a checkout has them beside it.
 CONFIG_DIR = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
@@ -183,25 +193,42 @@ def _hydra_sentence(error: Exception, config_name: str) -> str:
 
 
 def _expanded(overrides: Iterable[str]) -> list[str]:
-    """`dataset=FILE`, which is no choice of the group, spelt as the overrides of `dataset=custom`."""
+    """Overrides whose values are paths, spelt as Hydra's grammar wants them.
+
+    `dataset=FILE`, which is no choice of the group, becomes the overrides of `dataset=custom`. A list of values for a
+    sweep stays one.
+    """
+    overrides = list(overrides)
+    swept = not {"-m", "--multirun"}.isdisjoint(overrides)
     result = []
     for override in overrides:
-        key, _, value = override.partition("=")
+        key, equals, value = override.partition("=")
         if key == "dataset" and _is_checkpoint(value):
             path = Path(value).expanduser().resolve()
             result += ["dataset=custom", f"dataset.name={_quoted(path.stem)}", f"dataset.source.file={_quoted(path)}"]
+        elif equals and key.lstrip("+") in PATH_KEYS and not _is_written_out(value) and not (swept and "," in value):
+            result.append(f"{key}={_quoted(_at_home(value))}")
         else:
             result.append(override)
     return result
 
 
 def _is_checkpoint(name: str) -> bool:
-    return Path(name).suffix in CHECKPOINT_SUFFIXES
+    return Path(name).suffix.lower() in CHECKPOINT_SUFFIXES
+
+
+def _at_home(path: str) -> str:
+    """With the home folder for a `~` at its beginning; otherwise to the letter."""
+    return str(Path(path).expanduser()) if path == "~" or path.startswith(("~/", "~\\")) else path
+
+
+def _is_written_out(value: str) -> bool:
+    """Whether the user has quoted a value for Hydra, or means no path."""
+    return value in ("", "null", "???") or (len(value) > 1 and value[0] == value[-1] and value[0] in "'\"")
 
 
 def _quoted(value: object) -> str:
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return QuotedString(str(value), Quote.single).with_quotes()
 
 
 def _joined(error: object) -> str:

@@ -87,7 +87,7 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
         before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *before])
-        losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text().splitlines()]
+        losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
         trained = [line["loss"] for line in losses if "loss" in line]
         third = max(1, len(trained) // 3)  # single values depend on which drags a batch happens to hold
         first, last = (sum(part) / third for part in (trained[:third], trained[-third:]))

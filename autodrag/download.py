@@ -249,7 +249,7 @@ def _one_at_a_time(path: Path) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    with path.open("w") as file:
+    with path.open("w", encoding="utf-8") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         try:
             yield

@@ -1,16 +1,15 @@
 """`scripts/drag.py`: drag one image or many, and keep pictures, an animation and the latents."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image
 from torch import Tensor
 
 from autodrag.blending import Kept
@@ -19,13 +18,17 @@ from autodrag.devices import pick_device
 from autodrag.edits import Edit, read_edits
 from autodrag.errors import InputError
 from autodrag.files import write_tensors
+from autodrag.films import check_rate, film_kind
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.latent_files import DRAG_FORMAT, read_latent, signature
-from autodrag.methods import DragMethod, load_method
+from autodrag.masks import read_mask
+from autodrag.methods import METHODS, DragMethod, check_options, load_method
+from autodrag.methods.base import read_request
 from autodrag.seeding import rng
 from autodrag.visualize import draw_points, save_animation, save_image, to_bytes
 
 PASS = 8  # images rendered at a time
+MAX_FRAMES = 10_000  # of an animation
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,9 @@ class MethodChoice:
     label: str
     options: dict[str, bool | int | float | str | None]
 
-    def load(self, generator: FrozenGenerator) -> DragMethod:
-        """The method, which is to find the handles in every image if it can choose."""
-        options = {key: value for key, value in self.options.items() if value is not None}
-        return load_method(self.name, generator, **(options | ({"track": True} if "track" in options else {})))
+    def __post_init__(self) -> None:
+        if self.name in METHODS:  # "oracle" is for evaluations alone, which is said when it is loaded
+            check_options(self.name, self.options, "method.options.")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class DragConfig:
     mask: str | None
     edits: str | None
     batch: int
+    wrong: Literal["stop", "skip"]
     out: str
     frames: int
     fps: float
@@ -80,16 +83,22 @@ class Dragged:
 
 def run(config: DragConfig) -> None:
     """Drag, and write beside `out`: before, after, arrows, the animation, and the latents, which load back."""
-    if config.batch < 1 or config.frames < 0 or config.fps <= 0:
-        raise InputError("batch must be at least 1, frames at least 0 and fps above 0.")
+    if config.batch < 1 or not 0 <= config.frames <= MAX_FRAMES:
+        raise InputError(f"batch must be at least 1, and frames at least 0 and at most {MAX_FRAMES}.")
     out = Path(config.out)
+    suffix = out.suffix if config.edits is None else ".gif"
+    if config.edits is None or config.frames:
+        check_rate(film_kind(f"out{suffix}" if config.edits else config.out), config.fps)
     edits = [_only(config, out)] if config.edits is None else read_edits(Path(config.edits))
     generator = load_generator(config.dataset, pick_device(config.device), getattr(torch, config.dtype), c=config.c)
-    method = config.method.load(generator)
-    mask = None if config.mask is None else read_mask(Path(config.mask), generator.resolution)
+    method = load_method(config.method.name, generator, **config.method.options)
+    mask = None if config.mask is None else read_mask(config.mask, generator.resolution)
+    edits = _makeable(edits, generator, mask, config)
     folder = out.parent if config.edits is None else out
-    folder.mkdir(parents=True, exist_ok=True)
-    suffix = out.suffix if config.edits is None else ".gif"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made ({error.strerror}); choose another out=.") from None
     begin, dragging = time.perf_counter(), 0.0
     for start in range(0, len(edits), config.batch):
         part = edits[start : start + config.batch]
@@ -128,17 +137,6 @@ def starting_latent(generator: FrozenGenerator, edit: Edit, psi: float) -> Float
         z = torch.randn(1, generator.z_dim, generator=rng(edit.seed, "editor"))  # the same picture as in the editor
         return generator.map(z, psi=psi)
     return read_latent(Path(edit.latent), generator)
-
-
-def read_mask(path: Path, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
-    """A picture as a mask: white may change. Resized to the image's size; raises InputError."""
-    try:
-        picture = Image.open(path).convert("L").resize((resolution[1], resolution[0]), Image.Resampling.BILINEAR)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The mask {path} cannot be read ({error}); give a picture, white where it may change."
-        ) from None
-    return torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)
 
 
 def write(
@@ -197,9 +195,41 @@ def between(motion: Float[Tensor, "steps L D"], count: int) -> Float[Tensor, "fr
     return torch.lerp(motion[low], motion[high], (place - low)[:, None, None])
 
 
+def _makeable(
+    edits: Sequence[Edit], generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, config: DragConfig
+) -> list[Edit]:
+    """The edits that can be made, all checked before the first one is.
+
+    Raises InputError, which names the edit, for one that cannot, unless `wrong` is "skip": then that is printed.
+    """
+    good = []
+    for number, edit in enumerate(edits, 1):
+        problem = _problem(edit, generator, mask, config.psi)
+        if problem is None:
+            good.append(edit)
+            continue
+        if config.edits is None:
+            raise InputError(problem)
+        sentence = f"Edit {number} of {config.edits} ({edit.name}): {problem}"
+        if config.wrong == "stop":
+            raise InputError(f"{sentence} None was made; with wrong=skip the others are.")
+        print(f"{sentence} It is left out.", file=sys.stderr, flush=True)
+    if not good:
+        raise InputError(f"None of the edits of {config.edits} can be made.")
+    return good
+
+
+def _problem(edit: Edit, generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, psi: float) -> str | None:
+    """Why an edit cannot be made; None where it can."""
+    try:
+        ws = starting_latent(generator, edit, psi)
+        read_request(generator, ws, [list(edit.handles)], [list(edit.targets)], mask)
+    except InputError as error:
+        return str(error)
+    return None
+
+
 def _only(config: DragConfig, out: Path) -> Edit:
-    if out.suffix not in (".gif", ".mp4"):
-        raise InputError(f"out={config.out} names no animation; give a name that ends in .gif or .mp4.")
     return Edit(out.stem, config.seed, config.latent, config.handles, config.targets)
 
 

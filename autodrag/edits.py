@@ -1,16 +1,18 @@
 """Lists of edits to drag: JSON, or CSV with a line for each pair of points."""
 
 import csv
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from autodrag.errors import InputError
 from autodrag.typed import build
 
 POINTS = ("handle_x", "handle_y", "target_x", "target_y")
+COLUMNS = ("name", "seed", "latent", *POINTS)
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,15 @@ def read_edits(path: Path) -> list[Edit]:
 
     JSON: a list of {"handles": [[x, y], ...], "targets": [...]}, with "seed" (0), "latent" and "name" if wanted. CSV:
     columns handle_x, handle_y, target_x, target_y, and name, seed, latent if wanted; lines of one name are one edit.
-    Raises InputError, with the number of the entry, for anything else.
+    Fields are divided by commas, semicolons or tabs, with either a decimal comma or point; text is UTF-8 or UTF-16, as
+    spreadsheets write it. Raises InputError, with the number of the entry, for anything else.
     """
     try:
-        text = path.read_text()
+        data = path.read_bytes()
+        text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The edits {path} cannot be read ({error}); give a .json or .csv file.") from None
-    entries = _from_csv(text, path) if path.suffix == ".csv" else _from_json(text, path)
+        raise InputError(f"The edits {path} cannot be read ({error}); give a .json or .csv file in UTF-8.") from None
+    entries = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_json(text, path)
     edits = []
     for number, entry in enumerate(entries, 1):
         filled = {"name": f"edit-{number:04d}", "seed": 0, "latent": None, **entry}
@@ -43,12 +47,18 @@ def read_edits(path: Path) -> list[Edit]:
             edits.append(build(Edit, filled))
         except InputError as error:
             raise InputError(f"Edit {number} of {path}: {error}") from None
-        if Path(edits[-1].name).name != edits[-1].name:
+        if any(kind(edits[-1].name).name != edits[-1].name for kind in (PurePosixPath, PureWindowsPath)):
             raise InputError(f"Edit {number} of {path} is called {edits[-1].name!r}; a name must be no path.")
     if not edits:
         raise InputError(f"{path} lists no edits.")
-    if len({edit.name for edit in edits}) < len(edits):
-        raise InputError(f"Two edits of {path} have the same name, so one would overwrite the other; rename one.")
+    first: dict[str, int] = {}
+    for number, edit in enumerate(edits, 1):
+        before = first.setdefault(edit.name.casefold(), number)  # some systems keep no two names that differ in case
+        if before != number:
+            raise InputError(
+                f"Edits {before} and {number} of {path} have the same name {edit.name!r}, so one would overwrite the "
+                "other; rename one."
+            )
     return edits
 
 
@@ -63,19 +73,38 @@ def _from_json(text: str, path: Path) -> list[Mapping[str, Any]]:
 
 
 def _from_csv(text: str, path: Path) -> list[Mapping[str, Any]]:
-    rows = csv.DictReader(text.splitlines())
-    if missing := [name for name in POINTS if name not in (rows.fieldnames or ())]:
+    head, _, body = text.lstrip("\r\n").partition("\n")
+    if head.lower().startswith("sep="):  # a line that Excel writes and reads
+        head, _, body = body.partition("\n")
+    divider = max(",;\t", key=head.count)
+    columns = [column.strip().lower() for column in next(csv.reader([head], delimiter=divider), [])]
+    if missing := [name for name in POINTS if name not in columns]:
         raise InputError(f"{path} has no column {missing[0]}; it needs {', '.join(POINTS)}.")
+    if unknown := [name for name in columns if name and name not in COLUMNS]:
+        raise InputError(f"{path} has a column {unknown[0]!r}, which is none of {', '.join(COLUMNS)}; rename it.")
     entries: dict[str, dict[str, Any]] = {}
-    for number, row in enumerate(rows, 1):
-        name = row.get("name") or f"edit-{number:04d}"
-        try:
-            hx, hy, tx, ty = (float(row[column]) for column in POINTS)
-            seed = int(row.get("seed") or 0)
-        except (TypeError, ValueError):
-            raise InputError(f"Line {number + 1} of {path} holds something that is no number.") from None
-        entry = entries.setdefault(name, {"name": name, "handles": [], "targets": []})
-        entry |= {"seed": seed, "latent": row.get("latent") or None}
-        entry["handles"].append([hx, hy])
-        entry["targets"].append([tx, ty])
+    for number, fields in enumerate(csv.reader(io.StringIO(body), delimiter=divider), 1):
+        if any(field.strip() for field in fields):
+            row = dict(zip(columns, map(str.strip, fields), strict=False))
+            _add(entries, row, number, path, "," if divider != "," else ".")
     return list(entries.values())
+
+
+def _add(entries: dict[str, dict[str, Any]], row: Mapping[str, str], number: int, path: Path, point: str) -> None:
+    """Add a line's pair of points to the edit of its name. point: what else than a point may begin the decimals."""
+    name = row.get("name") or f"edit-{number:04d}"
+    try:
+        hx, hy, tx, ty = (float(row[column].replace(point, ".")) for column in POINTS)
+        seed = int(row.get("seed") or 0)
+    except (KeyError, ValueError):
+        raise InputError(f"Line {number + 1} of {path} holds something that is no number.") from None
+    source = {"seed": seed, "latent": row.get("latent") or None}
+    entry = entries.setdefault(name, {"name": name, **source, "handles": [], "targets": []})
+    for key, value in source.items():
+        if entry[key] != value:
+            raise InputError(
+                f"Line {number + 1} of {path} gives {name!r} another {key} than the lines before it, but lines of one "
+                "name are one edit; rename it."
+            )
+    entry["handles"].append([hx, hy])
+    entry["targets"].append([tx, ty])

@@ -1,5 +1,6 @@
-"""Tensor files that are whole or not there."""
+"""Files that are whole or not there."""
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -23,7 +24,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, dict(metadata))
         _sync(partial)
         partial.replace(path)
-        _sync(path.parent)
+        with contextlib.suppress(OSError):  # Windows opens no folder, and some network drives bring none to the disk
+            _sync(path.parent, os.O_RDONLY)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
         raise OSError(f"{path} cannot be written ({error})") from error
@@ -49,9 +51,29 @@ def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, json.loads(data[8 : 8 + size]).get("__metadata__", {})
 
 
-def _sync(path: Path) -> None:
-    """Bring a file's content, or a folder's names, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then give it its name. Raises InputError where that cannot be done."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # where a folder is missing, so is the part
+            part.unlink(missing_ok=True)
+        raise InputError(f"{path} cannot be written ({error.strerror}); choose another folder.") from None
+
+
+def read_whole(path: Path) -> bytes:
+    """A file's bytes. Raises InputError where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); give a file that the editor saved.") from None
+
+
+def _sync(path: Path, mode: int = os.O_RDWR) -> None:
+    """Bring a file's content, or a folder's names, to the disk. Windows syncs only what is open for writing."""
+    descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,9 +1,11 @@
 """Nested mappings -> nested frozen dataclasses, strictly, with one sentence about what does not fit."""
 
 import difflib
+import math
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import dacite
@@ -14,29 +16,38 @@ from autodrag.errors import InputError
 T = TypeVar("T")
 
 
-def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "") -> T:
+def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "", what: str = "Config key") -> T:
     """`data` as the dataclass `cls`. Sequences become tuples and integers floats where a field asks for them.
 
     Of a union of dataclasses the one counts whose values `data` has in those fields that are Literals in all of them.
-    prefix: of the keys in errors. Raises InputError for an unknown key (with the keys that look like it), a missing
-    key, or a value of another type.
+    prefix, what: of the keys in errors. Raises InputError for an unknown key (with the keys that look like it), a
+    missing key, or a value of another type.
     """
     data = _chosen(cls, data, prefix)
     unknown = list(_unknown(cls, data, prefix))
     if unknown:
         key, known = unknown[0]
-        raise InputError(f"Unknown config key {key!r}{near(key, known)}.")
+        raise InputError(f"Unknown {what[0].lower()}{what[1:]} {key!r}{near(key, known)}.")
     hooks: dict[Any, Any] = {float: _float, int: _int}
     try:
         return dacite.from_dict(cls, _tuples(data), dacite.Config(strict=True, type_hooks=hooks))
     except MissingValueError as error:
-        raise InputError(f"Config key {prefix + str(error.field_path)!r} is missing: give it a value.") from None
+        raise InputError(f"{what} {prefix + str(error.field_path)!r} is missing: give it a value.") from None
     except DaciteFieldError as error:
         path, kind = str(error.field_path), getattr(error, "field_type", None)
         value: Any = data
         for key in path.split("."):  # as the user wrote it: the error holds a half-converted value
             value = value[key]
-        raise InputError(f"Config key {prefix + path!r} is {value!r}, expected {describe(kind)}.") from None
+        raise InputError(f"{what} {prefix + path!r} is {value!r}, expected {describe(kind)}.") from None
+
+
+def check_bounds(section: str, config: object, **bounds: tuple[int | float, int | float]) -> None:
+    """Raises InputError for a number of a config that lies outside its (lowest, highest); None is no number."""
+    for name, (low, high) in bounds.items():
+        value = getattr(config, name)
+        if value is not None and not low <= value <= high:
+            expected = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+            raise InputError(f"Config key '{section}.{name}' is {value}, expected a number {expected}.")
 
 
 def near(key: str, known: Iterable[str]) -> str:
@@ -69,6 +80,7 @@ def describe(kind: Any) -> str:
         float: "a number",
         bool: "true or false",
         str: "a text",
+        Path: "a path",
         type(None): "null",
         Any: "anything",
     }

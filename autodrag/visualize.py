@@ -11,6 +11,8 @@ from PIL import Image
 from torch import Tensor
 
 from autodrag.errors import InputError
+from autodrag.files import write_whole
+from autodrag.films import film_kind, write_film
 
 HANDLE, TARGET, ARROW = (230, 57, 70), (38, 100, 235), (255, 255, 255)  # RGB: red to blue, as in the paper's figures
 SUB = 4  # bits of a pixel's fraction that OpenCV draws with
@@ -72,33 +74,11 @@ def save_image(image: UInt8[Tensor, "3 H W"], path: Path | str) -> None:
         raise InputError(f"{path} cannot be written ({error}); give a .png or .jpg in a folder that exists.") from None
 
 
-def save_animation(frames: Sequence[UInt8[Tensor, "3 H W"]], path: Path | str, fps: float = 12.0) -> None:
+def save_animation(frames: Sequence[UInt8[Tensor, "3 H W"]], path: Path | str, fps: int | float = 12.0) -> None:
     """Write frames as .gif (for ever, colours fitted to the whole) or .mp4. Raises InputError for another suffix."""
-    path = Path(path)
-    if path.suffix not in (".gif", ".mp4"):
-        raise InputError(f"{path} is no animation that can be written; give a name that ends in .gif or .mp4.")
-    pictures = [frame.permute(1, 2, 0).cpu().numpy() for frame in frames]
-    if path.suffix == ".gif":
-        _save_gif(pictures, path, fps)
-        return
-    height, width = pictures[0].shape[:2]
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), fps, (width, height))
-    if not writer.isOpened():
-        raise InputError(f"{path} cannot be written as a video; choose another folder, or a .gif.")
-    for picture in pictures:
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    writer.release()
-
-
-def _save_gif(pictures: Sequence[np.ndarray], path: Path, fps: float) -> None:
-    """One palette for all frames, so that still parts do not flicker."""
-    sample = np.concatenate([pictures[0], pictures[len(pictures) // 2], pictures[-1]])
-    palette = Image.fromarray(sample).quantize(256)
-    frames = [Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
-    try:
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=round(1000 / fps), loop=0)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written ({error}); choose a folder that exists.") from None
+    kind = film_kind(path)
+    pictures = [np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy()) for frame in frames]
+    write_whole(Path(path), write_film(kind, pictures, fps))
 
 
 def _fixed(points: Float[Tensor, "P 2"]) -> list[tuple[int, int]]:

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 from autodrag import config
 from autodrag.config import CONFIG_DIR, DatasetConfig, compose, dataset_names, dump, load_dataset, load_yaml, typed
 from autodrag.errors import InputError
+from autodrag.typed import leaf_keys
 from autodrag.weights import weights_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -121,12 +122,57 @@ def test_dump_reads_back(tmp_path: Path) -> None:
         load_yaml(tmp_path / "none.yaml", DatasetConfig)
 
 
+PATHS = (
+    "mask (1).png",
+    "視頻.gif",
+    "run=3/a.gif",
+    r"C:\new\x.gif",
+    r"\\server\share\a.gif",
+    'it\'s "mine".gif',
+    "[1].gif",
+    "{a: b}.gif",
+    "a,b.gif",
+    "range(1,3)",
+    "123",
+    "true",
+    " a .gif",
+    "ends in \\",
+    "a\\'b.gif",
+    "$HOME #1 & 100%.gif",
+)
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_paths_are_taken_to_the_letter(path: str) -> None:
+    cfg = compose("drag", [f"out={path}", f"mask={path}", f"++method.options.weights={path}"])
+    assert [cfg.out, cfg.mask, cfg.method.options.weights] == [path] * 3
+    assert compose("drag", [f"dataset={path}.PKL"]).dataset.source.file == str(Path(f"{path}.PKL").resolve())
+
+
+def test_a_path_may_be_at_home_null_quoted_or_made_of_other_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    assert compose("drag", ["out=~/a.gif"]).out == "/home/me/a.gif"
+    assert compose("drag", ["out=a~/b.gif"]).out == "a~/b.gif"
+    assert compose("drag", ["mask=null"]).mask is None
+    assert compose("drag", ["out='a b.gif'"]).out == "a b.gif"
+    assert compose("drag", ["out=runs/${dataset.name}.gif"]).out == "runs/synthface.gif"
+    assert config._expanded(["-m", "out=a,b"]) == ["-m", "out=a,b"]
+
+
+def test_every_key_that_takes_a_path_exists_and_every_file_is_known() -> None:
+    known = set().union(*(leaf_keys(OmegaConf.to_container(compose(name))) for name in entry_points()))
+    assert known >= config.PATH_KEYS
+    for suffix in (".pkl", ".PKL", ".ckpt", ".pt", ".Pth", ".safetensors"):
+        assert load_dataset(f"/x/net{suffix}").source.path == Path(f"/x/net{suffix}")
+
+
 # --- the command line -----------------------------------------------------------------------------------------------
 
 SCRIPT = """
 from dataclasses import dataclass
 from autodrag.config import DatasetConfig, run
 from autodrag.errors import InputError
+from autodrag.typed import leaf_keys
 
 @dataclass(frozen=True)
 class Config:

@@ -15,13 +15,18 @@ from autodrag.config import compose, typed
 from autodrag.dragging import DragConfig, between, run
 from autodrag.edits import read_edits
 from autodrag.errors import InputError
+from autodrag.evaluation.run import EvalConfig
 from autodrag.files import read_tensors, write_tensors
 from autodrag.generator import FrozenGenerator
+from autodrag.methods import check_options
 from autodrag.seeding import rng
 from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 
 POINTS = ["handles=[[20,30],[40,12]]", "targets=[[25,35],[33,20]]", "method.options.max_steps=3"]
+
+
+ONE = {"handles": [[1, 2]], "targets": [[3, 4]]}
 
 
 @pytest.fixture(scope="module")
@@ -93,9 +98,23 @@ def test_videos_and_masks(generator: Path, tmp_path: Path) -> None:
     mask[:, :32] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     drag(generator, f"out={tmp_path / 'a.mp4'}", f"mask={tmp_path / 'mask.png'}", "method.options.lr=0.1")
-    assert cv2.VideoCapture(str(tmp_path / "a.mp4")).get(cv2.CAP_PROP_FRAME_COUNT) > 5
+    film = cv2.VideoCapture(str(tmp_path / "a.mp4"))
+    assert film.get(cv2.CAP_PROP_FRAME_COUNT) > 5
+    assert int(film.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little") in (b"avc1", b"h264")  # what browsers play
     before, after = (np.asarray(Image.open(tmp_path / f"a-{n}.png")).astype(int) for n in ("before", "after"))
     assert np.array_equal(before[:, 33:], after[:, 33:]) and (before[:, :32] != after[:, :32]).any()
+
+
+def test_paths_of_every_kind(generator: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:, :32] = 255
+    Image.fromarray(mask).save(tmp_path / "mask (1), [2]={3} it's.png")
+    (tmp_path / "NET.PKL.CKPT").write_bytes(generator.read_bytes())
+    drag(tmp_path / "NET.PKL.CKPT", f"mask={tmp_path}/mask (1), [2]={{3}} it's.png", "out=~/run=3/視 頻.GIF")
+    assert (tmp_path / "run=3" / "視 頻.GIF").read_bytes().startswith(b"GIF89a")
+    with pytest.raises(InputError, match=r"The folder .* cannot be made"):
+        drag(generator, "out=~/NET.PKL.CKPT/a.gif")
 
 
 def test_many_edits_at_once(generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,6 +142,83 @@ def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
     assert read_edits(tmp_path / "a.json") == read_edits(tmp_path / "a.csv")
 
 
+def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
+    plain = "name,seed,handle_x,handle_y,target_x,target_y\nx,3,120.5,150,140,138\nx,3,100,100,105,100\né,4,1,2,3,4\n"
+    (tmp_path / "plain.csv").write_bytes(plain.encode())
+    wanted = read_edits(tmp_path / "plain.csv")
+    assert [(edit.name, len(edit.handles)) for edit in wanted] == [("x", 2), ("é", 1)]
+    semicolons = plain.replace(",", ";").replace(".", ",")  # where the comma begins the decimals
+    spaced = plain.replace("name", " Name").replace(",", " , ").replace("\n", "\r\n") + ",,,,,\r\n\r\n"
+    for data in (
+        plain.encode("utf-8-sig"),
+        plain.replace(",", "\t").encode("utf-16"),
+        semicolons.encode("utf-8-sig"),
+        b"sep=;\r\n" + semicolons.replace("\n", "\r\n").encode(),
+        spaced.encode("utf-8-sig"),
+        plain.replace("x,3", '"x","3"').encode(),
+    ):
+        (tmp_path / "A.CSV").write_bytes(data)
+        assert read_edits(tmp_path / "A.CSV") == wanted
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf[{"name": "x", "handles": [[1, 2]], "targets": [[3, 4]]}]')
+    assert read_edits(tmp_path / "a.json")[0].name == "x"
+
+
+def test_a_wrong_edit_is_named_before_any_is_made_or_left_out(
+    generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = {"handles": [[20, 30]], "targets": [[25, 35]]}
+    edits = [
+        good,
+        good | {"handles": [[300, 30]]},
+        good,
+        good | {"targets": []},
+        good | {"latent": "nowhere.safetensors"},
+    ]
+    (tmp_path / "edits.json").write_text(json.dumps(edits))
+    given = [f"edits={tmp_path / 'edits.json'}", f"out={tmp_path / 'out'}", "frames=0", "batch=1"]
+    with pytest.raises(InputError, match=r"^Edit 2 of .*edits\.json \(edit-0002\): The handle \(300, 30\) lies"):
+        drag(generator, *given)
+    assert not (tmp_path / "out").exists()
+    drag(generator, *given, "wrong=skip")
+    assert sorted(p.stem for p in (tmp_path / "out").glob("*.safetensors")) == ["edit-0001", "edit-0003"]
+    said = capsys.readouterr().err
+    assert [f"Edit {n} of" in said for n in (1, 2, 3, 4, 5)] == [False, True, False, True, True]
+    (tmp_path / "edits.json").write_text(json.dumps(edits[1:2]))
+    with pytest.raises(InputError, match="None of the edits"):
+        drag(generator, *given, "wrong=skip")
+
+
+def test_handles_are_looked_for_unless_that_is_turned_off() -> None:
+    for given, options in (([], None), (["method.options.track=false"], False), (["method.options.track=true"], True)):
+        assert typed(DragConfig, compose("drag", given)).method.options["track"] is options
+    assert check_options("autodrag", {"track": None, "n": None}) == {}  # so the method's own, which looks
+    assert check_options("autodrag", {"track": False, "polish_lr": 1}) == {"track": False, "polish_lr": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ("method.options.polish=abc", "Config key 'method.options.polish' is 'abc', expected an integer."),
+        ("method.options.track=maybe", "Config key 'method.options.track' is 'maybe', expected true or false."),
+        ("method.options.rounds=1.5", "Config key 'method.options.rounds' is 1.5, expected an integer."),
+        ("method.options.rounds=true", "Config key 'method.options.rounds' is True, expected an integer."),
+        ("method.options.miss=x", "Config key 'method.options.miss' is 'x', expected a number."),
+        ("method=draggan method.options.lr=fast", "Config key 'method.options.lr' is 'fast', expected"),
+        (
+            "method=draggan method.options.max_steps=2.5",
+            "Config key 'method.options.max_steps' is 2.5, expected an",
+        ),
+        ("method=freedrag method.options.d=true", "Config key 'method.options.d' is True, expected"),
+        ("method=latent_transformer method.options.track=1", "Config key 'method.options.track' is 1, expected true"),
+    ],
+)
+def test_options_of_methods_are_typed(given: str, sentence: str) -> None:
+    for name, cls in (("drag", DragConfig), ("eval", EvalConfig)):
+        with pytest.raises(InputError) as caught:
+            typed(cls, compose(name, given.split()))
+        assert str(caught.value).startswith(sentence)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
@@ -134,6 +230,19 @@ def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
         ("a.json", '[{"name": "../x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must be no path"),
         ("a.csv", "x,y\n1,2\n", "no column handle_x"),
         ("a.csv", "handle_x,handle_y,target_x,target_y\n1,2,3,z\n", "Line 2"),
+        ("a.csv", "handle_x,handle_y,target_x,target_y\n1,2,3\n", "Line 2"),
+        ("a.csv", "nmae,handle_x,handle_y,target_x,target_y\nx,1,2,3,4\n", "a column 'nmae', which is none of name"),
+        (
+            "a.csv",
+            "name,seed,handle_x,handle_y,target_x,target_y\nx,1,1,2,3,4\nx,2,1,2,3,4\n",
+            "Line 3 .* another seed",
+        ),
+        (
+            "a.json",
+            json.dumps([{"name": n, "handles": [[1, 2]], "targets": [[1, 2]]} for n in "xyX"]),
+            "Edits 1 and 3 .*'X'",
+        ),
+        ("a.json", '[{"name": "a\\\\x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must be no path"),
     ],
 )
 def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sentence: str) -> None:
@@ -154,6 +263,10 @@ def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sent
         (["latent=nowhere.safetensors"], "cannot be read"),
         (["mask=nowhere.png"], "cannot be read"),
         (["frames=-1"], "at least 0"),
+        (["frames=1000000000"], "at most 10000"),
+        (["fps=1e9"], "fps=1e\\+09 cannot be shown"),
+        (["fps=0.001"], "fps=0.001 cannot be shown"),
+        (["fps=120"], r"a \.gif shows 0.1 to 50 .* \.mp4 can"),
     ],
 )
 def test_bad_input_is_one_sentence(generator: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:

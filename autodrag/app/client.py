@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from autodrag.app.desk import Desk
 from autodrag.app.events import Changed, Event, Look, Note, Work
 from autodrag.app.orders import Hello, Job, Order
-from autodrag.app.pictures import encode
 from autodrag.app.protocol import Picture, Pull, Release, Restyle, Show, Slid, picture_message
 from autodrag.errors import InputError
+from autodrag.images import encode
 
 T = TypeVar("T")
 

@@ -12,7 +12,6 @@ from autodrag.app.export import film_length
 from autodrag.app.masks import paint
 from autodrag.app.orders import Hello, Job, MaskFile, Order, OwnImage, SessionFile
 from autodrag.app.own import POOR, OwnPicture
-from autodrag.app.pictures import encode
 from autodrag.app.script import script
 from autodrag.app.session import Editor
 from autodrag.app.state import Arrows, Frame
@@ -20,6 +19,7 @@ from autodrag.app.stored import is_session
 from autodrag.app.studio import METHODS, Studio
 from autodrag.app.telling import describe, mask_picture, outcome, thumbnail
 from autodrag.errors import InputError
+from autodrag.images import encode
 
 BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel."
 FAR_OFF = (

@@ -1,7 +1,6 @@
-"""Masks: [H, W] in [0, 1], 1 where the picture may change; None, everywhere."""
+"""Painting masks: [H, W] in [0, 1], 1 where the picture may change; None, everywhere."""
 
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -9,31 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from autodrag.app.pictures import read_picture
 from autodrag.app.state import PointList
-from autodrag.errors import InputError
 
 FRACTION_BITS = 4  # of OpenCV's coordinates: a sixteenth of a pixel
-
-
-def read_mask(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
-    """A mask from an array or tensor [H, W] (in [0, 1], or booleans), or a picture file (or its bytes), white 1.
-
-    A picture of another size is resized. Raises InputError where it is no mask of this resolution.
-    """
-    height, width = resolution
-    if isinstance(mask, str | Path | bytes):
-        grey = cv2.cvtColor(read_picture(mask), cv2.COLOR_RGB2GRAY)
-        mask = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA) / np.float32(255)
-    try:
-        values = torch.as_tensor(mask).detach().float().cpu().clone()
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError("The mask is no array of numbers; give [H, W] in [0, 1] or a picture file.") from None
-    if values.shape != (height, width):
-        raise InputError(f"The mask has shape {list(values.shape)}, but the picture needs [{height}, {width}].")
-    if not bool(((values >= 0) & (values <= 1)).all()):
-        raise InputError("The mask holds numbers outside [0, 1] or NaN; give 1 where the picture may change, else 0.")
-    return values
 
 
 def paint(

@@ -1,7 +1,7 @@
 """A picture of the user's own on its way to being edited: cut out of its photograph, inverted, perhaps tuned around."""
 
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -9,7 +9,6 @@ from jaxtyping import UInt8
 
 from autodrag.app.invert import Inversion, InvertConfig, Progress
 from autodrag.app.photo import MAX_SIDE, Crop, Photo, centred, cropped, face
-from autodrag.app.pictures import read_picture, to_tensor
 from autodrag.app.renderer import Renderer
 from autodrag.app.scene import Scene
 from autodrag.app.state import Frame, Origin, State
@@ -17,6 +16,8 @@ from autodrag.app.studio import Studio
 from autodrag.config import MODEL_DIR
 from autodrag.errors import InputError
 from autodrag.evaluation.detectors import load_detector, photo_predictor
+from autodrag.images import to_tensor
+from autodrag.pictures import read_picture
 
 POOR = 0.06  # mean absolute error from which a picture counts as found only roughly
 ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by the landmarks of a face
@@ -25,19 +26,14 @@ ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by 
 class OwnPicture:
     """Iterate `run`; when it is over, or has been left, `scene` and `state` hold the picture as far as it came.
 
-    image: a PNG, JPEG or WebP file, its bytes, or RGB bytes [H, W, 3]. crop: the part of it that is meant; None: see
-    `find_photo`. Raises InputError where it is no picture, or where an aligned dataset's face is not found in it.
+    image: anything that `read_picture` takes. crop: the part of it that is meant; None: see `find_photo`. Raises
+    InputError where it is no picture, or where an aligned dataset's face is not found in it.
     """
 
     def __init__(
-        self,
-        image: str | Path | bytes | UInt8[np.ndarray, "H W 3"],
-        dataset: str,
-        studio: Studio,
-        config: InvertConfig,
-        crop: Crop | None = None,
+        self, image: Any, dataset: str, studio: Studio, config: InvertConfig, crop: Crop | None = None
     ) -> None:
-        pixels = image if isinstance(image, np.ndarray) else read_picture(image)
+        pixels = read_picture(image)
         generator = studio.generator(dataset)
         self._dataset = dataset
         if crop is None:

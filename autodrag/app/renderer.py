@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from autodrag.app.pictures import to_bytes
 from autodrag.app.state import Frame
 from autodrag.blending import Kept
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_bytes
 
 REMEMBERED = 2  # recorded pictures; a 1024 px one takes about 80 MB
 

@@ -15,14 +15,15 @@ from autodrag.app.edit import Edit, as_points
 from autodrag.app.first import latents_of, of_latent, of_seed
 from autodrag.app.history import History, Moment
 from autodrag.app.invert import InvertConfig
-from autodrag.app.masks import read_mask
 from autodrag.app.own import OwnPicture
 from autodrag.app.scene import Scene
 from autodrag.app.state import Arrows, Frame, State
 from autodrag.app.studio import Studio, find_kind
 from autodrag.errors import InputError
+from autodrag.files import read_whole, write_whole
 from autodrag.generator import Class, FrozenGenerator
 from autodrag.latents import EDITED_ROWS
+from autodrag.masks import read_mask
 from autodrag.methods.base import Points
 
 
@@ -32,7 +33,7 @@ class Editor:
     dataset: name of a dataset, path of a generator file, or a FrozenGenerator. seed: of the picture. psi: truncation;
     None: the dataset's. style: seed whose rows 6.. (colours, light) replace the picture's own. method: drag method by
     name; None: the first that can be used. steps: of a drag; None: the method's own number. device: "auto" is a GPU
-    where there is one. mask: [H, W] array or a picture file, white where the picture may change. weights: a file of
+    where there is one. mask: anything that `read_mask` takes, white where the picture may change. weights: a file of
     AutoDrag's; None: those that ship with the dataset. studio: shares generators between editors, instead of device
     and weights. c: class of a generator that has some: its number from 0, or its label; None: none of them. latent: a
     file of latents, its bytes, or [1, L, D], instead of a seed. Raises InputError, one sentence, for what cannot be.
@@ -259,7 +260,7 @@ class Editor:
         path = Path(path)
         for data in self.export(path.suffix.lower().lstrip(".")):
             if data:
-                export.write_whole(path, data)
+                write_whole(path, data)
 
     def export(self, kind: str, frame: int | None = None) -> Iterator[bytes]:
         """Last, the bytes of a "png", "gif", "mp4" or "safetensors" file; before them b"" after every picture made.
@@ -280,14 +281,14 @@ class Editor:
     @classmethod
     def load(cls, source: str | Path | bytes, *, device: str = "auto", studio: Studio | None = None) -> "Editor":
         """The session that a .safetensors file, or its bytes, holds. Raises InputError where it holds none."""
-        saved = stored.parse(source if isinstance(source, bytes) else export.read_whole(Path(source)))
+        saved = stored.parse(source if isinstance(source, bytes) else read_whole(Path(source)))
         studio = studio or Studio(device)
         return cls._of(studio, scene.restored(studio, saved), saved.state, saved.about.method, saved.about.steps)
 
     @classmethod
     def invert(
         cls,
-        image: str | Path | UInt8[np.ndarray, "H W 3"],
+        image: Any,
         dataset: str | FrozenGenerator = "synthface",
         *,
         method: str | None = None,
@@ -295,7 +296,7 @@ class Editor:
         device: str = "auto",
         studio: Studio | None = None,
     ) -> "Editor":
-        """An editor of your own picture: a PNG, JPEG or WebP file, or RGB bytes. Takes as long as `config` says.
+        """An editor of your own picture: anything that `read_picture` takes. Takes as long as `config` says.
 
         Raises InputError where it is no picture, or where no face is found for a generator of aligned photographs.
         """

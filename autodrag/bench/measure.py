@@ -57,7 +57,7 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{models[0] if models else 'CPU'}, {torch.get_num_threads()} threads"
 
@@ -65,7 +65,7 @@ def device_name(device: torch.device) -> str:
 def write_record(out: Path | str, device: torch.device, config: Any, numbers: Mapping[str, object]) -> None:
     """A bench's numbers as JSON, with the device, torch's version and the settings (a dataclass)."""
     head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
-    Path(out).write_text(json.dumps({**head, **numbers}, indent=1))
+    Path(out).write_text(json.dumps({**head, **numbers}, indent=1), encoding="utf-8")
 
 
 def _peak_mib(work: Callable[[], object], device: torch.device) -> float | None:
@@ -81,7 +81,7 @@ def _peak_mib(work: Callable[[], object], device: torch.device) -> float | None:
     # What the heap holds in reserve would be used again unseen: give it back first.
     ctypes.CDLL(None).malloc_trim(0)
     try:
-        Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the high-water mark starts anew
     except OSError:
         return None
     before = _status_kib("VmRSS")
@@ -90,5 +90,6 @@ def _peak_mib(work: Callable[[], object], device: torch.device) -> float | None:
 
 
 def _status_kib(key: str) -> int:
-    line = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith(f"{key}:"))
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    line = next(row for row in lines if row.startswith(f"{key}:"))
     return int(line.split()[1])

@@ -2,6 +2,8 @@
 
 import hashlib
 
+from torch import nn
+
 from autodrag.generator import FrozenGenerator
 
 
@@ -17,4 +19,12 @@ def fingerprint(generator: FrozenGenerator) -> str:
         digest.update(values.numpy().tobytes())
     if generator.chosen is not None:
         digest.update(generator.chosen.cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def hash_of(network: nn.Module) -> str:
+    """sha256 over the names and float32 values of a network's state."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()

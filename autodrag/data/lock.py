@@ -27,7 +27,7 @@ def exclusive(folder: Path) -> Iterator[None]:
             _remove_if_stale(path)
     else:
         raise InputError(f"Another run has just begun in {folder}: wait for it, or choose another folder.")
-    with os.fdopen(descriptor, "w") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
         try:
@@ -41,10 +41,10 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 def _remove_if_stale(path: Path) -> None:
     try:
-        content = path.read_text()
+        content = path.read_text(encoding="utf-8")
         if not content:  # its maker is about to write the id, or died just before
             time.sleep(0.2)
-            content = path.read_text()
+            content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         return
     holder, _, host = content.partition(" ")

@@ -96,7 +96,7 @@ def read_manifest(folder: Path) -> Manifest:
     """Raises InputError where there is no manifest, or one that this version did not write."""
     path = folder / "manifest.json"
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(
             f"{folder} holds no trajectories: make them with python scripts/trajectories.py out={folder}."

@@ -68,13 +68,22 @@ class EvaluationFolder:
         ws = join(tensors["heads"].to(source), split(source)[1])
         return Prediction(ws, json.loads(metadata["notes"]))
 
-    def has_scores(self, chunk: Chunk) -> bool:
-        return self._scores(chunk).is_file()
+    def has_scores(self, chunk: Chunk, instruments: Mapping[str, str]) -> bool:
+        """Whether they were made with these instruments (name -> hash), all of them and no others."""
+        path = self._scores(chunk)
+        return path.is_file() and json.loads(read_tensors(path)[1].get("instruments", "null")) == dict(instruments)
 
-    def write_scores(self, chunk: Chunk, rows: Sequence[Mapping[str, Any]], features: Mapping[str, Tensor]) -> None:
+    def write_scores(
+        self,
+        chunk: Chunk,
+        rows: Sequence[Mapping[str, Any]],
+        features: Mapping[str, Tensor],
+        instruments: Mapping[str, str],
+    ) -> None:
         """features: vectors of the chunk's images, by the name of the Frechet distance and of the images."""
         empty = {"none": torch.zeros(1)}
-        write_tensors(self._made(self._scores(chunk)), features or empty, {"rows": json.dumps(list(rows))})
+        made = {"rows": json.dumps(list(rows)), "instruments": json.dumps(dict(instruments))}
+        write_tensors(self._made(self._scores(chunk)), features or empty, made)
 
     def read_scores(self, chunk: Chunk) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
         """What `write_scores` wrote."""
@@ -84,13 +93,13 @@ class EvaluationFolder:
     def write_text(self, name: str, text: str) -> None:
         """A file of the folder, replaced as a whole."""
         part = self.path / f"{name}.part"
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8")
         part.replace(self.path / name)
 
     def read_json(self, name: str) -> Any:
         """The content of a file, None where there is none."""
         path = self.path / name
-        return json.loads(path.read_text()) if path.is_file() else None
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     def _prediction(self, chunk: Chunk) -> Path:
         return self.path / "predictions" / f"{chunk.name}.safetensors"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -21,6 +22,13 @@ class Instruments:
     identity: Reader | None
     features: list[FeatureNetwork]
     missing: dict[str, str]
+
+    @cached_property
+    def fingerprint(self) -> dict[str, str]:
+        """What scores are made with: the name of each instrument that is here, and the hash of its weights."""
+        single = {"LPIPS": self.lpips, "identity": self.identity}
+        named = {name: one.fingerprint for name, one in single.items() if one is not None}
+        return named | {network.name: network.fingerprint for network in self.features}
 
 
 def load_instruments(dataset: str, device: torch.device, download: bool) -> Instruments:

@@ -42,7 +42,7 @@ class Manifest:
 def read_manifest(path: Path) -> Manifest:
     """Raises InputError where the file is missing or no manifest."""
     try:
-        raw = json.loads(path.read_text())
+        raw = json.loads(path.read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
             raise KeyError("format")
         items = [
@@ -72,7 +72,7 @@ def make_manifest(path: Path, header: Header, task: Task, count: int, say: Calla
     manifest = Manifest(header, items)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
-    part.write_text(_text(manifest))
+    part.write_text(_text(manifest), encoding="utf-8")
     part.replace(path)
     redrawn = sum(item.attempt for item in items)
     say(f"{path} holds {count} items; {redrawn} draws would not do")

@@ -3,7 +3,7 @@
 Where their weights cannot be had, loading raises InputError with the one line that the table prints in their place.
 """
 
-import urllib.error
+import hashlib
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -15,10 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from autodrag.data.fingerprint import hash_of
 from autodrag.errors import InputError
 
-ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+INCEPTION = (
+    "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+)
 
 
 @runtime_checkable
@@ -27,6 +30,11 @@ class FeatureNetwork(Protocol):
 
     name: str
     caption: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights."""
+        ...
 
     def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
         """Feature vectors of images in [-1, 1], on the CPU."""
@@ -46,10 +54,14 @@ class Inception:
         self._network: Any = _load(
             lambda: FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], verbose=False),
             "FID",
-            INCEPTION_FILE,
+            INCEPTION,
             download,
         ).to(device)
         self._device = device
+
+    @property
+    def fingerprint(self) -> str:
+        return hash_of(self._network)
 
     @torch.no_grad()
     def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
@@ -66,8 +78,13 @@ class Lpips:
 
     def __init__(self, device: torch.device, network: nn.Module | None = None, download: bool = True) -> None:
         """network: an `lpips.LPIPS` instead of the published one. Raises InputError where there are no weights."""
-        self._network = (network or _load(_published_lpips, "LPIPS", ALEXNET_FILE, download)).to(device).eval()
+        self._network = (network or _load(_published_lpips, "LPIPS", ALEXNET, download)).to(device).eval()
         self._device = device
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights."""
+        return hash_of(self._network)
 
     @torch.no_grad()
     def __call__(self, images: Float[Tensor, "N 3 H W"], wanted: Float[Tensor, "N 3 H W"]) -> Float[Tensor, " N"]:
@@ -85,17 +102,27 @@ def _published_lpips() -> nn.Module:
     return network
 
 
-def _load(build: Callable[[], nn.Module], metric: str, file: str, download: bool) -> nn.Module:
-    """What `build` makes; libraries print and download, which goes to stderr or becomes one sentence."""
-    folder = Path(torch.hub.get_dir()) / "checkpoints"
-    if not download and not (folder / file).is_file():
-        raise InputError(f"{metric} needs {file}: download it with download=true, or put it into {folder}.")
-    try:
-        with redirect_stdout(stderr):
-            network = build()
-    except (urllib.error.URLError, OSError, RuntimeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(
-            f"{metric} needs {file}, which could not be loaded ({reason}); put it into {folder}."
-        ) from None
-    return network
+def _load(build: Callable[[], nn.Module], metric: str, url: str, download: bool) -> nn.Module:
+    """What `build` makes of the file of an address whose name ends, as torch's do, with the hash of its content.
+
+    Libraries read the file from torch's cache without a look at it, so it is fetched and checked before they do; what
+    they print goes to stderr.
+    """
+    file = url.rpartition("/")[2]
+    path = Path(torch.hub.get_dir()) / "checkpoints" / file
+    wanted = file.rpartition("-")[2].partition(".")[0]
+    if not path.is_file():
+        if not download:
+            raise InputError(f"{metric} needs {file}: download it with download=true, or put it into {path.parent}.")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=wanted, progress=False)
+        except (OSError, RuntimeError) as error:  # no network, or other content than was asked for
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"{metric} needs {file}, which could not be downloaded ({reason}); put it into {path.parent}."
+            ) from None
+    if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(wanted):
+        raise InputError(f"{metric} needs {file}, but {path} is damaged or another file: delete it and start again.")
+    with redirect_stdout(stderr):
+        return build()

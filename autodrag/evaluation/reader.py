@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodrag.config import ASSET_DIR
+from autodrag.data.fingerprint import hash_of
 from autodrag.domains.synthface import APPEARANCE, GEOMETRY
 from autodrag.errors import InputError
 from autodrag.evaluation.metrics import to_size
@@ -49,6 +50,11 @@ class Reader:
 
     def __init__(self, network: ReaderNetwork, device: torch.device) -> None:
         self._network, self._device = network.to(device).eval().requires_grad_(False), device
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the weights."""
+        return hash_of(self._network)
 
     def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N F"]:
         """Feature vectors, for a Frechet distance."""

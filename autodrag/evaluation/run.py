@@ -81,7 +81,8 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
     ranks.wait()
 
-    # Predict, then score; every rank takes its share of the chunks, and what a file already holds is not made again.
+    # Predict, then score; every rank takes its share of the chunks, and what a file already holds is not made again,
+    # scores as long as the instruments are the same.
     size = 1 if task.alone else config.batch
     items = manifest.items[: config.items]
     everything = list(chunks(list(task.settings), items, size))
@@ -90,7 +91,7 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         _say(f"{config.method.label}: {len(items)} items, {config.task.name} {', '.join(task.settings)}")
     for chunk in _progress([c for c in mine if not folder.has_prediction(c)], "predict", ranks):
         folder.write_prediction(chunk, _predict(method, task, chunk))
-    for chunk in _progress([c for c in mine if not folder.has_scores(c)], "score", ranks):
+    for chunk in _progress([c for c in mine if not folder.has_scores(c, instruments.fingerprint)], "score", ranks):
         _score(folder, task, instruments, chunk)
     ranks.wait()
     if ranks.first:
@@ -131,7 +132,7 @@ def _score(folder: EvaluationFolder, task: Task, instruments: Instruments, chunk
         for which, ws in (("edited", prediction.ws), ("source", source)):
             images = task.images(ws)
             features |= {f"{network.name} {which}": network.features(images) for network in instruments.features}
-    folder.write_scores(chunk, rows, features)
+    folder.write_scores(chunk, rows, features, instruments.fingerprint)
 
 
 def _timing(
@@ -192,7 +193,12 @@ def _check_same(out: Path, config: EvalConfig) -> None:
     """Predictions of two configs never mix."""
     if not (out / "config.yaml").is_file():
         return
-    before = load_yaml(out / "config.yaml", EvalConfig)
+    try:
+        before = load_yaml(out / "config.yaml", EvalConfig)
+    except InputError as error:
+        raise InputError(
+            f"{out} holds an evaluation of another version ({error}) Choose another out=, or delete it."
+        ) from None
     ours, theirs = (_comparable(c) for c in (config, before))
     differing = [key for key in ours if ours[key] != theirs[key]]
     if differing:

@@ -1,14 +1,14 @@
 """What is evaluated: a drag method with its options, or the oracle, which is no method."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from autodrag.data.fingerprint import hash_of
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
-from autodrag.methods import DragMethod, load_method
+from autodrag.methods import DragMethod, check_options, load_method
 from autodrag.weights import TRAINED, weights_path
 
 ORACLE = "oracle"  # no method of editing: the source with the goal's edited rows
@@ -22,14 +22,23 @@ class MethodConfig:
     label: str
     options: dict[str, bool | int | float | str | None]
 
+    def __post_init__(self) -> None:
+        if self.name != ORACLE:
+            check_options(self.name, self.options, "method.options.")
+
 
 def load_subject(config: MethodConfig, generator: FrozenGenerator, max_steps: int) -> DragMethod | None:
-    """None for the oracle. An optimiser whose `max_steps` is null makes as many as the task allows."""
+    """None for the oracle. An optimiser whose `max_steps` is null makes as many as the task allows.
+
+    Where `track` is null, handles are not looked for on the way: no score needs them, and it takes time.
+    """
     if config.name == ORACLE:
         return None
     options = dict(config.options)
     if options.get("max_steps", 0) is None:
         options["max_steps"] = max_steps
+    if options.get("track", False) is None:
+        options["track"] = False
     return load_method(config.name, generator, **options)
 
 
@@ -55,7 +64,4 @@ def weights_hash(method: DragMethod | None) -> str | None:
     model = getattr(method, "model", None)
     if not isinstance(model, torch.nn.Module):
         return None
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
+    return hash_of(model)

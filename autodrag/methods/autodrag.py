@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -86,9 +86,7 @@ class AutoDragMethod:
         self._graphed = Graphed(self._rollout)
         self._source: Source | None = None  # the last one: a live drag starts from it many times
 
-    def drag(
-        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
-    ) -> Iterator[Step]:
+    def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
         """See `DragMethod.drag`. Steps: n of the first round, one of each further round, then those of the polish."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.masks import read_mask
 
 #: A field that takes whole numbers too: the run-time type checks of the tests do not take an int for a float.
 Number = int | float
@@ -53,14 +54,12 @@ class Step:
 class DragMethod(Protocol):
     """A drag method: yields a step after each update of the latents, none for the start."""
 
-    def drag(
-        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
-    ) -> Iterator[Step]:
+    def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
         """Move what lies under the handles to the targets.
 
         ws: latents of the images to edit.
         handles, targets: [N, 2] (x, y) pixels of the image for B = 1, or a sequence of B such; N >= 1 may differ.
-        mask: [H, W] or [B, H, W] in [0, 1], 1 = may change; None: everything may.
+        mask: anything that `read_mask` takes, or [B, H, W], in [0, 1], 1 = may change; None: everything may.
         Raises InputError when called, before the first step, where the input makes no sense.
         """
         ...
@@ -94,9 +93,7 @@ class Update:
     done: Bool[Tensor, " B"]
 
 
-def read_request(
-    generator: FrozenGenerator, ws: Tensor, handles: Points, targets: Points, mask: Tensor | np.ndarray | None
-) -> Request:
+def read_request(generator: FrozenGenerator, ws: Tensor, handles: Points, targets: Points, mask: Any) -> Request:
     """Check the arguments of `drag` against the generator and bring them to one form, on its device.
 
     Raises InputError, one sentence, for anything a user can get wrong.
@@ -122,7 +119,7 @@ def read_request(
         handles=_pad(starts, most).to(device),
         targets=_pad(ends, most).to(device),
         valid=(torch.arange(most) < torch.tensor(numbers)[:, None]).to(device),
-        mask=None if mask is None else _read_mask(mask, batch, resolution, device),
+        mask=None if mask is None else _read_masks(mask, batch, resolution, device),
         whole=min(numbers) == most,
     )
 
@@ -208,24 +205,15 @@ def _check_inside(starts: list[Float[Tensor, "_ 2"]], resolution: tuple[int, int
             )
 
 
-def _read_mask(
-    mask: Tensor | np.ndarray, batch: int, resolution: tuple[int, int], device: torch.device
-) -> Float[Tensor, "B H W"]:
-    values = torch.as_tensor(mask).detach().to(device, torch.float32)
-    height, width = resolution
-    if values.ndim not in (2, 3) or values.shape[-2:] != (height, width):
+def _read_masks(mask: Any, batch: int, resolution: tuple[int, int], device: torch.device) -> Float[Tensor, "B H W"]:
+    """One mask for all images, or an array of one for each."""
+    several = isinstance(mask, Tensor | np.ndarray) and mask.ndim == 3 and mask.shape[1:] == resolution
+    if several and len(mask) not in (1, batch):
         raise InputError(
-            f"The mask has shape {list(values.shape)}, but the image needs [{height}, {width}]; resize it."
+            f"There are {len(mask)} masks, but ws holds {batch} image(s); give one for each or one for all."
         )
-    if values.ndim == 3 and values.shape[0] not in (1, batch):
-        raise InputError(
-            f"There are {values.shape[0]} masks, but ws holds {batch} image(s); give one for each or one for all."
-        )
-    if not bool(((values >= 0) & (values <= 1)).all()):
-        raise InputError(
-            "The mask holds numbers outside [0, 1] or NaN; give 1 where the image may change and 0 where not."
-        )
-    return values.expand(batch, height, width)
+    masks = [read_mask(one, resolution) for one in (mask if several else [mask])]
+    return torch.stack(masks).to(device).expand(batch, *resolution)
 
 
 def _pad(sets: list[Float[Tensor, "_ 2"]], size: int) -> Float[Tensor, "B P 2"]:

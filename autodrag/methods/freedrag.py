@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -41,9 +41,7 @@ class FreeDrag:
     def __post_init__(self) -> None:
         check_positive("freedrag", l=self.l, d=self.d, lr=self.lr, max_steps=self.max_steps, block=self.block)
 
-    def drag(
-        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
-    ) -> Iterator[Step]:
+    def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
         """See `DragMethod.drag`. `points` are the moving targets that the step aimed at, not tracked handles."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 

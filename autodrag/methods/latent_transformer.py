@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -39,9 +39,7 @@ class LatentTransformerMethod:
             )
         self.generator, self.track = generator, track
 
-    def drag(
-        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
-    ) -> Iterator[Step]:
+    def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
         """See `DragMethod.drag`."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 

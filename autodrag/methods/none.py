@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
@@ -17,9 +17,7 @@ class NoEdit:
 
     generator: FrozenGenerator
 
-    def drag(
-        self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
-    ) -> Iterator[Step]:
+    def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
         """See `DragMethod.drag`."""
         read_request(self.generator, ws, handles, targets, mask)
         return iter(())

@@ -1,5 +1,6 @@
 """What a training writes down along the way, on its first rank: numbers, pictures, progress, and its state."""
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from autodrag.training.checkpoint import Progress
 from autodrag.training.folder import RunFolder
 from autodrag.training.ranks import Ranks
 from autodrag.training.stage import Budget, Report
+from autodrag.typed import check_bounds
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,10 @@ class DiaryConfig:
     log_every: int
     checkpoint_minutes: float
     report_minutes: float
+
+    def __post_init__(self) -> None:
+        minutes = (0.0, math.inf)
+        check_bounds("loop.diary", self, log_every=(1, math.inf), checkpoint_minutes=minutes, report_minutes=minutes)
 
 
 class Diary:

@@ -35,11 +35,11 @@ class RunFolder:
         self.path = path
         self.checkpoints = path / "checkpoints"
         path.mkdir(parents=True, exist_ok=True)
-        (path / "config.yaml").write_text(config)
-        (path / "env.json").write_text(json.dumps(environment(), indent=1) + "\n")
+        (path / "config.yaml").write_text(config, encoding="utf-8")
+        (path / "env.json").write_text(json.dumps(environment(), indent=1) + "\n", encoding="utf-8")
         _cut_after(path / "stats.jsonl", step)
-        self._log = (path / "log.txt").open("a")
-        self._stats = (path / "stats.jsonl").open("a")
+        self._log = (path / "log.txt").open("a", encoding="utf-8")
+        self._stats = (path / "stats.jsonl").open("a", encoding="utf-8")
         self._board = SummaryWriter(str(path), purge_step=step + 1)
 
     def say(self, line: str) -> None:
@@ -101,5 +101,5 @@ def commit() -> str | None:
 def _cut_after(stats: Path, step: int) -> None:
     """Drop the lines of steps that a killed run made after its last checkpoint: they are made again."""
     if stats.exists():
-        lines = [line for line in stats.read_text().splitlines() if line.endswith("}")]
-        stats.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        lines = [line for line in stats.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        stats.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")

@@ -1,5 +1,6 @@
 """Training of UserControllableLT's latent transformer: small motions of random latents, read back from optical flow."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from autodrag.models.latent_transformer import (
 from autodrag.seeding import rng
 from autodrag.training.measure import domain_shape, measure
 from autodrag.training.stage import Budget, Group, Report, Schedule, Stage
+from autodrag.typed import check_bounds
 
 GRID = 16  # positions a side
 
@@ -45,6 +47,9 @@ class LatentTransformerTraining:
     flow: Literal["auto", "raft", "dis"]
     held_out: int
     half: bool
+
+    def __post_init__(self) -> None:
+        check_bounds("latent_transformer", self, held_out=(1, math.inf))
 
 
 @dataclass(frozen=True)

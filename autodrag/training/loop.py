@@ -26,6 +26,7 @@ from autodrag.training.folder import RunFolder
 from autodrag.training.prefetch import in_order
 from autodrag.training.ranks import Ranks
 from autodrag.training.stage import Budget, Stage
+from autodrag.typed import check_bounds
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class LoopConfig:
     compile: bool
     patience: int
     diary: DiaryConfig
+
+    def __post_init__(self) -> None:
+        above = (1e-12, math.inf)
+        check_bounds("loop", self, accumulate=(1, math.inf), clip=above, ema=(0, 1), patience=(1, math.inf))
 
 
 def train(

@@ -10,6 +10,8 @@ from typing import Any
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from autodrag.typed import check_bounds
+
 
 @dataclass(frozen=True)
 class Schedule:
@@ -24,6 +26,10 @@ class Schedule:
     min_lr: float | None = None
     period: float | None = None
     warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        positive = (0.0, math.inf)
+        check_bounds("schedule", self, lr=positive, min_lr=positive, period=(1e-12, math.inf), warmup=positive)
 
     def at(self, epoch: float, epochs: float) -> float:
         """The learning rate at an epoch of a training of `epochs`."""

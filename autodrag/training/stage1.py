@@ -1,5 +1,6 @@
 """Stage 1: the regularizer learns to restore corrupted latents (section 3.1)."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from autodrag.losses import restoration_loss
 from autodrag.models import Regularizer
 from autodrag.seeding import rng
 from autodrag.training.stage import Budget, Group, Report, Schedule, Stage
+from autodrag.typed import check_bounds
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,10 @@ class Stage1Config:
     drop: float
     granularity: Literal["element", "row"]
     held_out: int
+
+    def __post_init__(self) -> None:
+        share = (0, 1)  # two latents at least are held out: the report edits each towards another
+        check_bounds("stage1", self, mixed=share, noise=(0, math.inf), drop=share, held_out=(2, math.inf))
 
 
 @dataclass(frozen=True)

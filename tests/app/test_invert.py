@@ -7,12 +7,12 @@ import torch
 from autodrag.app.invert import Inversion, InvertConfig
 from autodrag.app.likeness import pixel_distance
 from autodrag.app.own import OwnPicture
-from autodrag.app.pictures import encode, to_bytes, to_tensor
 from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
 from autodrag.domains.synthface import Z_DIM, parameters, render
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.images import encode, to_bytes, to_tensor
 
 SHORT = InvertConfig(steps=40, starts=8, tune_steps=8)
 
@@ -82,7 +82,7 @@ def test_own_pictures_are_dragged_saved_and_loaded(studio: Studio, tiny: FrozenG
 
 def test_wrong_pictures_are_one_sentence(studio: Studio, tiny: FrozenGenerator, tmp_path) -> None:
     (tmp_path / "x.png").write_bytes(b"no")
-    with pytest.raises(InputError, match="no PNG"):
+    with pytest.raises(InputError, match="no picture"):
         Editor.invert(tmp_path / "x.png", tiny.name, studio=studio)
     with pytest.raises(InputError, match="resize"):
         Inversion(tiny, torch.zeros(1, 3, 8, 8), SHORT)

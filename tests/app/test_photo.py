@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from autodrag.app import own
-from autodrag.app.masks import paint, read_mask
+from autodrag.app.masks import paint
 from autodrag.app.own import find_photo
 from autodrag.app.photo import Crop, centred, cropped, face
 from autodrag.errors import InputError
 from autodrag.evaluation import detectors
+from autodrag.masks import read_mask
 
 
 def smooth(height: int, width: int) -> np.ndarray:

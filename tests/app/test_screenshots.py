@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from autodrag.app.hub import AppConfig
-from autodrag.app.pictures import encode, to_bytes
 from autodrag.app.studio import Studio
 from autodrag.domains.synthface import Z_DIM, parameters, render
 from autodrag.generator import load_generator
+from autodrag.images import encode, to_bytes
 
 SHOTS = os.environ.get("AUTODRAG_SHOTS")
 

@@ -11,7 +11,8 @@ from websockets.sync.client import connect
 
 from autodrag.app.desk import Desk
 from autodrag.app.hub import AppConfig
-from autodrag.app.pictures import encode, read_picture
+from autodrag.images import encode
+from autodrag.pictures import read_picture
 
 DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False}
 

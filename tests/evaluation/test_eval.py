@@ -18,6 +18,7 @@ from autodrag.errors import InputError
 from autodrag.evaluation import run as module
 from autodrag.evaluation.detectors import LandmarkDetector
 from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.networks import Lpips
 from autodrag.evaluation.reader import Reader
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
@@ -43,7 +44,7 @@ class Corners(LandmarkDetector):
 class Flat(Reader):
     """Stands for the network that reads parameters."""
 
-    name, caption = "FD-flat", "mean colours"
+    name, caption, fingerprint = "FD-flat", "mean colours", "flat"
 
     def __init__(self) -> None:
         pass
@@ -209,6 +210,68 @@ def test_a_killed_evaluation_goes_on_to_the_same_summary(
     evaluate(config(file, parts, *given, shared))
     assert without_times(parts) == without_times(whole)
     assert (parts / "out" / "per_item.jsonl").read_text() == (whole / "out" / "per_item.jsonl").read_text()
+
+
+class Twice(Flat):
+    """Another network of another hash."""
+
+    name, caption, fingerprint = "FD-twice", "mean colours, twice", "twice"
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return images.mean(dim=(2, 3)) * 2
+
+
+class Distance(Lpips):
+    """Stands for LPIPS."""
+
+    fingerprint = "distance"
+
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, images: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+        return (images - wanted).abs().mean(dim=(1, 2, 3)) + 1
+
+
+def test_scores_are_made_anew_with_other_instruments_and_predictions_are_kept(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that come to this machine later count for all items, also of an evaluation that was interrupted."""
+    flat, both = Flat(), [Flat(), Twice()]
+    few = Instruments(None, flat, [flat], {"LPIPS": "LPIPS needs a file."})
+    landmarks, paired = (
+        ["task=landmarks"],
+        [*SMALL["paired"], f"out={tmp_path / 'pairs'}", f"manifest={tmp_path}/p.json"],
+    )
+    monkeypatch.setattr(module, "load_instruments", lambda *_: few)
+    evaluate(config(file, tmp_path, *landmarks))
+    evaluate(config(file, tmp_path, *paired))
+    next((tmp_path / "pairs" / "scores").iterdir()).unlink()  # killed before it was through
+    assert set(summary(tmp_path)["frechet"]) == {"FD-flat"}
+
+    def never(*_: object) -> None:
+        raise AssertionError("predictions are kept")
+
+    monkeypatch.setattr(module, "_predict", never)
+    many = Instruments(Distance(), flat, both, {})
+    monkeypatch.setattr(module, "load_instruments", lambda *_: many)
+    evaluate(config(file, tmp_path, *landmarks))
+    found = summary(tmp_path)["frechet"]
+    assert set(found) == {"FD-flat", "FD-twice"} and found["FD-twice"]["n"] == 3
+    evaluate(config(file, tmp_path, *paired))
+    rows = [json.loads(line) for line in (tmp_path / "pairs" / "per_item.jsonl").open()]
+    assert [row["lpips"] >= 10 for row in rows] == [True] * 3
+    monkeypatch.setattr(module, "_score", never)
+    evaluate(config(file, tmp_path, *landmarks))  # and are kept while nothing changes
+
+
+def test_a_folder_of_another_version_is_named(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "config.yaml").write_text("task: {name: paired}\nbatches: 3\n")
+    with pytest.raises(
+        InputError, match=f"^{tmp_path / 'out'} holds an evaluation of another version .*Choose another"
+    ):
+        evaluate(config(file, tmp_path, *SMALL["paired"]))
 
 
 def test_what_does_not_belong_together_does_not_mix(file: Path, tmp_path: Path) -> None:

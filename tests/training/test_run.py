@@ -142,3 +142,22 @@ def test_the_recipe_of_synthface_fits_together() -> None:
     assert trained.dataset.name == made.dataset.name == "synthface" and trained.data == made.out
     assert made.trajectory.landmarks or trained.stage2.landmarks == 0
     assert made.trajectory.match_steps or trained.stage2.beta == 0
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("loop.diary.log_every=0", "'loop.diary.log_every' is 0, expected a number at least 1"),
+        ("loop.diary.report_minutes=-1", "'loop.diary.report_minutes' is -1"),
+        ("loop.patience=0", "'loop.patience' is 0"),
+        ("loop.ema=1.5", "'loop.ema' is 1.5, expected a number from 0 to 1"),
+        ("loop.clip=0", "'loop.clip' is 0"),
+        ("stage1.held_out=0", "'stage1.held_out' is 0, expected a number at least 2"),
+        ("stage1.drop=2", "'stage1.drop' is 2"),
+        ("stage1.schedule.period=0", "'schedule.period' is 0"),
+        ("latent_transformer.held_out=0", "'latent_transformer.held_out' is 0"),
+    ],
+)
+def test_numbers_out_of_range_are_one_sentence(override: str, says: str) -> None:
+    with pytest.raises(InputError, match=f"^Config key {says}"):
+        typed(TrainConfig, compose("train", [override]))

@@ -244,7 +244,7 @@ class GeneratorTrainer:
         line = {"stage": stage.name, "images": images, "rate": round(rate, 2)} | {
             k: round(v, 5) for k, v in logs.items()
         }
-        with (self.folder / "stats.jsonl").open("a") as file:
+        with (self.folder / "stats.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
     def _tensors(self) -> dict[str, Tensor]:

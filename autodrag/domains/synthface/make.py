@@ -102,8 +102,8 @@ def _report(config: MakeSynthfaceConfig, assets: Path) -> None:
         if p.suffix in (".safetensors", ".dat")
     }
     record = {"numbers": numbers, "files": files, "history": config.history, "generator": asdict(config.generator)}
-    (assets / "report.json").write_text(json.dumps(record, indent=1) + "\n")
-    (assets / "README.md").write_text(card.model_card(record))
+    (assets / "report.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (assets / "README.md").write_text(card.model_card(record), encoding="utf-8")
     _sheets(config, Path(config.sheets))
 
 

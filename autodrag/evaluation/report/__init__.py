@@ -66,7 +66,7 @@ def _write(part: str, results: list[Result], dataset: str, target: Path) -> list
     table = TABLES[part](results, dataset)
     if table is None:
         return []
-    target.with_suffix(".tex").write_text(table.latex())
+    target.with_suffix(".tex").write_text(table.latex(), encoding="utf-8")
     return [target.with_suffix(".tex")]
 
 
@@ -87,10 +87,11 @@ def _write_sheet(
 
 def _write_texts(config: ReportConfig, kept: list[Result]) -> None:
     target = Path(config.page)
-    target.write_text(page(kept, Path(config.out), Path(config.data)))
+    target.write_text(page(kept, Path(config.out), Path(config.data)), encoding="utf-8")
     print(target)
     if config.readme is not None:
         readme = Path(config.readme)
         link = Path(os.path.relpath(target, readme.parent)).as_posix()
-        readme.write_text(insert(readme.read_text(), headline(kept, link), readme))
+        text = insert(readme.read_text(encoding="utf-8"), headline(kept, link), readme)
+        readme.write_text(text, encoding="utf-8")
         print(readme)

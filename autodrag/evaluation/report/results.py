@@ -39,7 +39,7 @@ class Result:
 
     def items(self) -> list[dict[str, Any]]:
         """The lines of per_item.jsonl."""
-        return [json.loads(line) for line in (self.folder / "per_item.jsonl").read_text().splitlines()]
+        return [json.loads(line) for line in (self.folder / "per_item.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
 def read_results(root: Path) -> list[Result]:
@@ -47,7 +47,7 @@ def read_results(root: Path) -> list[Result]:
     results = []
     for path in sorted(root.glob("**/summary.json")):
         try:
-            summary = json.loads(path.read_text())
+            summary = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             raise InputError(f"{path} is damaged: delete it and run its evaluation again.") from None
         if "settings" in summary:
@@ -85,7 +85,7 @@ def keep(results: list[Result], data: Path) -> None:
             summary = result.summary | {"minus": others, "missing": dict.fromkeys(result.summary["missing"], "")}
             path = data / dataset / task / label / "summary.json"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(to_json(summary))
+            path.write_text(to_json(summary), encoding="utf-8")
 
 
 def _minus(result: Result, other: Result) -> dict[str, Any]:

@@ -1,0 +1,67 @@
+"""Masks: [H, W] in [0, 1], 1 where the image may change."""
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from autodrag.errors import InputError
+from autodrag.pictures import as_array, read_pixels
+
+EXPECTED = "give [H, W] in [0, 1], 1 where the image may change, or a picture file"
+SAYS_NOTHING = 1 / 16  # levels of a mask that are no farther apart than this are one
+
+
+def read_mask(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
+    """A mask from a picture, white = 1, or from an array.
+
+    Pictures are files, their bytes, or PIL images: they are brought upright and to the resolution, and what is
+    transparent in them is black. Arrays and tensors have the image's size, with or without channels: booleans, floats
+    in [0, 1], or whole numbers, 0..1 or 0..255. Raises InputError for anything else, and for a picture that is one
+    level all over, which says nothing.
+    """
+    if isinstance(mask, str | Path | bytes | Image.Image):
+        return torch.from_numpy(_of_picture(mask, resolution))
+    return _of_array(mask, resolution)
+
+
+def _of_picture(mask: str | Path | bytes | Image.Image, resolution: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+    name = f"The mask {mask}" if isinstance(mask, str | Path) else "The mask"
+    rgb, alpha = read_pixels(mask, name)
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
+    if alpha is not None:
+        grey *= alpha.astype(np.float32) / 255
+    low, high = float(grey.min()), float(grey.max())
+    if high - low <= SAYS_NOTHING:
+        colour = "black (or transparent)" if high <= SAYS_NOTHING else "white" if low >= 1 - SAYS_NOTHING else "grey"
+        raise InputError(
+            f"{name} says nothing, it is {colour} everywhere: paint white where the image may change and black where "
+            "not, or do without a mask."
+        )
+    height, width = resolution
+    shrinks = grey.shape[0] >= height and grey.shape[1] >= width
+    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).clip(0, 1)
+
+
+def _of_array(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
+    array = as_array(mask)
+    if array is None or array.dtype.kind not in "buif":
+        raise InputError(f"The mask is no array of numbers; {EXPECTED}.")
+    height, width = resolution
+    values = array.astype(np.float32)
+    if array.dtype.kind in "ui" and array.size and 1 < array.max() <= 255:
+        values /= 255
+    if values.ndim == 3 and values.shape[2] in (3, 4) and values.shape[:2] == resolution:
+        values = cv2.cvtColor(values[:, :, :3], cv2.COLOR_RGB2GRAY) * (values[:, :, 3] if values.shape[2] == 4 else 1)
+    if values.size == height * width and tuple(n for n in values.shape if n != 1) == resolution:
+        values = values.reshape(resolution)
+    if values.shape != resolution:
+        raise InputError(f"The mask has shape {list(array.shape)}, but the image needs [{height}, {width}]; resize it.")
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        raise InputError("The mask holds numbers outside [0, 1] or NaN; give 1 where the image may change, else 0.")
+    return torch.from_numpy(np.ascontiguousarray(values))

@@ -1,0 +1,47 @@
+"""Files that are whole or not there, on systems that open no folder too."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag.errors import InputError
+from autodrag.files import read_tensors, write_tensors, write_whole
+
+
+def test_a_system_that_opens_no_folder_still_keeps_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows: folders cannot be opened, and only what is open for writing can be brought to the disk."""
+    really, modes = os.open, []
+
+    def windows(path: object, flags: int, *more: int) -> int:
+        if Path(str(path)).is_dir():
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        modes.append(flags & os.O_RDWR)
+        return really(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", windows)
+    write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3)}, {"about": "視頻"})
+    monkeypatch.undo()
+    tensors, about = read_tensors(tmp_path / "a.safetensors")
+    assert tensors["x"].tolist() == [0, 1, 2] and about == {"about": "視頻"}
+    assert modes == [os.O_RDWR] and [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_a_file_that_cannot_be_brought_to_the_disk_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"before")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3)}, {})
+    assert (tmp_path / "a.safetensors").read_bytes() == b"before"
+
+
+def test_bytes_go_nowhere_without_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        write_whole(tmp_path / "none" / "x.png", b"x")
+    assert not list(tmp_path.iterdir())
