@@ -65,7 +65,7 @@ class FreeDrag:
             rows.step(losses.sum() + self.mask_weight * edits.fixed_loss(features))
             features = rows.features()
             edits = replace(edits, begin=torch.where(edits.fresh, losses.detach(), edits.begin))
-            edits, finished = self._conclude(edits, features.detach(), step)
+            edits, finished = self._conclude(edits, losses.detach(), features.detach(), step)
             ws, points, done = ws.clone(), points.clone(), done.clone()
             ws[edits.images] = rows.ws
             points[edits.images[edits.owner], edits.slot] = edits.aims / edits.scale
@@ -133,14 +133,18 @@ class FreeDrag:
         return aims
 
     def _conclude(
-        self, edits: "_Edits", features: Float[Tensor, "A C h w"], step: int
+        self, edits: "_Edits", losses: Float[Tensor, " M"], features: Float[Tensor, "A C h w"], step: int
     ) -> tuple["_Edits", Bool[Tensor, " A"]]:
-        """After an Adam step: where a sub-motion ends, blend the templates; and which images are finished."""
+        """After an Adam step: where a sub-motion ends, blend the templates; and which images are finished.
+
+        losses: those that the step went down. Whether to leave early is decided by them, as in the official loop, so a
+        sub-motion makes one step more than the losses after it would allow.
+        """
         patches = edits.patches(features, edits.aims)
         end = (patches - edits.template).abs().mean(dim=(1, 2))
         batch = len(edits.images)
         count = edits.count + 1
-        over = (count >= SUB_STEPS) | every(end < 0.25 * self.l, edits.owner, batch)
+        over = (count >= SUB_STEPS) | every(losses < 0.25 * self.l, edits.owner, batch)
         mine = over[edits.owner]
         within = (edits.targets - edits.aims).norm(dim=1) < edits.scale
         arrived = torch.where(mine, within & (end <= 0.25 * self.l), edits.arrived)

@@ -9,6 +9,7 @@ import torch
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.methods import load_method
 from autodrag.methods.base import Step
+from autodrag.methods.freedrag import patches
 
 
 @pytest.mark.parametrize("name", ["sg2_128", "sg2_256"])
@@ -64,6 +65,23 @@ def test_moving_targets_stay_on_the_straight_line_and_move_at_most_d(blob: Froze
         assert abs(way[0] * line[1] - way[1] * line[0]) < 1e-3
         assert (step.points[0] - before) @ line <= 2 * 2 + 1e-3  # d is in feature pixels, two image pixels each
         before = step.points[0]
+
+
+def test_a_sub_motion_is_left_by_the_loss_of_before_its_step(blob: FrozenGenerator) -> None:
+    # Three steps bring the loss to 2.5, 1.1 and 0.3 of the bound. The official loop compares the loss that a step
+    # goes down, so the fourth step, which begins at 0.3, is the last one before the next moving target.
+    start, owner, scale = torch.zeros(1, blob.num_ws, blob.w_dim), torch.zeros(1, dtype=torch.long), 0.5
+    method = load_method("freedrag", blob, lr=0.3, l=0.05, max_steps=6)
+    steps = list(method.drag(start, [[15.5, 31.5]], [[25.5, 20.5]]))
+    template = patches(blob.features(start), owner, torch.tensor([[15.5, 31.5]]) * scale, scale)
+    aim = steps[0].points * scale
+    before = [
+        (patches(blob.features(ws), owner, aim, scale) - template).abs().mean()
+        for ws in (start, *(s.ws for s in steps))
+    ]
+    expected = next(index for index, loss in enumerate(before) if loss < 0.25 * 0.05) + 1
+    assert expected == 4
+    assert [torch.equal(step.points, steps[0].points) for step in steps] == [True] * 4 + [False] * 2
 
 
 def test_a_handle_at_its_target_holds_still(blob: FrozenGenerator) -> None:
