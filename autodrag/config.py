@@ -77,6 +77,7 @@ class DatasetConfig:
     content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1) as fractions; None: the whole canvas
     source: Source
     draggan_lr: float
+    draggan_stop: float | None  # pixels from the target that count as arrived; None: the official code's
     freedrag_lr: float
     freedrag_l: float
     freedrag_d: float  # feature pixels

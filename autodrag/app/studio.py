@@ -42,7 +42,10 @@ class Kind:
 
 METHODS = {
     "autodrag": Kind("AutoDrag", True, True, "n", None, 20),
-    "draggan": Kind("DragGAN", False, True, "max_steps", 100, 500, lambda d: {"lr": d.draggan_lr}),
+    "draggan": Kind(
+        *("DragGAN", False, True, "max_steps", 100, 500),
+        lambda d: {"lr": d.draggan_lr, "stop_distance": d.draggan_stop},
+    ),
     "freedrag": Kind(
         *("FreeDrag", False, False, "max_steps", 100, 500),
         lambda d: {"l": d.freedrag_l, "d": d.freedrag_d, "lr": d.freedrag_lr},

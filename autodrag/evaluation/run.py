@@ -143,12 +143,15 @@ def _timing(
     task: Task,
     items: Sequence[Item],
 ) -> Timing | None:
-    """Of the first setting; kept in timing.json, so that an evaluation that goes on does not measure again."""
+    """Of the first setting; kept in timing.json, so that an evaluation that goes on does not measure again.
+
+    It does where more edits are to be timed than were: all in one go, for the machine may be busier than it was.
+    """
     if method is None or config.timed == 0:
         return None
     known = folder.read_json("timing.json")
-    if known is None:
-        items = items[: config.timed]
+    items = items[: config.timed]
+    if known is None or len(known["method"]) < len(items):
         pairs = [item.pair(next(iter(task.settings.values()))) for item in items]
         source = task.latents(items).source
         timing = time_edits(generator, method, source, [h for h, _ in pairs], [t for _, t in pairs])
@@ -220,7 +223,8 @@ def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None])
 
 
 def _comparable(config: EvalConfig) -> dict[str, object]:
-    keys = ("task", "dataset", "method", "manifest", "seed", "items", "batch", "timed", "c")
+    """What predictions depend on: an evaluation may go on with more items, or with more of them timed."""
+    keys = ("task", "dataset", "method", "manifest", "seed", "batch", "c")
     return {key: getattr(config, key) for key in keys}
 
 

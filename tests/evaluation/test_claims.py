@@ -17,11 +17,12 @@ def result(task: str, label: str, value: float, others: dict[str, float], second
     """Its number is `value` in every setting; others: label -> theirs."""
     settings, column = (("1", "5", "68"), "md") if task == "landmarks" else (("32",), "mse")
     summary = {
-        "task": {"name": task},
+        "task": {"name": task, "max_steps": 300},
         "dataset": "synthface",
-        "method": {"label": label},
+        "method": {"name": label, "label": label, "options": {"max_steps": None}},
         "manifest": "m",
-        "settings": {setting: {column: around(value)} for setting in settings},
+        "device": "CPU, 1 threads",
+        "settings": {setting: {"items": 100, column: around(value)} for setting in settings},
         "minus": {other: {s: around(value - theirs) for s in settings} for other, theirs in others.items()},
         "seconds": {"method": around(seconds, 0.1 * seconds)},
     }
@@ -90,3 +91,20 @@ def test_times_are_compared_with_the_papers_ratio(draggan: float, verdict: str) 
     found = claims(several("landmarks", values, {"autodrag": 0.1, "draggan": draggan}), "synthface")
     (claim,) = (claim for claim in found if "faster" in claim.text)
     assert claim.verdict == verdict and f"{draggan / 0.1:.0f} times" in claim.ours
+
+
+def test_a_claim_says_what_was_compared_and_why_it_does_not_hold() -> None:
+    values = {"autodrag": 3.0, "draggan": 2.0, "autodrag-without-regularizer": 2.9}
+    found = {claim.text: claim for claim in claims(several("landmarks", values), "synthface")}
+    distance = found["Ours has an MD not above DragGAN's at 5 points"]
+    assert distance.compared == "Ours (100 pairs) with DragGAN (100 pairs, at most 300 steps)"
+    assert distance.verdict == "does not hold" and distance.reason == "Not known."
+    regularizer = found["Without the Latent Regularizer MD is worse at 1, 5 and 68 points"]
+    assert regularizer.compared == "Ours w/o Latent Regularizer (100 pairs) with Ours (100 pairs)"
+    assert "hardly uses R" in regularizer.reason
+    faster = found["Ours is 50 times faster than DragGAN"]
+    assert faster.compared == "100 edits of ours, 100 of DragGAN, at most 300 steps, one at a time; CPU, 1 threads"
+    not_run = found["Without the Latent Predictor MD is worse at 1, 5 and 68 points"]
+    assert not_run.compared == "–" and not_run.reason == ""
+    better = claims(several("landmarks", values | {"autodrag": 1.0}), "synthface")[1]
+    assert better.verdict == "holds" and better.reason == ""

@@ -173,6 +173,21 @@ def test_the_first_items_of_a_manifest(file: Path, tmp_path: Path) -> None:
     assert len(everything) == 3 and two == everything[:2]
 
 
+def test_an_evaluation_goes_on_with_more_items(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = ["task=landmarks", "task.points=[1]", "method=draggan", "task.max_steps=1", "batch=1"]
+    evaluate(config(file, tmp_path, *given, "items=1", "timed=2"))
+    assert summary(tmp_path)["settings"]["1"]["items"] == 1 and summary(tmp_path)["seconds"]["method"]["n"] == 1
+    made = []
+    predict = module._predict
+    monkeypatch.setattr(module, "_predict", lambda *given: made.append(given[2].items[0].index) or predict(*given))
+    evaluate(config(file, tmp_path, *given, "items=3", "timed=2"))
+    assert made == [1, 2]
+    assert summary(tmp_path)["settings"]["1"]["items"] == 3 and summary(tmp_path)["seconds"]["method"]["n"] == 2
+    evaluate(config(file, tmp_path, *given, f"out={tmp_path / 'at once'}"))
+    rows = [(tmp_path / out / "per_item.jsonl").read_text() for out in ("out", "at once")]
+    assert rows[0] == rows[1]
+
+
 def test_a_short_drag_asks_for_a_part_of_the_way(file: Path, tmp_path: Path) -> None:
     for task, out in (("landmarks", "whole"), ("short", "part")):
         given = [f"task={task}", "method=none", f"out={tmp_path / out}", f"manifest={tmp_path / task}.json"]

@@ -42,6 +42,16 @@ def test_an_experiment_evaluates_every_row_of_its_table(experiment: str) -> None
     assert set(labels) <= set(found) and len(set(found)) == len(found)
 
 
+def test_synthface_has_table1_with_the_protocols_steps_and_the_papers_own_recipe() -> None:
+    labels = []
+    for method in sweep("synthface_table1"):
+        config = typed(EvalConfig, compose("eval", ["experiment=synthface_table1", f"method={method}"]))
+        assert (config.task.name, config.task.count, config.task.max_steps) == ("landmarks", 300, 300)
+        assert config.dataset.name == "synthface" and config.untrained == "skip"
+        labels.append(config.method.label)
+    assert {paper.PAPER, "autodrag", "draggan", "freedrag"} <= set(labels)
+
+
 @pytest.mark.parametrize("experiment", ["table2", "table3", "fig9"])
 def test_synthface_has_the_same_with_motions_that_can_be_read(experiment: str) -> None:
     chosen = [
@@ -68,7 +78,9 @@ def test_weights_lie_where_the_command_above_them_writes_them(path: Path) -> Non
     trained = typed(TrainConfig, compose("train", command.replace("=D", "=dog").replace("/D-", "/dog-").split()))
     assert weights == f"{trained.out}/weights.safetensors"
     steps = re.fullmatch(r"runs/dog-n(\d+)", trained.out)
-    assert (trained.model.steps, trained.model.skip) == ((int(steps[1]), "gated") if steps else (5, "none"))
+    skip = "plain" if "paper" in path.stem else "none" if path.stem == "without_regularizer" else "gated"
+    assert (trained.model.steps, trained.model.skip) == (int(steps[1]) if steps else 5, "gated" if steps else skip)
+    assert trained.model.predictor.aim is None
 
 
 def test_the_reader_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

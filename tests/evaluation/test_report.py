@@ -1,6 +1,8 @@
 """Tables and figures from made-up results, and from those of a real small evaluation."""
 
 import json
+import shutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +11,12 @@ import pytest
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
 from autodrag.evaluation.report import ReportConfig, make_report
+from autodrag.evaluation.report.figures import fig1
+from autodrag.evaluation.report.ours import describe
 from autodrag.evaluation.report.page import BEGIN, END, headline, insert, page
-from autodrag.evaluation.report.results import of_task, read_results
-from autodrag.evaluation.report.tables import ablations, short_drags, table1, table2, table3
+from autodrag.evaluation.report.results import keep, of_task, read_results
+from autodrag.evaluation.report.tables import ablations, samples, short_drags, table1, table2, table3
+from autodrag.training.run import TrainConfig
 
 
 def estimate(mean: float | None, n: int = 100) -> dict[str, Any]:
@@ -19,7 +24,15 @@ def estimate(mean: float | None, n: int = 100) -> dict[str, Any]:
     return {"n": n, "mean": mean, "low": ends[0], "high": ends[1]}
 
 
-def write(root: Path, task: str, label: str, dataset: str = "synthface", manifest: str = "m", **more: Any) -> Path:
+def write(
+    root: Path,
+    task: str,
+    label: str,
+    dataset: str = "synthface",
+    manifest: str = "m",
+    max_steps: int = 300,
+    **more: Any,
+) -> Path:
     settings: dict[str, Any]
     if task in ("landmarks", "short"):
         settings = {
@@ -33,7 +46,7 @@ def write(root: Path, task: str, label: str, dataset: str = "synthface", manifes
         settings = {"1": {"items": 2, "mdd": estimate(0.2)}}
     summary = {
         "task": {"name": task, "count": 100, "preset": "dlib5-nose", "way": 0.2 if task == "short" else 1}
-        | {"max_steps": 300, "psi": 0.3, "lam": 0.1},
+        | {"max_steps": max_steps, "psi": 0.3, "lam": 0.1},
         "dataset": dataset,
         "resolution": [256, 256],
         "method": {"name": label, "label": label, "options": {}},
@@ -67,13 +80,15 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(tmp_path: Path) -> 
         write(tmp_path, "landmarks", label)
     table = table1(read_results(tmp_path), "synthface")
     assert table is not None
-    names = ["No edit", "UserControllableLT", "FreeDrag", "DragGAN", "Ours w/o Latent Regularizer"]
-    assert [row[0] for row in table.rows] == [*names, "Ours w/o Latent Predictor", "Ours", "Oracle"]
-    assert [row[1] == "not run here" for row in table.rows] == [False, True, True, False, True, True, False, False]
-    row = dict(zip(table.columns, table.rows[6], strict=True))
+    names = ["No edit", "UserControllableLT", "FreeDrag", "DragGAN", "The paper's recipe"]
+    names += ["Ours w/o Latent Regularizer", "Ours w/o Latent Predictor", "Ours", "Oracle"]
+    assert [row[0] for row in table.rows] == names
+    run = [row[0] for row in table.rows if row[1] != "not run here"]
+    assert run == ["No edit", "DragGAN", "Ours", "Oracle"]
+    row = dict(zip(table.columns, table.rows[7], strict=True))
     assert row["N"] == "100" and row["1 point"] == "1.25 (1.12–1.38)" and row["of no edit"] == "0.12 / 0.25 / 0.38"
     assert row["FD-synthface"] == "4.50" and row["identity"] == "–" and row["lost"] == "3" and row["s"] == "0.04"
-    assert dict(zip(table.columns, table.rows[7], strict=True))["s"] == "–"
+    assert dict(zip(table.columns, table.rows[8], strict=True))["s"] == "–"
     notes = " ".join(table.notes)
     for fact in (
         "256 px",
@@ -94,7 +109,7 @@ def test_short_drags_have_a_table_of_their_own(tmp_path: Path) -> None:
     for label in ("no-edit", "autodrag"):
         write(tmp_path, "short", label, manifest="another")
     table = short_drags(read_results(tmp_path), "synthface")
-    assert table is not None and [row[0] for row in table.rows] == ["No edit", "Ours"]
+    assert table is not None and [row[0] for row in table.rows] == ["No edit", "The paper's recipe", "Ours"]
     assert "dragged 20% of the way" in table.notes[0]
     assert short_drags(read_results(tmp_path), "ffhq") is None
 
@@ -135,7 +150,7 @@ def test_table3_takes_the_rows_named_by_n_and_table2_the_others(tmp_path: Path) 
     assert [cell == "not run here" for cell in three.rows[0][1:]] == [True, False, *[True] * 5, False]
     assert list(three.rows[1]) == ["paper", "1.97", "1.18", "0.68", "0.54", "0.37", "0.39", "0.39", "0.38"]
     assert [row[0] for row in two.rows if row[1] != "not run here"] == ["DragGAN", "Ours"]
-    assert [row[-2] for row in two.rows] == ["1.23", "0.38", "0.39", "0.94", "1.97", "0.31"]
+    assert [row[-2] for row in two.rows] == ["1.23", "0.38", "0.39", "–", "0.94", "1.97", "0.31"]
     assert "psi 0.3; rows 0-5 go 10%" in two.notes[0] and not any("shortly" in note for note in two.notes)
 
 
@@ -153,7 +168,7 @@ def test_latex_escapes(tmp_path: Path) -> None:
     write(tmp_path, "paired", "my_method")
     table = table2(read_results(tmp_path), "synthface")
     assert table is not None
-    assert r"my\_method" in table.latex() and r"95 \%" in table.latex() and table.latex().count(r"\\") == 8
+    assert r"my\_method" in table.latex() and r"95 \%" in table.latex() and table.latex().count(r"\\") == 9
 
 
 def test_what_cannot_be_compared_is_not(tmp_path: Path) -> None:
@@ -165,6 +180,66 @@ def test_what_cannot_be_compared_is_not(tmp_path: Path) -> None:
     write(tmp_path / "two" / "b", "paired", "draggan")
     with pytest.raises(InputError, match="both hold draggan"):
         of_task(read_results(tmp_path / "two"), "paired", "synthface")
+
+
+def test_evaluations_that_differ_in_the_steps_allowed_belong_together(tmp_path: Path) -> None:
+    write(tmp_path, "landmarks", "autodrag", manifest="of 100", max_steps=100)
+    write(tmp_path, "landmarks", "draggan", manifest="of 300", max_steps=300)
+    table = table1(read_results(tmp_path), "synthface")
+    assert table is not None and any("Optimisers made at most 300 steps." in note for note in table.notes)
+    write(tmp_path, "landmarks", "freedrag", manifest="of 200", max_steps=200, seed=1)
+    with pytest.raises(InputError, match="were measured on different items"):
+        of_task(read_results(tmp_path), "landmarks", "synthface")
+
+
+def test_what_is_kept_forgets_comparisons_with_results_that_were_replaced(tmp_path: Path) -> None:
+    for label in ("autodrag", "draggan", "freedrag"):
+        write(tmp_path / "results", "landmarks", label)
+    keep(read_results(tmp_path / "results"), tmp_path / "kept")
+    shutil.rmtree(tmp_path / "results")
+    write(tmp_path / "results", "landmarks", "draggan")
+    keep(read_results(tmp_path / "results"), tmp_path / "kept")
+    kept = of_task(read_results(tmp_path / "kept"), "landmarks", "synthface")
+    assert kept["autodrag"].minus("draggan", "5") is None and kept["draggan"].minus("autodrag", "5") is None
+    assert kept["autodrag"].minus("freedrag", "5") == kept["freedrag"].minus("autodrag", "5")
+
+
+def test_the_transformer_alone_has_a_row_for_each_number_of_samples(tmp_path: Path) -> None:
+    for label in ("plain-120000", "plain-30000", "autodrag", "draggan"):
+        write(tmp_path, "landmarks", label)
+    results = read_results(tmp_path)
+    table, first = samples(results, "synthface"), table1(results, "synthface")
+    assert table is not None and first is not None
+    assert [row[0] for row in table.rows] == ["30,000", "120,000", "Ours"]
+    assert list(table.rows[0][1:3]) == ["100", "1.25 (1.12–1.38)"] and table.rows[0][-1] == "0.12 / 0.25 / 0.38"
+    assert not any("plain" in row[0] for row in first.rows)
+    assert samples(results, "ffhq") is None
+
+
+def test_labels_of_fig1_stay_inside_the_frame_and_apart(tmp_path: Path) -> None:
+    times = {"autodrag": 0.05, "autodrag-rounds": 1.0, "latent-transformer": 0.04, "draggan": 9.0}
+    for label, time in times.items():
+        write(tmp_path, "landmarks", label, seconds={"method": estimate(time), "rendered": estimate(time)})
+    figure = fig1(read_results(tmp_path), "synthface")
+    assert figure is not None
+    canvas = figure.canvas
+    canvas.draw()
+    for axis in figure.axes:
+        frame = axis.get_window_extent()
+        boxes = [text.get_window_extent(canvas.get_renderer()) for text in axis.texts]
+        assert len(boxes) == len(times)
+        for box in boxes:
+            assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+        assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
+
+
+def test_ours_is_described_by_its_recipe() -> None:
+    text = describe(typed(TrainConfig, compose("train", ["stage2.motion=m", "stage2.landmarks=0.25", "stage2.beta=2"])))
+    assert "regularizer with the landing loss (on where handles come to), which is not the paper's." in text
+    assert "L_drag has weight 2" in text and "25% of its training batches are landmarks" in text
+    text = describe(typed(TrainConfig, compose("train", ["model=small", "aim.landmarks=0.8"])))
+    assert "with the aim (a first guess of where a drag ends), which" in text and "(80% of the aim's)" in text
+    assert "by another recipe" in describe(typed(TrainConfig, compose("train")))
 
 
 def config(root: Path, *overrides: str) -> ReportConfig:

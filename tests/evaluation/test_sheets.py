@@ -9,7 +9,7 @@ from autodrag.config import compose, typed
 from autodrag.evaluation import run as module
 from autodrag.evaluation.instruments import Instruments
 from autodrag.evaluation.report.results import read_results
-from autodrag.evaluation.report.sheets import SIDE, TITLE, _titled, _wrapped, drags, fig8, fig10
+from autodrag.evaluation.report.sheets import SIDE, TITLE, _titled, _wrapped, drags, fig6, fig8, fig10
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from third_party.stylegan2.readers import write_safetensors
@@ -27,10 +27,33 @@ def test_methods_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     results = read_results(tmp_path / "results")
     sheet = fig10(results, "tiny")
     assert sheet is not None
-    assert sheet.shape == (3, TITLE * 2 + 4 + 3 * 68, 4 + 3 * 68)  # three columns, "to be matched" in two lines
-    source, goal = sheet[:, TITLE * 2 + 4 : TITLE * 2 + 68, 4:68], sheet[:, TITLE * 2 + 4 : TITLE * 2 + 68, 140:204]
+    top = TITLE * 3 + 4  # "to be matched" in two lines, and one for the seconds
+    assert sheet.shape == (3, top + 3 * 68, 4 + 3 * 68)  # three columns
+    source, goal = sheet[:, top : top + 64, 4:68], sheet[:, top : top + 64, 140:204]
     assert not torch.equal(source, goal) and (source != 255).any()
     assert fig8(results, "tiny") is None
+
+
+def test_seconds_stand_below_the_title() -> None:
+    picture = torch.zeros(3, SIDE, SIDE, dtype=torch.uint8)
+    timed, plain = _titled(["a", "b"], [[picture] * 2], ["1.2 s", ""]), _titled(["a", "b"], [[picture] * 2])
+    assert timed.shape[1] == plain.shape[1] + TITLE
+    left, right = timed[:, : TITLE * 2, :SIDE], timed[:, : TITLE * 2, SIDE + 8 :]
+    assert (left < 255).sum() > (right < 255).sum() > 0
+
+
+def test_fig6_shows_the_sequence_of_eq_7() -> None:
+    pictures = fig6([], "synthface")
+    assert pictures is not None and pictures.shape == (3, TITLE + 4 + 6 * 260, 4 + 6 * 260)
+
+    def shown(row: int, column: int) -> torch.Tensor:
+        top, left = TITLE + 4 + 260 * row, 4 + 260 * column
+        return pictures[:, top : top + 256, left : left + 256].float()
+
+    for first in (0, 2, 4):  # away from w* and towards it begin at the same w_0; away goes farther, a step at a time
+        assert torch.equal(shown(first, 0), shown(first + 1, 0))
+        change = [[(shown(row, n) - shown(row, 0)).abs().mean() for n in range(1, 6)] for row in (first, first + 1)]
+        assert all(values == sorted(values) for values in change) and change[0][-1] > change[1][-1] > 1
 
 
 def test_our_drags_stand_in_pairs(tmp_path: Path) -> None:

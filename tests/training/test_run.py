@@ -1,6 +1,7 @@
 """`scripts/train.py` from end to end on a tiny generator, and what a user can get wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,3 +162,52 @@ def test_the_recipe_of_synthface_fits_together() -> None:
 def test_numbers_out_of_range_are_one_sentence(override: str, says: str) -> None:
     with pytest.raises(InputError, match=f"^Config key {says}"):
         typed(TrainConfig, compose("train", [override]))
+
+
+PAPERS = ("paper", "paper_coordinates", "paper_toward", "paper_toward_coordinates")
+
+
+@pytest.mark.parametrize("experiment", PAPERS)
+def test_the_papers_own_recipe_has_nothing_of_ours(experiment: str) -> None:
+    trained = typed(TrainConfig, compose("train", [f"experiment={experiment}", "stage=2"]))
+    first = typed(TrainConfig, compose("train", ["experiment=paper", "stage=1"]))
+    toward = "toward" in experiment
+    makes = f"experiment={'paper_toward' if toward else 'paper'}_trajectories"
+    made = typed(TrajectoriesConfig, compose("trajectories", [makes]))
+    assert trained.data == made.out and trained.stage2.start == f"{first.out}/weights.safetensors"
+    motion = made.trajectory
+    assert motion.direction == ("toward" if toward else "away") and motion.angle == (90, 90)
+    assert motion.lam[0] == motion.lam[1] and motion.jump == 0 and motion.match_steps and not motion.landmarks
+    model, stage = trained.model, trained.stage2
+    assert model.predictor.points == ("full" if "coordinates" in experiment else "patch_only")
+    assert (model.skip, model.predictor.aim, stage.motion) == ("plain", None, None)
+    assert (stage.alpha, stage.beta, stage.rollout, stage.rounds, stage.landmarks, stage.far) == (0.1, 1, 0, 0, 0, 0)
+    assert not any(vars(stage.variants).values()) and first.stage1.latents == "w" and first.stage1.mixed == 0
+    assert (stage.budget.epochs, stage.budget.samples, stage.predictor.lr, stage.regularizer.lr) == (
+        150,
+        10000,
+        1e-5,
+        1e-5,
+    )
+
+
+def test_the_papers_own_recipe_trains(place: Path) -> None:
+    small = [given for given in TINY if ".aim." not in given and given != "model=small"]
+    given = [f"dataset={place / 'tiny.safetensors'}", f"data={place / 'data'}", "experiment=paper", *small]
+    given += ["model.feature_block=5", "model.predictor.grid=4"]
+    for stage in (1, 2):
+        start = f"stage2.start={place / 'paper1' / 'weights.safetensors'}"
+        run(typed(TrainConfig, compose("train", [*given, start, f"stage={stage}", f"out={place / f'paper{stage}'}"])))
+    model = AutoDrag.load(place / "paper2" / "weights.safetensors")
+    assert model.config.skip == "plain" and model.config.predictor.points == "patch_only"
+    logged = [json.loads(line) for line in (place / "paper2" / "stats.jsonl").open()]
+    assert any(key.endswith("drag") for key in logged[-1])
+
+
+def test_the_transformer_alone_differs_from_ours_in_two_keys() -> None:
+    ours, plain = (
+        typed(TrainConfig, compose("train", [f"experiment={name}"])) for name in ("synthface", "synthface_plain")
+    )
+    assert plain.model.predictor.aim is None and plain.stage2.motion is None
+    assert replace(plain.model.predictor, aim=ours.model.predictor.aim) == ours.model.predictor
+    assert replace(plain.stage2, motion=ours.stage2.motion) == ours.stage2

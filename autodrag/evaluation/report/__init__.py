@@ -36,7 +36,8 @@ class ReportConfig:
 def make_report(config: ReportConfig) -> None:
     """Keep the summaries of new results, then write what there are results for. Raises InputError.
 
-    Tables, figures, the page and the README's block are made of the kept summaries, sheets of the evaluations' folders.
+    Tables, figures, the page and the README's block are made of the kept summaries, sheets of the evaluations' folders
+    or, where they show no evaluation, of the generator and the weights that ship.
     """
     for part in config.parts:
         if part not in PARTS:
@@ -48,7 +49,7 @@ def make_report(config: ReportConfig) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for part in config.parts:
         if part in SHEETS:
-            paths = _write_sheet(SHEETS[part], fresh, name, out / f"{part}-{name}.jpg") if fresh else []
+            paths = _write_sheet(SHEETS[part], fresh, name, out / f"{part}-{name}.jpg")
         else:
             paths = _write(part, kept, name, out / f"{part}-{name}")
         for path in paths:

@@ -1,6 +1,6 @@
 """Fig. 1 (time against quality) and Fig. 9 (distance against time) as PNG and SVG."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -9,7 +9,10 @@ import numpy as np
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.results import Result, of_task
@@ -27,21 +30,58 @@ def fig1(results: list[Result], dataset: str) -> Figure | None:
     setting = next(iter(first["settings"]))
     distances = list(first["frechet"])
     figure, axes = plt.subplots(1, 1 + len(distances), figsize=(4.6 * (1 + len(distances)), 3.6), squeeze=False)
+    points: list[dict[str, tuple[float, float]]] = [{} for _ in axes[0]]
     for label, result in found.items():
         seconds = result.summary["seconds"]["method"]["mean"]
         estimate = result.estimate(setting, "md")
         values = [None if estimate is None else estimate["mean"]]
         values += [result.summary["frechet"].get(name, {}).get("value") for name in distances]
-        for axis, value in zip(axes[0], values, strict=True):
+        for places, value in zip(points, values, strict=True):
             if value is not None:
-                axis.scatter(seconds, value, s=40)
-                axis.annotate(paper.METHODS.get(label, label), (seconds, value), (5, 4), textcoords="offset points")
-    for axis, name in zip(axes[0], [f"MD, {setting} point (px)", *distances], strict=True):
+                places[paper.METHODS.get(label, label)] = (seconds, value)
+    for axis, name, places in zip(axes[0], [f"MD, {setting} point (px)", *distances], points, strict=True):
+        for place in places.values():
+            axis.scatter(*place, s=40)
         axis.set(xscale="log", xlabel="seconds an edit", ylabel=name)
-        axis.margins(x=0.35, y=0.2)
+        axis.margins(x=0.2, y=0.2)
         axis.grid(alpha=0.3)
     figure.suptitle(f"Time against quality, {dataset}, {first['device']}")
+    figure.tight_layout()
+    for axis, places in zip(axes[0], points, strict=True):
+        _write_labels(axis, places)
     return figure
+
+
+def _write_labels(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None:
+    """A label beside each point: on the first side where it is inside the frame and covers no point and no label.
+
+    Where there is no such side, the one inside the frame that covers least.
+    """
+    canvas = axis.figure.canvas
+    assert isinstance(canvas, FigureCanvasAgg)
+    renderer, frame = canvas.get_renderer(), axis.get_window_extent()
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in axis.transData.transform([*places.values()])]
+    for label, place in places.items():
+        tried = []
+        for text in (label, "\n".join(_halves(label))):
+            for side, dx in (("left", 5), ("right", -5)):
+                for edge, dy in (("bottom", 5), ("top", -5)):
+                    note = axis.annotate(text, place, (dx, dy), textcoords="offset points", ha=side, va=edge)
+                    box = note.get_window_extent(renderer)
+                    out = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
+                    tried.append(((out, sum(box.overlaps(other) for other in taken)), note, box))
+        _, best, box = min(tried, key=lambda candidate: candidate[0])
+        taken.append(box)
+        for _, note, _ in tried:
+            if note is not best:
+                note.remove()
+
+
+def _halves(label: str) -> list[str]:
+    """A label in two lines of about the same length, or as it is where it is one word."""
+    words = label.split()
+    cuts = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
+    return list(min(cuts, key=lambda cut: max(map(len, cut)))) if cuts else [label]
 
 
 def fig9(results: list[Result], dataset: str) -> Figure | None:

@@ -5,38 +5,50 @@ from pathlib import Path
 
 from autodrag.errors import InputError
 from autodrag.evaluation.report import paper
-from autodrag.evaluation.report.claims import Claim, claims
+from autodrag.evaluation.report.claims import NOT_RUN, NOTHING, Claim, claims
+from autodrag.evaluation.report.ours import about_ours
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import markdown_table
 from autodrag.evaluation.report.tables import TABLES
 
 BUNDLED = "synthface"
 #: Methods of the README, in its order: those that were trained in full.
-HEADLINE = ("no-edit", "latent-transformer", "freedrag", "draggan", "autodrag", "autodrag-rounds", "oracle")
+HEADLINE = (
+    "no-edit",
+    "latent-transformer",
+    "freedrag",
+    "draggan",
+    paper.PAPER,
+    "autodrag",
+    "autodrag-rounds",
+    "oracle",
+)
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 PICTURES = {
     "fig1": "Fig. 1: time against quality",
     "fig9": "Fig. 9: mean distance decay",
     "fig5": "Fig. 5: latents, outliers made of them by Eq. 1, and what the Latent Regularizer restores",
-    "fig6": "Fig. 6: the steps of a drag",
+    "fig6": "Fig. 6: sequences of Eq. 7, each first away from w* as it is printed, then towards it",
+    "steps": "The steps of a drag",
     "fig8": "Fig. 8: faces, method by method",
     "drags": "Twenty drags of five landmarks, in the order of the evaluation: source with its points, and the edit",
-    "fig10": "Fig. 10: reconstruction, method by method",
+    "fig10": "Fig. 10: reconstruction and seconds of an edit, method by method",
 }
 SUFFIXES = (".png", ".jpg")
 
 _HEAD = """# Results
 
 Made by `python scripts/tables.py` from the summaries under `{data}`, never by hand. Intervals are 95 % bootstrap
-intervals over items. A difference is taken item by item; it is negative where the first is better, and where its
-interval holds 0 the verdict says so.
-"""
+intervals over items. A difference is taken item by item, over the items that both have; it is negative where the
+first is better, and where its interval holds 0 the verdict says so.
+
+{ours}"""
 
 
 def page(results: list[Result], folder: Path, data: Path) -> str:
     """The whole page; `folder` holds the figures, beside which the page lies one level up."""
     datasets = sorted({r.summary["dataset"] for r in results} | {BUNDLED}, key=lambda name: (name != BUNDLED, name))
-    parts = [_HEAD.format(data=data.as_posix())]
+    parts = [_HEAD.format(data=data.as_posix(), ours=about_ours())]
     for dataset in datasets:
         parts += [f"## {dataset}\n", "### The paper's claims\n", _claims(claims(results, dataset))]
         tables = [make(results, dataset) for make in TABLES.values()]
@@ -54,21 +66,28 @@ def headline(results: list[Result], link: str) -> str:
     settings = list(next(iter(found.values())).summary["settings"])
     columns = ["Method", "pairs", *(f"MD, {s} point{'s' * (s != '1')}" for s in settings), "seconds an edit"]
     rows = []
-    for label in found:
+    for label in HEADLINE:
+        if label not in found:
+            if label == paper.PAPER:
+                rows.append([paper.METHODS[label], NOT_RUN, *[NOTHING] * (len(columns) - 2)])
+            continue
         seconds = found[label].summary["seconds"]
-        pairs = str(found[label].summary["settings"][settings[0]]["items"])
+        pairs = str(found[label].pairs(settings[0]))
         estimates = [found[label].estimate(s, "md") for s in settings]
-        means = ["–" if e is None else f"{e['mean']:.2f} ± {(e['high'] - e['low']) / 2:.2f}" for e in estimates]
+        means = [NOTHING if e is None else f"{e['mean']:.2f} ± {(e['high'] - e['low']) / 2:.2f}" for e in estimates]
         rows.append(
-            [paper.METHODS[label], pairs, *means, "–" if seconds is None else f"{seconds['method']['mean']:.3g}"],
+            [paper.METHODS[label], pairs, *means, NOTHING if seconds is None else f"{seconds['method']['mean']:.3g}"],
         )
     held = claims(results, BUNDLED)
     counts = [sum(claim.verdict.startswith(state) for claim in held) for state in ("holds", "does not", "not run")]
     first = next(iter(found.values())).summary
+    allowed = sorted({result.max_steps for result in found.values() if result.max_steps is not None})
+    steps = f"; optimisers made at most {' or '.join(map(str, allowed))} steps" if allowed else ""
     return (
         f"Landmarks of a face of `{BUNDLED}` dragged to another's, distances in pixels at {first['resolution'][0]} px "
-        f"(± half a 95 % interval), {first['device']}:\n\n"
+        f"(± half a 95 % interval), {first['device']}{steps}:\n\n"
         + markdown_table(columns, rows)
+        + f"\n{about_ours()}"
         + f"\nOf {len(held)} claims of the paper {counts[0]} hold here, {counts[1]} do not, {counts[2]} were not run: "
         f"[{link}]({link}).\n"
     )
@@ -84,8 +103,8 @@ def insert(text: str, block: str, path: Path) -> str:
 
 
 def _claims(found: Sequence[Claim]) -> str:
-    rows = [[claim.text, claim.theirs, claim.ours, claim.verdict] for claim in found]
-    return markdown_table(["Claim", "Paper", "Here", "Verdict"], rows)
+    rows = [[c.text, c.theirs, c.ours, c.compared, c.verdict, c.reason] for c in found]
+    return markdown_table(["Claim", "Paper", "Here", "What was compared", "Verdict", "Why not"], rows)
 
 
 def _pictures(folder: Path, dataset: str) -> list[str]:

@@ -48,12 +48,18 @@ TABLE2: dict[str, dict[str, tuple[float, float]]] = {
 #: Table 3, Dog: n -> MSE x 100.
 TABLE3: dict[int, float] = {1: 1.97, 2: 1.18, 3: 0.68, 4: 0.54, 5: 0.37, 7: 0.39, 9: 0.39, 10: 0.38}
 
+#: The label of the paper's own recipe, trained here: a row of every table, measured or not.
+PAPER = "paper"
 #: Rows of the tables in their order: label -> name.
 METHODS: dict[str, str] = {
     "no-edit": "No edit",
     "latent-transformer": "UserControllableLT",
     "freedrag": "FreeDrag",
     "draggan": "DragGAN",
+    PAPER: "The paper's recipe",
+    "paper-coordinates": "The paper's recipe, with coordinates",
+    "paper-toward": "The paper's recipe, towards w*",
+    "paper-toward-coordinates": "The paper's recipe, towards w*, with coordinates",
     "autodrag-without-regularizer": "Ours w/o Latent Regularizer",
     "autodrag-without-predictor": "Ours w/o Latent Predictor",
     "autodrag-n5": "Ours with the ablations' budget",

@@ -1,7 +1,7 @@
 """Finding what evaluations have left behind, and keeping the small part of it that tables are made from."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,9 @@ from autodrag.evaluation.summary import to_json
 
 #: The number of each task that methods are compared by.
 COMPARED_BY = {"landmarks": "md", "short": "md", "paired": "mse", "mdd": "mdd", "roundtrip": "lpips"}
+
+#: Methods that make up to so many steps as the task allows, or their own max_steps.
+OPTIMISERS = ("draggan", "freedrag")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,21 @@ class Result:
         """Estimate of its number less that of the method `other`, item by item; None where they were not compared."""
         found: dict[str, Any] | None = self.summary.get("minus", {}).get(other, {}).get(setting)
         return found if found is not None and found["mean"] is not None else None
+
+    def pairs(self, setting: str) -> int:
+        """Items of a setting."""
+        count: int = self.summary["settings"][setting]["items"]
+        return count
+
+    @property
+    def max_steps(self) -> int | None:
+        """Steps that it could make, None where the method is no optimiser."""
+        method = self.summary["method"]
+        if method["name"] not in OPTIMISERS:
+            return None
+        own, tasks = method["options"].get("max_steps"), self.summary["task"].get("max_steps")
+        steps: int | None = tasks if own is None else own
+        return steps
 
     def items(self) -> list[dict[str, Any]]:
         """The lines of per_item.jsonl."""
@@ -65,7 +83,7 @@ def of_task(results: list[Result], task: str, dataset: str) -> dict[str, Result]
         if result.label in table:
             other = table[result.label].folder
             raise InputError(f"{result.folder} and {other} both hold {result.label}: give one another method.label.")
-        if result.summary["manifest"] != found[0].summary["manifest"]:
+        if not _same_items(result.summary, found[0].summary):
             raise InputError(
                 f"{result.folder} and {found[0].folder} were measured on different items: a table needs one manifest."
             )
@@ -73,10 +91,23 @@ def of_task(results: list[Result], task: str, dataset: str) -> dict[str, Result]
     return table
 
 
+def _same_items(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two evaluations were of the same pairs, in their order.
+
+    A manifest's hash covers the whole task. Items do not depend on the steps that optimisers may make, so evaluations
+    that differ in nothing else belong together.
+    """
+    if one["task"].get("max_steps") == other["task"].get("max_steps"):
+        return bool(one["manifest"] == other["manifest"])
+    tasks = [{key: value for key, value in s["task"].items() if key != "max_steps"} for s in (one, other)]
+    return tasks[0] == tasks[1] and all(one[key] == other[key] for key in ("seed", "tools", "resolution"))
+
+
 def keep(results: list[Result], data: Path) -> None:
     """Copy the summaries to `data`/DATASET/TASK/LABEL/summary.json, with comparisons that need single items.
 
-    What names places of this machine is left out. Raises InputError as `of_task` does.
+    What names places of this machine is left out, and of older summaries what they say about results that are
+    replaced. Raises InputError as `of_task` does.
     """
     for dataset, task in sorted({(r.summary["dataset"], r.summary["task"]["name"]) for r in results}):
         table = of_task(results, task, dataset)
@@ -86,6 +117,17 @@ def keep(results: list[Result], data: Path) -> None:
             path = data / dataset / task / label / "summary.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(to_json(summary), encoding="utf-8")
+        for path in (data / dataset / task).glob("*/summary.json"):
+            if path.parent.name not in table:
+                _forget(path, table)
+
+
+def _forget(path: Path, labels: Collection[str]) -> None:
+    """Drop a kept summary's comparisons with results that are no longer those it was compared with."""
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    others = {label: found for label, found in summary.get("minus", {}).items() if label not in labels}
+    if others != summary.get("minus", {}):
+        path.write_text(to_json(summary | {"minus": others}), encoding="utf-8")
 
 
 def _minus(result: Result, other: Result) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""Sheets of pictures: Fig. 5 (restored outliers), Fig. 6 (a motion sequence), Fig. 8 and 10 (methods side by side)."""
+"""Sheets of pictures: Fig. 5 (restored outliers), Fig. 6 (Eq. 7), the steps of drags, Fig. 8 and 10 (methods)."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from autodrag.evaluation.report.tables import ABLATION
 from autodrag.evaluation.run import EvalConfig
 from autodrag.evaluation.tasks import Item, Task, make_task
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.latents import corrupt
+from autodrag.latents import constant_fractions, corrupt, perturb, split
 from autodrag.models import AutoDrag
 from autodrag.seeding import rng
 from autodrag.visualize import draw_points, sheet, to_bytes
@@ -32,6 +33,7 @@ SIDE = 256  # pixels of a picture's height in a sheet
 GAP = 4
 TITLE = 22  # pixels of a line above the columns
 FEW = 8  # points: so many do not hide the pictures
+SEQUENCES, STEPS = 3, 5  # of Fig. 6: latents, and steps of each
 NOISE, DROP = 0.5, 0.25  # of Fig. 5's outliers: those of stage 1
 LEFT_OUT = ("no-edit", "oracle")  # of the side-by-side sheets: the first and the last column show them
 
@@ -44,8 +46,8 @@ def fig8(results: list[Result], dataset: str) -> Tensor | None:
 
 
 def fig10(results: list[Result], dataset: str) -> Tensor | None:
-    """The same of the paired task."""
-    return _side_by_side(of_task(results, "paired", dataset), None)
+    """The same of the paired task, with the seconds that each method took for an edit."""
+    return _side_by_side(of_task(results, "paired", dataset), None, timed=True)
 
 
 def fig5(results: list[Result], dataset: str) -> Tensor | None:
@@ -66,6 +68,26 @@ def fig5(results: list[Result], dataset: str) -> Tensor | None:
 
 
 def fig6(results: list[Result], dataset: str) -> Tensor | None:
+    """The sequence w_0 .. w_n of Eq. 7, two rows a latent: away from w* as the equation is printed, and towards it.
+
+    lambda is the middle of the range that the dataset's trajectories are drawn from.
+    """
+    config = load_dataset(dataset)
+    generator = load_generator(config)
+    z, star = (
+        torch.stack([torch.randn(generator.z_dim, generator=rng(0, f"fig6 {which}", i)) for i in range(SEQUENCES)])
+        for which in ("latents", "stars")
+    )
+    ws = generator.map(z, psi=config.psi)
+    stars = split(generator.map(star, psi=config.psi))[0][:, None].expand(-1, STEPS, -1, -1)
+    lam = torch.full((SEQUENCES,), sum(config.lam) / 2)
+    directions: tuple[Literal["away", "toward"], ...] = ("away", "toward")
+    motions = [perturb(ws, stars, constant_fractions(lam, STEPS, direction)) for direction in directions]
+    rows = [list(_bytes(generator, motion[i])) for i in range(SEQUENCES) for motion in motions]
+    return _titled([f"w{n}" for n in range(STEPS + 1)], rows)
+
+
+def steps(results: list[Result], dataset: str) -> Tensor | None:
     """A row a drag of the trained model: the source with its points, w_1 .. w_n."""
     found = of_task(results, "landmarks", dataset)
     if not found:
@@ -105,14 +127,15 @@ def drags(results: list[Result], dataset: str) -> Tensor | None:
 SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
     "fig5": fig5,
     "fig6": fig6,
+    "steps": steps,
     "fig8": fig8,
     "fig10": fig10,
     "drags": drags,
 }
 
 
-def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | None:
-    """setting: whose points are dragged; None, or one that was not run: the first."""
+def _side_by_side(found: dict[str, Result], setting: str | None, timed: bool = False) -> Tensor | None:
+    """setting: whose points are dragged; None, or one that was not run: the first. timed: with seconds of an edit."""
     order = [label for label in paper.METHODS if label in found] + sorted(set(found) - set(paper.METHODS))
     shown = [label for label in order if not (label in LEFT_OUT or "-n" in label or label.startswith(ABLATION))]
     if not shown:
@@ -128,10 +151,18 @@ def _side_by_side(found: dict[str, Result], setting: str | None) -> Tensor | Non
         aims = [target if len(target) <= FEW else target[:0] for _, target in pairs]
         columns.append([draw_points(image, targets=aim) for image, aim in zip(images, aims, strict=True)])
     titles = ["source", *(paper.METHODS.get(label, label) for label in shown)]
+    times = ["", *(_seconds(found[label]) for label in shown)] if timed else []
     if latents.goal is not None:
         columns.append(list(_bytes(task.generator, latents.goal)))
         titles.append("to be matched")
-    return _titled(titles, list(zip(*columns, strict=True)))
+        times += [""] if timed else []
+    return _titled(titles, list(zip(*columns, strict=True)), times)
+
+
+def _seconds(result: Result) -> str:
+    """Of one edit; empty where none was timed."""
+    found = result.summary["seconds"]
+    return "" if found is None else f"{found['method']['mean']:.2g} s"
 
 
 def _task(result: Result, shown: int = SHOWN) -> tuple[Task, Sequence[Item], Sequence[Item]]:
@@ -161,12 +192,13 @@ def _bytes(generator: FrozenGenerator, ws: Tensor) -> UInt8[Tensor, "B 3 H W"]:
     return torch.cat([to_bytes(generator.synthesize(w).cpu()) for w in ws.split(1)])
 
 
-def _titled(titles: Sequence[str], rows: Sequence[Sequence[Picture]]) -> Tensor:
-    """A sheet with a title above each column. Long titles are set in two lines."""
+def _titled(titles: Sequence[str], rows: Sequence[Sequence[Picture]], below: Sequence[str] = ()) -> Tensor:
+    """A sheet with a title above each column. Long titles are set in two lines. below: a last line for each title."""
     table = sheet([[_small(picture) for picture in row] for row in rows], GAP)
     width = _small(rows[0][0]).shape[2] + GAP
     font = ImageFont.load_default(size=TITLE * 2 // 3)
     wrapped = [_wrapped(title, lambda text: font.getlength(text) <= width - 2 * GAP) for title in titles]
+    wrapped = [[*lines, *last] for lines, last in zip(wrapped, [[b] for b in below] or [[]] * len(titles), strict=True)]
     height = TITLE * max(map(len, wrapped))
     head = Image.new("RGB", (table.shape[2], height), "white")
     draw = ImageDraw.Draw(head)

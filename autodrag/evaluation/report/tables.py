@@ -1,5 +1,6 @@
 """Tables 1, 2 and 3 of the paper, from summaries, with the paper's numbers beside ours where it has any."""
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -11,12 +12,14 @@ from autodrag.evaluation.report.table import Table
 ABLATION = "ablation-"  # how the labels of models that miss a part of the recipe begin
 REFERENCE = "autodrag-n5"  # what they are compared with, and the paper's ablations, too
 SHORT = "Ours w/o a part was trained shortly: it compares with ours of the ablations' budget, not with ours."
+SAMPLES = re.compile(r"plain-(\d+)")  # labels of the transformer without our parts: training samples
 WITHOUT = ("autodrag-without-regularizer", "autodrag-without-predictor")  # the paper's
 
 
 def table1(results: list[Result], dataset: str) -> Table | None:
     """Face-landmark manipulation; None where nothing of it has been run."""
-    found = {k: r for k, r in of_task(results, "landmarks", dataset).items() if not k.startswith(ABLATION)}
+    every = of_task(results, "landmarks", dataset)
+    found = {k: r for k, r in every.items() if not (k.startswith(ABLATION) or SAMPLES.fullmatch(k))}
     printed = paper.TABLE1 if dataset == "ffhq" else dict.fromkeys(paper.TABLE1)
     return _moved_landmarks(found, dataset, printed, "table1", "Table 1: face-landmark manipulation") if found else None
 
@@ -77,19 +80,45 @@ def ablations(results: list[Result], dataset: str) -> Table | None:
         return None
     first = next(iter(found.values()))
     settings = list(first.summary["settings"])
-    columns = ["Changed", "N", *(f"{s} point{'s' * (s != '1')}" for s in settings), "of no edit"]
-    rows = []
-    for label in sorted(found, key=lambda label: (label != REFERENCE, label)):
-        left = [found[label].summary["settings"][s].get("md_left") for s in settings]
-        row = [_name(label).removeprefix(ABLATION), str(_items(found[label]))]
-        row += [_interval(found[label].estimate(s, "md"), 2) for s in settings]
-        rows.append([*row, " / ".join(_number(value, 2) for value in left)])
+    ordered = sorted(found, key=lambda label: (label != REFERENCE, label))
+    rows = [_left(_name(label).removeprefix(ABLATION), found[label], settings) for label in ordered]
     notes = [
         "Landmarks dragged from face to face, as in Table 1. Every model was trained from the same start with the same "
         "short budget and one thing changed against the first row: no weights that anyone should use.",
         *_common(found),
     ]
-    return Table("ablations", f"Parts of the recipe, in equal short budgets, on {dataset}", columns, rows, notes)
+    title = f"Parts of the recipe, in equal short budgets, on {dataset}"
+    return Table("ablations", title, _left_columns("Changed", settings), rows, notes)
+
+
+def samples(results: list[Result], dataset: str) -> Table | None:
+    """What is left against the samples that the transformer saw, without our parts: not in the paper."""
+    every = of_task(results, "landmarks", dataset)
+    found = {int(m[1]): every[label] for label in every if (m := SAMPLES.fullmatch(label))}
+    if not found:
+        return None
+    settings = list(next(iter(found.values())).summary["settings"])
+    rows = [_left(f"{count:,}", found[count], settings) for count in sorted(found)]
+    others = {label: every[label] for label in (paper.PAPER, "autodrag") if label in every}
+    rows += [_left(_name(label), result, settings) for label, result in others.items()]
+    notes = [
+        "Landmarks dragged from face to face, as in Table 1. A number is that of the training samples of our "
+        "transformer without the aim and without the landing loss, each with a schedule of its own length.",
+        *_common({str(count): result for count, result in found.items()} | others),
+    ]
+    title = f"What is left against training samples, on {dataset}"
+    return Table("samples", title, _left_columns("Samples", settings), rows, notes)
+
+
+def _left_columns(first: str, settings: Sequence[str]) -> list[str]:
+    return [first, "N", *(f"{s} point{'s' * (s != '1')}" for s in settings), "of no edit"]
+
+
+def _left(name: str, result: Result, settings: Sequence[str]) -> list[str]:
+    """A row of distances and what is left of them."""
+    left = [result.summary["settings"][s].get("md_left") for s in settings]
+    distances = [_interval(result.estimate(s, "md"), 2) for s in settings]
+    return [name, str(_items(result)), *distances, " / ".join(_number(value, 2) for value in left)]
 
 
 def table2(results: list[Result], dataset: str) -> Table | None:
@@ -147,14 +176,15 @@ TABLES: dict[str, Callable[[list[Result], str], Table | None]] = {
     "table1": table1,
     "short": short_drags,
     "ablations": ablations,
+    "samples": samples,
     "table2": table2,
     "table3": table3,
 }
 
 
 def _ordered(found: Collection[str], printed: Collection[str]) -> list[str]:
-    """Labels of a table's rows: those in the paper's table (`printed`) and those that were run."""
-    known = [label for label in paper.METHODS if label in found or label in printed]
+    """Labels of a table's rows: those in the paper's table (`printed`), its own recipe, and those that were run."""
+    known = [label for label in paper.METHODS if label in found or label in printed or label == paper.PAPER]
     return known + sorted(label for label in found if label not in paper.METHODS)
 
 
@@ -173,8 +203,7 @@ def _steps_of(label: str) -> int | None:
 
 
 def _items(result: Result) -> int:
-    items: int = next(iter(result.summary["settings"].values()))["items"]
-    return items
+    return result.pairs(next(iter(result.summary["settings"])))
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -214,11 +243,12 @@ def _common(found: Mapping[str, Result]) -> list[str]:
     devices = sorted({summary["device"] for summary in summaries})
     commits = sorted({str(summary["commit"])[:12] for summary in summaries})
     missing = sorted({metric for summary in summaries for metric in summary["missing"]})
-    limits = sorted({summary["task"]["max_steps"] for summary in summaries})
+    limits = sorted({result.max_steps for result in found.values() if result.max_steps is not None})
     seeds = sorted({str(summary["seed"]) for summary in summaries})
     return [
-        f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}; optimisers made at most "
-        f"{', '.join(map(str, limits))} steps. Seed {', '.join(seeds)}; commit {', '.join(commits)}.",
+        f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}."
+        + (f" Optimisers made at most {' or '.join(map(str, limits))} steps." if limits else "")
+        + f" Seed {', '.join(seeds)}; commit {', '.join(commits)}.",
         *([f"Not at hand where this was run: {', '.join(missing)}."] if missing else []),
         *([SHORT] if REFERENCE in found and found.keys() & set(WITHOUT) else []),
     ]

@@ -1,0 +1,27 @@
+"""What "Ours" is, in two sentences made of the recipe of the weights that ship."""
+
+from autodrag.config import compose, typed
+from autodrag.training.run import TrainConfig
+
+RECIPE = "synthface"  # configs/experiment/RECIPE.yaml
+
+
+def about_ours() -> str:
+    """Two sentences: what is not the paper's, and what its training has to do with the evaluation."""
+    return describe(typed(TrainConfig, compose("train", [f"experiment={RECIPE}"])))
+
+
+def describe(recipe: TrainConfig) -> str:
+    """The two sentences of a recipe."""
+    stage, aim = recipe.stage2, recipe.model.predictor.aim
+    added = ["the aim (a first guess of where a drag ends)"] if aim is not None else []
+    added += ["the landing loss (on where handles come to)"] if stage.motion is not None and stage.gamma else []
+    theirs = "is the paper's predictor and regularizer by another recipe"
+    if added:
+        not_theirs = f"which {'are' if len(added) > 1 else 'is'} not the paper's"
+        theirs = f"is the paper's predictor and regularizer with {' and '.join(added)}, {not_theirs}"
+    batches = f"{stage.landmarks:.0%} of its training batches" + (
+        f" ({recipe.aim.landmarks:.0%} of the aim's)" if aim is not None and recipe.aim.landmarks else ""
+    )
+    seen = f"{batches} are landmarks found by the detector that also measures MD"
+    return f"Ours {theirs}. L_drag has weight {stage.beta:g} in its training, and {seen}.\n"
