@@ -10,7 +10,6 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
@@ -57,17 +56,15 @@ def _write_labels(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None
 
     Where there is no such side, the one inside the frame that covers least.
     """
-    canvas = axis.figure.canvas
-    assert isinstance(canvas, FigureCanvasAgg)
-    renderer, frame = canvas.get_renderer(), axis.get_window_extent()
+    frame = axis.get_window_extent()
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in axis.transData.transform([*places.values()])]
     for label, place in places.items():
         tried = []
         for text in (label, "\n".join(_halves(label))):
             for side, dx in (("left", 5), ("right", -5)):
-                for edge, dy in (("bottom", 5), ("top", -5)):
+                for edge, dy in (("bottom", 5), ("top", -5), ("bottom", 18), ("top", -18)):
                     note = axis.annotate(text, place, (dx, dy), textcoords="offset points", ha=side, va=edge)
-                    box = note.get_window_extent(renderer)
+                    box = note.get_window_extent()
                     out = not (frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1)
                     tried.append(((out, sum(box.overlaps(other) for other in taken)), note, box))
         _, best, box = min(tried, key=lambda candidate: candidate[0])
