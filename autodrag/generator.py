@@ -206,6 +206,17 @@ class FrozenGenerator:
             _, taken = self.network.synthesis(ws, noise, (number,), stop=number)
         return taken[number]
 
+    def begun(self, ws: Tensor, block: int, keep: Kept | None = None) -> tuple[Tensor, Tensor | None]:
+        """A synthesis that ends after a block: its output [B, C, h, w], in `dtype`, and the image so far [B, 3, h, w].
+
+        The image is float32, and None where the architecture makes colours in its last block only. keep: from the
+        method `keep`. Raises InputError.
+        """
+        ws, number = self._checked(ws, "const"), self._block(block)
+        with torch.autocast(self.device.type, enabled=False):
+            image, taken = self.network.synthesis(ws, "const", (number,), stop=number, hook=keep or _nothing)
+        return taken[number], image
+
     def keep(self, ws: Tensor, mask: Tensor, under: Kept | None = None, noise: str = "const") -> Kept:
         """What `synthesize` needs to keep the picture of `ws` [1, L, D] wherever `mask` [H, W] is 0.
 
@@ -333,6 +344,11 @@ def _check_tensor(name: str, value: Tensor, shape: Sequence[int]) -> None:
         raise InputError(f"{name} is {value.dtype} {list(value.shape)}: give a float tensor {wanted}.")
     if len(value) == 0:
         raise InputError(f"{name} has no rows: give a float tensor {wanted} with B of at least 1.")
+
+
+def _nothing(block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
+    """The hook that changes nothing."""
+    return features, image
 
 
 def _after(first: Hook, second: Hook) -> Hook:

@@ -117,14 +117,16 @@ class Synthesis(nn.Module):
     ) -> tuple[Tensor | None, dict[int, Tensor]]:
         """The image and the outputs of the blocks named in `taps`, counted from 1.
 
-        With `stop` no block above that one is computed and the image is None. Image in float32; features in the type
-        that the blocks are computed in. `hook` is called after each block with its number, its output, the image so
-        far and whether it is the last; synthesis goes on with the output and the image that it returns.
+        With `stop` no block above that one is computed; the image is that so far where there is a `hook`, else None.
+        Image in float32; features in the type that the blocks are computed in. `hook` is called after each block with
+        its number, its output, the image so far and whether it is the last; synthesis goes on with the output and the
+        image that it returns.
         """
         last = len(self.blocks[:stop])
         if hook is None and len(ws) > 1 and ws.device.type == "cpu" and not recording(ws, *self.parameters()):
             return self._by_parts(ws, noise, taps, stop is None, last)
-        _, image, features = self._run(ws, noise, taps, stop is None, range(1, last + 1), hook=hook)
+        with_image = stop is None or hook is not None
+        _, image, features = self._run(ws, noise, taps, with_image, range(1, last + 1), hook=hook)
         return image, features
 
     def _run(
