@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 from autodrag import config
+from autodrag.threads import share_cores
 
 #: name: the module under autodrag.bench and its config class; each module has a `run`.
 BENCHES = {
@@ -19,5 +20,7 @@ if __name__ == "__main__":
     name = sys.argv.pop(1) if len(sys.argv) > 1 else ""
     if name not in BENCHES:
         sys.exit(print(f"What to time is {name!r}: give one of {', '.join(BENCHES)}.", file=sys.stderr) or 2)
+    if name == "editor":
+        share_cores()  # as scripts/app.py
     module = import_module(f"autodrag.bench.{name}")
     config.run(f"bench/{name}", getattr(module, BENCHES[name]), module.run)

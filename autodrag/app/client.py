@@ -7,11 +7,15 @@ import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import replace
+from time import perf_counter
 from typing import Any, TypeVar
 
 from autodrag.app.desk import Desk
 from autodrag.app.events import Changed, Event, Look, Note, Work
 from autodrag.app.orders import Hello, Job, Order
+from autodrag.app.pace import Pace
 from autodrag.app.protocol import Picture, Pull, Release, Restyle, Show, Slid, picture_message
 from autodrag.errors import InputError
 from autodrag.images import encode
@@ -23,6 +27,9 @@ log = logging.getLogger(__name__)
 MAX_ORDERS = 32
 MAX_NOTES = 8
 IN_FLIGHT = 2  # pictures sent and not yet drawn
+PATIENCE = 0.5  # seconds that a pull waits at most for the picture before it to be taken
+REST = 0.15  # seconds without news after which a pointer rests, and its picture is made whole
+BUSY = 0.25  # seconds that a page waits for its turn from which on it is told so
 FAILED = "This did not work because of an error of the program: the server's log has it. The session goes on."
 TIRED = "The page sends more than can be done: some of it was left out."
 
@@ -37,6 +44,13 @@ class Inbox:
     def __bool__(self) -> bool:
         return bool(self._orders)
 
+    async def begun(self) -> Order:
+        """The oldest order, once there is one; it stays, and a newer one may still take its place."""
+        while not self._orders:
+            self._came.clear()
+            await self._came.wait()
+        return self._orders[0]
+
     def put(self, order: Order) -> None:
         """Raises InputError where too many are waiting."""
         if self._orders and (merged := _merge(self._orders[-1], order)) is not None:
@@ -49,9 +63,7 @@ class Inbox:
 
     async def get(self) -> Order:
         """The oldest order, once there is one."""
-        while not self._orders:
-            self._came.clear()
-            await self._came.wait()
+        await self.begun()
         return self._orders.popleft()
 
 
@@ -74,7 +86,7 @@ class Outbox:
         self._latest: dict[str, dict[str, Any]] = {}
         self._looks: dict[str, Look] = {}
         self._in_flight = 0
-        self._changed = asyncio.Event()
+        self._changed, self._taken = asyncio.Event(), asyncio.Event()
 
     def put(self, event: Event) -> None:
         """Take an event of a job."""
@@ -113,9 +125,16 @@ class Outbox:
                 return self._latest.pop(next(iter(self._latest)))
             if self._looks and self._in_flight < IN_FLIGHT:
                 self._in_flight += 1
+                self._taken.set()
                 return self._looks.pop(next(iter(self._looks)))
             self._changed.clear()
             await self._changed.wait()
+
+    async def drained(self) -> None:
+        """Once no picture waits to be sent."""
+        while self._looks:
+            self._taken.clear()
+            await self._taken.wait()
 
 
 class Client:
@@ -131,6 +150,9 @@ class Client:
         self._desk: Desk | None = None
         self.visit: asyncio.Event | None = None  # set when another page takes the place of the one that is there
         self.left = 0.0  # when the last page went, by the loop's clock
+        self._pace = Pace()
+        self._pulled = self._waited = 0.0  # when the last pull was taken; seconds that the last turn was waited for
+        self._at_work = False
 
     async def open(self, make: Callable[[], Desk]) -> None:
         """Make the session and begin to work on what it is asked."""
@@ -164,14 +186,20 @@ class Client:
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """A moment's work, in its turn."""
-        return await asyncio.get_running_loop().run_in_executor(self._executor, function, *arguments)
+        asked = perf_counter()
+
+        def turn() -> T:
+            self._waited = perf_counter() - asked
+            return function(*arguments)
+
+        return await asyncio.get_running_loop().run_in_executor(self._executor, turn)
 
     async def _work(self) -> None:
         """Take orders and work on them, until cancelled."""
         job: Job | None = Job(self.desk.welcome())
         while True:
             if job is None or (job.long and self.inbox):
-                order = await self.inbox.get()
+                order = await self._order()
                 job = await self._next(order) or job
                 if job is None:
                     continue
@@ -184,6 +212,15 @@ class Client:
                 job = None
             else:
                 self.outbox.put(event)
+
+    async def _order(self) -> Order:
+        """The next order. A pull waits until the picture before it is taken: until then a newer one replaces it."""
+        self._at_work = bool(self.inbox)
+        if isinstance(await self.inbox.begun(), Pull):
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.outbox.drained(), PATIENCE)
+        self._at_work, self._pulled = True, perf_counter()
+        return await self.inbox.get()
 
     async def _next(self, order: Order) -> Job | None:
         """The job of an order; None where there is nothing to do or it cannot be, or what is under way goes on."""
@@ -204,18 +241,41 @@ class Client:
         self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]
     ) -> None:
         """Send what is to be sent, until cancelled."""
+        rough: Look | None = None  # what the page shows, if it is a draft
         while True:
-            message = await self.outbox.get()
+            try:
+                message = await asyncio.wait_for(self.outbox.get(), None if rough is None else REST)
+            except asyncio.TimeoutError:
+                rough = self._settle(rough)
+                continue
             if isinstance(message, Look):
                 try:
-                    data = await self.run(_encoded, message)
+                    data = await self.run(self._encoded, message)
                 except Exception as error:  # noqa: BLE001 (as above)
                     self.outbox.shown()  # the page will not say so of a picture that it never gets
                     self.outbox.put(Note(_sentence(error), lane=message.lane))
                     continue
                 await send_bytes(data)
+                if message.lane == "main":
+                    rough = None if message.draft is None else message
+                if message.draft is not None:
+                    self._pace.took(perf_counter() - self._pulled)
             else:
                 await send_text(json.dumps(message, allow_nan=False))
+
+    def _settle(self, rough: Look | None) -> Look | None:
+        """Where the pointer rests, have its picture made whole; else what is still a draft."""
+        if rough is None or self._at_work or self.inbox:
+            return rough
+        header = {key: value for key, value in rough.header.items() if key != "time"}  # no delay of the pointer's
+        self.outbox.put(replace(rough, draft=None, header=header))
+        return None
+
+    def _encoded(self, look: Look) -> bytes:
+        picture = look.make() if look.draft is None else look.draft(self._pace.less)
+        about = {"lane": look.lane, "final": look.final, "format": "png" if look.final else "jpeg"}
+        header = {**about, "busy": self._waited > BUSY, **look.header}
+        return picture_message(header, encode(picture, lossless=look.final))
 
     async def export(self, kind: str, frame: int | None = None) -> bytes:
         """The bytes of a file of the session; the page hears how far a film is. Raises InputError whatever happens."""
@@ -240,9 +300,3 @@ def _sentence(error: Exception) -> str:
         return str(error)
     log.error("A job of the editor failed.", exc_info=error)
     return FAILED
-
-
-def _encoded(look: Look) -> bytes:
-    image = encode(look.make(), lossless=look.final)
-    header = {"lane": look.lane, "final": look.final, "format": "png" if look.final else "jpeg", **look.header}
-    return picture_message(header, image)

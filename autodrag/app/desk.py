@@ -1,6 +1,7 @@
 """One client's editing, without any web: orders in, jobs out."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -203,8 +204,11 @@ class Desk:
         if edit is None:
             edit = self._edit = self.editor.begin(order.handles, order.pins, again=order.again, at=order.at)
             self._gesture, self._compared = order.gesture, Comparison()
-        for progress in edit.toward(order.targets, quick=isinstance(order, protocol.Pull)):
-            yield self._reached(edit, "main", step=progress.step, gesture=order.gesture, time=order.time)
+        quick = isinstance(order, protocol.Pull)
+        for progress in edit.toward(order.targets, quick=quick):
+            look = self._reached(edit, "main", step=progress.step, gesture=order.gesture, time=order.time)
+            draft = partial(self.editor.scene.renderer.draft, edit.reached)
+            yield replace(look, draft=draft) if quick and edit.live else look
 
     def _release(self, order: protocol.Release) -> Iterator[Event]:
         steps = self._total(self.editor.method)

@@ -21,13 +21,15 @@ class Look:
     """A picture to show. lane: "main", "mask", "scrub", or a method of a comparison.
 
     final: it stays on the screen, so it is sent without loss. A newer one of its lane may take its place before it is
-    sent. header: numbers that go with it.
+    sent. header: numbers that go with it. draft: makes it more roughly, without some of the generator's last blocks;
+    None: it is always made whole.
     """
 
     lane: str
     make: Callable[[], UInt8[np.ndarray, "H W 3"]]
     final: bool
     header: dict[str, Any] = field(default_factory=dict)
+    draft: Callable[[int], UInt8[np.ndarray, "H W 3"]] | None = None
 
 
 @dataclass(frozen=True)

@@ -182,8 +182,13 @@ def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
 
 
 def quickly(method: DragMethod) -> DragMethod:
-    """The method without looking where the handles are in its pictures: it says where they should be."""
+    """The method without looking where the handles are in its pictures: it says where they should be.
+
+    AutoDrag then takes one step where its model has a first guess of the end, which a single step goes straight to.
+    """
     quick = copy.copy(method)
     if isinstance(quick, AutoDragMethod | LatentTransformerMethod):
         quick.track = False
+    if isinstance(quick, AutoDragMethod) and quick.model.predictor.aim is not None:
+        quick.n = 1
     return quick

@@ -126,6 +126,7 @@ function follow(session) {
 }
 
 function draw(header, bitmap) {
+  $("busy").hidden = !header.busy;
   if (header.lane === "main") {
     if (arrows.held.size && header.gesture !== arrows.gesture) return; // of an earlier pull
     player.stop();
