@@ -140,7 +140,7 @@ def _pull(socket: ClientConnection, resolution: tuple[int, int], config: EditorB
             drag = {"handles": [middle], "targets": [target], "pins": [], "again": False}
             socket.send(json.dumps({"type": "pull", "gesture": 1, "time": last * 1000, **drag}))
         sent = _picture(socket, max(0.0, 1 / config.rate - (perf_counter() - last)))
-        if sent is not None:
+        if sent:
             delays.append(perf_counter() * 1000 - sent)
             if len(delays) == 2:
                 begin = perf_counter()

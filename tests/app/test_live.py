@@ -186,5 +186,5 @@ def test_a_desk_says_what_cannot_be(studio: Studio, editor: Editor) -> None:
     )
     notes = [event for event in one.take(compare).events if isinstance(event, Note)]
     assert [note.lane for note in notes] == ["latent_transformer", "magic"]
-    with pytest.raises(InputError, match="no PNG"):
+    with pytest.raises(InputError, match="empty file"):
         list(one.take(desk.OwnImage(b"", InvertConfig())).events)
