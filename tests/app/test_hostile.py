@@ -219,7 +219,7 @@ def test_paths_and_tokens_lead_nowhere_else(address: str, page: Any) -> None:
             answer = client.send(client.build_request("GET", address + path))
         assert answer.status_code in (400, 404, 422), path
         assert "import" not in answer.text
-    assert httpx.get(f"{address}/export/other/autodrag.png").json()["error"].startswith("The page")
+    assert httpx.get(f"{address}/export/other/autodrag.png").json()["error"].startswith("The session of this page")
     assert httpx.post(f"{address}/upload/{token}/image?steps=1000000", content=b"").status_code == 422
 
 
