@@ -1,4 +1,8 @@
-"""Latents of a given picture: inversion into W+, then, if asked for, a short fine-tuning of the generator around it."""
+"""Latents of a given picture: inversion into W+, then, if asked for, a short fine-tuning of the generator around it.
+
+An encoder, where one is trained for the generator, says where the inversion begins and which directions of W+ show; a
+few tens of steps along those then do what several hundreds do without.
+"""
 
 import math
 from collections.abc import Iterator
@@ -13,6 +17,7 @@ from torch.nn import functional as F
 from autodrag.app.likeness import load_distance
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, as_rgb
+from autodrag.models import Encoder
 from autodrag.seeding import rng
 
 W_SAMPLES = 4096
@@ -25,15 +30,18 @@ class InvertConfig:
     """How a picture is inverted.
 
     steps, lr: of Adam on the latents, in units of the standard deviation of W. starts: random pictures, the likest of
-    which is begun with. near: weight of the mean square distance to w_avg; spread: of rows from their mean. Both keep
-    the latents where drags work. tune_steps, tune_lr: of the generator's weights, 0 for none (Roich et al. 2022, PTI);
-    locality: weight of the other pictures staying as they were meanwhile. align: whether faces are first cut out of
-    their photographs as the generator's training data was.
+    which is begun with. finish: share of the steps that are taken where an encoder begins; finish_lr: of Adam on its
+    directions, in units of the picture's range -1..1. near: weight of the mean square distance to w_avg; spread: of
+    rows from their mean. Both keep the latents where drags work. tune_steps, tune_lr: of the generator's weights, 0 for
+    none (Roich et al. 2022, PTI); locality: weight of the other pictures staying as they were meanwhile. align: whether
+    faces are first cut out of their photographs as the generator's training data was.
     """
 
     steps: int = 300
     lr: float = 0.08
     starts: int = 48
+    finish: float = 0.1
+    finish_lr: float = 0.02
     near: float = 2e-3
     spread: float = 2e-3
     tune_steps: int = 0
@@ -45,6 +53,8 @@ class InvertConfig:
     def __post_init__(self) -> None:
         if not (1 <= self.steps <= 10_000 and 0 <= self.tune_steps <= 10_000 and 1 <= self.starts <= 10_000):
             raise InputError("An inversion takes 1 to 10000 steps and starts, and 0 to 10000 steps of tuning.")
+        if not 0 <= self.finish <= 1:
+            raise InputError(f"invert.finish is {self.finish:g}, expected a share from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -61,17 +71,27 @@ class Progress:
 class Inversion:
     """One picture being inverted: iterate `run`, stop whenever, and read `ws`, `generator` and `tuned`.
 
-    picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. After `run` with tuning, `generator` is the tuned
-    one and `tuned` its changed weights, else they are the given one and empty.
+    picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. encoder: trained for the generator; None: it begins
+    with the likest of random pictures. After `run` with tuning, `generator` is the tuned one and `tuned` its changed
+    weights, else they are the given one and empty. Raises InputError where picture or encoder do not fit the generator.
     """
 
-    def __init__(self, generator: FrozenGenerator, picture: Float[Tensor, "1 3 H W"], config: InvertConfig) -> None:
+    def __init__(
+        self,
+        generator: FrozenGenerator,
+        picture: Float[Tensor, "1 3 H W"],
+        config: InvertConfig,
+        encoder: Encoder | None = None,
+    ) -> None:
         if picture.shape[-2:] != generator.resolution:
             raise InputError(
                 f"The picture has {list(picture.shape[-2:])} rows and columns, the generator makes "
                 f"{list(generator.resolution)}; resize it."
             )
+        if encoder is not None and (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim):
+            raise InputError(f"The encoder was trained for another generator than {generator.name}: train its own.")
         self.generator, self.config = generator, config
+        self._encoder = None if encoder is None else encoder.to(generator.device)
         self.tuned: dict[str, Tensor] = {}
         self._picture = picture.to(generator.device)
         self._distance = load_distance(generator.device)
@@ -84,8 +104,12 @@ class Inversion:
 
     def run(self) -> Iterator[Progress]:
         """Choose a start, invert, then tune; yields after every moment's work. `ws` is as far as it has come."""
-        yield from self._choose_start()
-        yield from self._invert()
+        if self._encoder is None:
+            yield from self._choose_start()
+            yield from self._invert()
+        else:
+            yield from self._encode(self._encoder)
+            yield from self._finish(self._encoder)
         if self.config.tune_steps:
             yield from self._tune()
 
@@ -101,6 +125,36 @@ class Inversion:
                 least, self.ws = float(errors.min()), ws[errors.argmin()][None].clone()
             yield Progress("start", index + 1, len(parts), least, self.ws)
 
+    @torch.no_grad()
+    def _encode(self, encoder: Encoder) -> Iterator[Progress]:
+        """What the encoder takes the picture for."""
+        self.ws = encoder(self._picture)
+        unlike = self._distance(self.generator.synthesize(self.ws).float(), self._picture)
+        yield Progress("start", 1, 1, float(unlike), self.ws)
+
+    def _finish(self, encoder: Encoder) -> Iterator[Progress]:
+        """A few steps along the directions of W+ that show, in which equal steps change the picture equally."""
+        config, start, directions = self.config, self.ws, encoder.directions()
+        steps = round(config.finish * config.steps)
+        amounts = torch.zeros(len(directions), device=start.device, requires_grad=True)
+        adam = torch.optim.Adam([amounts], lr=config.finish_lr, betas=(0.8, 0.95))
+        for step in range(steps):
+            for group in adam.param_groups:
+                group["lr"] = config.finish_lr * _schedule(step / steps)
+            with torch.enable_grad():
+                ws = start + torch.einsum("r,rld->ld", amounts, directions)
+                unlike = self._distance(self.generator.synthesize(ws).float(), self._picture)
+                place = (ws - self._mean) / self._std
+                (amounts.grad,) = torch.autograd.grad(unlike + self._strayed(place), amounts)
+            adam.step()
+            self.ws = (start + torch.einsum("r,rld->ld", amounts, directions)).detach()
+            yield Progress("invert", step + 1, steps, float(unlike.detach()), self.ws)
+
+    def _strayed(self, place: Float[Tensor, "1 L D"]) -> Float[Tensor, ""]:
+        """What latents, in standard deviations of W, lose by being far from the average and by rows that differ."""
+        spread = (place - place.mean(dim=1, keepdim=True)).square().mean()
+        return self.config.near * place.square().mean() + self.config.spread * spread
+
     def _invert(self) -> Iterator[Progress]:
         config = self.config
         place = ((self.ws - self._mean) / self._std).requires_grad_()  # in standard deviations of W
@@ -111,9 +165,7 @@ class Inversion:
             with torch.enable_grad():
                 image = self.generator.synthesize(self._mean + self._std * place).float()
                 unlike = self._distance(image, self._picture)
-                spread = (place - place.mean(dim=1, keepdim=True)).square().mean()
-                loss = unlike + config.near * place.square().mean() + config.spread * spread
-                (place.grad,) = torch.autograd.grad(loss, place)
+                (place.grad,) = torch.autograd.grad(unlike + self._strayed(place), place)
             adam.step()
             self.ws = (self._mean + self._std * place).detach()
             yield Progress("invert", step + 1, config.steps, float(unlike.detach()), self.ws)

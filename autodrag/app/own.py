@@ -40,7 +40,8 @@ class OwnPicture:
             self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
         else:
             self.photo = cropped(_bounded(pixels), generator.resolution, crop)
-        self._inversion = Inversion(generator, to_tensor(self.photo.picture(generator.resolution)), config)
+        picture = to_tensor(self.photo.picture(generator.resolution))
+        self._inversion = Inversion(generator, picture, config, studio.encoder(dataset))
 
     def run(self) -> Iterator[Progress]:
         """See `Inversion.run`."""

@@ -19,6 +19,8 @@ from autodrag.methods.base import DragMethod
 from autodrag.methods.draggan import DragGAN
 from autodrag.methods.freedrag import FreeDrag
 from autodrag.methods.latent_transformer import LatentTransformerMethod
+from autodrag.models import Encoder
+from autodrag.weights import find_weights
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Studio:
         self._generators: dict[str, FrozenGenerator] = {}
         self._datasets: dict[str, DatasetConfig] = {}
         self._methods: dict[tuple[str, str, int | None], DragMethod] = {}
+        self._encoders: dict[str, Encoder | None] = {}
         self._lock = threading.RLock()
 
     def add(self, generator: FrozenGenerator, dataset: DatasetConfig | None = None) -> str:
@@ -123,6 +126,18 @@ class Studio:
                 self._methods[key] = load_method(name, self.generator(dataset), **options)
             method = self._methods[key]
         return method if generator is self._generators[dataset] else _on(method, generator)
+
+    def encoder(self, dataset: str) -> Encoder | None:
+        """The encoder of pictures that is trained for a dataset's generator; None where there is none.
+
+        Raises InputError where its file is damaged.
+        """
+        with self._lock:
+            name = self.generator(dataset).name
+            if name not in self._encoders:
+                path = find_weights(name, "encoder.safetensors")
+                self._encoders[name] = None if path is None else Encoder.load(path)
+            return self._encoders[name]
 
     def datasets(self) -> list[Offer]:
         """The datasets of the package and the generators that were added; what is not on this machine says so."""

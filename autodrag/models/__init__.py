@@ -1,7 +1,8 @@
-"""The networks: the regularizer, the predictor and both together."""
+"""The networks: the regularizer, the predictor and both together, and the encoder of pictures."""
 
 from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.autodrag import AutoDrag, DomainShape, ModelConfig
+from autodrag.models.encoder import Encoder, EncoderConfig
 from autodrag.models.point_motion import PointMotion, PointMotionConfig
 from autodrag.models.predictor import Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
@@ -12,6 +13,8 @@ __all__ = [
     "AimConfig",
     "AutoDrag",
     "DomainShape",
+    "Encoder",
+    "EncoderConfig",
     "ModelConfig",
     "PointMotion",
     "PointMotionConfig",

@@ -7,6 +7,7 @@ from torch import Tensor
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.models import DomainShape, Statistics
+from autodrag.models.encoder import shrunk
 from autodrag.seeding import rng
 
 PROBE = 0.5  # deviations by which a latent is moved to see what changes
@@ -64,3 +65,26 @@ def image_units(
 def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
     """A dimension that never varies is left at its own scale."""
     return torch.where(std > 1e-6, std, torch.ones_like(std))
+
+
+def seen_moves(
+    generator: FrozenGenerator, size: int, count: int, seed: int = 0, together: int = 8
+) -> Float[Tensor, "N L D"]:
+    """What the picture shows of moves of single rows of W+: of a move d, (moves * d).sum()^2 is, in the mean over them,
+    the mean square change of its pixels, of a picture shrunk to `size` pixels.
+
+    Each is J^T v of the picture's change J at another latent and of white noise v, so that E[J^T v v^T J] = E[J^T J].
+    count: rounded up to whole batches.
+    """
+    found = []
+    for number in range(0, count, together):
+        stream = rng(seed, "seen moves", number)
+        z = torch.randn(2, together, generator.z_dim, generator=stream)
+        first, second = (generator.map(part) for part in z)
+        ws = join(split(first)[0], split(second)[1]).detach().requires_grad_()
+        with torch.enable_grad():
+            image = shrunk(generator.synthesize(ws).float(), size)
+            noise = torch.randn(image.shape, generator=stream).to(image)
+            (moved,) = torch.autograd.grad((image * noise).sum() / image[0].numel() ** 0.5, ws)
+        found.append(moved.cpu())
+    return torch.cat(found)

@@ -15,17 +15,20 @@ from autodrag.data.shards import read_manifest
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.models import Aim, AutoDrag, ModelConfig, PointMotion, Regularizer
+from autodrag.models import Aim, AutoDrag, Encoder, ModelConfig, PointMotion, Regularizer
 from autodrag.models.cost import cost_table
+from autodrag.models.encoder import seen_of
 from autodrag.models.stored import stored_kind
 from autodrag.training import latent_transformer
 from autodrag.training.aim import AimStage, AimTraining
+from autodrag.training.encoder import EncoderStage, EncoderTraining
 from autodrag.training.ends import EndsConfig
 from autodrag.training.folder import RunFolder
 from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
 from autodrag.training.loop import LoopConfig, train
 from autodrag.training.measure import domain_shape, measure
 from autodrag.training.motion import MotionStage, MotionTraining
+from autodrag.training.pictures import load_moves, load_pictures
 from autodrag.training.ranks import Ranks, join_ranks
 from autodrag.training.stage import Budget, Stage
 from autodrag.training.stage1 import RegularizerStage, Stage1Config
@@ -34,7 +37,7 @@ from autodrag.training.stage2 import PredictorStage, Stage2Config
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`configs/train.yaml`. stage: 1, motion, aim, 2 or latent_transformer, each with its section."""
+    """`configs/train.yaml`. stage: 1, motion, aim, 2, encoder or latent_transformer, each with its section."""
 
     stage: int | str
     dataset: DatasetConfig
@@ -48,6 +51,7 @@ class TrainConfig:
     motion: MotionTraining
     aim: AimTraining
     stage2: Stage2Config
+    encoder: EncoderTraining
     latent_transformer: LatentTransformerTraining
     c: int | tuple[float, ...] | None = None  # class of a conditional generator; folders of earlier versions have none
 
@@ -136,6 +140,26 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
     return PredictorStage(model, shown, held_out, section, config.seed, motion)
 
 
+def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderStage:
+    """A new encoder and the pictures it learns from, which are made where their folder lacks them."""
+    section, folder = config.encoder, Path(config.encoder.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder):
+        pictures, ws = load_pictures(folder, generator, section.pictures, config.seed)
+        moves = load_moves(folder, generator, section.pictures, section.moves, config.seed)
+    statistics = measure(generator, config.model.feature_block, config.seed)
+    torch.manual_seed(config.seed)
+    encoder = Encoder(
+        section.network,
+        generator.num_ws,
+        generator.w_dim,
+        generator.w_avg.cpu(),
+        statistics.w_std,
+        seen_of(moves, section.network.directions),
+    )
+    return EncoderStage(encoder, generator, pictures, ws, section, config.seed)
+
+
 def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) -> LatentTransformerStage:
     """The network of UserControllableLT, a method to compare with."""
     return latent_transformer.build(config.latent_transformer, config.dataset, generator, config.seed)
@@ -147,6 +171,7 @@ STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stag
     "motion": ("motion", build_motion),
     "aim": ("aim", build_aim),
     2: ("stage2", build_stage2),
+    "encoder": ("encoder", build_encoder),
     "latent_transformer": ("latent_transformer", build_latent_transformer),
 }
 

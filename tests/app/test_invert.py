@@ -1,5 +1,7 @@
 """Inversion: a picture of the generator is found again, tuning comes nearer, and the session goes on as any other."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,9 @@ from autodrag.domains.synthface import Z_DIM, parameters, render
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.images import encode, to_bytes, to_tensor
+from autodrag.models import Encoder, EncoderConfig
+from autodrag.models.encoder import seen_of
+from autodrag.training.measure import seen_moves
 
 SHORT = InvertConfig(steps=40, starts=8, tune_steps=8)
 
@@ -34,6 +39,52 @@ def test_a_picture_of_the_generator_is_approached(tiny: FrozenGenerator, picture
     again = Inversion(tiny, to_tensor(picture), InvertConfig(steps=60, starts=16))
     list(again.run())
     assert torch.equal(again.ws, work.ws)
+
+
+@pytest.fixture
+def encoder(tiny: FrozenGenerator) -> Encoder:
+    """Untrained: it takes every picture for the average one, but knows which directions show."""
+    seen = seen_of(seen_moves(tiny, 32, 64), 48)
+    config = EncoderConfig(size=32, width=8, hidden=16, directions=48)
+    return Encoder(config, tiny.num_ws, tiny.w_dim, tiny.w_avg, torch.ones(tiny.w_dim), seen).requires_grad_(False)
+
+
+def test_an_encoder_begins_the_inversion_and_few_steps_finish_it(
+    tiny: FrozenGenerator, picture: np.ndarray, encoder: Encoder
+) -> None:
+    work = Inversion(tiny, to_tensor(picture), InvertConfig(steps=300, finish=0.1), encoder)
+    run = work.run()
+    first = next(run)
+    assert (first.phase, first.step, first.steps) == ("start", 1, 1)
+    assert torch.allclose(first.ws, encoder(to_tensor(picture)))
+    rest = list(run)
+    assert [progress.phase for progress in rest] == ["invert"] * 30
+    assert rest[-1].loss < 0.6 * first.loss
+    moved, shown = (work.ws - first.ws).flatten(), encoder.seen.flatten(1)
+    shown = shown / shown.norm(dim=1, keepdim=True)
+    assert (moved - shown.T @ (shown @ moved)).norm() < 1e-3 * moved.norm()  # what does not show was left alone
+
+
+def test_only_an_encoder_of_the_generator_will_do(picture: np.ndarray, encoder: Encoder) -> None:
+    other = FrozenGenerator.random(w_dim=16)
+    with pytest.raises(InputError, match="another generator"):
+        Inversion(other, to_tensor(picture), SHORT, encoder)
+    with pytest.raises(InputError, match="finish"):
+        InvertConfig(finish=2.0)
+
+
+def test_the_studio_finds_the_encoder_of_a_generator(
+    tiny: FrozenGenerator, studio: Studio, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autodrag.config.MODEL_DIR", tmp_path)
+    assert studio.encoder(tiny.name) is None
+    fresh = Studio("cpu")
+    name = fresh.add(tiny)
+    (tmp_path / name).mkdir()
+    encoder.save(tmp_path / name / "encoder.safetensors")
+    found = fresh.encoder(name)
+    assert found is not None
+    assert torch.allclose(found.seen, encoder.seen)
 
 
 def test_tuning_comes_nearer_and_leaves_the_given_generator_alone(tiny: FrozenGenerator, picture: np.ndarray) -> None:

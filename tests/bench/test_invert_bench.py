@@ -3,17 +3,30 @@
 import json
 from pathlib import Path
 
-from autodrag.bench.invert import InvertBench, renders, run
+import cv2
+
+from autodrag.bench.invert import InvertBench, compressed, renders, run
 from autodrag.config import compose, typed
 
 
 def test_it_measures_what_an_inversion_reaches(tmp_path: Path) -> None:
-    little = ["images=1", "invert.steps=12", "invert.starts=8", "invert.tune_steps=4", f"out={tmp_path / 'out.json'}"]
-    run(typed(InvertBench, compose("bench/invert", little)))
+    effort = ["invert.steps=12", "invert.finish=0.5", "invert.starts=8", "invert.tune_steps=4"]
+    run(typed(InvertBench, compose("bench/invert", ["images=1", "slow=1", *effort, f"out={tmp_path / 'out.json'}"])))
     numbers = json.loads((tmp_path / "out.json").read_text())
-    (plain,), (tuned,) = numbers["latents alone"], numbers["and a tuned generator"]
-    assert tuned["error"] < plain["error"] < 60
-    assert plain["left"] is None or plain["left"] < 1
+    kinds = ("generated", "encoder", "encoder, JPEG 60", "no encoder", "encoder, tuned")
+    generated, encoded, jpeg, plain, tuned = (numbers[kind][0] for kind in kinds)
+    assert tuned["error"] < encoded["error"] < plain["error"] < 60
+    assert jpeg["error"] < plain["error"]
+    assert 0 < encoded["first"] < encoded["seconds"]
+    assert set(generated["left"]) == {"1", "5", "68"}
+    assert all(0 < left < 1 for left in generated["left"].values())
+    assert cv2.imread(str(tmp_path / "out.png")).shape[1] > 4 * 256  # photograph, inversion and three drags
+
+
+def test_a_jpeg_loses_little_and_more_at_a_lower_quality() -> None:
+    picture, _ = renders(0)
+    fine, coarse = ((compressed(picture, quality) - picture).abs().mean() * 127.5 for quality in (90, 30))
+    assert fine < coarse < 8
 
 
 def test_renders_share_their_appearance_only() -> None:

@@ -1,0 +1,81 @@
+"""What a photograph brings that a generator's picture lacks: other colours, small shifts, blur and JPEG."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from autodrag.errors import InputError
+
+
+@dataclass(frozen=True)
+class PhotographedConfig:
+    """share: of the pictures, for each change by itself. colour: largest relative gain and offset of a channel.
+
+    shift: largest, in pixels of the picture. blur: largest deviation of a Gaussian, in its pixels. quality: lowest of
+    JPEG, up to 95.
+    """
+
+    share: float
+    colour: float
+    shift: float
+    blur: float
+    quality: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1 or min(self.colour, self.shift, self.blur) < 0 or not 1 <= self.quality <= 95:
+            raise InputError(
+                "encoder.photographed takes a share from 0 to 1, colour, shift and blur of at least 0, and a quality "
+                "from 1 to 95."
+            )
+
+
+def photographed(
+    images: Float[Tensor, "B 3 h w"], config: PhotographedConfig, stream: torch.Generator
+) -> Float[Tensor, "B 3 h w"]:
+    """The images, on the CPU and in [-1, 1], each changed in some of these ways."""
+    count = len(images)
+
+    def chosen() -> Float[Tensor, " B"]:
+        return (torch.rand(count, generator=stream) < config.share).float()
+
+    gain, offset = (torch.rand(2, count, 3, generator=stream) * 2 - 1) * config.colour * chosen()[:, None]
+    images = images * (1 + gain[:, :, None, None]) + offset[:, :, None, None]
+    images = _shifted(images, (torch.rand(count, 2, generator=stream) * 2 - 1) * config.shift * chosen()[:, None])
+    images = _blurred(images, torch.rand(count, generator=stream) * config.blur * chosen())
+    qualities = torch.randint(config.quality, 96, (count,), generator=stream)
+    compressed = chosen().bool()
+    parts = [
+        _jpeg(image, int(quality)) if compress else image
+        for image, quality, compress in zip(images, qualities, compressed, strict=True)
+    ]
+    return torch.stack(parts).clamp(-1, 1)
+
+
+def _shifted(images: Float[Tensor, "B 3 h w"], shift: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 h w"]:
+    """By (x, y) pixels; borders are continued."""
+    height, width = images.shape[-2:]
+    matrix = torch.eye(2, 3).repeat(len(images), 1, 1)
+    matrix[:, :, 2] = -shift * 2 / torch.tensor([width, height])
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _blurred(images: Float[Tensor, "B 3 h w"], sigma: Float[Tensor, " B"]) -> Float[Tensor, "B 3 h w"]:
+    at = torch.arange(-2, 3)
+    weights = torch.exp(-at.square() / (2 * sigma[:, None].square().clamp(min=1e-4)))
+    weights = weights / weights.sum(dim=1, keepdim=True)  # [B, 5]
+    flat = F.pad(images, (2, 2, 2, 2), mode="replicate").transpose(0, 1)  # [3, B, h + 4, w + 4]
+    flat = F.conv2d(flat, weights[:, None, :, None], groups=len(images))
+    return F.conv2d(flat, weights[:, None, None, :], groups=len(images)).transpose(0, 1)
+
+
+def _jpeg(image: Float[Tensor, "3 h w"], quality: int) -> Float[Tensor, "3 h w"]:
+    pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    read = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    return torch.from_numpy(read).permute(2, 0, 1).float() / 127.5 - 1

@@ -1,0 +1,170 @@
+"""The stage `encoder`: its pictures are made once and kept, and their latents are learnt."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autodrag.errors import InputError
+from autodrag.models import Aim, Encoder, EncoderConfig
+from autodrag.models.encoder import seen_of, shrunk
+from autodrag.training.encoder import EncoderStage, spread_of
+from autodrag.training.measure import seen_moves
+from autodrag.training.photographed import PhotographedConfig, photographed
+from autodrag.training.pictures import PicturesConfig, draw_latents, load_moves, load_pictures
+from autodrag.training.run import TrainConfig
+
+PICTURES = PicturesConfig(count=128, size=32, mixed=0.5, edited=0.3, offsets=0.5, offset=0.3, random_noise=0.5)
+NETWORK = EncoderConfig(size=32, width=8, hidden=32, directions=16)
+
+
+@pytest.fixture(scope="module")
+def kept(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pictures")
+    load_pictures(folder, tiny, PICTURES, 0)
+    load_moves(folder, tiny, PICTURES, 16, 0)
+    return folder
+
+
+def stage_of(kept: Path, tiny: Any, config: TrainConfig, **changes: Any) -> EncoderStage:
+    torch.manual_seed(0)
+    seen = seen_of(load_moves(kept, tiny, PICTURES, 16, 0), NETWORK.directions)
+    encoder = Encoder(NETWORK, tiny.num_ws, tiny.w_dim, tiny.w_avg, torch.ones(tiny.w_dim), seen)
+    section = replace(config.encoder, network=NETWORK, pictures=PICTURES, held_out=16, **changes)
+    return EncoderStage(encoder, tiny, *load_pictures(kept, tiny, PICTURES, 0), section, 0)
+
+
+def test_pictures_show_their_latents_and_only_missing_ones_are_made(kept: Path, tiny: Any) -> None:
+    pictures, ws = load_pictures(kept, tiny, PICTURES, 0)
+    assert pictures.shape == (128, 3, 32, 32)
+    made = shrunk(tiny.synthesize(ws[:32]), 32).clamp(-1, 1)
+    off = (made - (pictures[:32].float() / 127.5 - 1)).abs().mean(dim=(1, 2, 3))
+    assert (off < 0.004).any()  # noise const
+    assert (off > 0.004).any()  # and random
+    before = (kept / "00000.safetensors").stat().st_mtime_ns
+    load_pictures(kept, tiny, PICTURES, 0)
+    assert (kept / "00000.safetensors").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match="another recipe"):
+        load_pictures(kept, tiny, replace(PICTURES, mixed=0.1), 0)
+
+
+def test_latents_are_mixed_edited_and_differ_by_row_as_asked(tiny: Any) -> None:
+    plain = replace(PICTURES, mixed=0.0, edited=0.0, offsets=0.0)
+    rows = [
+        draw_latents(tiny, recipe, 64, torch.Generator().manual_seed(0))
+        for recipe in (plain, replace(plain, mixed=1.0), replace(plain, edited=1.0), replace(plain, offsets=1.0))
+    ]
+    same, mixed, edited, offset = rows
+    assert torch.equal(same, same[:, :1].expand_as(same))
+    assert torch.equal(mixed[:, :6], same[:, :6])
+    assert not torch.allclose(mixed[:, 6:], same[:, 6:])
+    assert torch.equal(edited[:, 6:], same[:, 6:])
+    assert not torch.allclose(edited[:, :6], same[:, :6])
+    assert not torch.allclose(offset[:, 0], offset[:, 1])
+
+
+def test_seen_moves_foretell_how_much_a_small_move_changes_the_picture(tiny: Any) -> None:
+    """In the mean over latents and directions, within what so few latents leave open."""
+    moves = seen_moves(tiny, 32, 256)
+    draw = torch.Generator().manual_seed(1)
+    z, z_other = torch.randn(2, 32, tiny.z_dim, generator=draw)
+    ws = torch.cat([tiny.map(z)[:, :6], tiny.map(z_other)[:, 6:]], dim=1)
+    step = 0.01 * torch.randn(ws.shape, generator=draw)
+    with torch.no_grad():
+        change = shrunk(tiny.synthesize(ws + step) - tiny.synthesize(ws), 32).square().mean(dim=(1, 2, 3))
+    told = torch.einsum("nld,bld->bn", moves, step).square().mean(dim=1)
+    assert told.mean() == pytest.approx(change.mean().item(), rel=0.5)
+    encoder = Encoder(replace(NETWORK, directions=200), tiny.num_ws, tiny.w_dim, seen=seen_of(moves, 200))
+    assert encoder.change(step).square().mean() == pytest.approx(told.mean().item(), rel=0.1)
+
+
+def test_directions_change_the_picture_equally_and_unseen_ones_stay_short(tiny: Any) -> None:
+    moves = seen_moves(tiny, 32, 64)
+    encoder = Encoder(replace(NETWORK, directions=80), tiny.num_ws, tiny.w_dim, seen=seen_of(moves, 80))
+    change = encoder.change(encoder.directions())
+    assert change[0] == pytest.approx(1.0, abs=0.01)
+    assert (change <= 1.001).all()
+    assert change[-1] < 0.01  # 64 latents tell of 64 directions
+
+
+def test_the_encoder_overfits_one_batch_with_and_without_making_pictures(
+    kept: Path, tiny: Any, config: TrainConfig, learn: Any
+) -> None:
+    for made in (0.0, 1.0):
+        stage = stage_of(kept, tiny, config, made=made, remade=2)
+        batch = stage.batch(range(8))
+        assert len(batch.clean) == (2 if made else 0)
+        first, last = learn(stage, batch, 40, 3e-3)
+        assert last < 0.6 * first
+        assert ("unlike" in stage(batch)[1]) == bool(made)
+
+
+def test_batches_depend_on_the_position_and_reports_on_held_out_pictures(
+    kept: Path, tiny: Any, config: TrainConfig
+) -> None:
+    stage = stage_of(kept, tiny, config)
+    assert torch.equal(stage.batch(range(8)).pictures, stage.batch(range(8)).pictures)
+    assert not torch.equal(stage.batch(range(8)).ws, stage.batch(range(8, 16)).ws)
+    with torch.no_grad():
+        report = stage.eval().report()
+    assert report.numbers["change"] == pytest.approx(1.0, abs=0.3)  # untrained: near the average latent
+    assert report.pictures["encoded"].shape == (3, 64, 6 * 32)
+    with pytest.raises(InputError, match="held_out"):
+        EncoderStage(
+            stage.encoder, tiny, *load_pictures(kept, tiny, PICTURES, 0), replace(stage.config, held_out=128), 0
+        )
+
+
+def test_spread_counts_neighbouring_rows_but_not_the_step_from_edited_to_kept() -> None:
+    ws = torch.zeros(1, 8, 2)
+    ws[:, 6:] = 5.0
+    assert spread_of(ws, torch.ones(2)) == 0
+    ws[:, 2:] += 1.0  # a step between rows 1 and 2: one of six inside
+    assert spread_of(ws, torch.ones(2)) == pytest.approx(1 / 6)
+
+
+def test_a_saved_encoder_encodes_as_before_and_begins_at_the_average(tmp_path: Path) -> None:
+    w_avg = torch.arange(8.0)
+    encoder = Encoder(EncoderConfig(32, 8, 32, 4), 10, 8, w_avg, torch.ones(8)).eval()
+    pictures = torch.rand(2, 3, 64, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        assert (encoder(pictures) - w_avg).abs().max() < 1
+        encoder.save(tmp_path / "x.safetensors", half=True)
+        again = Encoder.load(tmp_path / "x.safetensors")
+        assert torch.allclose(again(pictures), encoder(pictures), atol=1e-2)
+    with pytest.raises(InputError, match="holds no aim"):
+        Aim.load(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("change", ["colour", "shift", "blur", "jpeg"])
+def test_photographs_differ_in_each_way_alone(change: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    images = torch.nn.functional.interpolate(torch.rand(6, 1, 8, 8, generator=draw) * 1.6 - 0.8, scale_factor=4)
+    images = images.expand(-1, 3, -1, -1)  # grey: JPEG keeps colours at half the size
+    still = PhotographedConfig(share=1.0, colour=0.0, shift=0.0, blur=0.0, quality=95)
+    amounts = {"colour": {"colour": 0.1}, "shift": {"shift": 1.0}, "blur": {"blur": 2.0}, "jpeg": {"quality": 5}}
+    unchanged = photographed(images, still, torch.Generator().manual_seed(0))
+    assert (unchanged - images).abs().mean() < 0.05  # JPEG of quality 95 alone
+    changed = photographed(images, replace(still, **amounts[change]), torch.Generator().manual_seed(0))
+    assert (changed - images).abs().mean() > (unchanged - images).abs().mean() + 0.01
+    off = photographed(images, replace(still, share=0.0, **amounts[change]), torch.Generator().manual_seed(0))
+    assert torch.allclose(off, images, atol=1e-5)
+
+
+def test_a_shift_moves_by_pixels_and_colours_keep_their_order() -> None:
+    config = PhotographedConfig(share=1.0, colour=0.0, shift=2.0, blur=0.0, quality=95)
+    ramp = (torch.arange(32.0) / 16 - 1).expand(1, 3, 32, 32) * 0.5
+    moved = photographed(ramp, config, torch.Generator().manual_seed(3))
+    shift = ((ramp - moved)[0, 0, 8:24, 8:24].mean() * 32).item()  # the ramp rises 1/32 a pixel
+    assert 0.05 < abs(shift) <= 2.1
+
+
+def test_wrong_settings_are_one_sentence() -> None:
+    with pytest.raises(InputError, match="multiple of 128"):
+        replace(PICTURES, count=100)
+    with pytest.raises(InputError, match="share from 0 to 1"):
+        replace(PICTURES, mixed=2.0)
+    with pytest.raises(InputError, match="quality"):
+        PhotographedConfig(0.5, 0.0, 0.0, 0.0, 0)
