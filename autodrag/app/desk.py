@@ -264,7 +264,8 @@ class Desk:
         try:
             for progress in own.run():
                 yield Work(progress.phase, progress.step, progress.steps)
-                if progress.phase == "invert" and progress.step % PREVIEW == 1:
+                started = progress.phase == "start" and progress.step == progress.steps
+                if started or (progress.phase == "invert" and progress.step % PREVIEW == 1):
                     yield self._look_with(own.scene().renderer, own.frame(), final=False)
         finally:
             self._own = None

@@ -22,6 +22,7 @@ from autodrag.seeding import rng
 
 W_SAMPLES = 4096
 LOCAL_BLOCK = 4  # 32 px: the features that tuning holds for other latents
+REST = 2.0  # deviations of W that every number goes while a direction that shows changes the picture by 1
 START_SIDE = 64  # pixels at which the starting latents are compared
 
 
@@ -41,7 +42,7 @@ class InvertConfig:
     lr: float = 0.08
     starts: int = 48
     finish: float = 0.1
-    finish_lr: float = 0.02
+    finish_lr: float = 0.01
     near: float = 2e-3
     spread: float = 2e-3
     tune_steps: int = 0
@@ -133,21 +134,25 @@ class Inversion:
         yield Progress("start", 1, 1, float(unlike), self.ws)
 
     def _finish(self, encoder: Encoder) -> Iterator[Progress]:
-        """A few steps along the directions of W+ that show, in which equal steps change the picture equally."""
+        """A few steps along the directions of W+ that show, in which equal steps change the picture equally; and small
+        ones of every number, for what those directions cannot do."""
         config, start, directions = self.config, self.ws, encoder.directions()
         steps = round(config.finish * config.steps)
         amounts = torch.zeros(len(directions), device=start.device, requires_grad=True)
-        adam = torch.optim.Adam([amounts], lr=config.finish_lr, betas=(0.8, 0.95))
+        rest = torch.zeros_like(start, requires_grad=True)  # in standard deviations of W
+        rates = (config.finish_lr, config.finish_lr * REST)
+        groups = [{"params": [part], "lr": rate} for part, rate in zip((amounts, rest), rates, strict=True)]
+        adam = torch.optim.Adam(groups, betas=(0.8, 0.95))
         for step in range(steps):
-            for group in adam.param_groups:
-                group["lr"] = config.finish_lr * _schedule(step / steps)
+            for group, rate in zip(adam.param_groups, rates, strict=True):
+                group["lr"] = rate * _schedule(step / steps)
             with torch.enable_grad():
-                ws = start + torch.einsum("r,rld->ld", amounts, directions)
+                ws = start + torch.einsum("r,rld->ld", amounts, directions) + self._std * rest
                 unlike = self._distance(self.generator.synthesize(ws).float(), self._picture)
-                place = (ws - self._mean) / self._std
-                (amounts.grad,) = torch.autograd.grad(unlike + self._strayed(place), amounts)
+                loss = unlike + self._strayed((ws - self._mean) / self._std)
+                amounts.grad, rest.grad = torch.autograd.grad(loss, (amounts, rest))
             adam.step()
-            self.ws = (start + torch.einsum("r,rld->ld", amounts, directions)).detach()
+            self.ws = (start + torch.einsum("r,rld->ld", amounts, directions) + self._std * rest).detach()
             yield Progress("invert", step + 1, steps, float(unlike.detach()), self.ws)
 
     def _strayed(self, place: Float[Tensor, "1 L D"]) -> Float[Tensor, ""]:

@@ -174,7 +174,9 @@ def compressed(picture: Float[Tensor, "1 3 H W"], quality: int) -> Float[Tensor,
     """What a JPEG file of that quality keeps."""
     pixels = cv2.cvtColor(to_uint8(picture)[0], cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return to_tensor(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
+    read = cv2.imdecode(data, cv2.IMREAD_COLOR)
+    assert read is not None  # it was encoded above
+    return to_tensor(cv2.cvtColor(read, cv2.COLOR_BGR2RGB))
 
 
 def renders(index: int) -> tuple[Float[Tensor, "1 3 H W"], Float[Tensor, "1 3 H W"]]:
