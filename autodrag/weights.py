@@ -9,6 +9,7 @@ from autodrag.errors import InputError
 TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
     "autodrag.safetensors": ("AutoDrag", ("1", "2")),
     "encoder.safetensors": ("encoder", ("encoder",)),
+    "landing.safetensors": ("landing", ("motion",)),
     "latent_transformer.safetensors": ("latent transformer", ("latent_transformer",)),
 }
 

@@ -13,6 +13,7 @@ from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.methods.base import DragMethod, Points, Step
 from autodrag.methods.draggan import DragGAN
 from autodrag.methods.freedrag import FreeDrag
+from autodrag.methods.landing import LandingMethod
 from autodrag.methods.latent_transformer import LatentTransformerMethod
 from autodrag.methods.none import NoEdit
 from autodrag.typed import build
@@ -23,6 +24,7 @@ METHODS: dict[str, Callable[..., DragMethod]] = {
     "autodrag": AutoDragMethod,
     "draggan": DragGAN,
     "freedrag": FreeDrag,
+    "landing": LandingMethod,
     "latent_transformer": LatentTransformerMethod,
     "none": NoEdit,
 }

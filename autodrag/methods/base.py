@@ -30,6 +30,8 @@ class Step:
     ws: latents [B, L, D] after the update; never changed afterwards.
     seconds: time this method has worked since the call; what the caller does between two steps is not counted.
     done: [B], True where the edit is finished: its latents and points stay as they are in all later steps.
+    short: [B], True where the drag was stopped short of its targets because the generator's latents end there; None
+    where the method does not know.
     look, valid: what makes `points`, padded, and which of them are real.
     """
 
@@ -37,6 +39,7 @@ class Step:
     ws: Float[Tensor, "B L D"]
     seconds: float
     done: Bool[Tensor, " B"]
+    short: Bool[Tensor, " B"] | None
     look: Callable[[], Float[Tensor, "B P 2"]] = field(repr=False, compare=False)
     valid: Bool[Tensor, "B P"] = field(repr=False, compare=False)
 
@@ -85,12 +88,13 @@ class Request:
 class Update:
     """What a method's loop yields: latents, padded points in image pixels and which images are finished.
 
-    points: themselves, or what finds them, for a method that does not need them to go on.
+    points: themselves, or what finds them, for a method that does not need them to go on. short: as in `Step`.
     """
 
     ws: Float[Tensor, "B L D"]
     points: Float[Tensor, "B P 2"] | Callable[[], Float[Tensor, "B P 2"]]
     done: Bool[Tensor, " B"]
+    short: Bool[Tensor, " B"] | None = None
 
 
 def read_request(generator: FrozenGenerator, ws: Tensor, handles: Points, targets: Points, mask: Any) -> Request:
@@ -140,7 +144,7 @@ def run_steps(make_updates: Callable[[Request], Iterator[Update]], request: Requ
         index += 1
         found = update.points
         look = found if callable(found) else partial(_same, found)
-        yield Step(index, update.ws, seconds, update.done, look, request.valid)
+        yield Step(index, update.ws, seconds, update.done, update.short, look, request.valid)
 
 
 def _same(points: Float[Tensor, "B P 2"]) -> Float[Tensor, "B P 2"]:

@@ -3,6 +3,8 @@
 from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.autodrag import AutoDrag, DomainShape, ModelConfig
 from autodrag.models.encoder import Encoder, EncoderConfig
+from autodrag.models.landing import Landing, LandingConfig
+from autodrag.models.manifold import Manifold
 from autodrag.models.point_motion import PointMotion, PointMotionConfig
 from autodrag.models.predictor import Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
@@ -15,6 +17,9 @@ __all__ = [
     "DomainShape",
     "Encoder",
     "EncoderConfig",
+    "Landing",
+    "LandingConfig",
+    "Manifold",
     "ModelConfig",
     "PointMotion",
     "PointMotionConfig",

@@ -9,18 +9,17 @@ A point is first given a code that says what it is (the tip of this nose), then 
 images. Without that detour, from both latents and the point at once, the network errs a third more.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from autodrag.geometry import to_unit
+from autodrag.latents import EDITED_ROWS
 from autodrag.losses import landing_loss
 from autodrag.models.statistics import Standardise
-from autodrag.models.stored import read_model, write_model
 from autodrag.models.tokens import fourier
 
 BANDS = 4  # shortest wave: an eighth of the image side. Neighbouring points move alike
@@ -42,16 +41,30 @@ class _Product(nn.Module):
     def __init__(self, w_dim: int, asked: int, told: int, width: int) -> None:
         super().__init__()
         narrow = max(1, width // 4)
-        self.latent = nn.Sequential(nn.Linear(w_dim, width), nn.GELU(), nn.Linear(width, width))
+        self.latent = nn.Sequential(nn.Linear(EDITED_ROWS * w_dim, width), nn.GELU(), nn.Linear(width, width))
+        with torch.no_grad():  # begins with the mean of the rows
+            self.latent[0].weight.copy_(self.latent[0].weight[:, :w_dim].repeat(1, EDITED_ROWS) / EDITED_ROWS**0.5)
         self.question = nn.Sequential(nn.Linear(asked, narrow), nn.GELU(), nn.Linear(narrow, width))
         self.think = nn.Sequential(nn.GELU(), nn.Linear(width, narrow), nn.GELU())
         self.answer = nn.Linear(narrow, told)
 
-    def forward(self, w: Float[Tensor, "B D"], asked: Float[Tensor, "B P A"]) -> Float[Tensor, "B P T"]:
+    def forward(self, w: Float[Tensor, "B KD"], asked: Float[Tensor, "B P A"]) -> Float[Tensor, "B P T"]:
         thought = self.think(self.latent(w)[:, None] * self.question(asked))
         with torch.autocast("cpu" if w.is_meta else w.device.type, enabled=False):  # places do not survive bfloat16
             answer: Tensor = self.answer(thought.float())
         return answer
+
+    def derivative(self, w: Float[Tensor, "B KD"], asked: Float[Tensor, "B P A"]) -> Float[Tensor, "B P T KD"]:
+        """Of the answers by the latents: the chain rule written out, for all points share what reads the latent."""
+        read, bend, tell = self.latent
+        before = read(w)
+        question = self.question(asked)
+        product = tell(bend(before))[:, None] * question  # [B, P, width]
+        narrowed = self.think[1](F.gelu(product))
+        slope = self.answer.weight * _gelu_slope(narrowed)[:, :, None]  # [B, P, T, narrow]
+        slope = (slope @ self.think[1].weight) * (_gelu_slope(product) * question)[:, :, None]  # [B, P, T, width]
+        by_latent: Tensor = ((slope @ tell.weight) * _gelu_slope(before)[:, None, None]) @ read.weight
+        return by_latent
 
 
 class PointMotion(nn.Module):
@@ -81,12 +94,30 @@ class PointMotion(nn.Module):
         image_hw: tuple[int, int],
     ) -> Float[Tensor, "B P 2"]:
         """points: pixels of the image of `before`. Displacements in units in which the image spans -1..1."""
-        with torch.autocast("cpu" if before.is_meta else before.device.type, enabled=False):
-            first, last = (self.standardise(rows.float().mean(dim=1)) for rows in (before, after))
+        codes = self.codes(before, points, image_hw)
+        return self.places(after, codes) - self.places(before, codes)
+
+    def codes(
+        self, rows: Float[Tensor, "B K D"], points: Float[Tensor, "B P 2"], image_hw: tuple[int, int]
+    ) -> Float[Tensor, "B P C"]:
+        """What lies at points (pixels) of the images of edited rows."""
+        with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
             places = fourier(to_unit(points.float(), image_hw), BANDS)
-        codes = self.identify(first, places)
-        moves: Tensor = self.locate(last, codes) - self.locate(first, codes)
-        return moves * SCALE
+        return self.identify(self._read(rows), places)
+
+    def places(self, rows: Float[Tensor, "B K D"], codes: Float[Tensor, "B P C"]) -> Float[Tensor, "B P 2"]:
+        """Where that lies in the images of edited rows, up to a constant, in units in which an image spans -1..1."""
+        return self.locate(self._read(rows), codes) * SCALE
+
+    def derivative(self, rows: Float[Tensor, "B K D"], codes: Float[Tensor, "B P C"]) -> Float[Tensor, "B P 2 K D"]:
+        """Of `places` by the rows."""
+        slopes = self.locate.derivative(self._read(rows), codes) * SCALE
+        return slopes.unflatten(3, rows.shape[1:]) / self.standardise.std
+
+    def _read(self, rows: Float[Tensor, "B K D"]) -> Float[Tensor, "B KD"]:
+        """Every row counts by itself: in W they are equal, but those of inverted pictures and of small edits are not."""
+        with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
+            return self.standardise(rows.float()).flatten(1)
 
     def missed(
         self,
@@ -101,15 +132,6 @@ class PointMotion(nn.Module):
         handles, targets, mask = handles[:, :MOST], targets[:, :MOST], mask[:, :MOST]
         return landing_loss(self(before, after, handles, image_hw), handles, targets, mask, image_hw)
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """One safetensors file, for the stages `aim` and 2. Raises InputError where it cannot be written."""
-        config = {"motion": asdict(self.config), "w_dim": len(self.standardise.mean)}
-        write_model(path, "motion", self, config, about)
 
-    @classmethod
-    def load(cls, path: Path | str) -> "PointMotion":
-        """What `save` wrote. Raises InputError where the file is missing or something else."""
-        stored = read_model(path, "motion")
-        motion = cls(PointMotionConfig(**stored.config["motion"]), stored.config["w_dim"])
-        motion.load_state_dict(stored.tensors)
-        return motion
+def _gelu_slope(x: Tensor) -> Tensor:
+    return (1 + torch.erf(x / 2**0.5)) / 2 + x * torch.exp(-x.square() / 2) / (2 * torch.pi) ** 0.5

@@ -16,8 +16,8 @@ FORMAT = "autodrag 1"
 ORIGINS = {
     "regularizer": "weights.safetensors of a stage=1 run",
     "aim": "weights.safetensors of a stage=aim run",
-    "motion": "weights.safetensors of a stage=motion run",
     "encoder": "weights.safetensors of a stage=encoder run",
+    "landing": "weights.safetensors of a stage=motion run",
     "autodrag": "weights.safetensors of a stage=2 run",
     "latent_transformer": "weights.safetensors of a stage=latent_transformer run",
     "reader": "the reader.safetensors that ships with synthface",

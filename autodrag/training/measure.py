@@ -6,7 +6,7 @@ from torch import Tensor
 
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
-from autodrag.models import DomainShape, Statistics
+from autodrag.models import DomainShape, Manifold, Statistics
 from autodrag.models.encoder import shrunk
 from autodrag.seeding import rng
 
@@ -60,6 +60,45 @@ def image_units(
     values, vectors = torch.linalg.eigh(metric)
     weights = values.clamp(min=0).sqrt()
     return (vectors * (weights / weights.square().mean().sqrt())).to(std.device) / std[:, None]
+
+
+@torch.no_grad()
+def image_metric(
+    generator: FrozenGenerator, std: Float[Tensor, " D"], block: int, seed: int = 0, latents: int = 4, chunk: int = 32
+) -> Float[Tensor, "KD KD"]:
+    """How much moves of the edited rows, each by itself, change the image: |move|^2 = move^T metric move, flattened.
+
+    E[J J^T] over that many latents, with J the change of the standardised output of `block`. Scaled so that a move of
+    all rows together has the size that `image_units` gives it.
+    """
+    ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image metric")).to(generator.device))
+    spread = _positive(generator.features(ws, block=block).float().std(dim=(0, 2, 3)))[:, None, None]
+    head = split(ws)[0]
+    size = head.shape[1] * head.shape[2]
+    moves = PROBE * torch.diag(std.to(ws.device).repeat(head.shape[1])).unflatten(1, head.shape[1:])
+    metric = torch.zeros(size, size, device=ws.device)
+    for w in ws.split(1):
+        rows, kept = split(w)
+        still = generator.features(w, block=block).float()
+        changes = []
+        for part in moves.split(chunk):
+            moved = generator.features(join(rows + part, kept.expand(len(part), -1, -1)), block=block).float()
+            changes.append(((moved - still) / spread).flatten(1))
+        jacobian = torch.cat(changes)
+        metric += jacobian @ jacobian.T
+    together = metric.unflatten(0, head.shape[1:]).unflatten(2, head.shape[1:]).sum(dim=(0, 2))
+    scales = std.to(ws.device).repeat(head.shape[1])
+    return (metric / together.diagonal().mean() / scales / scales[:, None]).to(std.device)
+
+
+def measure_manifold(
+    generator: FrozenGenerator, metric: Float[Tensor, "KD KD"], psi: float, seed: int = 0, latents: int = 10_000
+) -> Manifold:
+    """Where latents of that truncation lie. metric: `image_metric`."""
+    z = torch.randn(latents, generator.z_dim, generator=rng(seed, "manifold"))
+    ws = torch.cat([generator.map(part.to(generator.device), psi=psi)[:, 0] for part in z.split(1000)])
+    size = (-1, generator.w_dim)
+    return Manifold.measure(ws, metric.unflatten(0, size).unflatten(2, size).sum(dim=(0, 2)))
 
 
 def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:

@@ -15,7 +15,7 @@ from autodrag.data.shards import read_manifest
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.models import Aim, AutoDrag, Encoder, ModelConfig, PointMotion, Regularizer
+from autodrag.models import Aim, AutoDrag, Encoder, Landing, ModelConfig, PointMotion, Regularizer
 from autodrag.models.cost import cost_table
 from autodrag.models.encoder import seen_of
 from autodrag.models.stored import stored_kind
@@ -26,13 +26,15 @@ from autodrag.training.ends import EndsConfig
 from autodrag.training.folder import RunFolder
 from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
 from autodrag.training.loop import LoopConfig, train
-from autodrag.training.measure import domain_shape, measure
+from autodrag.training.measure import domain_shape, image_metric, measure, measure_manifold
 from autodrag.training.motion import MotionStage, MotionTraining
 from autodrag.training.pictures import load_moves, load_pictures
 from autodrag.training.ranks import Ranks, join_ranks
 from autodrag.training.stage import Budget, Stage
 from autodrag.training.stage1 import RegularizerStage, Stage1Config
 from autodrag.training.stage2 import PredictorStage, Stage2Config
+
+LANDING_BLOCK = 4  # of the generator, counted from 1, whose output tells how much a move changes the image
 
 
 @dataclass(frozen=True)
@@ -95,12 +97,17 @@ def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> Regularizer
 
 
 def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage:
-    """A new network of where points go, and the trajectories it learns from."""
-    statistics = measure(generator, config.model.feature_block, config.seed)
+    """A new network of where points go with what makes drags of it, and the trajectories it learns from."""
+    section, block = config.motion, config.model.feature_block
+    statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)
-    section = config.motion
     motion = PointMotion(section.network, generator.w_dim, statistics.w_mean, statistics.w_std)
-    return MotionStage(motion, _ends_of(config, section, generator), section, config.seed)
+    metric = image_metric(generator, statistics.w_std, LANDING_BLOCK, config.seed)
+    manifold = measure_manifold(generator, metric, config.dataset.psi, config.seed)
+    landing = Landing(section.landing, motion, manifold, metric)
+    folders = section.folders or (config.data,)
+    trajectories = [_ends_of(config, section, generator, folder) for folder in folders]
+    return MotionStage(landing, trajectories, section, config.seed)
 
 
 def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
@@ -113,7 +120,8 @@ def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
     aim = Aim(described, generator.w_dim, statistics.w_mean, statistics.w_std)
     section = config.aim
     motion = _load_motion(section.motion, "aim", generator)
-    return AimStage(aim, _ends_of(config, section, generator), block, section, config.seed, motion)
+    trajectories = _ends_of(config, section, generator, config.data)
+    return AimStage(aim, trajectories, block, section, config.seed, motion)
 
 
 def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
@@ -176,9 +184,9 @@ STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stag
 }
 
 
-def _ends_of(config: TrainConfig, section: EndsConfig, generator: FrozenGenerator) -> Trajectories:
-    """The trajectories whose ends alone are of interest."""
-    return Trajectories(config.data, generator, section.points, 1, config.seed, landmarks=section.landmarks)
+def _ends_of(config: TrainConfig, section: EndsConfig, generator: FrozenGenerator, folder: str) -> Trajectories:
+    """The trajectories of a folder whose ends alone are of interest."""
+    return Trajectories(folder, generator, section.points, 1, config.seed, landmarks=section.landmarks)
 
 
 def _load_motion(file: str | None, section: str, generator: FrozenGenerator) -> PointMotion | None:
@@ -190,7 +198,7 @@ def _load_motion(file: str | None, section: str, generator: FrozenGenerator) -> 
             f"There are no weights of stage=motion at {file}: train them, name others with {section}.motion=FILE, or "
             f"do without the landing loss by {section}.motion=null."
         )
-    motion = PointMotion.load(file)
+    motion = Landing.load(file).motion
     if len(motion.standardise.mean) != generator.w_dim:
         raise InputError(f"{file} was trained for another generator than {generator.name}: train stage=motion with it.")
     return motion

@@ -1,0 +1,190 @@
+"""Landing: the latents nearest to the source that put the handles on their targets, found without a single image.
+
+Ours. `PointMotion` says where points go when latents move, and it can be differentiated; `Manifold` says how far
+latents may go. So a drag is a small least-squares problem in coordinates d [K, Y] of the edited rows' moves,
+
+    sum_p c_p |place_p(d) - target_p|^2 / sigma^2  +  change |d|_image^2 + common |mean d|^2 + apart |d - mean d|^2,
+
+within the manifold's limits. Points that contradict each other are compromised between, points that should stay are
+pairs like any other, and what no point asks for changes as little as it can: rows part from each other only for what
+W itself cannot show. Gauss-Newton solves it in a few steps of a millisecond or two, while the targets move from the
+handles to where they were asked for, as the drag itself does.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from autodrag.geometry import to_unit
+from autodrag.latents import EDITED_ROWS
+from autodrag.models.manifold import Manifold
+from autodrag.models.point_motion import PointMotion, PointMotionConfig
+from autodrag.models.stored import read_model, write_model
+
+AT_LIMIT = 0.05  # of a step that the manifold's limits take away, before a drag counts as stopped by them
+WALLS, WALL_VARIANCE = 3, 1e-3  # how often a step is solved again with the limits that it broke; how hard they are
+MOST = 8  # so many points count fully; more of them share that weight, for neighbours err alike
+
+
+@dataclass(frozen=True)
+class LandingConfig:
+    """sigma: how far a point may miss, in hundredths of the image's sides. change: weight of what changes in the image.
+
+    common, apart: weights of squared deviations of W, of the move that the rows share and of what they do apart.
+    settle: steps at the end, with the targets where they were asked for.
+    """
+
+    sigma: float = 0.15
+    change: float = 0.05
+    common: float = 0.5
+    apart: float = 2.0
+    settle: int = 3
+
+
+@dataclass(frozen=True)
+class Landed:
+    """rows: the edited rows. points: where the handles are with them, in image pixels. at_limit: the manifold ends
+    there in the direction of the drag.
+    """
+
+    rows: Float[Tensor, "B K D"]
+    points: Float[Tensor, "B P 2"]
+    at_limit: Bool[Tensor, " B"]
+
+
+class Landing(nn.Module):
+    """Where points go, how far latents may go, and what their moves change in the image, of one generator."""
+
+    metric: Tensor
+
+    def __init__(
+        self, config: LandingConfig, motion: PointMotion, manifold: Manifold, metric: Float[Tensor, "KD KD"]
+    ) -> None:
+        """metric: of all edited rows, as `training.measure.image_metric` gives it."""
+        super().__init__()
+        self.config, self.motion, self.manifold = config, motion, manifold
+        self.register_buffer("metric", metric)
+        self._source: Source | None = None  # the last one: a live drag starts from it many times
+
+    @torch.no_grad()
+    def walk(
+        self,
+        rows: Float[Tensor, "B K D"],
+        handles: Float[Tensor, "B P 2"],
+        targets: Float[Tensor, "B P 2"],
+        mask: Bool[Tensor, "B P"] | None,
+        image_hw: tuple[int, int],
+        n: int,
+    ) -> Iterator[Landed]:
+        """The drag after each of n steps; the last of them has settled.
+
+        rows: the edited rows of the source. handles, targets: pixels of its image. mask: True at real pairs; None: all
+        are.
+        """
+        if self._source is None or not torch.equal(self._source.rows, rows):
+            self._source = Source(self, rows.float())
+        drag = Drag(self, self._source, handles, targets, mask, image_hw)
+        for step in range(1, n + 1):
+            drag.step(step / n)
+            for _ in range(self.config.settle if step == n else 0):
+                drag.step(1.0)
+            yield Landed(drag.rows, handles + drag.moves(), drag.at_limit)
+
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
+        """One safetensors file, weights in float16. Raises InputError where it cannot be written."""
+        shape = {"w_dim": len(self.manifold.mean), "size": self.manifold.size}
+        config = {"landing": asdict(self.config), "motion": asdict(self.motion.config), **shape}
+        write_model(path, "landing", self, config, about, half=True)
+
+    @classmethod
+    def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "Landing":
+        """What `save` wrote. Raises InputError where the file is missing or something else."""
+        stored = read_model(path, "landing", str(device))
+        config, w_dim = stored.config, int(stored.config["w_dim"])
+        motion = PointMotion(PointMotionConfig(**config["motion"]), w_dim)
+        manifold = Manifold(w_dim, int(config["size"]))
+        metric = torch.zeros(EDITED_ROWS * w_dim, EDITED_ROWS * w_dim)
+        landing = cls(LandingConfig(**config["landing"]), motion, manifold, metric).to(device)
+        landing.load_state_dict({name: tensor.float() for name, tensor in stored.tensors.items()})
+        return landing.eval().requires_grad_(False)
+
+
+class Source:
+    """Edited rows that drags start from, and what a move of their coordinates costs."""
+
+    def __init__(self, landing: Landing, rows: Float[Tensor, "B K D"]) -> None:
+        config, manifold = landing.config, landing.manifold
+        self.rows = rows
+        self.y = manifold.coordinates(rows)  # [B, K, Y]
+        turn = manifold.derivative(rows)  # [B, K, D, Y]
+        metric = landing.metric.unflatten(0, (EDITED_ROWS, -1)).unflatten(2, (EDITED_ROWS, -1))
+        half = torch.einsum("kdle,blez->bkdlz", metric, turn)
+        cost = config.change * torch.einsum("bkdy,bkdlz->bkylz", turn, half).flatten(1, 2).flatten(2)
+        shared = torch.full((EDITED_ROWS, EDITED_ROWS), 1 / EDITED_ROWS, device=rows.device)
+        by_rows = config.common / EDITED_ROWS * shared + config.apart * (torch.eye(EDITED_ROWS).to(shared) - shared)
+        cost += torch.kron(by_rows, torch.eye(manifold.size, device=rows.device))
+        self.factor = torch.linalg.cholesky(cost)  # of [B, K Y, K Y]
+
+
+class Drag:
+    """One batch of drags: what stays the same over its steps, and how far they have come."""
+
+    def __init__(
+        self,
+        landing: Landing,
+        source: Source,
+        handles: Float[Tensor, "B P 2"],
+        targets: Float[Tensor, "B P 2"],
+        mask: Bool[Tensor, "B P"] | None,
+        image_hw: tuple[int, int],
+    ) -> None:
+        self._landing, self._source = landing, source
+        self._codes = landing.motion.codes(source.rows, handles, image_hw)
+        self._places = landing.motion.places(source.rows, self._codes)
+        self._way = 50 * (to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw))
+        real = torch.ones_like(self._way[..., 0]) if mask is None else mask.to(self._way)
+        self._real, self._hw = real[..., None], image_hw
+        self._variance = landing.config.sigma**2 * (real.sum(dim=1) / MOST).clamp(min=1)  # [B]
+        self.rows = source.rows
+        self.at_limit = torch.zeros(len(source.y), dtype=torch.bool, device=source.y.device)
+        self._moved = torch.zeros_like(source.y)  # [B, K, Y]
+
+    def moves(self) -> Float[Tensor, "B P 2"]:
+        """How far the handles have come, in image pixels."""
+        moves = self._landing.motion.places(self.rows, self._codes) - self._places
+        return moves * moves.new_tensor([self._hw[1] / 2, self._hw[0] / 2])
+
+    def step(self, share: float) -> None:
+        """One Gauss-Newton step towards targets that share of the way from the handles."""
+        manifold, motion, source = self._landing.manifold, self._landing.motion, self._source
+        missed = share * self._way - 50 * (motion.places(self.rows, self._codes) - self._places)  # hundredths
+        by_rows = 50 * motion.derivative(self.rows, self._codes) * self._real[..., None, None]  # [B, P, 2, K, D]
+        turn = manifold.derivative(self.rows)  # [B, K, D, Y]
+        by_y = torch.einsum("bpikd,bkdy->bpiky", by_rows, turn).flatten(3).flatten(1, 2)  # [B, 2P, KY]
+        asked = (missed * self._real).flatten(1) + (by_y @ self._moved.flatten(1)[..., None])[..., 0]
+        variance = self._variance[:, None].expand_as(asked)
+        moved = self._solved(by_y, asked, variance)
+        # Where that leaves the manifold, the walls it broke are asked for like points, so that others give way.
+        for _ in range(WALLS):
+            normals, places = manifold.walls(source.y.mean(dim=1) + moved.mean(dim=1), source.y.mean(dim=1))
+            rows = (normals / EDITED_ROWS).repeat(1, 1, EDITED_ROWS)
+            beyond = places - (normals @ source.y.mean(dim=1)[..., None])[..., 0]
+            both = (torch.cat([by_y, rows], dim=1), torch.cat([asked, beyond], dim=1))
+            moved = self._solved(*both, torch.cat([variance, torch.full_like(beyond, WALL_VARIANCE)], dim=1))
+        kept = manifold.inside(source.y + moved, source.y) - source.y
+        shortened = (moved - kept).flatten(1).norm(dim=1)
+        self.at_limit = shortened > AT_LIMIT * moved.flatten(1).norm(dim=1)
+        self._moved = kept
+        self.rows = manifold.moved(source.rows, self._moved)
+
+    def _solved(
+        self, by_y: Float[Tensor, "B A KY"], asked: Float[Tensor, "B A"], variance: Float[Tensor, "B A"]
+    ) -> Float[Tensor, "B K Y"]:
+        """The cheapest move that does what is asked for, as nearly as the variances want it."""
+        response = torch.cholesky_solve(by_y.transpose(1, 2), self._source.factor)  # [B, KY, A]
+        forces = torch.linalg.solve(by_y @ response + torch.diag_embed(variance), asked[..., None])
+        return (response @ forces)[..., 0].unflatten(1, self._source.y.shape[1:])

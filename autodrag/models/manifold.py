@@ -1,0 +1,132 @@
+"""Where the mapped latents of a generator lie in W, and how far along them a drag may go.
+
+Ours; the idea of whitened coordinates before the mapping's last activation is that of Zhu et al., "Improved StyleGAN
+Embedding: Where are the Good Latents?" (2020). There W is close to a normal distribution, so a norm says how unusual a
+latent is. A single norm would still allow ten deviations along one direction. So the coordinates are sorted by how much
+they change the image, and groups of 1, 1, 1, 1, 2, 2, 4, 4, 8, ... of them have a limit each, as has all that comes
+before the end of a group.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SLOPE = 0.2  # of the leaky ReLU that ends the mapping; its gain only scales the latents
+LEFT_OUT = 1e-4  # share of the variance that the coordinates may leave out: directions that never vary
+INSIDE = 0.99  # share of the mapped latents within each limit
+ENDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # of the groups
+
+
+class Manifold(nn.Module):
+    """Coordinates of latents w [D]: y [Y], whitened, those that change the image most first."""
+
+    mean: Tensor
+    basis: Tensor
+    inverse: Tensor
+    limits: Tensor
+
+    def __init__(self, w_dim: int, size: int) -> None:
+        """Without content, to be loaded; `measure` makes one from latents. size: Y."""
+        super().__init__()
+        ends = [*(end for end in ENDS if end < size), size]
+        self._groups = list(zip([0, *ends[:-1]], ends, strict=True))
+        self.register_buffer("mean", torch.zeros(w_dim))
+        self.register_buffer("basis", torch.zeros(w_dim, size))
+        self.register_buffer("inverse", torch.zeros(size, w_dim))
+        self.register_buffer("limits", torch.ones(2, len(ends)))  # of each group, of all up to its end
+
+    @classmethod
+    @torch.no_grad()
+    def measure(cls, ws: Float[Tensor, "N D"], metric: Float[Tensor, "D D"]) -> "Manifold":
+        """From mapped latents, N well above D. metric: how much a change of w changes the image, |dw|^2 = dw^T metric
+        dw.
+        """
+        x, metric = _before_activation(ws.double().cpu()), metric.double().cpu()
+        values, vectors = (part.flip(-1) for part in torch.linalg.eigh(torch.cov(x.T)))
+        size = int((values.cumsum(0) / values.sum() < 1 - LEFT_OUT).sum()) + 1
+        scales = values[:size].sqrt()
+        basis, inverse = vectors[:, :size] * scales, vectors[:, :size].T / scales[:, None]
+        slopes = _slopes(x[:: max(1, len(x) // 500)])
+        seen = slopes.T @ slopes / len(slopes) * metric  # E[diag(s) metric diag(s)]
+        turn = torch.linalg.eigh(basis.T @ seen @ basis).eigenvectors.flip(-1)
+        manifold = cls(ws.shape[1], size)
+        manifold.mean.copy_(x.mean(dim=0))
+        manifold.basis.copy_(basis @ turn)
+        manifold.inverse.copy_(turn.T @ inverse)
+        norms = manifold._norms(manifold.coordinates(ws.cpu().float()))
+        manifold.limits.copy_(norms.quantile(INSIDE, dim=0))
+        return manifold.to(ws.device)
+
+    @property
+    def size(self) -> int:
+        """Y, the number of coordinates."""
+        return self.basis.shape[1]
+
+    def coordinates(self, w: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch Y"]:
+        """y of latents: close to normally distributed for mapped ones."""
+        return (_before_activation(w) - self.mean) @ self.inverse.T
+
+    def moved(self, w: Float[Tensor, "*batch D"], by: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch D"]:
+        """Latents whose coordinates have been changed by that much. What no coordinate describes stays as it is."""
+        return _activation(_before_activation(w) + by @ self.basis.T)
+
+    def derivative(self, w: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D Y"]:
+        """Of latents by their coordinates."""
+        return _slopes(_before_activation(w))[..., None] * self.basis
+
+    def inside(self, y: Float[Tensor, "*batch Y"], start: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch Y"]:
+        """y brought back within the limits, or within those of `start` where that is farther out.
+
+        A group that is too far out is scaled; then the way from `start` is shortened until all sums keep their limits.
+        """
+        allowed = torch.maximum(self._norms(start), self.limits)  # [*batch, 2, M]
+        groups = [
+            y[..., first:end] * (allowed[..., 0, i, None] / y[..., first:end].norm(dim=-1, keepdim=True)).clamp(max=1)
+            for i, (first, end) in enumerate(self._groups)
+        ]
+        way = torch.cat(groups, dim=-1).nan_to_num() - start
+        # |start + s way| <= allowed, for all that comes before the end of a group: a quadratic equation for s
+        a, b, c = (self._sums(part) for part in (way.square(), way * start, start.square()))
+        root = (b.square() + a * (allowed[..., 1, :].square() - c).clamp(min=0)).sqrt()
+        share = ((root - b) / a.clamp(min=1e-12)).clamp(max=1).amin(dim=-1, keepdim=True)
+        return start + share * way
+
+    def walls(
+        self, y: Float[Tensor, "B Y"], start: Float[Tensor, "B Y"]
+    ) -> tuple[Float[Tensor, "B M Y"], Float[Tensor, "B M"]]:
+        """The limits that y breaks, as planes: normals n and places p, y is inside where n y <= p; 0 where it keeps them."""
+        allowed = torch.maximum(self._norms(start), self.limits)
+        norms = self._norms(y)
+        spans = torch.zeros(2, len(self._groups), self.size, device=y.device)
+        for i, (first, end) in enumerate(self._groups):
+            spans[0, i, first:end] = 1
+            spans[1, i, :end] = 1
+        broken = (norms > allowed)[..., None]
+        normals = torch.where(broken, spans * y[:, None, None] / norms.clamp(min=1e-9)[..., None], 0.0)
+        return normals.flatten(1, 2), torch.where(broken[..., 0], allowed, 0.0).flatten(1)
+
+    def excess(self, w: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch"]:
+        """How far out latents are: at 1 one of the limits is reached. 99 % of the mapped latents keep each of them."""
+        return (self._norms(self.coordinates(w)) / self.limits).amax(dim=(-2, -1))
+
+    def _norms(self, y: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch 2 M"]:
+        groups = torch.stack([y[..., first:end].norm(dim=-1) for first, end in self._groups], dim=-1)
+        return torch.stack([groups, self._sums(y.square()).sqrt()], dim=-2)
+
+    def _sums(self, values: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch M"]:
+        """Of all up to the end of each group."""
+        return values.cumsum(dim=-1)[..., [end - 1 for _, end in self._groups]]
+
+
+def _activation(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+    return F.leaky_relu(x, SLOPE)
+
+
+def _before_activation(w: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+    return F.leaky_relu(w, 1 / SLOPE)
+
+
+def _slopes(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:
+    """Of the activation at x."""
+    return torch.where(x > 0, 1.0, SLOPE).to(x)
