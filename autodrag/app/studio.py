@@ -18,8 +18,10 @@ from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.methods.base import DragMethod
 from autodrag.methods.draggan import DragGAN
 from autodrag.methods.freedrag import FreeDrag
+from autodrag.methods.landing import LandingMethod
 from autodrag.methods.latent_transformer import LatentTransformerMethod
 from autodrag.models import Encoder
+from autodrag.models.stored import stored_kind
 from autodrag.weights import find_weights
 
 
@@ -43,6 +45,7 @@ class Kind:
 
 
 METHODS = {
+    "landing": Kind("Landing", True, True, "n", None, 20),
     "autodrag": Kind("AutoDrag", True, True, "n", None, 20),
     "draggan": Kind(
         *("DragGAN", False, True, "max_steps", 100, 500),
@@ -69,7 +72,8 @@ class Studio:
     """Loads generators by dataset name (or file) and methods by name, and keeps them. Safe for several threads.
 
     device: "auto" is a GPU where there is one. closed: only generators that were added and datasets whose file is here;
-    no name leads to any other file or to a download. weights: a file of AutoDrag's; None: those that ship.
+    no name leads to any other file or to a download. weights: a file of landing's or AutoDrag's; None: those
+    that are found for the dataset.
     """
 
     def __init__(
@@ -118,7 +122,7 @@ class Studio:
         kind = find_kind(name)
         chosen = kind.steps if steps is None else steps
         options = kind.constants(self.dataset(dataset)) | ({kind.option: chosen} if kind.option and chosen else {})
-        if name == "autodrag":
+        if self.weights is not None and stored_kind(self.weights) == name:
             options["weights"] = self.weights
         key = (dataset, name, chosen)
         with self._lock:
@@ -191,7 +195,7 @@ def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
     if isinstance(method, DragGAN | FreeDrag):
         return replace(method, generator=generator)
     other = copy.copy(method)
-    assert isinstance(other, AutoDragMethod | LatentTransformerMethod)  # there are no others
+    assert isinstance(other, AutoDragMethod | LandingMethod | LatentTransformerMethod)  # there are no others
     other.generator = generator
     return other
 

@@ -95,7 +95,7 @@ class Manifold(nn.Module):
     def walls(
         self, y: Float[Tensor, "B Y"], start: Float[Tensor, "B Y"]
     ) -> tuple[Float[Tensor, "B M Y"], Float[Tensor, "B M"]]:
-        """The limits that y breaks, as planes: normals n and places p, y is inside where n y <= p; 0 where it keeps them."""
+        """The limits that y breaks, as planes: y is inside where normals y <= places. 0 where it keeps them."""
         allowed = torch.maximum(self._norms(start), self.limits)
         norms = self._norms(y)
         spans = torch.zeros(2, len(self._groups), self.size, device=y.device)

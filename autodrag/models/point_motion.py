@@ -115,7 +115,7 @@ class PointMotion(nn.Module):
         return slopes.unflatten(3, rows.shape[1:]) / self.standardise.std
 
     def _read(self, rows: Float[Tensor, "B K D"]) -> Float[Tensor, "B KD"]:
-        """Every row counts by itself: in W they are equal, but those of inverted pictures and of small edits are not."""
+        """Every row counts by itself: those of mapped latents are equal, those of inverted pictures are not."""
         with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
             return self.standardise(rows.float()).flatten(1)
 

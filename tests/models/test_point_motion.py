@@ -1,11 +1,8 @@
-"""Where points go when latents move: what counts, and that files load back."""
-
-from pathlib import Path
+"""Where points go when latents move: what counts, and how it changes."""
 
 import pytest
 import torch
 
-from autodrag.errors import InputError
 from autodrag.models import PointMotion, PointMotionConfig
 from autodrag.models.point_motion import MOST
 
@@ -44,11 +41,18 @@ def test_padding_and_points_beyond_the_first_do_not_count(motion: PointMotion) -
     assert torch.allclose(motion.missed(before, after, handles, targets, mask, (64, 64)), first, atol=1e-6)
 
 
-def test_a_saved_motion_loads_back(tmp_path: Path, motion: PointMotion) -> None:
-    motion.save(tmp_path / "motion.safetensors")
-    loaded = PointMotion.load(tmp_path / "motion.safetensors")
-    before, after, points = draw(4)
-    assert torch.equal(loaded(before, after, points, (64, 64)), motion(before, after, points, (64, 64)))
-    (tmp_path / "other.safetensors").write_bytes(b"no model")
-    with pytest.raises(InputError):
-        PointMotion.load(tmp_path / "other.safetensors")
+def test_the_derivative_is_that_of_the_places(motion: PointMotion) -> None:
+    rows, _, points = draw(3)
+    codes = motion.codes(rows, points, (64, 64)).detach()
+    written = motion.derivative(rows, codes)
+    assert written.shape == (3, 3, 2, 6, 8)
+    for i in range(3):
+        each = torch.autograd.functional.jacobian(lambda x, i=i: motion.places(x[None], codes[i : i + 1])[0], rows[i])
+        assert torch.allclose(written[i], each, atol=1e-7)
+
+
+def test_rows_count_by_themselves(motion: PointMotion) -> None:
+    before, after, points = draw(2)
+    other = after.clone()
+    other[:, 0] += 1
+    assert not torch.allclose(motion(before, after, points, (64, 64)), motion(before, other, points, (64, 64)))

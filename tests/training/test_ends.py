@@ -10,9 +10,9 @@ import torch
 
 from autodrag.data.dataset import Trajectories
 from autodrag.errors import InputError
-from autodrag.models import Aim, AimConfig, PointMotion, PointMotionConfig
+from autodrag.models import Aim, AimConfig, Landing, LandingConfig, PointMotion, PointMotionConfig
 from autodrag.training.aim import AimStage
-from autodrag.training.measure import measure
+from autodrag.training.measure import image_metric, measure, measure_manifold
 from autodrag.training.motion import MotionStage
 from autodrag.training.run import TrainConfig
 
@@ -29,12 +29,14 @@ def aim_stage(
     return AimStage(aim, Trajectories(folder, tiny, 8, 1, 0, landmarks=section.landmarks), 4, section, 0, motion)
 
 
-def motion_stage(folder: Path, tiny: Any, config: TrainConfig) -> MotionStage:
+def motion_stage(folder: Path, tiny: Any, config: TrainConfig, folders: int = 1) -> MotionStage:
     statistics = measure(tiny, 4, latents=500)
     torch.manual_seed(0)
     motion = PointMotion(PointMotionConfig(128), tiny.w_dim, statistics.w_mean, statistics.w_std)
+    metric = image_metric(tiny, statistics.w_std, 4, latents=1)
+    landing = Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500), metric)
     section = replace(config.motion, held_out=4, points=8, landmarks=0.5)
-    return MotionStage(motion, Trajectories(folder, tiny, 8, 1, 0, landmarks=0.5), section, seed=0)
+    return MotionStage(landing, [Trajectories(folder, tiny, 8, 1, 0, landmarks=0.5)] * folders, section, seed=0)
 
 
 def test_the_motion_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:
@@ -55,6 +57,18 @@ def test_an_untrained_motion_misses_by_the_whole_way(folder: Path, tiny: Any, co
     way = ((batch.targets - batch.handles).abs() / 64 * 100).mean(dim=2)
     expected = (way * batch.mask).sum(dim=1) / batch.mask.sum(dim=1)
     assert stage(batch)[0].item() == pytest.approx(expected.mean().item(), rel=1e-4)
+
+
+def test_folders_are_learnt_from_in_turn(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = motion_stage(folder, tiny, config, folders=2)
+    stage.config = replace(stage.config, budget=replace(stage.config.budget, batch=8))
+    asked: list[int] = []
+    for number, ends in enumerate(stage._ends):
+        ends.batch = lambda positions, device, number=number: asked.append(number)  # type: ignore[method-assign]
+    for start in (0, 8, 16):
+        stage.batch(range(start, start + 8))
+    assert asked == [0, 1, 0]
+    assert {"matches_1", "1_matches_1"} <= stage.report().numbers.keys()
 
 
 def test_the_aim_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:

@@ -1,0 +1,112 @@
+"""Drags by where points go: they arrive, compromise, hold pins and stop where the manifold ends."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from autodrag.errors import InputError
+from autodrag.models import Landing, LandingConfig, Manifold, PointMotion, PointMotionConfig
+
+ROWS, WIDTH, SIZE = 6, 8, (64, 64)
+
+
+class Straight(PointMotion):
+    """Known motion: the first coordinate of W moves all points in x, the second in y, the third those on the left."""
+
+    def places(self, rows: Any, codes: Any) -> Any:
+        w = rows.mean(dim=1)
+        left = (codes[..., 0] < 0).float()
+        x = w[:, None, 0] + left * w[:, None, 2]
+        return torch.stack([x, w[:, None, 1].expand_as(x)], dim=-1) / 32
+
+    def codes(self, rows: Any, points: Any, image_hw: Any) -> Any:
+        return points - 32
+
+    def derivative(self, rows: Any, codes: Any) -> Any:
+        slopes = torch.zeros(*codes.shape[:2], 2, ROWS, WIDTH)
+        slopes[:, :, 0, :, 0] = slopes[:, :, 1, :, 1] = 1 / 32 / ROWS
+        slopes[:, :, 0, :, 2] = (codes[..., 0] < 0).float()[..., None] / 32 / ROWS
+        return slopes
+
+
+@pytest.fixture
+def landing() -> Landing:
+    """A pixel for each unit of the first three coordinates; the manifold is a normal distribution of deviation 8."""
+    latents = 8 * torch.randn(20_000, WIDTH, generator=torch.Generator().manual_seed(0))
+    latents = torch.nn.functional.leaky_relu(latents, 0.2)
+    metric = torch.eye(ROWS * WIDTH)
+    manifold = Manifold.measure(latents, torch.eye(WIDTH))
+    config = LandingConfig(change=1e-4, common=1e-3, apart=1.0)
+    return Landing(config, Straight(PointMotionConfig(16), WIDTH), manifold, metric).requires_grad_(False)
+
+
+def last(landing: Landing, handles: list[list[float]], targets: list[list[float]], **options: Any) -> Any:
+    rows = options.get("rows", torch.full((1, ROWS, WIDTH), 0.5))
+    mask = options.get("mask")
+    *_, end = landing.walk(rows, torch.tensor([handles]), torch.tensor([targets]), mask, SIZE, 3)
+    return end
+
+
+def test_a_handle_arrives(landing: Landing) -> None:
+    end = last(landing, [[40.0, 30.0]], [[46.0, 27.0]])
+    assert torch.allclose(end.points, torch.tensor([[[46.0, 27.0]]]), atol=0.1)
+    assert not bool(end.at_limit)
+    moved = end.rows - 0.5
+    assert torch.allclose(moved, moved.mean(dim=1, keepdim=True).expand_as(moved), atol=1e-3)  # the rows go together
+
+
+def test_the_motion_goes_straight_from_start_to_target(landing: Landing) -> None:
+    handle, target = torch.tensor([[[40.0, 30.0]]]), torch.tensor([[[46.0, 30.0]]])
+    steps = list(landing.walk(torch.full((1, ROWS, WIDTH), 0.5), handle, target, None, SIZE, 3))
+    assert [round(step.points[0, 0, 0].item(), 1) for step in steps] == [42.0, 44.0, 46.0]
+
+
+def test_a_pin_holds_while_another_point_moves(landing: Landing) -> None:
+    end = last(landing, [[20.0, 30.0], [44.0, 30.0]], [[26.0, 30.0], [44.0, 30.0]])
+    assert torch.allclose(end.points, torch.tensor([[[26.0, 30.0], [44.0, 30.0]]]), atol=0.2)
+
+
+def test_points_that_contradict_each_other_meet_half_way(landing: Landing) -> None:
+    end = last(landing, [[40.0, 30.0], [44.0, 30.0]], [[46.0, 30.0], [44.0, 30.0]])
+    assert torch.allclose(end.points[0, :, 0], torch.tensor([43.0, 47.0]), atol=0.1)
+
+
+def test_a_far_pull_stops_where_the_manifold_ends(landing: Landing) -> None:
+    end = last(landing, [[40.0, 30.0]], [[400.0, 30.0]])
+    assert bool(end.at_limit)
+    assert landing.manifold.excess(end.rows).max() < 1.01
+    assert end.points[0, 0, 0] > 45  # but it went
+
+
+def test_padding_counts_for_nothing(landing: Landing) -> None:
+    end = last(landing, [[40.0, 30.0]], [[46.0, 27.0]])
+    mask = torch.tensor([[True, False]])
+    padded = last(landing, [[40.0, 30.0], [9.0, 9.0]], [[46.0, 27.0], [60.0, 2.0]], mask=mask)
+    assert torch.allclose(padded.rows, end.rows, atol=1e-4)
+
+
+def test_a_batch_is_what_single_drags_are(landing: Landing) -> None:
+    rows = torch.stack([torch.full((ROWS, WIDTH), 0.5), torch.full((ROWS, WIDTH), -2.0)])
+    handles = torch.tensor([[[40.0, 30.0]], [[20.0, 20.0]]])
+    targets = handles + torch.tensor([[[5.0, 1.0]], [[-90.0, 8.0]]])
+    *_, both = landing.walk(rows, handles, targets, None, SIZE, 3)
+    for i in range(2):
+        alone = last(landing, handles[i].tolist(), targets[i].tolist(), rows=rows[i : i + 1])
+        assert torch.allclose(alone.rows[0], both.rows[i], atol=1e-3)
+
+
+def test_a_saved_landing_loads_back(tmp_path: Path, landing: Landing) -> None:
+    torch.manual_seed(0)
+    real = Landing(landing.config, PointMotion(PointMotionConfig(16), WIDTH), landing.manifold, landing.metric)
+    real.save(tmp_path / "landing.safetensors")
+    loaded = Landing.load(tmp_path / "landing.safetensors")
+    rows, points = torch.randn(2, ROWS, WIDTH), 64 * torch.rand(2, 3, 2)
+    wanted, found = (model.motion(rows, rows.flip(0), points, SIZE).detach() for model in (real, loaded))
+    assert torch.allclose(found, wanted, atol=1e-2 * wanted.abs().max())  # weights are stored in float16
+    assert torch.equal(loaded.manifold.limits, real.manifold.limits) and loaded.config == real.config
+    assert torch.equal(loaded.metric, real.metric)
+    (tmp_path / "other.safetensors").write_bytes(b"no model")
+    with pytest.raises(InputError):
+        Landing.load(tmp_path / "other.safetensors")

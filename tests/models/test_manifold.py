@@ -1,0 +1,79 @@
+"""Where mapped latents lie: coordinates are white and can be undone, limits hold, and steps end within them."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from autodrag.models import Manifold
+
+
+@pytest.fixture(scope="module")
+def latents() -> torch.Tensor:
+    """Latents whose values before the activation are normally distributed, with one direction that hardly varies."""
+    generator = torch.Generator().manual_seed(0)
+    mix = torch.randn(8, 8, generator=generator)
+    scales = torch.tensor([3.0, 2.0, 1.0, 1.0, 0.5, 0.5, 0.2, 1e-4])
+    x = (torch.randn(20_000, 8, generator=generator) * scales) @ torch.linalg.qr(mix).Q + 0.5
+    return F.leaky_relu(x, 0.2)
+
+
+@pytest.fixture(scope="module")
+def manifold(latents: torch.Tensor) -> Manifold:
+    return Manifold.measure(latents, torch.diag(torch.tensor([9.0, 1, 1, 1, 1, 1, 1, 1])))
+
+
+def test_coordinates_are_white_and_leave_out_what_never_varies(latents: torch.Tensor, manifold: Manifold) -> None:
+    y = manifold.coordinates(latents)
+    assert y.shape == (len(latents), 7) == (len(latents), manifold.size)
+    assert torch.allclose(torch.cov(y.T), torch.eye(7), atol=0.05) and y.mean(dim=0).abs().max() < 0.05
+
+
+def test_the_first_coordinates_change_the_image_most(latents: torch.Tensor, manifold: Manifold) -> None:
+    by = manifold.derivative(latents[:500])
+    weighed = torch.einsum("ndy,d,nde->ye", by, torch.tensor([9.0, 1, 1, 1, 1, 1, 1, 1]), by)
+    changes = weighed.diagonal()
+    assert bool((changes[:-1] >= changes[1:] * 0.99).all()) and changes[0] > 5 * changes[-1]
+
+
+def test_a_move_is_what_its_coordinates_say(latents: torch.Tensor, manifold: Manifold) -> None:
+    w, by = latents[:4], torch.linspace(-1, 1, 28).unflatten(0, (4, 7))
+    assert torch.allclose(manifold.moved(w, 0 * by), w, atol=1e-5)
+    moved = manifold.moved(w, by)
+    assert torch.allclose(manifold.coordinates(moved), manifold.coordinates(w) + by, atol=1e-4)
+    small = manifold.moved(w, 1e-3 * by) - w
+    assert torch.allclose(small, (manifold.derivative(w) @ (1e-3 * by)[..., None])[..., 0], atol=1e-4)
+
+
+def test_nearly_all_latents_keep_each_limit(latents: torch.Tensor, manifold: Manifold) -> None:
+    assert 0.9 < (manifold.excess(latents) <= 1).float().mean() < 0.99
+    far = manifold.moved(latents[:8], torch.full((8, 7), 9.0))
+    assert manifold.excess(far).min() > 2
+
+
+def test_what_is_too_far_out_is_brought_back_and_no_farther(latents: torch.Tensor, manifold: Manifold) -> None:
+    start = manifold.coordinates(latents[:200])
+    start = start[manifold.excess(latents[:200]) < 0.9]
+    way = torch.randn(len(start), 7, generator=torch.Generator().manual_seed(1))
+    far, near = start + 20 * way, start + 0.01 * way
+    assert torch.allclose(manifold.inside(near, start), near, atol=1e-5)
+    back = manifold.inside(far, start)
+    origin = torch.zeros(len(back), 8)  # any latent: only its coordinates matter
+    reached = manifold.excess(manifold.moved(origin, back - manifold.coordinates(origin)))
+    assert reached.max() < 1.001 and reached.min() > 0.5
+
+
+def test_a_start_outside_may_stay_where_it_is(manifold: Manifold) -> None:
+    start = torch.full((1, 7), 4.0)
+    assert torch.allclose(manifold.inside(start, start), start, atol=1e-4)
+
+
+def test_walls_stand_where_limits_are_broken(latents: torch.Tensor, manifold: Manifold) -> None:
+    start = torch.zeros(1, 7)
+    y = torch.zeros(1, 7)
+    normals, _ = manifold.walls(y, start)
+    assert not normals.any()
+    y[0, 0] = 10.0
+    normals, places = manifold.walls(y, start)
+    broken = normals.norm(dim=2) > 0
+    assert torch.allclose(normals[broken][:, 0], torch.ones(int(broken.sum())))
+    assert torch.allclose(places[0, 0], manifold.limits[0, 0])
