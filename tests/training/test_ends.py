@@ -62,12 +62,12 @@ def test_an_untrained_motion_misses_by_the_whole_way(folder: Path, tiny: Any, co
 def test_folders_are_learnt_from_in_turn(folder: Path, tiny: Any, config: TrainConfig) -> None:
     stage = motion_stage(folder, tiny, config, folders=2)
     stage.config = replace(stage.config, budget=replace(stage.config.budget, batch=8))
-    asked: list[int] = []
-    for number, ends in enumerate(stage._ends):
-        ends.batch = lambda positions, device, number=number: asked.append(number)  # type: ignore[method-assign]
-    for start in (0, 8, 16):
-        stage.batch(range(start, start + 8))
-    assert asked == [0, 1, 0]
+    stage._ends[1]._seed = 1  # other drags than those of the first folder
+    for start, number in ((0, 0), (8, 1), (16, 0)):
+        positions = range(start, start + 8)
+        shown, expected = stage.batch(positions), stage._ends[number].batch(positions, torch.device("cpu"))
+        assert torch.equal(shown.handles, expected.handles)
+        assert not torch.equal(shown.handles, stage._ends[1 - number].batch(positions, torch.device("cpu")).handles)
     assert {"matches_1", "1_matches_1"} <= stage.report().numbers.keys()
 
 
