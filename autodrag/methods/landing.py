@@ -46,5 +46,5 @@ class LandingMethod:
         mask = None if bool(request.valid.all()) else request.valid
         drag = (request.handles, request.targets, mask, self.generator.resolution)
         for step, landed in enumerate(self.model.walk(head, *drag, self.n), 1):
-            done = torch.full_like(landed.at_limit, step == self.n)
-            yield Update(join(landed.rows, tail), landed.points, done, landed.at_limit)
+            done = torch.full_like(landed.short, step == self.n)
+            yield Update(join(landed.rows, tail), landed.points, done, landed.short)

@@ -25,7 +25,7 @@ from autodrag.models.manifold import Manifold
 from autodrag.models.point_motion import PointMotion, PointMotionConfig
 from autodrag.models.stored import read_model, write_model
 
-AT_LIMIT = 0.05  # of a step that the manifold's limits take away, before a drag counts as stopped by them
+SHORT = 0.6  # hundredths of the image's sides that handles are left from their targets, on average, to count as short
 WALLS, WALL_VARIANCE = 3, 1e-3  # how often a step is solved again with the limits that it broke; how hard they are
 MOST = 8  # so many points count fully; more of them share that weight, for neighbours err alike
 
@@ -47,13 +47,13 @@ class LandingConfig:
 
 @dataclass(frozen=True)
 class Landed:
-    """rows: the edited rows. points: where the handles are with them, in image pixels. at_limit: the manifold ends
-    there in the direction of the drag.
+    """rows: the edited rows. points: where the handles are with them, in image pixels. short: the manifold ends
+    before the handles are at their targets.
     """
 
     rows: Float[Tensor, "B K D"]
     points: Float[Tensor, "B P 2"]
-    at_limit: Bool[Tensor, " B"]
+    short: Bool[Tensor, " B"]
 
 
 class Landing(nn.Module):
@@ -92,7 +92,7 @@ class Landing(nn.Module):
             drag.step(step / n)
             for _ in range(self.config.settle if step == n else 0):
                 drag.step(1.0)
-            yield Landed(drag.rows, handles + drag.moves(), drag.at_limit)
+            yield Landed(drag.rows, handles + drag.moves(), drag.at_limit & (drag.left(step / n) > SHORT))
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
         """One safetensors file, weights in float16. Raises InputError where it cannot be written."""
@@ -127,7 +127,9 @@ class Source:
         shared = torch.full((EDITED_ROWS, EDITED_ROWS), 1 / EDITED_ROWS, device=rows.device)
         by_rows = config.common / EDITED_ROWS * shared + config.apart * (torch.eye(EDITED_ROWS).to(shared) - shared)
         cost += torch.kron(by_rows, torch.eye(manifold.size, device=rows.device))
-        self.factor = torch.linalg.cholesky(cost)  # of [B, K Y, K Y]
+        self.cheapest = torch.cholesky_inverse(torch.linalg.cholesky(cost))  # [B, K Y, K Y]
+        self.shared = self.cheapest.unflatten(2, (EDITED_ROWS, -1)).mean(dim=2)  # what moves the mean of the rows
+        self.mean = self.y.mean(dim=1)
 
 
 class Drag:
@@ -158,6 +160,11 @@ class Drag:
         moves = self._landing.motion.places(self.rows, self._codes) - self._places
         return moves * moves.new_tensor([self._hw[1] / 2, self._hw[0] / 2])
 
+    def left(self, share: float) -> Float[Tensor, " B"]:
+        """Mean distance to targets that share of the way, in hundredths of the image's sides."""
+        missed = share * self._way - 50 * (self._landing.motion.places(self.rows, self._codes) - self._places)
+        return (missed.norm(dim=2, keepdim=True) * self._real).sum(dim=(1, 2)) / self._real.sum(dim=(1, 2))
+
     def step(self, share: float) -> None:
         """One Gauss-Newton step towards targets that share of the way from the handles."""
         manifold, motion, source = self._landing.manifold, self._landing.motion, self._source
@@ -167,24 +174,44 @@ class Drag:
         by_y = torch.einsum("bpikd,bkdy->bpiky", by_rows, turn).flatten(3).flatten(1, 2)  # [B, 2P, KY]
         asked = (missed * self._real).flatten(1) + (by_y @ self._moved.flatten(1)[..., None])[..., 0]
         variance = self._variance[:, None].expand_as(asked)
-        moved = self._solved(by_y, asked, variance)
+        response = source.cheapest @ by_y.transpose(1, 2)
+        points = by_y.shape[1]
+        moved = self._moves(response, _forces(by_y, asked, response, variance))
+        self.at_limit = torch.zeros_like(self.at_limit)
         # Where that leaves the manifold, the walls it broke are asked for like points, so that others give way.
         for _ in range(WALLS):
-            normals, places = manifold.walls(source.y.mean(dim=1) + moved.mean(dim=1), source.y.mean(dim=1))
-            rows = (normals / EDITED_ROWS).repeat(1, 1, EDITED_ROWS)
-            beyond = places - (normals @ source.y.mean(dim=1)[..., None])[..., 0]
-            both = (torch.cat([by_y, rows], dim=1), torch.cat([asked, beyond], dim=1))
-            moved = self._solved(*both, torch.cat([variance, torch.full_like(beyond, WALL_VARIANCE)], dim=1))
+            normals, places = manifold.walls(source.mean + moved.mean(dim=1), source.mean)
+            broken = normals.flatten(1).any(dim=1)[:, None, None]
+            if not bool(broken.any()):
+                break
+            self.at_limit = self.at_limit | broken[:, 0, 0]
+            beyond = places - (normals @ source.mean[..., None])[..., 0]
+            by_y = torch.cat([by_y, (normals / EDITED_ROWS).repeat(1, 1, EDITED_ROWS)], dim=1)
+            asked = torch.cat([asked, beyond], dim=1)
+            response = torch.cat([response, source.shared @ normals.transpose(1, 2)], dim=2)
+            variance = torch.cat([variance, torch.full_like(beyond, WALL_VARIANCE)], dim=1)
+            forces = _forces(by_y, asked, response, variance)
+            needed = ~broken | (forces <= 0) | (torch.arange(forces.shape[1], device=forces.device) < points)[..., None]
+            by_y, response = by_y * needed, response * needed.transpose(1, 2)  # a wall may push, not pull
+            asked = asked * needed[..., 0]
+            moved = torch.where(broken, self._moves(response, _forces(by_y, asked, response, variance)), moved)
         kept = manifold.inside(source.y + moved, source.y) - source.y
-        shortened = (moved - kept).flatten(1).norm(dim=1)
-        self.at_limit = shortened > AT_LIMIT * moved.flatten(1).norm(dim=1)
         self._moved = kept
         self.rows = manifold.moved(source.rows, self._moved)
 
-    def _solved(
-        self, by_y: Float[Tensor, "B A KY"], asked: Float[Tensor, "B A"], variance: Float[Tensor, "B A"]
-    ) -> Float[Tensor, "B K Y"]:
-        """The cheapest move that does what is asked for, as nearly as the variances want it."""
-        response = torch.cholesky_solve(by_y.transpose(1, 2), self._source.factor)  # [B, KY, A]
-        forces = torch.linalg.solve(by_y @ response + torch.diag_embed(variance), asked[..., None])
+    def _moves(self, response: Float[Tensor, "B KY A"], forces: Float[Tensor, "B A 1"]) -> Float[Tensor, "B K Y"]:
         return (response @ forces)[..., 0].unflatten(1, self._source.y.shape[1:])
+
+
+def _forces(
+    by_y: Float[Tensor, "B A KY"],
+    asked: Float[Tensor, "B A"],
+    response: Float[Tensor, "B KY A"],
+    variance: Float[Tensor, "B A"],
+) -> Float[Tensor, "B A 1"]:
+    """What to pull with at each of A points and walls, for the cheapest move that does what is asked for.
+
+    response: the cheapest move for a unit force on each. variance: how far each may miss.
+    """
+    forces: Tensor = torch.linalg.solve(by_y @ response + torch.diag_embed(variance), asked[..., None])
+    return forces

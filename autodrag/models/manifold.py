@@ -25,12 +25,16 @@ class Manifold(nn.Module):
     basis: Tensor
     inverse: Tensor
     limits: Tensor
+    last: Tensor
+    group: Tensor
 
     def __init__(self, w_dim: int, size: int) -> None:
         """Without content, to be loaded; `measure` makes one from latents. size: Y."""
         super().__init__()
         ends = [*(end for end in ENDS if end < size), size]
-        self._groups = list(zip([0, *ends[:-1]], ends, strict=True))
+        sizes = torch.tensor(ends).diff(prepend=torch.tensor([0]))
+        self.register_buffer("last", torch.tensor(ends) - 1, persistent=False)  # coordinate of each group
+        self.register_buffer("group", torch.arange(len(ends)).repeat_interleave(sizes), persistent=False)
         self.register_buffer("mean", torch.zeros(w_dim))
         self.register_buffer("basis", torch.zeros(w_dim, size))
         self.register_buffer("inverse", torch.zeros(size, w_dim))
@@ -81,11 +85,8 @@ class Manifold(nn.Module):
         A group that is too far out is scaled; then the way from `start` is shortened until all sums keep their limits.
         """
         allowed = torch.maximum(self._norms(start), self.limits)  # [*batch, 2, M]
-        groups = [
-            y[..., first:end] * (allowed[..., 0, i, None] / y[..., first:end].norm(dim=-1, keepdim=True)).clamp(max=1)
-            for i, (first, end) in enumerate(self._groups)
-        ]
-        way = torch.cat(groups, dim=-1).nan_to_num() - start
+        scale = (allowed[..., 0, :] / self._norms(y)[..., 0, :].clamp(min=1e-9)).clamp(max=1)
+        way = y * scale[..., self.group] - start
         # |start + s way| <= allowed, for all that comes before the end of a group: a quadratic equation for s
         a, b, c = (self._sums(part) for part in (way.square(), way * start, start.square()))
         root = (b.square() + a * (allowed[..., 1, :].square() - c).clamp(min=0)).sqrt()
@@ -98,10 +99,8 @@ class Manifold(nn.Module):
         """The limits that y breaks, as planes: y is inside where normals y <= places. 0 where it keeps them."""
         allowed = torch.maximum(self._norms(start), self.limits)
         norms = self._norms(y)
-        spans = torch.zeros(2, len(self._groups), self.size, device=y.device)
-        for i, (first, end) in enumerate(self._groups):
-            spans[0, i, first:end] = 1
-            spans[1, i, :end] = 1
+        number = torch.arange(len(self.last), device=y.device)[:, None]
+        spans = torch.stack([self.group == number, self.group <= number]).to(y)  # [2, M, Y]
         broken = (norms > allowed)[..., None]
         normals = torch.where(broken, spans * y[:, None, None] / norms.clamp(min=1e-9)[..., None], 0.0)
         return normals.flatten(1, 2), torch.where(broken[..., 0], allowed, 0.0).flatten(1)
@@ -111,12 +110,13 @@ class Manifold(nn.Module):
         return (self._norms(self.coordinates(w)) / self.limits).amax(dim=(-2, -1))
 
     def _norms(self, y: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch 2 M"]:
-        groups = torch.stack([y[..., first:end].norm(dim=-1) for first, end in self._groups], dim=-1)
-        return torch.stack([groups, self._sums(y.square()).sqrt()], dim=-2)
+        sums = self._sums(y.square())
+        groups = torch.diff(sums, dim=-1, prepend=torch.zeros_like(sums[..., :1]))
+        return torch.stack([groups, sums], dim=-2).clamp(min=0).sqrt()
 
     def _sums(self, values: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch M"]:
         """Of all up to the end of each group."""
-        return values.cumsum(dim=-1)[..., [end - 1 for _, end in self._groups]]
+        return values.cumsum(dim=-1)[..., self.last]
 
 
 def _activation(x: Float[Tensor, "*batch D"]) -> Float[Tensor, "*batch D"]:

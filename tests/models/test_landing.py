@@ -52,7 +52,7 @@ def last(landing: Landing, handles: list[list[float]], targets: list[list[float]
 def test_a_handle_arrives(landing: Landing) -> None:
     end = last(landing, [[40.0, 30.0]], [[46.0, 27.0]])
     assert torch.allclose(end.points, torch.tensor([[[46.0, 27.0]]]), atol=0.1)
-    assert not bool(end.at_limit)
+    assert not bool(end.short)
     moved = end.rows - 0.5
     assert torch.allclose(moved, moved.mean(dim=1, keepdim=True).expand_as(moved), atol=1e-3)  # the rows go together
 
@@ -75,7 +75,7 @@ def test_points_that_contradict_each_other_meet_half_way(landing: Landing) -> No
 
 def test_a_far_pull_stops_where_the_manifold_ends(landing: Landing) -> None:
     end = last(landing, [[40.0, 30.0]], [[400.0, 30.0]])
-    assert bool(end.at_limit)
+    assert bool(end.short)
     assert landing.manifold.excess(end.rows).max() < 1.01
     assert end.points[0, 0, 0] > 45  # but it went
 
@@ -90,7 +90,7 @@ def test_padding_counts_for_nothing(landing: Landing) -> None:
 def test_a_batch_is_what_single_drags_are(landing: Landing) -> None:
     rows = torch.stack([torch.full((ROWS, WIDTH), 0.5), torch.full((ROWS, WIDTH), -2.0)])
     handles = torch.tensor([[[40.0, 30.0]], [[20.0, 20.0]]])
-    targets = handles + torch.tensor([[[5.0, 1.0]], [[-90.0, 8.0]]])
+    targets = handles + torch.tensor([[[5.0, 1.0]], [[-4.0, 3.0]]])
     *_, both = landing.walk(rows, handles, targets, None, SIZE, 3)
     for i in range(2):
         alone = last(landing, handles[i].tolist(), targets[i].tolist(), rows=rows[i : i + 1])
