@@ -84,6 +84,8 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
         run_folder = out / f"stage{stage}"
         budget = [f"{section}.budget.epochs={epochs}", f"{section}.budget.samples={config.epoch_samples}"]
         budget.append(f"{section}.held_out={config.samples // 4}")
+        if stage == "motion":
+            budget.append(f"motion.folders=[{out}/data]")
         before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *before])
@@ -95,12 +97,14 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
 
 
 def _method(config: DemoConfig, generator: FrozenGenerator) -> tuple[DragMethod, str]:
-    try:
-        weights_path(config.dataset.name)
-    except InputError:
-        label = f"DragGAN, {config.draggan_steps} steps ({config.dataset.name} has no trained AutoDrag yet)"
-        return load_method("draggan", generator, max_steps=config.draggan_steps, lr=config.dataset.draggan_lr), label
-    return load_method("autodrag", generator), "AutoDrag's trained weights"
+    for name in ("landing", "autodrag"):
+        try:
+            weights_path(config.dataset.name, f"{name}.safetensors")
+        except InputError:
+            continue
+        return load_method(name, generator), f"the trained weights of method={name}"
+    label = f"DragGAN, {config.draggan_steps} steps ({config.dataset.name} has no trained weights yet)"
+    return load_method("draggan", generator, max_steps=config.draggan_steps, lr=config.dataset.draggan_lr), label
 
 
 def _pairs(config: DemoConfig, generator: FrozenGenerator) -> list[Pair]:

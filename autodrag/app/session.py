@@ -46,7 +46,7 @@ class Editor:
         seed: int = 0,
         psi: float | None = None,
         style: int | None = None,
-        method: str | None = "autodrag",
+        method: str | None = None,
         steps: int | None = None,
         device: str = "auto",
         mask: Any = None,

@@ -21,6 +21,7 @@ HEADLINE = (
     paper.PAPER,
     "autodrag",
     "autodrag-rounds",
+    "landing",
     "oracle",
 )
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"

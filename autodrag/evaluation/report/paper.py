@@ -67,5 +67,6 @@ METHODS: dict[str, str] = {
     "autodrag-2-rounds": "Ours, two rounds",
     "autodrag-8-rounds": "Ours, eight rounds",
     "autodrag-rounds": "Ours, two rounds and polish",
+    "landing": "Ours, landing",
     "oracle": "Oracle",
 }
