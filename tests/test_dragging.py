@@ -39,7 +39,7 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def drag(generator: Path, *overrides: str) -> None:
     given = [f"dataset={generator}", "method=draggan", "device=cpu", "frames=5", *POINTS, *overrides]
-    run(typed(DragConfig, compose("drag", given)))
+    run(typed(DragConfig, compose("drag", ["method=autodrag", *given])))
 
 
 def test_it_writes_pictures_an_animation_and_latents(
@@ -190,7 +190,7 @@ def test_a_wrong_edit_is_named_before_any_is_made_or_left_out(
 
 def test_handles_are_looked_for_unless_that_is_turned_off() -> None:
     for given, options in (([], None), (["method.options.track=false"], False), (["method.options.track=true"], True)):
-        assert typed(DragConfig, compose("drag", given)).method.options["track"] is options
+        assert typed(DragConfig, compose("drag", ["method=autodrag", *given])).method.options["track"] is options
     assert check_options("autodrag", {"track": None, "n": None}) == {}  # so the method's own, which looks
     assert check_options("autodrag", {"track": False, "polish_lr": 1}) == {"track": False, "polish_lr": 1.0}
 
@@ -198,11 +198,23 @@ def test_handles_are_looked_for_unless_that_is_turned_off() -> None:
 @pytest.mark.parametrize(
     ("given", "sentence"),
     [
-        ("method.options.polish=abc", "Config key 'method.options.polish' is 'abc', expected an integer."),
-        ("method.options.track=maybe", "Config key 'method.options.track' is 'maybe', expected true or false."),
-        ("method.options.rounds=1.5", "Config key 'method.options.rounds' is 1.5, expected an integer."),
-        ("method.options.rounds=true", "Config key 'method.options.rounds' is True, expected an integer."),
-        ("method.options.miss=x", "Config key 'method.options.miss' is 'x', expected a number."),
+        (
+            "method=autodrag method.options.polish=abc",
+            "Config key 'method.options.polish' is 'abc', expected an integer.",
+        ),
+        (
+            "method=autodrag method.options.track=maybe",
+            "Config key 'method.options.track' is 'maybe', expected true or false.",
+        ),
+        (
+            "method=autodrag method.options.rounds=1.5",
+            "Config key 'method.options.rounds' is 1.5, expected an integer.",
+        ),
+        (
+            "method=autodrag method.options.rounds=true",
+            "Config key 'method.options.rounds' is True, expected an integer.",
+        ),
+        ("method=autodrag method.options.miss=x", "Config key 'method.options.miss' is 'x', expected a number."),
         ("method=draggan method.options.lr=fast", "Config key 'method.options.lr' is 'fast', expected"),
         (
             "method=draggan method.options.max_steps=2.5",
