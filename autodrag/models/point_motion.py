@@ -41,9 +41,10 @@ class _Product(nn.Module):
     def __init__(self, w_dim: int, asked: int, told: int, width: int) -> None:
         super().__init__()
         narrow = max(1, width // 4)
-        self.latent = nn.Sequential(nn.Linear(EDITED_ROWS * w_dim, width), nn.GELU(), nn.Linear(width, width))
+        read = nn.Linear(EDITED_ROWS * w_dim, width)
         with torch.no_grad():  # begins with the mean of the rows
-            self.latent[0].weight.copy_(self.latent[0].weight[:, :w_dim].repeat(1, EDITED_ROWS) / EDITED_ROWS**0.5)
+            read.weight.copy_(read.weight[:, :w_dim].repeat(1, EDITED_ROWS) / EDITED_ROWS**0.5)
+        self.latent = nn.Sequential(read, nn.GELU(), nn.Linear(width, width))
         self.question = nn.Sequential(nn.Linear(asked, narrow), nn.GELU(), nn.Linear(narrow, width))
         self.think = nn.Sequential(nn.GELU(), nn.Linear(width, narrow), nn.GELU())
         self.answer = nn.Linear(narrow, told)
@@ -60,9 +61,10 @@ class _Product(nn.Module):
         before = read(w)
         question = self.question(asked)
         product = tell(bend(before))[:, None] * question  # [B, P, width]
-        narrowed = self.think[1](F.gelu(product))
+        _, narrow, _ = self.think
+        narrowed = narrow(F.gelu(product))
         slope = self.answer.weight * _gelu_slope(narrowed)[:, :, None]  # [B, P, T, narrow]
-        slope = (slope @ self.think[1].weight) * (_gelu_slope(product) * question)[:, :, None]  # [B, P, T, width]
+        slope = (slope @ narrow.weight) * (_gelu_slope(product) * question)[:, :, None]  # [B, P, T, width]
         by_latent: Tensor = ((slope @ tell.weight) * _gelu_slope(before)[:, None, None]) @ read.weight
         return by_latent
 
