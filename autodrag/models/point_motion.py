@@ -64,7 +64,9 @@ class _Product(nn.Module):
         _, narrow, _ = self.think
         narrowed = narrow(F.gelu(product))
         slope = self.answer.weight * _gelu_slope(narrowed)[:, :, None]  # [B, P, T, narrow]
-        slope = (slope @ narrow.weight) * (_gelu_slope(product) * question)[:, :, None]  # [B, P, T, width]
+        slope = (slope @ narrow.get_parameter("weight")) * (_gelu_slope(product) * question)[
+            :, :, None
+        ]  # [B, P, T, width]
         by_latent: Tensor = ((slope @ tell.weight) * _gelu_slope(before)[:, None, None]) @ read.weight
         return by_latent
 
