@@ -207,6 +207,15 @@ class View:
             self.page.wait_for_timeout(50)
         raise AssertionError("the picture did not come")
 
+    def changes_from(self, picture: np.ndarray) -> np.ndarray:
+        """Wait until another picture than this one is shown, and nothing is under way; it is returned."""
+        for _ in range(400):
+            if not np.array_equal(self.picture, picture):
+                self.settle()
+                return self.picture
+            self.page.wait_for_timeout(50)
+        raise AssertionError("the picture stays the same")
+
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:

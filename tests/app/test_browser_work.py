@@ -32,7 +32,7 @@ def place(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Iterator[str]
 
 
 @pytest.fixture
-def view(open_view: Any, place: str) -> Any:
+def view(place: str, open_view: Any) -> Any:
     view = open_view(place)
     slow(view)
     return view
@@ -77,8 +77,7 @@ def test_a_new_server_is_handed_the_copy(
     with serve_again():
         sync_api.expect(view.page.locator("body[data-connection=open]")).to_have_count(1, timeout=30_000)
         view.frames(4)  # the copy, and on top of it the pull that nobody heard the end of
-        view.page.wait_for_timeout(1000)
-        assert not np.array_equal(view.picture, after)
+        view.changes_from(after)
         view.page.keyboard.press("Control+z")
         view.becomes(after)
     view.wrong = [text for text in view.wrong if "ERR_CONNECTION" not in text and "WebSocket" not in text]
@@ -141,7 +140,7 @@ def test_shortcuts_work_after_clicks(view: Any) -> None:
     sync_api.expect(view.page.locator("#methods [aria-checked=true]")).to_be_focused()
 
 
-def test_a_scroll_over_a_slider_does_not_move_it(open_view: Any, place: str) -> None:
+def test_a_scroll_over_a_slider_does_not_move_it(place: str, open_view: Any) -> None:
     view = open_view(place, phone=True)
     slider = view.page.locator("#psi")
     slider.scroll_into_view_if_needed()
@@ -161,7 +160,7 @@ def test_a_scroll_over_a_slider_does_not_move_it(open_view: Any, place: str) -> 
 
 @pytest.mark.skipif(AXE is None, reason="AXE names no axe.min.js of axe-core")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_serious_issue_of_access(open_view: Any, place: str, scheme: str) -> None:
+def test_no_serious_issue_of_access(place: str, open_view: Any, scheme: str) -> None:
     view = open_view(place, color_scheme=scheme, bypass_csp=True)
     view.page.add_script_tag(path=AXE)
     found = view.page.evaluate("async () => (await axe.run()).violations")
