@@ -119,6 +119,7 @@ def test_inception_features_are_torch_fidelitys(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
     monkeypatch.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
+    monkeypatch.setattr(networks, "_load", lambda make, *_: make())
     torch.manual_seed(0)
     inception = networks.Inception(torch.device("cpu"))
     images = normal(2, 3, 32, 32)

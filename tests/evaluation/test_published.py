@@ -58,7 +58,7 @@ def test_one_item_of_every_task(name: str, tmp_path: Path, monkeypatch: pytest.M
     generator = stand_in(load_dataset(name))
     weights = tmp_path / "weights.safetensors"
     save_random_model(generator, weights)
-    monkeypatch.setattr(module, "load_generator", lambda *_: generator)
+    monkeypatch.setattr(module, "load_generator", lambda *_, **__: generator)
     monkeypatch.setattr(module, "load_instruments", lambda *_: Instruments(None, None, [], {}))
     monkeypatch.setattr("autodrag.evaluation.tasks.load_detector", lambda *_: Corners())
     moving = ["task.psi=1", "task.motion_px=1", "task.flow=dis"]
