@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from autodrag.errors import InputError
+from autodrag.evaluation import detectors
 from autodrag.evaluation.detectors import LandmarkDetector, find_face, load_detector, to_uint8, train_predictor
 
 RING = np.stack([np.cos(np.linspace(0, 2 * np.pi, 69))[:-1] * 55, np.sin(np.linspace(0, 2 * np.pi, 69))[:-1] * 70], 1)
@@ -91,7 +92,8 @@ def test_to_uint8_rounds_and_clips() -> None:
     assert to_uint8(image)[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
-def test_missing_and_damaged_files_are_one_sentence(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detectors, "find_spec", lambda _: None)  # whether or not the extra `faces` is installed
     with pytest.raises(InputError, match=r"does not exist; unpack http"):
         load_detector("ffhq", tmp_path)
     bad = tmp_path / "bad.dat"
