@@ -46,6 +46,7 @@ class EvalConfig:
     timed: int  # edits that are made once more, alone, for their time; 0: none
     untrained: Literal["stop", "skip"]  # a method whose weights are not there yet: an error, or a line
     c: int | tuple[float, ...] | None = None  # class of a conditional generator; folders of earlier versions have none
+    settings: tuple[str, ...] | None = None  # evaluate these of the task's settings; None: all
 
 
 def evaluate(config: EvalConfig) -> None:
@@ -85,10 +86,11 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     # scores as long as the instruments are the same.
     size = 1 if task.alone else config.batch
     items = manifest.items[: config.items]
-    everything = list(chunks(list(task.settings), items, size))
+    settings = _settings(config, task)
+    everything = list(chunks(settings, items, size))
     mine = everything[ranks.rank :: ranks.world]
     if ranks.first:
-        _say(f"{config.method.label}: {len(items)} items, {config.task.name} {', '.join(task.settings)}")
+        _say(f"{config.method.label}: {len(items)} items, {config.task.name} {', '.join(settings)}")
     for chunk in _progress([c for c in mine if not folder.has_prediction(c)], "predict", ranks):
         folder.write_prediction(chunk, _predict(method, task, chunk))
     for chunk in _progress([c for c in mine if not folder.has_scores(c, instruments.fingerprint)], "score", ranks):
@@ -115,8 +117,22 @@ def _manifest(config: EvalConfig, task: Task, generator: FrozenGenerator, ranks:
     return manifest
 
 
+def _settings(config: EvalConfig, task: Task) -> list[str]:
+    """Those that are asked for, in the task's order."""
+    if config.settings is None:
+        return list(task.settings)
+    unknown = [setting for setting in config.settings if setting not in task.settings]
+    if unknown or not config.settings:
+        raise InputError(
+            f"settings={list(config.settings)} are not all of {config.task.name}: choose of {', '.join(task.settings)}."
+        )
+    return [setting for setting in task.settings if setting in config.settings]
+
+
 def _predict(method: DragMethod | None, task: Task, chunk: Chunk) -> Prediction:
-    return task.oracle(chunk.items) if method is None else task.predict(method, chunk.setting, chunk.items)
+    return (
+        task.oracle(chunk.setting, chunk.items) if method is None else task.predict(method, chunk.setting, chunk.items)
+    )
 
 
 def _score(folder: EvaluationFolder, task: Task, instruments: Instruments, chunk: Chunk) -> None:
@@ -128,7 +144,7 @@ def _score(folder: EvaluationFolder, task: Task, instruments: Instruments, chunk
         for item, score, note in zip(chunk.items, scores, prediction.notes, strict=True)
     ]
     features: dict[str, Tensor] = {}
-    if task.frechet and chunk.setting == next(iter(task.settings)):
+    if task.judged_by_frechet(chunk.setting):
         for which, ws in (("edited", prediction.ws), ("source", source)):
             images = task.images(ws)
             features |= {f"{network.name} {which}": network.features(images) for network in instruments.features}
@@ -152,7 +168,7 @@ def _timing(
     known = folder.read_json("timing.json")
     items = items[: config.timed]
     if known is None or len(known["method"]) < len(items):
-        pairs = [item.pair(next(iter(task.settings.values()))) for item in items]
+        pairs = [item.pair(task.settings[_settings(config, task)[0]]) for item in items]
         source = task.latents(items).source
         timing = time_edits(generator, method, source, [h for h, _ in pairs], [t for _, t in pairs])
         known = asdict(timing)
@@ -171,7 +187,8 @@ def _summary(
     read = [(chunk, *folder.read_scores(chunk)) for chunk in everything]
     rows = [row for _, part, _ in read for row in part]
     folder.write_text("per_item.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    features = [part for chunk, _, part in read if part]
+    settings = _settings(config, task)
+    features = {s: [part for chunk, _, part in read if part and chunk.setting == s] for s in settings}
     captions = {network.name: network.caption for network in instruments.features}
     return {
         "task": json.loads(json.dumps(asdict(config.task))),
@@ -184,9 +201,10 @@ def _summary(
         "columns": dict(task.columns),
         "settings": {
             setting: summarise([row for row in rows if row["setting"] == setting], task.columns, config.seed)
-            for setting in task.settings
+            for setting in settings
         },
-        "frechet": frechet(features, captions) if task.frechet else {},
+        "frechet": frechet(features[settings[0]], captions) if features[settings[0]] else {},
+        "frechet_of": {s: frechet(part, captions) for s, part in features.items() if part},
         "curves": curves(rows),
         "missing": instruments.missing,
     }
@@ -223,7 +241,7 @@ def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None])
 
 
 def _comparable(config: EvalConfig) -> dict[str, object]:
-    """What predictions depend on: an evaluation may go on with more items, or with more of them timed."""
+    """What predictions depend on: an evaluation may go on with more items or settings, or with more of them timed."""
     keys = ("task", "dataset", "method", "manifest", "seed", "batch", "c")
     return {key: getattr(config, key) for key in keys}
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ def summarise(rows: Sequence[Row], columns: Mapping[str, str], seed: int) -> dic
     for column in columns:
         values = [row[column] for row in rows if row.get(column) is not None]
         summary[column] = asdict(estimate(values, seed, column))
+        summary[column]["median"] = median(values) if values else None
     if "md" in columns:
         before = [row["md_before"] for row in rows]
         penalised = [row["md_before"] if row["md"] is None else row["md"] for row in rows]

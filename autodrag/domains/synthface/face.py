@@ -11,7 +11,7 @@ from autodrag.domains.synthface.surface import Head, Surface
 from autodrag.domains.synthface.textures import FRECKLES, SKIN_LIGHT, SKIN_RED, head_atlas, look_up
 
 
-def _nose_frame(nose: shapes.Nose, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def nose_frame(nose: shapes.Nose, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(across, along, strength): local half-widths, 0 at the root to 1 at the tip, how far the relief stands out."""
     along = (y - nose.root[1]) / (nose.tip[1] - nose.root[1])
     clipped = along.clamp(0, 1)
@@ -24,7 +24,7 @@ def _nose_frame(nose: shapes.Nose, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor
 def skin(canvas: Canvas, head: Head, seen: Surface, x: Tensor, y: Tensor, light: Tensor, colours: Palette) -> None:
     """The head's skin with the relief of nose, sockets and cheeks."""
     nose = shapes.nose(head)
-    across, along, strength = _nose_frame(nose, x, y)
+    across, along, strength = nose_frame(nose, x, y)
     nx, ny, nz = seen.normal
     ridge = strength * bump(across)
     nx = nx + 0.95 * across * ridge

@@ -102,3 +102,20 @@ def parameters(z: Float[Tensor, "B Z"]) -> tuple[Float[Tensor, "B G"], Float[Ten
     """(geometry, appearance) in [-1, 1] of latents z."""
     both = squash(coordinates(z))
     return both[:, : len(GEOMETRY)], both[:, len(GEOMETRY) :]
+
+
+def with_parameters(
+    z: Float[Tensor, "B Z"], geometry: Float[Tensor, "B G"], appearance: Float[Tensor, "B A"]
+) -> Float[Tensor, "B Z"]:
+    """Latents that `parameters` reads as these, as near to z as that allows: the other directions keep their course.
+
+    Parameters that are all extreme at once lie on no normalised latent; they are taken back until they do.
+    """
+    unit = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
+    rows = projection().to(z)
+    wanted = torch.atanh(torch.cat([geometry, appearance], dim=1).clamp(-0.98, 0.98)) / SPREAD
+    room = 0.95 * Z_DIM
+    wanted = wanted * (room / wanted.square().sum(dim=1, keepdim=True).clamp(min=1e-8)).sqrt().clamp(max=1)
+    rest = unit - unit @ rows.T @ rows
+    length = (Z_DIM - wanted.square().sum(dim=1, keepdim=True)).sqrt()
+    return wanted @ rows + rest * (length / rest.norm(dim=1, keepdim=True))

@@ -11,7 +11,7 @@ from autodrag.evaluation.statistics import estimate
 from autodrag.evaluation.summary import to_json
 
 #: The number of each task that methods are compared by.
-COMPARED_BY = {"landmarks": "md", "short": "md", "paired": "mse", "mdd": "mdd", "roundtrip": "lpips"}
+COMPARED_BY = {"landmarks": "md", "short": "md", "paired": "mse", "mdd": "mdd", "roundtrip": "lpips", "pulls": "left"}
 
 #: Methods that make up to so many steps as the task allows, or their own max_steps.
 OPTIMISERS = ("draggan", "freedrag")

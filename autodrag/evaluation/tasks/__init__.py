@@ -8,12 +8,13 @@ from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Tas
 from autodrag.evaluation.tasks.landmarks import Landmarks, LandmarksConfig
 from autodrag.evaluation.tasks.mdd import Mdd, MddConfig
 from autodrag.evaluation.tasks.paired import Paired, PairedConfig
+from autodrag.evaluation.tasks.pulls import Pulls, PullsConfig
 from autodrag.evaluation.tasks.roundtrip import Roundtrip, RoundtripConfig
 from autodrag.generator import FrozenGenerator
 
 __all__ = ["Item", "Latents", "Prediction", "Score", "Task", "TaskConfig", "make_task"]
 
-TaskConfig = LandmarksConfig | PairedConfig | MddConfig | RoundtripConfig
+TaskConfig = LandmarksConfig | PairedConfig | MddConfig | RoundtripConfig | PullsConfig
 
 
 def make_task(
@@ -28,6 +29,8 @@ def make_task(
         return Paired(generator, seed, config, dataset.content, instruments.lpips)
     if isinstance(config, RoundtripConfig):
         return Roundtrip(generator, seed, config, dataset.psi, dataset.content, instruments.lpips)
+    if isinstance(config, PullsConfig):
+        return Pulls(generator, seed, config, instruments.identity)
     psi = dataset.psi if config.psi is None else config.psi
     flow = Flow(config.flow, generator.device)
     return Mdd(generator, seed, psi, config.lam, config.points, config.motion_px, flow, dataset.content)

@@ -87,6 +87,10 @@ class Task(ABC):
     def score(self, setting: str, items: Sequence[Item], prediction: Prediction) -> list[Score]:
         """Values of each item, None where one cannot be had."""
 
+    def judged_by_frechet(self, setting: str) -> bool:
+        """Whether a Frechet distance belongs to the setting."""
+        return self.frechet and setting == next(iter(self.settings))
+
     def item(self, index: int) -> Item:
         """The first draw that will do. Raises InputError where none does."""
         for attempt in range(ATTEMPTS):
@@ -104,7 +108,7 @@ class Task(ABC):
         edited = edit(method, self.latents(items).source, [h for h, _ in pairs], [t for _, t in pairs])
         return Prediction(edited.ws, [{"steps": steps} for steps in edited.steps.tolist()])
 
-    def oracle(self, items: Sequence[Item]) -> Prediction:
+    def oracle(self, setting: str, items: Sequence[Item]) -> Prediction:
         """The source with the goal's edited rows: what this generator could do at best. Raises InputError."""
         latents = self.latents(items)
         if latents.goal is None:

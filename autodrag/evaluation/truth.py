@@ -1,0 +1,85 @@
+"""Where a drag has really taken its handles on synthface, by the renderer and by nothing that a method was trained on.
+
+The renderer's parameters are fitted to the picture before and to the one after. A handle is a place of the first face;
+where that place is in the second is where the handle has ended. A picture that no face fits is broken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from autodrag.domains.synthface import GEOMETRY
+from autodrag.domains.synthface.fit import Fit, fit, residual
+from autodrag.domains.synthface.places import BACKGROUND, places, where
+from autodrag.evaluation.reader import Reader
+
+#: Residual from which a picture is none of the domain.
+BROKEN = 0.1
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Of N edited pictures.
+
+    points: where the handles have ended, (x, y) pixels; NaN where a handle was on the background, which moves nowhere.
+    distance: mean pixels from there to the targets over the handles that have a truth; NaN where none has.
+    broken: no face of the domain fits, so that `points` mean nothing.
+    """
+
+    points: list[Float[Tensor, "_ 2"]]
+    distance: Float[Tensor, " N"]
+    broken: Bool[Tensor, " N"]
+    fit: Fit
+
+
+@torch.no_grad()
+def fit_source(reader: Reader, images: Float[Tensor, "N 3 H W"], known: Float[Tensor, "N P"] | None = None) -> Fit:
+    """What pictures show before an edit. known: parameters (geometry, then appearance) of which they were made."""
+    return fit(images, _read(reader, images) if known is None else known)
+
+
+@torch.no_grad()
+def measure(
+    reader: Reader,
+    images: Float[Tensor, "N 3 H W"],
+    before: Float[Tensor, "N 3 H W"],
+    source: Fit,
+    handles: Sequence[Float[Tensor, "_ 2"]],
+    targets: Sequence[Float[Tensor, "_ 2"]],
+) -> Measured:
+    """Judge edited pictures in [-1, 1]; `before` and `source`: the pictures they were made of, and their fit."""
+    after = fit_edited(reader, images, before, source)
+    size = images.shape[-1]
+    points = [
+        where(end[None], places(start, handle, size), size)[0]
+        for start, end, handle in zip(source.geometry, after.geometry, handles, strict=True)
+    ]
+    distance = [(found - target).norm(dim=1).nanmean() for found, target in zip(points, targets, strict=True)]
+    return Measured(points, torch.stack(distance), after.residual > BROKEN, after)
+
+
+@torch.no_grad()
+def fit_edited(reader: Reader, images: Float[Tensor, "N 3 H W"], before: Float[Tensor, "N 3 H W"], source: Fit) -> Fit:
+    """The fit of edited pictures, from the best of three starts.
+
+    The face before, for small edits; what the reader sees, for large ones; and the face before moved by as much as the
+    reader's view of it has, which leaves out the reader's own error. The appearance starts as it was.
+    """
+    seen, was = _read(reader, images), _read(reader, before)
+    here = torch.cat([source.geometry, source.appearance], dim=1)
+    starts = [here, here + seen - was, torch.cat([seen[:, : len(GEOMETRY)], source.appearance], dim=1)]
+    misfit = torch.stack([residual(images, start) for start in starts])  # [3, N]
+    best = torch.stack(starts)[misfit.argmin(dim=0), torch.arange(len(images))]
+    return fit(images, best)
+
+
+def on_background(source: Float[Tensor, " G"], handles: Float[Tensor, "P 2"], size: int) -> Bool[Tensor, " P"]:
+    """Which handles have no truth."""
+    return places(source, handles, size).part == BACKGROUND
+
+
+def _read(reader: Reader, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N P"]:
+    return torch.cat([reader.geometry(images), reader.appearance(images)], dim=1)

@@ -1,0 +1,61 @@
+"""Places of a face in closed form: they come back to where they were seen, and go where parameters take them."""
+
+import pytest
+import torch
+
+from autodrag.domains.synthface import GEOMETRY, parameters
+from autodrag.domains.synthface.correspondence import true_targets
+from autodrag.domains.synthface.places import PARTS, Places, places, where
+
+NAMES = [name for name, _, _ in GEOMETRY]
+CENTRE = torch.zeros(len(GEOMETRY))
+
+
+def face(**changed: float) -> torch.Tensor:
+    geometry = CENTRE.clone()
+    for name, value in changed.items():
+        geometry[NAMES.index(name)] = value
+    return geometry
+
+
+def grid() -> torch.Tensor:
+    y, x = torch.meshgrid(torch.arange(3.0, 256, 4), torch.arange(3.0, 256, 4), indexing="ij")
+    return torch.stack([x.flatten(), y.flatten()], dim=1)
+
+
+def test_every_part_is_seen_and_comes_back_to_where_it_was() -> None:
+    geometry = face(yaw=0.3, roll=-0.5, pitch=0.2, smile=0.4, jaw=0.5)
+    found = places(geometry, grid(), 256)
+    assert {PARTS[n] for n in found.part.tolist()} == set(PARTS)
+    back = where(geometry[None], found, 256)[0]
+    known = found.part != PARTS.index("background")
+    assert torch.isnan(back[~known]).all()
+    assert (back[known] - grid()[known]).norm(dim=1).quantile(0.99) < 0.01
+
+
+def test_skin_goes_where_the_correspondence_takes_it() -> None:
+    first, second = parameters(torch.randn(2, 128, generator=torch.Generator().manual_seed(3)))[0]
+    found = places(first, grid(), 256)
+    skin = found.part == PARTS.index("skin")
+    there = where(second[None], Places(found.part[skin], found.at[skin]), 256)[0]
+    torch.testing.assert_close(there, true_targets(first, second, grid()[skin], 256), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("part", ["skin", "mouth", "eye left", "brow right", "nose", "cap", "back hair"])
+def test_a_shift_moves_all_of_the_head_by_as_much(part: str) -> None:
+    before, after = face(), face(shift_x=1.0)
+    found = places(before, grid(), 256)
+    here = found.part == PARTS.index(part)
+    moved = where(after[None], Places(found.part[here], found.at[here]), 256)[0] - grid()[here]
+    expected = torch.tensor([0.04 * 128, 0.0]).expand_as(moved)  # half image sides of 128 px
+    torch.testing.assert_close(moved, expected, atol=0.05, rtol=0)
+
+
+def test_an_opening_mouth_lowers_the_lower_lip_alone() -> None:
+    closed, opened = face(mouth_open=-0.5), face(mouth_open=1.0)
+    found = places(closed, grid(), 256)
+    moved = where(opened[None], found, 256)[0] - grid()
+    lip = (found.part == PARTS.index("mouth")) & (found.at[:, 1] > 2) & (found.at[:, 0].abs() < 0.5)
+    assert lip.any() and (moved[lip, 1] > 4).all()
+    others = (found.part != PARTS.index("mouth")) & (found.part != PARTS.index("background"))
+    assert moved[others].abs().max() < 0.01

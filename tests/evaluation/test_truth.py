@@ -1,0 +1,68 @@
+"""Where handles have ended, on renders whose parameters are known: exactly there; and what is no face is broken."""
+
+import torch
+
+from autodrag.domains.synthface import GEOMETRY, parameters, render
+from autodrag.domains.synthface.fit import fit
+from autodrag.domains.synthface.parameters import with_parameters
+from autodrag.domains.synthface.places import places, where
+from autodrag.domains.synthface.reach import reach
+from autodrag.evaluation.reader import Reader, reader_path
+from autodrag.evaluation.truth import BROKEN, fit_source, measure
+
+NAMES = [name for name, _, _ in GEOMETRY]
+HANDLES = torch.tensor([[128.0, 150.0], [100.0, 120.0], [160.0, 180.0], [4.0, 4.0]])  # the last one on the background
+
+
+def face(**changed: float) -> tuple[torch.Tensor, torch.Tensor]:
+    geometry, appearance = parameters(torch.randn(1, 128, generator=torch.Generator().manual_seed(1)))
+    for name, value in changed.items():
+        geometry[0, NAMES.index(name)] = value
+    return geometry, appearance
+
+
+def test_a_render_moved_by_known_parameters_is_found_where_it_went() -> None:
+    first, looks = face(yaw=-0.2, shift_y=0.0)
+    second, _ = face(yaw=0.3, shift_y=0.8)
+    before, after = (render(g, looks).image for g in (first, second))
+    reader = Reader.load(reader_path("synthface"), torch.device("cpu"))
+    source = fit_source(reader, before, torch.cat([first, looks], dim=1))
+    assert source.residual < 0.04
+    truth = where(second, places(first[0], HANDLES, 256), 256)[0]
+    found = measure(reader, after, before, source, [HANDLES], [truth])
+    assert (truth - HANDLES)[:3].norm(dim=1).min() > 8
+    assert (found.points[0] - truth)[:3].norm(dim=1).max() < 2  # half a pixel of the fit's
+    assert found.points[0][3].isnan().all() and found.distance < 2
+    assert not found.broken.any()
+    noise = torch.randn(1, 3, 256, 256, generator=torch.Generator().manual_seed(0)).clamp(-1, 1)
+    assert measure(reader, noise, before, source, [HANDLES], [HANDLES]).broken.all()
+    assert measure(reader, -after, before, source, [HANDLES], [HANDLES]).broken.all()  # nor is a negative
+
+
+def test_a_fit_finds_the_parameters_of_a_render() -> None:
+    geometry, appearance = face()
+    known = torch.cat([geometry, appearance], dim=1)
+    start = known + 0.05 * torch.randn(known.shape, generator=torch.Generator().manual_seed(2))
+    found = fit(render(geometry, appearance, 64).image, start)
+    assert found.residual < 0.02 < BROKEN
+    assert (found.geometry - geometry).abs().mean() < 0.03 < (start[:, : len(GEOMETRY)] - geometry).abs().mean()
+
+
+def test_what_a_shift_asks_for_is_in_reach_and_a_corner_is_not() -> None:
+    geometry, _ = face(shift_x=0.0)
+    seen = places(geometry[0], HANDLES[:1], 256)
+    moved, _ = face(shift_x=0.9)
+    near, far = where(moved, seen, 256), torch.tensor([[[250.0, 250.0]]])
+    best = reach(geometry[0], seen, torch.cat([near, far]), 256)
+    assert best.distance[0] < 0.5 and best.distance[1] > 50
+    assert best.geometry.abs().max() <= 1
+
+
+def test_latents_with_wanted_parameters_are_read_as_these() -> None:
+    z = torch.randn(3, 128, generator=torch.Generator().manual_seed(5))
+    geometry, appearance = parameters(z)
+    wanted = geometry.clone()
+    wanted[:, NAMES.index("smile")] = 0.7
+    again = parameters(with_parameters(z, wanted, appearance))
+    torch.testing.assert_close(again, (wanted, appearance), atol=1e-4, rtol=0)
+    torch.testing.assert_close(parameters(with_parameters(z, geometry, appearance))[0], geometry, atol=1e-4, rtol=0)
