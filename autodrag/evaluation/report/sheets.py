@@ -29,6 +29,7 @@ from autodrag.weights import weights_path
 
 SHOWN = 6  # rows of a sheet
 DRAGS, ABREAST = 20, 4  # drags of the sheet of ours, and how many of them in a row
+PULLED = 8  # faces of the sheet of pulls
 SIDE = 256  # pixels of a picture's height in a sheet
 GAP = 4
 TITLE = 22  # pixels of a line above the columns
@@ -124,6 +125,25 @@ def drags(results: list[Result], dataset: str) -> Tensor | None:
     return sheet([pictures[i : i + 2 * ABREAST] for i in range(0, len(pictures), 2 * ABREAST)], GAP)
 
 
+def pull_sheet(results: list[Result], dataset: str) -> Tensor | None:
+    """The first pulls of ours, none picked: a row a face, its source and what came of each setting."""
+    ours = of_task(results, "pulls", dataset).get("autodrag")
+    if ours is None:
+        return None
+    task, items, everything = _task(ours, PULLED)
+    shown = [name for name in ours.summary["settings"] if not name.startswith("chain")]
+    latents = task.latents(items)
+    sources = _bytes(task.generator, latents.source)
+    columns = []
+    for name in shown:
+        pairs = [item.pair(task.settings[name]) for item in items]
+        edited = _bytes(task.generator, _edited(ours, task, name, everything, PULLED)[: len(items)])
+        columns.append([draw_points(s, *pair) for s, pair in zip(sources, pairs, strict=True)])
+        columns.append([draw_points(e, targets=pair[1]) for e, pair in zip(edited, pairs, strict=True)])
+    titles = [title for name in shown for title in (name, "edited")]
+    return _titled(titles, list(zip(*columns, strict=True)))
+
+
 SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
     "fig5": fig5,
     "fig6": fig6,
@@ -131,6 +151,7 @@ SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
     "fig8": fig8,
     "fig10": fig10,
     "drags": drags,
+    "pull_sheet": pull_sheet,
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.claims import NOT_RUN, NOTHING
+from autodrag.evaluation.report.pulls import pulls
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import Table
 
@@ -179,6 +180,7 @@ TABLES: dict[str, Callable[[list[Result], str], Table | None]] = {
     "samples": samples,
     "table2": table2,
     "table3": table3,
+    "pulls": pulls,
 }
 
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from autodrag.domains.synthface import Z_DIM, parameters
+from autodrag.domains.synthface import parameters
 from autodrag.domains.synthface.fit import Fit
 from autodrag.domains.synthface.parameters import with_parameters
 from autodrag.domains.synthface.places import Places, places
@@ -59,10 +59,12 @@ class Pulls(Task):
     frechet = True
 
     def __init__(self, generator: FrozenGenerator, seed: int, config: PullsConfig, reader: Reader | None) -> None:
-        """Raises InputError for a generator whose parameters nobody knows."""
+        """reader: needed by scores alone. Raises InputError for a generator whose parameters nobody knows."""
         super().__init__(generator, seed)
-        if reader is None or generator.z_dim != Z_DIM:
-            raise InputError("task=pulls is judged by the renderer of synthface: choose dataset=synthface.")
+        if generator.name != "synthface":
+            raise InputError(
+                f"task=pulls is judged by the renderer of synthface, not of {generator.name}: choose dataset=synthface."
+            )
         self._reader, self._size = reader, generator.resolution[0]
         self._sources: dict[int, Fit] = {}
 
@@ -123,8 +125,12 @@ class Pulls(Task):
         return Prediction(ws, [{"steps": 0, "seconds": 0.0} for _ in items])
 
     def score(self, setting: str, items: Sequence[Item], prediction: Prediction) -> list[Score]:
+        if self._reader is None:
+            raise InputError(
+                "task=pulls needs synthface's reader of parameters, which is missing: install autodrag anew."
+            )
         images, before = self.images(prediction.ws), self.images(self.latents(items).source)
-        source = self._source(items, before)
+        source = self._source(self._reader, items, before)
         asked = [self._asked(setting, item) for item in items]
         handles, targets = [h for h, _ in asked], [t for _, t in asked]
         found = measure(self._reader, images, before, source, handles, targets)
@@ -184,12 +190,12 @@ class Pulls(Task):
         best = reach(geometry, Places(seen.part[known], seen.at[known]), targets[known][None], self._size)
         return best.geometry, best.distance.item()
 
-    def _source(self, items: Sequence[Item], before: Float[Tensor, "B 3 H W"]) -> Fit:
+    def _source(self, reader: Reader, items: Sequence[Item], before: Float[Tensor, "B 3 H W"]) -> Fit:
         """The fits of sources, which all settings share."""
         for n, (item, z) in enumerate(zip(items, self._z(items)[:, 0], strict=True)):
             if item.index not in self._sources:
                 known = torch.cat(parameters(z[None]), dim=1)
-                self._sources[item.index] = fit_source(self._reader, before[n : n + 1], known)
+                self._sources[item.index] = fit_source(reader, before[n : n + 1], known)
         fits = [self._sources[item.index] for item in items]
         parts = (torch.cat([getattr(f, name) for f in fits]) for name in ("geometry", "appearance", "residual"))
         return Fit(*parts)

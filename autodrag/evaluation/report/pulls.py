@@ -1,0 +1,72 @@
+"""The table of drags that people make: a row a method and setting. Not in the paper."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from autodrag.evaluation.report import paper
+from autodrag.evaluation.report.claims import NOTHING
+from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.table import Table
+
+COLUMNS = ("Drag", "Method", "N", "left", "left, px", "left in reach", "in reach", "broken", "pins moved, px")
+FIDELITY = ("residual", "FD-synthface / floor", "identity", "outside", "s")
+
+
+def pulls(results: list[Result], dataset: str) -> Table | None:
+    """Settings in their order, methods below each other; None where nothing has been run."""
+    found = of_task(results, "pulls", dataset)
+    if not found:
+        return None
+    known = [label for label in paper.METHODS if label in found]
+    labels = known + sorted(set(found) - set(known))
+    every = {s: None for label in labels for s in found[label].summary["settings"]}
+    rows = [
+        _row(found[label], label, setting)
+        for setting in every
+        for label in labels
+        if setting in found[label].summary["settings"]
+    ]
+    first = found[labels[0]].summary
+    seeds = sorted({str(r.summary["seed"]) for r in found.values()})
+    commits = sorted({str(r.summary["commit"])[:12] for r in found.values()})
+    devices = sorted({r.summary["device"] for r in found.values()})
+    limits = sorted({str(r.summary["task"]["max_steps"]) for r in found.values()})
+    notes = [
+        "`left`: share of the way that handles have not gone, mean and median, by a fit of the renderer; "
+        f"of edits that are not broken ({first['tools']['broken']}) and whose handle is not on the background. `left "
+        "in reach`: of the drags (`in reach`, their number) that some face of the domain fulfils.",
+        "`free-N`: one point, N px in any direction. `two`, `three`: with others that go elsewhere by 40 px. `local`: "
+        "one parameter of the face goes to its other end. `surface`: places of the face, to where another face has them. "
+        "`chain-back`: ten pulls of 20 px there and back; `chain-on`: ten of 10 px onward.",
+        "The oracle has the rows of the face that was asked for: what it leaves is the error of generator and fit.",
+        "`residual`: root mean square of what no face explains; `identity`: drift of appearance; `outside`: change "
+        "away from the points; `s`: seconds of an edit in its batch.",
+        f"At most {', '.join(limits)} steps of the optimisers; {'; '.join(devices)}; seed {', '.join(seeds)}; "
+        f"commit {', '.join(commits)}.",
+    ]
+    return Table("pulls", f"Drags that people make on {dataset}", [*COLUMNS, *FIDELITY], rows, notes)
+
+
+def _row(result: Result, label: str, setting: str) -> list[str]:
+    values = result.summary["settings"][setting]
+    distances = result.summary["frechet_of"].get(setting, {})
+    distance: Mapping[str, Any] = distances.get("FD-synthface", {})
+    return [
+        setting,
+        paper.METHODS.get(label, label),
+        str(values["items"]),
+        f"{_number(values['left']['mean'], 2)} / {_number(values['left']['median'], 2)}",
+        _number(values["left_px"]["mean"], 1),
+        _number(values["left_in_reach"]["mean"], 2),
+        str(values["left_in_reach"]["n"]),
+        NOTHING if values["broken"]["mean"] is None else f"{values['broken']['mean']:.0%}",
+        _number(values["pins_px"]["median"], 1),
+        _number(values["residual"]["mean"], 3),
+        f"{_number(distance.get('value'), 2)} / {_number(distance.get('floor'), 2)}",
+        *(_number(values[column]["mean"], 3) for column in ("identity", "outside")),
+        NOTHING if values["seconds"]["mean"] is None else f"{values['seconds']['mean']:.3g}",
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"

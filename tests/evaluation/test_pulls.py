@@ -1,0 +1,82 @@
+"""Drags that people make: items from the renderer's truth, and what no edit and the best one make of them."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from autodrag.config import compose, typed
+from autodrag.domains.synthface import parameters
+from autodrag.domains.synthface.places import PARTS, places, where
+from autodrag.errors import InputError
+from autodrag.evaluation.report.pulls import pulls as table
+from autodrag.evaluation.report.results import read_results
+from autodrag.evaluation.report.sheets import pull_sheet
+from autodrag.evaluation.run import EvalConfig, evaluate
+from autodrag.evaluation.tasks import pull_items
+from autodrag.evaluation.tasks.pulls import _pulls
+
+
+def run(folder: Path, *overrides: str) -> dict:
+    given = ["task=pulls", "task.count=1", "timed=0", "download=false", "device=cpu", "settings=[free-40,local-pins]"]
+    given += [f"manifest={folder / 'manifest.json'}", f"out={folder / 'runs' / overrides[0].partition('=')[2]}"]
+    evaluate(typed(EvalConfig, compose("eval", [*given, *overrides])))
+    return json.loads((folder / "runs" / overrides[0].partition("=")[2] / "summary.json").read_text())
+
+
+def test_no_edit_leaves_all_and_the_oracle_little(tmp_path: Path) -> None:
+    none, oracle = (run(tmp_path, f"method={name}") for name in ("none", "oracle"))
+    assert set(none["settings"]) == {"free-40", "local-pins"} == set(oracle["settings"])
+    for setting in none["settings"].values():
+        assert setting["left"]["mean"] == pytest.approx(1, abs=0.15) and setting["broken"]["mean"] == 0
+        assert setting["identity"]["mean"] == 0 and setting["outside"]["mean"] == 0
+    assert none["settings"]["local-pins"]["pins_px"]["median"] < 0.5
+    assert oracle["settings"]["local-pins"]["left_px"]["mean"] < 0.6 * none["settings"]["local-pins"]["left_px"]["mean"]
+    made = table(read_results(tmp_path / "runs"), "synthface")
+    assert made is not None and [row[:2] for row in made.rows] == [
+        ["free-40", "No edit"],
+        ["free-40", "Oracle"],
+        ["local-pins", "No edit"],
+        ["local-pins", "Oracle"],
+    ]
+    assert pull_sheet(read_results(tmp_path / "runs"), "synthface") is None  # it shows ours alone
+
+
+def test_settings_that_do_not_exist_and_other_generators_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"settings=\['free-41'\] are not all of pulls: choose of free-10"):
+        run(tmp_path, "method=none", "settings=[free-41]")
+
+
+def test_items_hold_what_their_settings_say() -> None:
+    points = pull_items.candidates(256)
+    z = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
+    here, there = parameters(z)[0]
+    seen = places(here, points, 256)
+    draw = torch.Generator().manual_seed(0)
+    handles, targets = pull_items.free(seen, points, 256, draw) or pytest.fail("nothing drawn")
+    assert (targets - handles).norm(dim=1)[:7].tolist() == pytest.approx(pull_items.LENGTHS, rel=1e-4)
+    assert torch.equal(handles[:7], handles[:1].expand(7, 2)) and torch.equal(handles[9:], targets[9:])
+    assert (targets >= 0).all() and (targets <= 255).all()
+
+    opened = pull_items.changed(here, pull_items.CHANGED.index("mouth_open"))
+    assert int((opened != here).sum()) == 1
+    handles, targets = pull_items.local(opened, seen, points, 256, draw) or pytest.fail("nothing drawn")
+    at = places(here, handles, 256)
+    torch.testing.assert_close(where(opened[None], at, 256)[0], targets, atol=1e-2, rtol=0)
+    assert {PARTS[n] for n in at.part[:3].tolist()} == {"mouth"}
+
+    handles, targets = pull_items.surface(there, seen, points, 256, draw) or pytest.fail("nothing drawn")
+    assert handles.shape == (8, 2)
+    assert torch.equal(places(here, handles, 256).part, places(there, targets, 256).part)  # visible in both
+    assert max(number for used in pull_items.settings().values() for number in used) == 23
+
+
+def test_a_chain_asks_from_where_the_last_pull_was_to_end() -> None:
+    start, end = [torch.tensor([[10.0, 20.0]])], [torch.tensor([[20.0, 20.0]])]
+    on = _pulls("chain-on", start, end)
+    assert [float(t[0][0, 0]) for _, t in on] == [20.0 + 10 * n for n in range(10)]
+    assert all(torch.equal(before[1][0], after[0][0]) for before, after in pairwise(on))
+    back = _pulls("chain-back", start, end)
+    assert len(back) == 10 and torch.equal(back[-1][1][0], start[0])
