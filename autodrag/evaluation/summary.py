@@ -25,11 +25,12 @@ def summarise(rows: Sequence[Row], columns: Mapping[str, str], seed: int) -> dic
 
     md_penalised: failed items count with the distance they had before the edit. md_left: MD / MD before it.
     """
-    summary: dict[str, Any] = {"items": len(rows)}
+    medians: dict[str, float | None] = {}
+    summary: dict[str, Any] = {"items": len(rows), "medians": medians}
     for column in columns:
         values = [row[column] for row in rows if row.get(column) is not None]
         summary[column] = asdict(estimate(values, seed, column))
-        summary[column]["median"] = median(values) if values else None
+        medians[column] = median(values) if values else None
     if "md" in columns:
         before = [row["md_before"] for row in rows]
         penalised = [row["md_before"] if row["md"] is None else row["md"] for row in rows]

@@ -32,7 +32,7 @@ def test_no_edit_leaves_all_and_the_oracle_little(tmp_path: Path) -> None:
     for setting in none["settings"].values():
         assert setting["left"]["mean"] == pytest.approx(1, abs=0.15) and setting["broken"]["mean"] == 0
         assert setting["identity"]["mean"] == 0 and setting["outside"]["mean"] == 0
-    assert none["settings"]["local-pins"]["pins_px"]["median"] < 0.5
+    assert none["settings"]["local-pins"]["medians"]["pins_px"] < 0.5
     assert oracle["settings"]["local-pins"]["left_px"]["mean"] < 0.6 * none["settings"]["local-pins"]["left_px"]["mean"]
     made = table(read_results(tmp_path / "runs"), "synthface")
     assert made is not None and [row[:2] for row in made.rows] == [

@@ -36,7 +36,7 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
         f"of edits that are not broken ({first['tools']['broken']}) and whose handle is not on the background. `left "
         "in reach`: of the drags (`in reach`, their number) that some face of the domain fulfils.",
         "`free-N`: one point, N px in any direction. `two`, `three`: with others that go elsewhere by 40 px. `local`: "
-        "one parameter of the face goes to its other end. `surface`: places of the face, to where another face has them. "
+        "one parameter of the face goes to its other end. `surface`: places of the face, to where another has them. "
         "`chain-back`: ten pulls of 20 px there and back; `chain-on`: ten of 10 px onward.",
         "The oracle has the rows of the face that was asked for: what it leaves is the error of generator and fit.",
         "`residual`: root mean square of what no face explains; `identity`: drift of appearance; `outside`: change "
@@ -55,12 +55,12 @@ def _row(result: Result, label: str, setting: str) -> list[str]:
         setting,
         paper.METHODS.get(label, label),
         str(values["items"]),
-        f"{_number(values['left']['mean'], 2)} / {_number(values['left']['median'], 2)}",
+        f"{_number(values['left']['mean'], 2)} / {_number(values['medians']['left'], 2)}",
         _number(values["left_px"]["mean"], 1),
         _number(values["left_in_reach"]["mean"], 2),
         str(values["left_in_reach"]["n"]),
         NOTHING if values["broken"]["mean"] is None else f"{values['broken']['mean']:.0%}",
-        _number(values["pins_px"]["median"], 1),
+        _number(values["medians"]["pins_px"], 1),
         _number(values["residual"]["mean"], 3),
         f"{_number(distance.get('value'), 2)} / {_number(distance.get('floor'), 2)}",
         *(_number(values[column]["mean"], 3) for column in ("identity", "outside")),
