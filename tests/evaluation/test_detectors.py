@@ -94,7 +94,7 @@ def test_to_uint8_rounds_and_clips() -> None:
 
 def test_missing_and_damaged_files_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detectors, "find_spec", lambda _: None)  # whether or not the extra `faces` is installed
-    with pytest.raises(InputError, match=r"does not exist; unpack http"):
+    with pytest.raises(InputError, match=r"does not exist; install the extra faces"):
         load_detector("ffhq", tmp_path)
     bad = tmp_path / "bad.dat"
     bad.write_bytes(b"no predictor")
