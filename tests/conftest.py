@@ -1,12 +1,15 @@
 """Fixtures that many tests share."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-GOLDEN = REPOSITORY.parent / "shared" / "golden"
+GOLDEN = REPOSITORY / "tests" / "data" / "golden"
+LARGER = Path(os.environ.get("AUTODRAG_GOLDEN") or REPOSITORY.parent / "shared" / "golden")
 
 
 def pytest_configure() -> None:
@@ -21,11 +24,16 @@ def repository() -> Path:
 
 
 @pytest.fixture(scope="session")
-def golden() -> Path:
-    """Folder of reference outputs (`../shared/golden` beside the checkout); without it the test is skipped."""
-    if not GOLDEN.is_dir():
-        pytest.skip(f"the reference outputs are not at {GOLDEN}")
-    return GOLDEN
+def golden() -> Callable[[str], Path]:
+    """golden(name): a file of tests/data/golden, or one too large for it; the test is skipped where that is missing."""
+
+    def find(name: str) -> Path:
+        for folder in (GOLDEN, LARGER):
+            if (folder / name).is_file():
+                return folder / name
+        pytest.skip(f"the reference output {name} is neither in {GOLDEN} nor, as a larger one, in {LARGER}")
+
+    return find
 
 
 @pytest.fixture(scope="session")

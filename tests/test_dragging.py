@@ -59,7 +59,7 @@ def test_it_writes_pictures_an_animation_and_latents(
     first, second = (read_tensors(tmp_path / f"{name}.safetensors")[0] for name in "ab")
     assert torch.equal(second["motion"][:1], first["motion"][-1:])
     after, again = (np.asarray(Image.open(tmp_path / name)) for name in ("a-after.png", "b-before.png"))
-    assert np.array_equal(after, again)
+    assert np.abs(after.astype(int) - again.astype(int)).max() <= 1
 
 
 def test_latents_of_other_programs(generator: Path, tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ def trajectories(small_folder: Path, tiny: FrozenGenerator) -> Trajectories:
 
 
 def equal(a: Batch, b: Batch) -> bool:
-    return all(torch.equal(x, y) for x, y in zip(vars(a).values(), vars(b).values(), strict=True))
+    """The same points to the last bit, and latents as near as they can be computed."""
+    pairs = [(name, value, getattr(b, name)) for name, value in vars(a).items()]
+    return all(torch.allclose(x, y, atol=1e-5) if name == "ws" else torch.equal(x, y) for name, x, y in pairs)
 
 
 def test_shapes_and_padding(trajectories: Trajectories) -> None:
@@ -40,7 +42,7 @@ def test_latents_are_those_the_matches_were_made_with(trajectories: Trajectories
     sample = trajectories.samples([3])[0]
     motion = trajectories.motions[sample.index]
     ws = latent_motion(tiny, trajectories.recipe.trajectory, trajectories.recipe.seed, [(motion.index, motion.attempt)])
-    assert torch.equal(sample.ws, ws[0])
+    assert torch.allclose(sample.ws, ws[0], atol=1e-5)
 
 
 def test_batches_are_a_function_of_their_positions(

@@ -1,5 +1,6 @@
 """Every number of the reference outputs, through the door that users take."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,11 @@ FILES = [
 
 
 @pytest.fixture(scope="module", params=FILES)
-def reference(request: pytest.FixtureRequest, golden: Path) -> tuple[Path, dict[str, torch.Tensor]]:
+def reference(request: pytest.FixtureRequest, golden: Callable[[str], Path]) -> tuple[Path, dict[str, torch.Tensor]]:
     """A file and the reference's arrays."""
     name = request.param.partition(".")[0].removesuffix("_tf")
-    with np.load(golden / f"{name}.npz") as arrays:
-        return golden / request.param, {key: torch.from_numpy(arrays[key]) for key in arrays}
+    with np.load(golden(f"{name}.npz")) as arrays:
+        return golden(request.param), {key: torch.from_numpy(arrays[key]) for key in arrays}
 
 
 def assert_equal(found: torch.Tensor, wanted: torch.Tensor, tolerance: float = TOLERANCE) -> None:

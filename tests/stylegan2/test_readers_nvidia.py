@@ -45,7 +45,7 @@ def test_a_generator_pickled_alone(forger, tiny_config, make_random):
     ],
 )
 def test_published_programs_files(golden, file, clamp, c_dim, resolution, fp16):
-    checkpoint = read_checkpoint(golden / file)
+    checkpoint = read_checkpoint(golden(file))
     config = checkpoint.config
     assert (config.conv_clamp, config.c_dim, config.resolution, config.num_fp16_res) == (clamp, c_dim, resolution, fp16)
     Generator(config).load_state_dict(checkpoint.state, strict=True)

@@ -24,8 +24,8 @@ def refuses(path, *words):
 
 
 def test_golden_file(golden):
-    checkpoint = read_checkpoint(golden / "rosinality_64.pt")
-    stored = torch.load(golden / "rosinality_64.pt", weights_only=True)
+    checkpoint = read_checkpoint(golden("rosinality_64.pt"))
+    stored = torch.load(golden("rosinality_64.pt"), weights_only=True)
     assert checkpoint.kind == "rosinality"
     assert checkpoint.config.channels == {4: 32, 8: 32, 16: 24, 32: 24, 64: 16}
     assert torch.equal(checkpoint.state["mapping.w_avg"], stored["latent_avg"])
@@ -34,10 +34,10 @@ def test_golden_file(golden):
 
 
 def test_written_golden_file_has_their_tensors(golden, tmp_path):
-    checkpoint = read_checkpoint(golden / "rosinality_64.pt")
+    checkpoint = read_checkpoint(golden("rosinality_64.pt"))
     write_rosinality(tmp_path / "again.pt", checkpoint.config, checkpoint.state)
     again = torch.load(tmp_path / "again.pt", weights_only=True)
-    stored = torch.load(golden / "rosinality_64.pt", weights_only=True)
+    stored = torch.load(golden("rosinality_64.pt"), weights_only=True)
     assert set(again["g_ema"]) == set(stored["g_ema"])
     for name, tensor in stored["g_ema"].items():
         assert torch.allclose(again["g_ema"][name], tensor, rtol=0, atol=1e-7)

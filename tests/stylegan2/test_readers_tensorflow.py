@@ -79,7 +79,7 @@ def test_colours_of_progressive_growing(forger, variants, make_random, network):
 
 
 def test_the_converted_golden_file(golden):
-    ours, theirs = read_checkpoint(golden / "sg2_64_tf.pkl"), read_checkpoint(golden / "sg2_64.pkl")
+    ours, theirs = read_checkpoint(golden("sg2_64_tf.pkl")), read_checkpoint(golden("sg2_64.pkl"))
     assert ours.config == theirs.config
     for name, tensor in theirs.state.items():
         assert torch.allclose(ours.state[name], tensor, atol=1e-6, rtol=0)
