@@ -5,6 +5,7 @@ points, from `load_dataset` in the library.
 """
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,8 +15,11 @@ from typing import Any, TypeVar
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -147,7 +151,8 @@ def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
     """A script's whole body: compose `config_name` with the command line's overrides, call `main` with it as `cls`.
 
     The command line is Hydra's (`key=value`, `--help`, `--multirun`, `--cfg job`, launchers) without its output folder,
-    logging and change of directory. What the user got wrong is printed as one sentence; the exit status is then 2.
+    logging and change of directory. What the user got wrong is printed as one sentence; the exit status is then 2. In a
+    sweep (`-m`), `${swept:...}` in a config tells the jobs' folders apart.
     """
 
     def task(cfg: DictConfig) -> None:
@@ -158,7 +163,32 @@ def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
     with _one_sentence():
         sys.argv[1:] = _expanded(sys.argv[1:])
         with _as_input_errors(config_name):
+            sys.argv[1:] += _told_fixed(sys.argv[1:])
             hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base=_VERSION_BASE)(task)()
+
+
+_FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's own place for keys that name no folder
+
+
+def _told_fixed(arguments: Sequence[str]) -> list[str]:
+    """The override that tells the jobs of a sweep which of the command line's keys do not vary."""
+    overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
+    parsed = [OverridesParser.create().parse_override(override) for override in overrides]
+    fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
+    return [f"{_FIXED}=[{','.join(map(_quoted, fixed))}]"] if fixed else []
+
+
+def _swept(*carried: str) -> str:
+    """`${swept:dataset,...}` in a config: "-key=value" for all that a sweep varies besides `carried`; else nothing."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return ""
+    job = HydraConfig.get()
+    known = {*job.job.config.override_dirname.exclude_keys, *carried}
+    varied = [override for override in job.overrides.task if override.lstrip("+").partition("=")[0] not in known]
+    return "".join("-" + re.sub(r"[^\w.=+-]+", "_", override) for override in varied)
+
+
+OmegaConf.register_new_resolver("swept", _swept, replace=True)
 
 
 @contextmanager

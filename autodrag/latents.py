@@ -70,3 +70,22 @@ def perturb(
         heads.append(heads[-1] + fractions[:, i, None, None].to(ws) * (stars[:, i] - heads[-1]))
     sequence = torch.stack(heads, dim=1)
     return join(sequence, tail[:, None].expand(-1, len(heads), -1, -1))
+
+
+def pace(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoints"]:
+    """The share of the way from w_0 to w_n that lies behind after each of n steps, which need not be the motion's."""
+    way = (ws[-1] - ws[0]).flatten()
+    length = way.square().sum()
+    if length == 0:
+        return torch.linspace(0, 1, n + 1, device=ws.device, dtype=ws.dtype)
+    behind = ((ws - ws[0]).flatten(1) * way).sum(dim=1) / length  # [steps]
+    at = torch.linspace(0, len(ws) - 1, n + 1, device=ws.device, dtype=ws.dtype)
+    low = at.long().clamp(max=len(ws) - 2)
+    return torch.lerp(behind[low], behind[low + 1], at - low)
+
+
+def walk(
+    start: Float[Tensor, "*batch L D"], end: Float[Tensor, "*batch L D"], fractions: Float[Tensor, "*batch waypoints"]
+) -> Float[Tensor, "*batch waypoints L D"]:
+    """The points of the straight line from start to end at those fractions of the way."""
+    return start.unsqueeze(-3) + fractions[..., None, None] * (end - start).unsqueeze(-3)

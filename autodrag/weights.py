@@ -5,7 +5,9 @@ from pathlib import Path
 from autodrag import config
 from autodrag.errors import InputError
 
-#: File name -> (what the model is called, the stages that train it).
+RUNS = Path("runs")  # where scripts/train.py writes by default
+
+#: File name -> (what the model is called, the stages that train it, one after another).
 TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
     "autodrag.safetensors": ("AutoDrag", ("1", "2")),
     "encoder.safetensors": ("encoder", ("encoder",)),
@@ -15,7 +17,8 @@ TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
-    """The trained weights `file` of a dataset: those that ship with the package, else those put into the models folder.
+    """The trained weights `file` of a dataset: those that ship with the package, else those put into the models folder,
+    else what training has written into its default folder under `runs`.
 
     Raises InputError, with the commands that train them, where there are none.
     """
@@ -26,12 +29,18 @@ def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
     named = dataset if dataset in config.dataset_names() else "FILE"  # the generator's
     commands = " and ".join(f"`python scripts/train.py stage={stage} dataset={named}`" for stage in stages)
     raise InputError(
-        f"There are no {name} weights for {dataset!r}: train them with {commands}, "
-        f"then name the result with weights=FILE or copy it to {config.MODEL_DIR / dataset / file}."
+        f"There are no {name} weights for {dataset!r}: train them with {commands}, which writes {_run(dataset, file)}, or name "
+        "others with method.options.weights=FILE (scripts/app.py: weights=FILE)."
     )
 
 
 def find_weights(dataset: str, file: str) -> Path | None:
     """As `weights_path`; None where there are none."""
-    paths = (root / dataset / file for root in (config.ASSET_DIR, config.MODEL_DIR))
+    paths = (config.ASSET_DIR / dataset / file, config.MODEL_DIR / dataset / file, _run(dataset, file))
     return next((path for path in paths if path.is_file()), None)
+
+
+def _run(dataset: str, file: str) -> Path:
+    """Where training writes these weights by default."""
+    _, stages = TRAINED[file]
+    return RUNS / f"{dataset}-stage{stages[-1]}" / "weights.safetensors"

@@ -105,10 +105,24 @@ def test_an_unknown_dataset_is_one_sentence() -> None:
 
 def test_a_dataset_without_weights_names_the_training_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "MODEL_DIR", tmp_path)
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError) as caught:
         weights_path("ffhq")
     for stage in (1, 2):
-        assert f"`python scripts/train.py stage={stage} dataset=ffhq`" in str(caught.value)
+        command = f"python scripts/train.py stage={stage} dataset=ffhq"
+        assert f"`{command}`" in str(caught.value)
+    trained = Path(compose("train", ["stage=2", "dataset=ffhq"]).out) / "weights.safetensors"
+    assert f"which writes {trained}" in str(caught.value)
+    for script, key in (
+        ("eval", "method.options.weights=FILE"),
+        ("drag", "method.options.weights=FILE"),
+        ("app", "weights=FILE"),
+    ):
+        assert key in str(caught.value)
+        compose(script, [key])  # raises for a key that is none
+    trained.parent.mkdir(parents=True)
+    trained.touch()
+    assert weights_path("ffhq") == trained
     (tmp_path / "ffhq").mkdir()
     (tmp_path / "ffhq" / "autodrag.safetensors").touch()
     assert weights_path("ffhq") == tmp_path / "ffhq" / "autodrag.safetensors"
@@ -178,12 +192,13 @@ from autodrag.typed import leaf_keys
 class Config:
     lr: float
     out: str
+    folder: str
     dataset: DatasetConfig
 
 def main(cfg):
     if cfg.lr < 0:
         raise InputError("lr is negative: give a positive one.")
-    print(cfg.lr, cfg.dataset.name, cfg.dataset.source.path)
+    print(cfg.lr, cfg.dataset.name, cfg.dataset.source.path, cfg.folder)
 
 run("probe", Config, main)
 """
@@ -198,6 +213,7 @@ def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(CONFIG_DIR / "hydra_defaults.yaml", folder / "configs")
     (folder / "configs" / "probe.yaml").write_text(
         "defaults: [hydra_defaults, {dataset: synthface}, _self_]\nlr: 1e-3\nout: ???\n"
+        "folder: runs/${dataset.name}${swept:dataset}\n"
     )
     redirect = "import pathlib, autodrag.config as c\nc.CONFIG_DIR = pathlib.Path(__file__).parent / 'configs'\n"
     (folder / "probe.py").write_text(redirect + SCRIPT)
@@ -213,8 +229,15 @@ def test_a_script_runs_with_overrides_and_leaves_nothing_behind(script: Path) ->
     before = set(script.parent.iterdir())
     done = call(script, "out=x", "dataset=a file's.pkl", "lr=2")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"2.0 a file's {script.parent}/a file's.pkl\n"
+    assert done.stdout == f"2.0 a file's {script.parent}/a file's.pkl runs/a file's\n"
     assert set(script.parent.iterdir()) == before
+
+
+def test_every_job_of_a_sweep_has_a_folder_of_its_own(script: Path) -> None:
+    done = call(script, "-m", "out=x", "lr=1e-2,1e-3", "dataset=dog,lion")
+    assert done.returncode == 0, done.stderr
+    folders = [line.split()[-1] for line in done.stdout.splitlines()]
+    assert folders == [f"runs/{name}-lr={lr}" for lr in ("0.01", "0.001") for name in ("dog", "lion")]
 
 
 def test_sweeps_go_to_slurm(script: Path) -> None:

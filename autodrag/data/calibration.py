@@ -11,6 +11,7 @@ from autodrag.data.trajectories import Recipe, TrajectoryConfig, latent_motion, 
 from autodrag.generator import FrozenGenerator
 
 STILL_PX = 2.0  # at 512: matches that move less are background
+USABLE = 0.5  # a lambda will do if at most this share of draws has no match that moves far enough
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,11 @@ class Calibration:
 
 
 def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> str:
-    """A table, one row for each (psi, lambda) and for jumps: motions of matched points from I_0 to I_n in px at 512."""
+    """A table, one row for each (psi, lambda) and for jumps: motions of matched points from I_0 to I_n in px at 512.
+
+    Its last line is the key that takes it over: the range of the lambdas that move points far enough at the psi of the
+    samples.
+    """
     trajectory = recipe.trajectory
     far = trajectory.handle_px
     lines = [
@@ -31,8 +36,24 @@ def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> s
         f"{trajectory.direction}, {cfg.draws} draws a row; points that move under {STILL_PX:g} px are left out",
         f"{'psi':>5} {'lambda':>7} {'median':>7} {'90 %':>6} {'matches':>8} {f'> {far:g} px':>8} {'draws without':>14}",
     ]
-    lines += [_row(generator, recipe, label, tried, cfg.draws) for label, tried in _settings(trajectory, cfg)]
-    return "\n".join(lines)
+    rows = [(tried, _row(generator, recipe, label, tried, cfg.draws)) for label, tried in _settings(trajectory, cfg)]
+    lines += [row.text for _, row in rows]
+    usable = [
+        tried.lam[0] for tried, row in rows if tried.psi == trajectory.psi and tried.jump == 0 and row.without <= USABLE
+    ]
+    return "\n".join([*lines, _advice(trajectory, cfg, usable)])
+
+
+def _advice(trajectory: TrajectoryConfig, cfg: Calibration, usable: list[float]) -> str:
+    """The key that takes the table over."""
+    if trajectory.psi not in cfg.psi:
+        return f"psi {trajectory.psi:g}, which samples are made with, was not tried: add it to calibration.psi."
+    if not usable:
+        return (
+            f"At psi {trajectory.psi:g} no lambda moves points farther than {trajectory.handle_px:g} px in half of the "
+            "draws: try larger ones with calibration.lam=[...], or lower trajectory.handle_px."
+        )
+    return f"Taken over by trajectory.lam=[{min(usable):g},{max(usable):g}]"
 
 
 def _settings(trajectory: TrajectoryConfig, cfg: Calibration) -> Iterator[tuple[str, TrajectoryConfig]]:
@@ -42,7 +63,15 @@ def _settings(trajectory: TrajectoryConfig, cfg: Calibration) -> Iterator[tuple[
         yield f"{psi:5.2f} {'jump':>7}", replace(trajectory, psi=psi, jump=1.0)
 
 
-def _row(generator: FrozenGenerator, recipe: Recipe, label: str, trajectory: TrajectoryConfig, draws: int) -> str:
+@dataclass(frozen=True)
+class _Row:
+    """text: the line of the table. without: share of draws with no match farther than handle_px."""
+
+    text: str
+    without: float
+
+
+def _row(generator: FrozenGenerator, recipe: Recipe, label: str, trajectory: TrajectoryConfig, draws: int) -> _Row:
     """`matches` and `> far px` are means a draw; `draws without`: the share with no match farther than handle_px."""
     tried = replace(recipe, trajectory=trajectory)
     motions = []
@@ -56,4 +85,5 @@ def _row(generator: FrozenGenerator, recipe: Recipe, label: str, trajectory: Tra
     everything = np.concatenate(motions)
     median, high = np.quantile(everything, [0.5, 0.9]) if len(everything) else (0.0, 0.0)
     without = sum(count == 0 for count in far) / draws
-    return f"{label} {median:7.1f} {high:6.1f} {len(everything) / draws:8.0f} {sum(far) / draws:8.0f} {without:14.0%}"
+    numbers = f"{median:7.1f} {high:6.1f} {len(everything) / draws:8.0f} {sum(far) / draws:8.0f} {without:14.0%}"
+    return _Row(f"{label} {numbers}", without)

@@ -81,7 +81,7 @@ class Manifest:
             skipped_share=skipped / max(samples + skipped, 1),
             redraws=sum(s.redraws for s in shards),
             empty_steps=empty,
-            empty_step_share=empty / max(samples * self.recipe.trajectory.n, 1),
+            empty_step_share=empty / max(samples * self.recipe.trajectory.steps, 1),
             matches_a_sample=sum(s.matches for s in shards) / max(samples, 1),
         )
 

@@ -41,12 +41,18 @@ class TrajectoryConfig:
     jump: float  # share of trajectories that go all the way to w*, in n equal steps
     motion_px: float  # how far points are calibrated to move from I_0 to I_n
     handle_px: float  # handles and targets: matches of (I_0, I_n) that move farther
-    step_px: float | None  # for the drag loss: matches of (I_i, I_i+1) that move farther; None: motion_px / 2n
+    step_px: float | None  # for the drag loss: matches of (I_i, I_i+1) that move farther; None: motion_px / 2 steps
     match_steps: bool  # whether pairs (I_i, I_i+1) are matched; the drag loss alone needs them
     landmarks: bool  # whether the landmarks of I_0 and I_n are stored, too, as another kind of points
     keep: int  # matches stored of a pair, at most
     attempts: int  # draws of a sample before giving up
     match: MatchingConfig
+    in_steps: int | None = None  # in how many steps the motion is gone, with the same w_0 and w_n (Table 3); None: n
+
+    @property
+    def steps(self) -> int:
+        """Steps of a motion as it is stored and trained on."""
+        return self.n if self.in_steps is None else self.in_steps
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ def check(cfg: TrajectoryConfig) -> None:
     """Raises InputError for settings that no sample could be made with."""
     if cfg.n < 1:
         raise InputError(f"trajectory.n is {cfg.n}, expected at least one step.")
+    if cfg.steps < 1:
+        raise InputError(f"trajectory.in_steps is {cfg.steps}, expected at least one step.")
     if not 0 <= cfg.jump <= 1:
         raise InputError(f"trajectory.jump is {cfg.jump:g}, expected a share between 0 and 1.")
     if not 0 < cfg.angle[0] <= cfg.angle[1] <= 180:
@@ -98,7 +106,7 @@ def check(cfg: TrajectoryConfig) -> None:
 def latent_motion(
     generator: FrozenGenerator, cfg: TrajectoryConfig, seed: int, draws: Sequence[tuple[int, int]]
 ) -> Float[Tensor, "B steps L D"]:
-    """w_0..w_n, [B, n + 1, L, D], of the draws (index, attempt)."""
+    """w_0..w_n, [B, steps + 1, L, D], of the draws (index, attempt): n steps, or `in_steps` of the same motion."""
     streams = [rng(seed, "trajectory", index, attempt) for index, attempt in draws]
     shape = (cfg.n if cfg.star_per == "step" else 1, latents.EDITED_ROWS if cfg.star_rows == "independent" else 1)
     z0 = torch.stack([torch.randn(generator.z_dim, generator=s) for s in streams])
@@ -118,7 +126,10 @@ def latent_motion(
     constant = latents.constant_fractions(lam, cfg.n, cfg.direction)
     jumps = uniform[:, 1, None] < cfg.jump
     fractions = torch.where(jumps, latents.jump_fractions(len(draws), cfg.n), constant)
-    return latents.perturb(ws, stars, fractions.to(generator.device))
+    motion = latents.perturb(ws, stars, fractions.to(generator.device))
+    if cfg.steps == cfg.n:
+        return motion
+    return torch.stack([latents.walk(m[0], m[-1], latents.pace(m, cfg.steps)) for m in motion])
 
 
 def turned(
@@ -162,9 +173,9 @@ def make_sample(
             continue
         landmarks = NO_MATCHES if detector is None else landmarks_of(detector, images)
         if not cfg.match_steps:
-            return MatchedMotion(index, attempt, ends, landmarks, (NO_MATCHES,) * cfg.n)
-        path = [first, *(views(generator, recipe, ws[1:-1]) if cfg.n > 1 else ()), last]
-        step_px = cfg.motion_px / (2 * cfg.n) if cfg.step_px is None else cfg.step_px
+            return MatchedMotion(index, attempt, ends, landmarks, (NO_MATCHES,) * cfg.steps)
+        path = [first, *(views(generator, recipe, ws[1:-1]) if cfg.steps > 1 else ()), last]
+        step_px = cfg.motion_px / (2 * cfg.steps) if cfg.step_px is None else cfg.step_px
         steps = (_matches(generator, recipe, *pair, step_px, (index, 1 + i)) for i, pair in enumerate(pairwise(path)))
         return MatchedMotion(index, attempt, ends, landmarks, tuple(steps))
     return nothing_found(recipe, index)
@@ -173,7 +184,7 @@ def make_sample(
 def nothing_found(recipe: Recipe, index: int) -> MatchedMotion:
     """What comes of a sample none of whose draws had a match."""
     cfg = recipe.trajectory
-    return MatchedMotion(index, cfg.attempts, NO_MATCHES, NO_MATCHES, (NO_MATCHES,) * cfg.n)
+    return MatchedMotion(index, cfg.attempts, NO_MATCHES, NO_MATCHES, (NO_MATCHES,) * cfg.steps)
 
 
 def landmarks_of(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:

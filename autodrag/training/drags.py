@@ -8,9 +8,9 @@ from torch import Tensor
 
 from autodrag.data.dataset import Batch
 from autodrag.generator import FrozenGenerator
+from autodrag.latents import pace, walk
 from autodrag.models import AutoDrag
 from autodrag.tracking import BLOCK, Tracker, search_radius
-from autodrag.training.variants import pace, walk
 
 
 @dataclass(frozen=True)

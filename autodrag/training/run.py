@@ -33,6 +33,7 @@ from autodrag.training.ranks import Ranks, join_ranks
 from autodrag.training.stage import Budget, Stage
 from autodrag.training.stage1 import RegularizerStage, Stage1Config
 from autodrag.training.stage2 import PredictorStage, Stage2Config
+from autodrag.training.variants import check_steps
 
 LANDING_BLOCK = 4  # of the generator, counted from 1, whose output tells how much a move changes the image
 
@@ -143,6 +144,8 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
     if model.predictor.aim is not None and section.aim is not None:
         _take_aim(model.predictor.aim, section)
     shown = trajectories(slice(None, -section.held_out), section.budget.batch)
+    if section.beta > 0:
+        check_steps(shown.recipe.trajectory, config.model.steps)
     held_out = trajectories(slice(-section.held_out, None), 1)
     motion = _load_motion(section.motion, "stage2", generator)
     return PredictorStage(model, shown, held_out, section, config.seed, motion)

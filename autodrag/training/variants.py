@@ -13,8 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.data.dataset import Sample
+from autodrag.data.trajectories import TrajectoryConfig
 from autodrag.errors import InputError
-from autodrag.latents import join, split
+from autodrag.latents import join, pace, split, walk
 
 
 @dataclass(frozen=True)
@@ -109,33 +110,28 @@ def part(sample: Sample, way: float) -> Sample:
     return _without_steps(replace(sample, ws=ws, targets=targets), len(sample.step_handles))
 
 
+def check_steps(trajectory: TrajectoryConfig, n: int) -> None:
+    """Raises InputError where `in_steps` has no points for the steps of a whole motion: L_drag would see none."""
+    if n == 1 or (trajectory.match_steps and trajectory.steps == n):
+        return
+    held = f"matches of {trajectory.steps} steps" if trajectory.match_steps else "no matches of single steps"
+    raise InputError(
+        f"These trajectories hold {held}, but L_drag needs those of model.steps={n}: make some in another folder with "
+        f"trajectory.match_steps=true trajectory.in_steps={n} and name it by data=, or do without by stage2.beta=0."
+    )
+
+
 def in_steps(sample: Sample, n: int) -> Sample:
-    """The same motion in n steps: as it is where it has n, else along the straight line from w_0 to w_n."""
+    """The same motion in n steps: as it is where it has n, else along the straight line from w_0 to w_n.
+
+    Of those steps nobody has matched the images (`check_steps`), unless it is one: that from w_0 to w_n.
+    """
     if n == len(sample.step_handles):
         return sample
     ws = walk(sample.ws[0], sample.ws[-1], pace(sample.ws, n))
     if n == 1:
         return replace(sample, ws=ws, step_handles=[sample.handles], step_targets=[sample.targets])
     return _without_steps(replace(sample, ws=ws), n)
-
-
-def pace(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoints"]:
-    """The share of the way from w_0 to w_n that lies behind after each of n steps, which need not be the motion's."""
-    way = (ws[-1] - ws[0]).flatten()
-    length = way.square().sum()
-    if length == 0:
-        return torch.linspace(0, 1, n + 1, device=ws.device, dtype=ws.dtype)
-    behind = ((ws - ws[0]).flatten(1) * way).sum(dim=1) / length  # [steps]
-    at = torch.linspace(0, len(ws) - 1, n + 1, device=ws.device, dtype=ws.dtype)
-    low = at.long().clamp(max=len(ws) - 2)
-    return torch.lerp(behind[low], behind[low + 1], at - low)
-
-
-def walk(
-    start: Float[Tensor, "*batch L D"], end: Float[Tensor, "*batch L D"], fractions: Float[Tensor, "*batch waypoints"]
-) -> Float[Tensor, "*batch waypoints L D"]:
-    """The points of the straight line from start to end at those fractions of the way."""
-    return start.unsqueeze(-3) + fractions[..., None, None] * (end - start).unsqueeze(-3)
 
 
 def _without_steps(sample: Sample, n: int) -> Sample:

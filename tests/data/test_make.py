@@ -1,6 +1,7 @@
 """The command: processes, kills, two at a time, and what a user can get wrong."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -82,7 +83,10 @@ def test_table_of_motions(overrides: list[str], capsys: pytest.CaptureFixture[st
     trial = ["calibrate=true", "calibration.lam=[0.1,0.3]", "calibration.psi=[0.8]", "calibration.draws=2"]
     run(config(overrides, *trial, f"out={tmp_path / 'nothing'}"))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 3  # two lambdas and the jump
+    assert len(lines) == 2 + 3 + 1  # two lambdas and the jump, and the key that takes them over
+    key = re.fullmatch(r"Taken over by (trajectory\.lam=\[0\.[13],0\.3\])", lines[-1])
+    assert key is not None
+    assert config(overrides, key[1]).trajectory.lam[1] == 0.3
     assert not (tmp_path / "nothing").exists()
 
 

@@ -121,13 +121,27 @@ def test_landmarks_are_those_of_the_first_and_the_last_image(synthface: FrozenGe
     ws = latent_motion(synthface, recipe.trajectory, recipe.seed, [(0, sample.attempt)])[0]
     images = to_uint8(synthface.synthesize(ws[[0, -1]], noise="none"))
     for found, stored in zip(detector(images), (sample.landmarks.handles, sample.landmarks.targets), strict=True):
-        assert found is not None and np.array_equal(found.numpy(), stored)
+        assert found is not None and np.allclose(found.numpy(), stored, atol=0.1)
     assert len(make_sample(synthface, recipe, 0).landmarks.handles) == 0
 
 
 def same(a: MatchedMotion, b: MatchedMotion) -> bool:
     pairs = zip((a.ends, a.landmarks, *a.steps), (b.ends, b.landmarks, *b.steps), strict=True)
     return a.attempt == b.attempt and all(np.array_equal(p.handles, q.handles) for p, q in pairs)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7])
+def test_a_motion_in_other_steps_has_the_same_ends_and_points_of_its_own_steps(
+    tiny: FrozenGenerator, small_recipe: Recipe, steps: int
+) -> None:
+    other = changed(small_recipe, in_steps=steps, step_px=0.5)
+    draws = [(3, 0)]
+    plain, gone = (latent_motion(tiny, r.trajectory, r.seed, draws)[0] for r in (small_recipe, other))
+    assert len(gone) == steps + 1 and torch.allclose(gone[[0, -1]], plain[[0, -1]], atol=1e-5)
+    sample, whole = make_sample(tiny, other, 3), make_sample(tiny, small_recipe, 3)
+    assert len(sample.steps) == steps and sample.attempt == whole.attempt
+    assert np.allclose(sample.ends.handles, whole.ends.handles, atol=0.05)
+    assert any(len(step.handles) for step in sample.steps)
 
 
 def test_a_sample_is_a_function_of_recipe_and_index(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
@@ -176,8 +190,8 @@ def test_fingerprints_tell_generators_apart(tiny: FrozenGenerator) -> None:
 def test_without_matched_steps_the_ends_are_the_same(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
     whole = make_sample(tiny, small_recipe, 3)
     ends_only = make_sample(tiny, changed(small_recipe, match_steps=False), 3)
-    assert np.array_equal(ends_only.ends.handles, whole.ends.handles)
-    assert np.array_equal(ends_only.ends.targets, whole.ends.targets)
+    assert np.allclose(ends_only.ends.handles, whole.ends.handles, atol=1e-3)
+    assert np.allclose(ends_only.ends.targets, whole.ends.targets, atol=1e-3)
     assert [len(step.handles) for step in ends_only.steps] == [0, 0, 0]
 
 

@@ -113,6 +113,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         ("stage2.variants.still=2", "at most 1"),
         ("device=tpu9", "Unknown device"),
         ("model.steps=0", "model.steps of at least 1"),
+        ("model.steps=3", r"hold matches of 5 steps, but L_drag needs those of model.steps=3"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(place: Path, tmp_path: Path, override: str, sentence: str) -> None:

@@ -197,7 +197,7 @@ def test_the_metric_of_l_pred_is_chosen(folder: Path, tiny: Any, config: TrainCo
     assert torch.allclose(plain.units, torch.diag(1 / plain.model.predictor.standardise.std))
     image = stage2(folder, tiny, config, metric="image", beta=0.0)
     batch = plain.batch(range(4))
-    assert not torch.equal(image(batch)[0], plain(batch)[0])
+    assert not torch.allclose(image(batch)[0], plain(batch)[0], rtol=1e-2)
     first, last = learn(image, batch, steps=100, lr=3e-3)
     assert last < first / 3
 
@@ -206,7 +206,7 @@ def test_mixed_latents_do_not_tell_the_clean_rows(tiny: Any, config: TrainConfig
     plain = stage1(tiny, config, mixed=0.0).batch(range(8)).clean
     assert torch.allclose(plain[:, :6], plain[:, 6:7].expand(-1, 6, -1))  # of a mapped latent all rows are the same
     mixed = stage1(tiny, config, mixed=1.0).batch(range(8)).clean
-    assert torch.equal(mixed[:, :6], plain[:, :6])
+    assert torch.allclose(mixed[:, :6], plain[:, :6], atol=1e-5)
     assert (mixed[:, :6] - mixed[:, 6:7]).abs().mean(dim=(1, 2)).min() > 0.05
     assert torch.allclose(stage1(tiny, config, mixed=1.0).batch([5]).clean[0], mixed[5], atol=1e-5)
 
@@ -218,10 +218,10 @@ def test_far_drags_lead_to_the_face_of_another_motion(folder: Path, tiny: Any) -
     ends = [motion.landmarks.handles for motion in far.motions]
     firsts = torch.stack([latent_motion(tiny, far.recipe.trajectory, 0, [(m.index, 0)])[0, 0] for m in far.motions])
     for one, other in samples:
-        assert torch.equal(one.ws[0], other.ws[0]) and len(one.handles) == len(other.handles)
+        assert torch.allclose(one.ws[0], other.ws[0], atol=1e-5) and len(one.handles) == len(other.handles)
         reached = (firsts[:, :6] - other.ws[-1, :6]).abs().amax(dim=(1, 2)).argmin()
         assert torch.allclose(firsts[reached, :6], other.ws[-1, :6], atol=1e-4)
-        assert torch.equal(other.ws[:, 6:], one.ws[:, 6:])
+        assert torch.allclose(other.ws[:, 6:], one.ws[:, 6:], atol=1e-5)
         known = {tuple(point) for point in ends[int(reached)].tolist()}
         assert all(tuple(point) in known for point in other.targets.tolist())
         assert torch.allclose(other.ws[1] - other.ws[0], (other.ws[-1] - other.ws[0]) / 5, atol=1e-5)

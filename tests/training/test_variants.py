@@ -3,20 +3,22 @@
 import pytest
 import torch
 
+from autodrag.config import compose, typed
 from autodrag.data.dataset import Sample
+from autodrag.data.make import TrajectoriesConfig
 from autodrag.errors import InputError
+from autodrag.latents import pace, walk
 from autodrag.seeding import rng
 from autodrag.training.variants import (
     VariantsConfig,
     backwards,
     check_shares,
+    check_steps,
     in_steps,
-    pace,
     part,
     short,
     still,
     vary,
-    walk,
 )
 
 
@@ -48,6 +50,29 @@ def test_any_number_of_steps_goes_from_start_to_end(n: int) -> None:
         assert torch.equal(other.step_handles[0], motion.handles)
     if n == 5:
         assert other is motion
+
+
+@pytest.mark.parametrize(
+    ("overrides", "n", "fits"),
+    [
+        ([], 5, True),
+        ([], 1, True),  # the step from w_0 to w_n has the points of the motion
+        ([], 2, False),
+        (["trajectory.in_steps=2"], 2, True),
+        (["trajectory.in_steps=2"], 5, False),
+        (["trajectory.match_steps=false"], 5, False),
+        (["trajectory.match_steps=false"], 1, True),
+    ],
+)
+def test_steps_that_nobody_has_matched_are_refused(overrides: list[str], n: int, fits: bool) -> None:
+    trajectory = typed(TrajectoriesConfig, compose("trajectories", overrides)).trajectory
+    if fits:
+        check_steps(trajectory, n)
+    else:
+        with pytest.raises(
+            InputError, match=rf"L_drag needs those of model.steps={n}: .*trajectory.in_steps={n} .*beta=0"
+        ):
+            check_steps(trajectory, n)
 
 
 def test_backwards_swaps_ends_and_points() -> None:
