@@ -24,6 +24,7 @@ from autodrag.latent_files import DRAG_FORMAT, read_latent, signature
 from autodrag.masks import read_mask
 from autodrag.methods import METHODS, DragMethod, check_options, load_method
 from autodrag.methods.base import read_request
+from autodrag.precision import Asked, choose
 from autodrag.seeding import rng
 from autodrag.visualize import draw_points, save_animation, save_image, to_bytes
 
@@ -63,7 +64,7 @@ class DragConfig:
     frames: int
     fps: float
     device: str
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Asked
     c: int | tuple[float, ...] | None
 
 
@@ -90,7 +91,9 @@ def run(config: DragConfig) -> None:
     if config.edits is None or config.frames:
         check_rate(film_kind(f"out{suffix}" if config.edits else config.out), config.fps)
     edits = [_only(config, out)] if config.edits is None else read_edits(Path(config.edits))
-    generator = load_generator(config.dataset, pick_device(config.device), getattr(torch, config.dtype), c=config.c)
+    device = pick_device(config.device)
+    dtype = getattr(torch, choose(config.dtype, device))
+    generator = load_generator(config.dataset, device, dtype, c=config.c)
     method = load_method(config.method.name, generator, **config.method.options)
     mask = None if config.mask is None else read_mask(config.mask, generator.resolution)
     edits = _makeable(edits, generator, mask, config)

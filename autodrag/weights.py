@@ -29,8 +29,8 @@ def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
     named = dataset if dataset in config.dataset_names() else "FILE"  # the generator's
     commands = " and ".join(f"`python scripts/train.py stage={stage} dataset={named}`" for stage in stages)
     raise InputError(
-        f"There are no {name} weights for {dataset!r}: train them with {commands}, which writes {_run(dataset, file)}, or name "
-        "others with method.options.weights=FILE (scripts/app.py: weights=FILE)."
+        f"There are no {name} weights for {dataset!r}: train them with {commands}, which writes {_run(dataset, file)}, "
+        "or name others with method.options.weights=FILE (scripts/app.py: weights=FILE)."
     )
 
 

@@ -13,6 +13,7 @@ BENCHES = {
     "editor": "EditorBench",
     "generator": "GeneratorBench",
     "invert": "InvertBench",
+    "suite": "SuiteBench",
     "train": "TrainBench",
 }
 

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Literal
 
 from autodrag.app.client import Client
 from autodrag.app.desk import Desk
@@ -15,6 +14,7 @@ from autodrag.app.session import Editor
 from autodrag.app.studio import Studio
 from autodrag.config import DatasetConfig
 from autodrag.errors import InputError
+from autodrag.precision import Asked
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class AppConfig:
     port: int
     hosts: tuple[str, ...]
     device: str
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Asked
     workers: int
     max_clients: int
     keep_minutes: float

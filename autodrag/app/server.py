@@ -24,11 +24,11 @@ from autodrag.app.hub import AppConfig, Hub
 from autodrag.app.protocol import MAX_POINTS, MAX_SEED, MAX_STROKE, MAX_TEXT, Shown, read_message
 from autodrag.app.studio import Studio
 from autodrag.app.transfers import add_routes
-from autodrag.devices import in_passing
+from autodrag.devices import in_passing, pick_device
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
+from autodrag.precision import choose
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 STATIC = Path(__file__).parent / "static"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 TAKEN = 4001  # code of the socket: another page has the session now
@@ -147,7 +147,9 @@ async def _tell(socket: WebSocket, client: Client, known: bool) -> None:
 
 def serve(config: AppConfig) -> None:
     """Load the generator, say where the page is, and serve it until interrupted. Raises InputError where it cannot."""
-    studio = Studio(config.device, DTYPES[config.dtype], closed=True, weights=config.weights)
+    device = pick_device(config.device)
+    dtype = in_passing(lambda: getattr(torch, choose(config.dtype, device)))
+    studio = Studio(str(device), dtype, closed=True, weights=config.weights)
     listening = _bind(config.host, config.port)
     name = in_passing(lambda: studio.add(load_generator(config.dataset, studio.device, studio.dtype), config.dataset))
     address = f"http://{config.host}:{listening.getsockname()[1]}"

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 from tqdm import tqdm
@@ -14,12 +13,13 @@ from autodrag.config import DatasetConfig
 from autodrag.data.calibration import Calibration, calibrate
 from autodrag.data.fingerprint import fingerprint
 from autodrag.data.lock import exclusive
-from autodrag.data.shards import Manifest, fill
+from autodrag.data.shards import Manifest, fill, read_manifest
 from autodrag.data.share import Make, Sharing
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check
 from autodrag.data.workers import available_cores, make_samples
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
+from autodrag.precision import Asked, Chosen, choose
 from autodrag.training.ranks import Ranks, join_ranks
 
 
@@ -33,7 +33,7 @@ class TrajectoriesConfig:
     seed: int
     workers: int | None
     device: str
-    dtype: Literal["float32", "bfloat16", "float16"]
+    dtype: Asked
     shard_size: int
     calibrate: bool
     calibration: Calibration
@@ -57,9 +57,10 @@ def run(cfg: TrajectoriesConfig) -> None:
 
 def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
     device = str(ranks.device)
-    load = partial(load_generator, cfg.dataset, device=device, dtype=getattr(torch, cfg.dtype), c=cfg.c)
+    dtype = ranks.agree(lambda: _dtype(cfg, ranks.device))
+    load = partial(load_generator, cfg.dataset, device=device, dtype=getattr(torch, dtype), c=cfg.c)
     generator = load()
-    recipe = Recipe(fingerprint(generator), cfg.dtype, cfg.seed, cfg.dataset.content, cfg.trajectory)
+    recipe = Recipe(fingerprint(generator), dtype, cfg.seed, cfg.dataset.content, cfg.trajectory)
     if cfg.calibrate and not ranks.first:
         return
     if cfg.calibrate:
@@ -81,6 +82,13 @@ def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
         f"{totals.redraws} draws had none and were redrawn; {totals.skipped} samples ({totals.skipped_share:.1%}) had "
         f"none in {cfg.trajectory.attempts} draws and were skipped; {totals.empty_step_share:.1%} of steps have none."
     )
+
+
+def _dtype(cfg: TrajectoriesConfig, device: torch.device) -> Chosen:
+    """What `dtype=auto` means: the type that the folder was begun with, else what suits the device."""
+    if cfg.dtype == "auto" and not cfg.calibrate and (Path(cfg.out) / "manifest.json").exists():
+        return read_manifest(Path(cfg.out)).recipe.dtype
+    return choose(cfg.dtype, device)
 
 
 def fill_folder(folder: Path, recipe: Recipe, work: Make, count: int, shard_size: int) -> Manifest:

@@ -28,18 +28,20 @@ from autodrag.training.ranks import Ranks
 from autodrag.training.stage import Budget, Stage
 from autodrag.typed import check_bounds
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 @dataclass(frozen=True)
 class LoopConfig:
     """How to train, whatever the stage. None of it is published: Adam, and all of this, is our choice.
 
-    precision: of the networks and the generator's features, by autocast. accumulate: parts that a rank's share of a
-    batch is cut into, for less memory. betas: Adam's. clip: bound on the norm of the gradient; None: none. ema: decay
-    of the moving average of the weights that is saved in the end; 0: the weights themselves. compile: use
-    torch.compile. patience: so many steps in a row may be not finite.
+    precision: of the networks and the generator's features, by autocast; "auto" is decided where a run begins.
+    accumulate: parts that a rank's share of a batch is cut into, for less memory. betas: Adam's. clip: bound on the
+    norm of the gradient; None: none. ema: decay of the moving average of the weights that is saved in the end; 0: the
+    weights themselves. compile: use torch.compile. patience: so many steps in a row may be not finite.
     """
 
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     accumulate: int
     betas: tuple[float, float]
     clip: float | None

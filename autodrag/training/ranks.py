@@ -1,10 +1,11 @@
 """The processes of a training: one alone, or those that torchrun started."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -12,6 +13,8 @@ from torch import Tensor
 from torch import distributed as dist
 
 from autodrag.devices import pick_device
+
+T = TypeVar("T")
 
 #: How long a rank waits for the others: in an evaluation their shares may differ by hours. A rank that dies does not
 #: keep them waiting, torchrun ends them.
@@ -38,6 +41,14 @@ class Ranks:
             dist.all_reduce(values)
             values = values / self.world
         return values
+
+    def agree(self, decide: Callable[[], T]) -> T:
+        """What the first rank decides, on each of them."""
+        if self.world == 1:
+            return decide()
+        said = [decide() if self.first else None]
+        dist.broadcast_object_list(said, device=self.device)
+        return cast(T, said[0])
 
     def wait(self) -> None:
         """Until all ranks have come here, with what they have written before."""

@@ -19,13 +19,14 @@ from autodrag.models import Aim, AutoDrag, Encoder, Landing, ModelConfig, PointM
 from autodrag.models.cost import cost_table
 from autodrag.models.encoder import seen_of
 from autodrag.models.stored import stored_kind
+from autodrag.precision import choose
 from autodrag.training import latent_transformer
 from autodrag.training.aim import AimStage, AimTraining
 from autodrag.training.encoder import EncoderStage, EncoderTraining
 from autodrag.training.ends import EndsConfig
 from autodrag.training.folder import RunFolder
 from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
-from autodrag.training.loop import LoopConfig, train
+from autodrag.training.loop import LoopConfig, Precision, train
 from autodrag.training.measure import domain_shape, image_metric, measure, measure_manifold
 from autodrag.training.motion import MotionStage, MotionTraining
 from autodrag.training.pictures import load_moves, load_pictures
@@ -67,6 +68,7 @@ def run(config: TrainConfig) -> None:
     budget: Budget = getattr(config, section).budget
     out = Path(config.out)
     with join_ranks(config.device) as ranks, _alone(out, ranks):
+        config = _with_precision(out, config, ranks)
         _check_same(out, config)
         torch.set_float32_matmul_precision("high")
         if ranks.device.type == "cpu":
@@ -77,6 +79,7 @@ def run(config: TrainConfig) -> None:
 
         def open_folder(step: int) -> RunFolder:
             folder = RunFolder(out, dump(config), step)
+            folder.say(f"Training in {config.loop.precision} on {ranks.device}.")
             if isinstance(stage, PredictorStage):
                 folder.say(cost_table(stage.model))
             return folder
@@ -247,15 +250,31 @@ def _take_aim(aim: Aim, section: Stage2Config) -> None:
     aim.read.load_state_dict(trained.read.state_dict())
 
 
+def _with_precision(out: Path, config: TrainConfig, ranks: Ranks) -> TrainConfig:
+    """The config with `loop.precision=auto` decided: as the run in `out` was begun, else what suits the device."""
+
+    def decide() -> Precision:
+        if (out / "config.yaml").exists():
+            return _written(out).loop.precision
+        return "bfloat16" if choose("auto", ranks.device) == "bfloat16" else "float32"
+
+    if config.loop.precision != "auto":
+        return config
+    return replace(config, loop=replace(config.loop, precision=ranks.agree(decide)))
+
+
+def _written(out: Path) -> TrainConfig:
+    try:
+        return load_yaml(out / "config.yaml", TrainConfig)
+    except InputError as error:
+        raise InputError(f"{out} holds a run of another version ({error}) Choose another out=, or delete it.") from None
+
+
 def _check_same(out: Path, config: TrainConfig) -> None:
     """A run may be taken up with more epochs and on other devices, and with nothing else changed."""
     if not (out / "config.yaml").exists():
         return
-    try:
-        written = load_yaml(out / "config.yaml", TrainConfig)
-    except InputError as error:
-        raise InputError(f"{out} holds a run of another version ({error}) Choose another out=, or delete it.") from None
-    before, now = _comparable(written), _comparable(config)
+    before, now = _comparable(_written(out)), _comparable(config)
     differing = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     if differing:
         raise InputError(

@@ -79,6 +79,16 @@ def test_bad_input_is_one_line_and_status_2(repository: Path, overrides: list[st
     assert out == "" and err.strip() == "trajectory.n is 0, expected at least one step."
 
 
+def test_a_folder_keeps_the_type_it_was_begun_with(
+    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for suits, count in (("float32", 1), ("bfloat16", 2)):  # the second time on another machine
+        monkeypatch.setattr("autodrag.data.make.choose", lambda asked, device, suits=suits: suits)
+        run(config(overrides, f"out={tmp_path}", "workers=0", "dtype=auto", f"count={count}"))
+    manifest = read_manifest(tmp_path)
+    assert manifest.recipe.dtype == "float32" and manifest.totals().samples == 2
+
+
 def test_table_of_motions(overrides: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     trial = ["calibrate=true", "calibration.lam=[0.1,0.3]", "calibration.psi=[0.8]", "calibration.draws=2"]
     run(config(overrides, *trial, f"out={tmp_path / 'nothing'}"))

@@ -27,6 +27,19 @@ def test_waiting_is_a_barrier(asked: list[object]) -> None:
     assert asked == ["barrier"]
 
 
+def test_ranks_agree_on_what_the_first_one_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[list[str | None]] = []
+
+    def broadcast(said: list[str | None], device: torch.device) -> None:
+        sent.append(list(said))
+        said[0] = "first"
+
+    monkeypatch.setattr(dist, "broadcast_object_list", broadcast)
+    assert Ranks(0, 1, torch.device("cpu")).agree(lambda: "alone") == "alone" and sent == []
+    assert Ranks(0, 2, torch.device("cpu")).agree(lambda: "first") == "first"
+    assert Ranks(1, 2, torch.device("cpu")).agree(lambda: "second") == "first" and sent == [["first"], [None]]
+
+
 def test_ranks_take_their_gpu_and_have_patience(asked: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)

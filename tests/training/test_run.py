@@ -122,6 +122,15 @@ def test_what_cannot_be_is_refused_in_one_sentence(place: Path, tmp_path: Path, 
         run(config(place, *overrides))
 
 
+def test_a_run_keeps_the_type_that_it_began_with(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = [f"out={tmp_path / 'run'}", "stage=1", "loop.precision=auto"]
+    for suits, epochs in (("float32", 1), ("bfloat16", 2)):  # the second time on another machine
+        monkeypatch.setattr("autodrag.training.run.choose", lambda asked, device, suits=suits: suits)
+        run(config(place, *given, f"stage1.budget.epochs={epochs}"))
+        assert "precision: float32" in (tmp_path / "run" / "config.yaml").read_text(encoding="utf-8")
+    assert (tmp_path / "run" / "log.txt").read_text(encoding="utf-8").count("Training in float32 on cpu.") == 2
+
+
 @pytest.mark.parametrize("model", ["paper", "small"])
 @pytest.mark.parametrize("stage", [1, 2])
 def test_the_config_composes_for_every_model_and_stage(model: str, stage: int) -> None:

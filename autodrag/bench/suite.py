@@ -1,0 +1,159 @@
+"""`scripts/bench.py suite`: every bench, the tests that need a GPU and a short training; one table."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from time import perf_counter
+
+import torch
+
+from autodrag.bench.measure import device_name, write_record
+from autodrag.devices import pick_device
+from autodrag.errors import InputError
+
+TAIL = 12  # lines of a part that failed, in the table
+
+
+@dataclass(frozen=True)
+class Part:
+    """command: the words after `python`. seconds: after which it is ended."""
+
+    command: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class SuiteBench:
+    """What is run; see configs/bench/suite.yaml."""
+
+    device: str
+    out: str
+    parts: dict[str, Part]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a part ended.
+
+    state: done, failed or out of time. figures: its numbers by name. said: the last lines of its output.
+    """
+
+    name: str
+    command: str
+    state: str
+    seconds: float
+    figures: dict[str, float]
+    said: str
+
+
+def run(config: SuiteBench) -> None:
+    """Run all parts, whatever becomes of one; `out` then holds suite.md and suite.json.
+
+    Raises InputError where the device is not there, where this is no checkout, for a folder with blanks, and at the
+    end where a part was not done.
+    """
+    device = pick_device(config.device)
+    if not Path("scripts/bench.py").is_file():
+        raise InputError("The suite runs scripts and tests of a checkout: start it in the repository's root.")
+    if shlex.split(config.out) != [config.out]:
+        raise InputError(f"out={config.out}: name a folder without blanks or quotes, for it becomes part of commands.")
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    outcomes = []
+    for name, part in config.parts.items():
+        outcomes.append(run_part(name, part, out))
+        print(f"{name}: {outcomes[-1].state} after {outcomes[-1].seconds:.0f} s", flush=True)
+        write_record(out / "suite.json", device, config, {"parts": [asdict(outcome) for outcome in outcomes]})
+        (out / "suite.md").write_text(table(outcomes, device), encoding="utf-8")
+    print(f"{out / 'suite.md'} has the table.")
+    if undone := [outcome.name for outcome in outcomes if outcome.state != "done"]:
+        raise InputError(f"Not done: {', '.join(undone)}; {out / 'suite.md'} says what they said.")
+
+
+def run_part(name: str, part: Part, out: Path) -> Outcome:
+    """One command, ended with all its processes after `part.seconds`. Its output goes to `out`/NAME.txt."""
+    said = out / f"{name}.txt"
+    record = out / f"{name}.json"
+    record.unlink(missing_ok=True)
+    start = perf_counter()
+    with said.open("w", encoding="utf-8") as file:
+        process = subprocess.Popen(
+            [sys.executable, *shlex.split(part.command)], stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            state = "done" if process.wait(part.seconds) == 0 else "failed"
+        except subprocess.TimeoutExpired:
+            state = "out of time"
+        finally:
+            _end(process)
+    seconds = perf_counter() - start
+    lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
+    return Outcome(name, part.command, state, seconds, figures(record, out / name), "\n".join(lines[-TAIL:]))
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """The process and what it has started."""
+    with suppress(ProcessLookupError):  # all of them have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def figures(record: Path, folder: Path) -> dict[str, float]:
+    """The numbers of a bench's JSON, or those last logged in a run folder; none where neither is there."""
+    if record.is_file():
+        numbers = json.loads(record.read_text(encoding="utf-8"))
+        return dict(_flat({key: value for key, value in numbers.items() if key not in ("config", "device", "torch")}))
+    stats = folder / "stats.jsonl"
+    if not stats.is_file():
+        return {}
+    last: dict[str, float] = {}
+    for line in stats.read_text(encoding="utf-8").splitlines():
+        last |= _flat(json.loads(line))
+    return last
+
+
+def _flat(value: object, name: str = "") -> dict[str, float]:
+    """The numbers in nested lists and dictionaries, named by the way to them."""
+    if isinstance(value, Mapping):
+        items = [(str(key), item) for key, item in value.items()]
+    elif isinstance(value, list):
+        items = [(str(i), item) for i, item in enumerate(value)]
+    else:
+        return {name: float(value)} if isinstance(value, (int, float)) and not isinstance(value, bool) else {}
+    found: dict[str, float] = {}
+    for key, item in items:
+        found |= _flat(item, f"{name}.{key}" if name else key)
+    return found
+
+
+def table(outcomes: list[Outcome], device: torch.device) -> str:
+    """Markdown: a row a part, then the numbers of each, then what those that failed said."""
+    where = device_name(device) if device.type == "cuda" else f"{device_name(device)}. **Not run on a GPU**"
+    total = sum(outcome.seconds for outcome in outcomes)
+    lines = [
+        f"{where}, torch {torch.__version__}, {total:.0f} s",
+        "",
+        "| part | state | s | said |",
+        "|---|---|---|---|",
+    ]
+    for o in outcomes:
+        last = o.said.splitlines()[-1].replace("|", "/") if o.said else ""
+        lines.append(f"| {o.name} | {o.state} | {o.seconds:.0f} | {last} |")
+    for o in outcomes:
+        lines += ["", f"## {o.name}", "", f"`python {o.command}`", ""]
+        if o.figures:
+            lines += [
+                "| figure | value |",
+                "|---|---|",
+                *(f"| {key} | {value:.6g} |" for key, value in o.figures.items()),
+            ]
+        if o.state != "done" or not o.figures:
+            lines += ["", "```", o.said, "```"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,66 @@
+"""Which type a config means by `auto`: bfloat16 where the device computes it fast, else float32."""
+
+import sys
+from functools import cache
+from pathlib import Path
+from time import perf_counter
+from typing import Literal
+
+import torch
+from torch.nn import functional as F
+
+#: What a config may ask for. "auto" is decided by `choose`.
+Asked = Literal["auto", "float32", "bfloat16", "float16"]
+Chosen = Literal["float32", "bfloat16", "float16"]
+
+NATIVE = (8, 0)  # compute capability from which GPUs multiply bfloat16 natively
+UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # what Linux calls the units of processors that multiply bfloat16
+WORTH = 0.8  # of float32's time: a convolution in bfloat16 must take less to be called fast
+
+
+def choose(asked: Asked, device: torch.device) -> Chosen:
+    """`asked`, or what suits the device where it is "auto"; the choice is then said on stderr."""
+    if asked != "auto":
+        return asked
+    fast, why = computes_bfloat16_fast(device)
+    chosen: Chosen = "bfloat16" if fast else "float32"
+    print(f"Computing in {chosen}: {why}.", file=sys.stderr, flush=True)
+    return chosen
+
+
+@cache
+def computes_bfloat16_fast(device: torch.device) -> tuple[bool, str]:
+    """Whether bfloat16 pays on this device, and why: a GPU is asked, a processor that may is timed once a process."""
+    if device.type == "cuda":
+        major, minor = torch.cuda.get_device_capability(device)
+        return (major, minor) >= NATIVE, f"the GPU has compute capability {major}.{minor}, bfloat16 needs 8.0"
+    if device.type != "cpu":
+        return False, f"nothing is known of bfloat16 on {device}"
+    flags = processor_flags()
+    if flags and not flags & UNITS:
+        return False, f"this processor has no unit for bfloat16 (none of {', '.join(sorted(UNITS))})"
+    ratio = bfloat16_time(device)
+    return ratio < WORTH, f"a convolution in bfloat16 takes {ratio:.2f} times as long as in float32 on this processor"
+
+
+def processor_flags() -> set[str]:
+    """What Linux says of the processor; empty where nothing is said."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
+
+
+def bfloat16_time(device: torch.device, rounds: int = 3) -> float:
+    """Time of a 3 x 3 convolution in bfloat16 as a multiple of its time in float32: best of `rounds` in turns."""
+    x = torch.randn(1, 128, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
+    weight = torch.randn(128, 128, 3, 3, device=device).contiguous(memory_format=torch.channels_last)
+    cases = [(x.to(kind), weight.to(kind)) for kind in (torch.bfloat16, torch.float32)]
+    best = [float("inf")] * len(cases)
+    with torch.inference_mode():
+        for turn in range(rounds + 1):
+            for i, (image, kernel) in enumerate(cases):
+                start = perf_counter()
+                F.conv2d(image, kernel, padding=1)
+                if turn:  # the first one warms up
+                    best[i] = min(best[i], perf_counter() - start)
+    return best[0] / best[1]
