@@ -152,9 +152,15 @@ class View:
     def __init__(self, page: Any, address: str, expect: Any) -> None:
         self.page, self._expect = page, expect
         self.wrong: list[str] = []
+        self.server_stops = False  # on purpose: then the browser reports lost connections until the page is closed
         page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        page.on("console", lambda message: self.wrong.append(message.text) if message.type == "error" else None)
+        page.on("console", self._reported)
         self.open(address)
+
+    def _reported(self, message: Any) -> None:
+        lost = any(word in message.text for word in ("ERR_CONNECTION", "WebSocket"))
+        if message.type == "error" and not (lost and self.server_stops):
+            self.wrong.append(message.text)
 
     def open(self, address: str) -> None:
         self.page.goto(address)
