@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from autodrag.errors import InputError
 
 if TYPE_CHECKING:
-    from autodrag.app.session import Editor
+    from autodrag.editor.session import Editor
     from autodrag.generator import FrozenGenerator, load_generator
     from autodrag.methods import load_method
 
@@ -17,7 +17,7 @@ __version__ = "0.1.0"
 __all__ = ["Editor", "FrozenGenerator", "InputError", "__version__", "load_generator", "load_method"]
 
 _HOMES = {
-    "Editor": "autodrag.app.session",
+    "Editor": "autodrag.editor.session",
     "FrozenGenerator": "autodrag.generator",
     "load_generator": "autodrag.generator",
     "load_method": "autodrag.methods",

@@ -13,11 +13,11 @@ from torch import Tensor
 
 from autodrag.config import MODEL_DIR, DatasetConfig
 from autodrag.errors import InputError
-from autodrag.evaluation.detectors import load_detector, to_uint8
 from autodrag.evaluation.metrics import mean_distance
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.methods import DragMethod, load_method
 from autodrag.seeding import rng
+from autodrag.vision.detectors import load_detector, to_uint8
 from autodrag.visualize import draw_points, save_animation, save_image, sheet, to_bytes
 from autodrag.weights import weights_path
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from torch import Tensor
 
-from autodrag.app import stored
+from autodrag.editor import session_file
 from autodrag.errors import InputError
 from autodrag.files import parse_tensors
 from autodrag.generator import FrozenGenerator, read_arrays
@@ -64,8 +64,8 @@ def _of_safetensors(data: bytes, name: str, generator: FrozenGenerator) -> Tenso
         tensors, about = parse_tensors(data)
     except (SafetensorError, ValueError):
         raise InputError(f"{name} is no whole safetensors file; give a {_KNOWN}.") from None
-    if about.get("format") == stored.FORMAT:
-        saved = stored.parse(data)
+    if about.get("format") == session_file.FORMAT:
+        saved = session_file.parse(data)
         if saved.tuned:
             raise InputError(
                 f"{name} is a session whose generator was fine-tuned for its picture, which others cannot make: "

@@ -2,7 +2,7 @@
 
 from autodrag.config import Source, run
 from autodrag.download import DownloadConfig, fetch, verify
-from autodrag.evaluation.detectors import PHOTO_PREDICTOR, PHOTO_PREDICTOR_SHA256, PHOTO_PREDICTOR_URL
+from autodrag.vision.detectors import PHOTO_PREDICTOR, PHOTO_PREDICTOR_SHA256, PHOTO_PREDICTOR_URL
 
 PREDICTOR = Source(PHOTO_PREDICTOR, PHOTO_PREDICTOR_URL, None, PHOTO_PREDICTOR_SHA256, "non-commercial")
 

@@ -50,3 +50,21 @@ def synthface():
     from autodrag import load_generator
 
     return load_generator("synthface")
+
+
+@pytest.fixture(scope="session")
+def models(tiny):
+    """A ModelCache that knows the tiny generator."""
+    from autodrag.editor.model_cache import ModelCache
+
+    models = ModelCache("cpu")
+    models.add(tiny)
+    return models
+
+
+@pytest.fixture
+def editor(models, tiny):
+    """A fresh editing session on the tiny generator, with DragGAN, which needs no weights of its own."""
+    from autodrag import Editor
+
+    return Editor(tiny.name, seed=3, psi=1.0, method="draggan", steps=3, models=models)

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from autodrag import dragging
-from autodrag.app.invert import InvertConfig
-from autodrag.app.session import Editor
-from autodrag.app.studio import Studio
 from autodrag.config import compose, typed
 from autodrag.data import make
-from autodrag.data.shards import read_manifest
+from autodrag.data.shards import read_index
+from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
 from autodrag.evaluation import run as evaluation
-from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.metric_networks import Instruments
 from autodrag.generator import FrozenGenerator
 from autodrag.training import run as training
 from third_party.stylegan2.readers import write_safetensors
@@ -82,7 +82,7 @@ def weights(place: Path) -> Path:
 
 
 def test_trajectories(place: Path) -> None:
-    assert read_manifest(place / "data").totals().samples == 8
+    assert read_index(place / "data").totals().samples == 8
 
 
 def test_latent_transformer(place: Path) -> None:
@@ -111,14 +111,14 @@ def test_eval(place: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.Mo
 def test_editor(place: Path, weights: Path) -> None:
     """What the server's pages do: drag, undo, mask, invert."""
     generator = FrozenGenerator.random(resolution=(64, 64), w_dim=32, device=DEVICE)
-    studio = Studio(DEVICE, weights=str(weights))
-    studio.add(generator)
-    editor = Editor(generator.name, seed=3, studio=studio)
+    models = ModelCache(DEVICE, weights=str(weights))
+    models.add(generator)
+    editor = Editor(generator.name, seed=3, models=models)
     before = editor.image.copy()
     editor.choose_method("draggan", 2)
     editor.drag([(20, 30)], [(26, 30)])
     assert len(editor.state.motion) > 1
     editor.undo()
     assert abs(editor.image.astype(int) - before).max() <= 1
-    own = Editor.invert(before, generator.name, studio=studio, config=InvertConfig(steps=4, starts=4, tune_steps=2))
+    own = Editor.invert(before, generator.name, models=models, config=InvertConfig(steps=4, starts=4, tune_steps=2))
     assert own.image.shape == before.shape

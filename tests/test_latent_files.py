@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from autodrag import Editor, InputError
-from autodrag.app.desk import Desk, SessionFile
+from autodrag.app.controller import Controller, SessionFile
 from autodrag.app.events import Changed
 from autodrag.app.protocol import read_message
 from autodrag.files import write_tensors
@@ -162,26 +162,26 @@ def test_an_editor_begins_with_a_latent(tiny: FrozenGenerator, ws: Tensor, tmp_p
 def test_the_page_opens_latents_and_chooses_a_class() -> None:
     generator = FrozenGenerator.random(w_dim=32, c_dim=3)
     editor = Editor(generator, method="draggan", seed=1)
-    desk = Desk(editor.studio, editor)
+    controller = Controller(editor.models, editor)
 
     def told(order: Any) -> dict[str, Any]:
-        job = desk.take(order)
+        job = controller.take(order)
         assert job is not None
         return next(event for event in job.events if isinstance(event, Changed)).session
 
     ws = torch.randn(1, L, D)
     session = told(SessionFile(npz(w=ws)))
-    assert torch.equal(desk.editor.ws, ws)
+    assert torch.equal(controller.editor.ws, ws)
     assert (session["seed"], session["classes"], session["c"]) == (None, 3, None)
     picture = {"type": "picture", "seed": 1, "psi": 0.7, "style": None, "amend": False, "settled": True}
     z = torch.randn(1, D, generator=rng(1, "editor"))
     for c, label in ((None, torch.zeros(1, 3)), (2, torch.eye(3)[2:])):
         assert told(read_message(json.dumps(picture | {"c": c})))["c"] == c
-        assert torch.allclose(desk.editor.ws, generator.map(z, label, psi=0.7))
-    saved = b"".join(desk.export("safetensors")[0])
+        assert torch.allclose(controller.editor.ws, generator.map(z, label, psi=0.7))
+    saved = b"".join(controller.export("safetensors")[0])
     assert told(SessionFile(saved))["c"] == 2
-    desk.editor.restyle(7)
+    controller.editor.restyle(7)
     tail = generator.map(torch.randn(1, D, generator=rng(7, "editor")), torch.eye(3)[2:], psi=0.7)[:, 6:]
-    assert torch.allclose(desk.editor.ws[:, 6:], tail)
+    assert torch.allclose(controller.editor.ws[:, 6:], tail)
     with pytest.raises(InputError, match="3 classes"):
         told(read_message(json.dumps(picture | {"c": 3})))

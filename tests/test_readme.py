@@ -17,11 +17,11 @@ from autodrag.config import compose, typed
 from autodrag.data import make
 from autodrag.download import DownloadConfig, fetch
 from autodrag.evaluation import run as evaluation
-from autodrag.evaluation.detectors import LandmarkDetector
-from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.metric_networks import Instruments
 from autodrag.evaluation.report import ReportConfig
 from autodrag.generator import FrozenGenerator
 from autodrag.training import run as training
+from autodrag.vision.detectors import LandmarkDetector
 from third_party.stylegan2.readers import write_safetensors
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -12,7 +12,7 @@ from dataclasses import replace
 from time import perf_counter
 from typing import Any, TypeVar
 
-from autodrag.app.desk import Desk
+from autodrag.app.controller import Controller
 from autodrag.app.events import Changed, Event, Look, Note, Work
 from autodrag.app.orders import Hello, Job, Order
 from autodrag.app.pace import Pace
@@ -147,16 +147,16 @@ class Client:
         self.token = secrets.token_urlsafe(16)
         self.inbox, self.outbox = Inbox(), Outbox()
         self._executor = executor
-        self._desk: Desk | None = None
+        self._controller: Controller | None = None
         self.visit: asyncio.Event | None = None  # set when another page takes the place of the one that is there
         self.left = 0.0  # when the last page went, by the loop's clock
         self._pace = Pace()
         self._pulled = self._waited = 0.0  # when the last pull was taken; seconds that the last turn was waited for
         self._at_work = False
 
-    async def open(self, make: Callable[[], Desk]) -> None:
+    async def open(self, make: Callable[[], Controller]) -> None:
         """Make the session and begin to work on what it is asked."""
-        self._desk = await self.run(make)
+        self._controller = await self.run(make)
         self.working = asyncio.ensure_future(self._work())
 
     def arrive(self) -> asyncio.Event:
@@ -178,11 +178,11 @@ class Client:
         self.working.cancel()
 
     @property
-    def desk(self) -> Desk:
+    def controller(self) -> Controller:
         """The session. Raises InputError as long as it is not open."""
-        if self._desk is None:
+        if self._controller is None:
             raise InputError("The session is not open yet: wait a moment.")
-        return self._desk
+        return self._controller
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
         """A moment's work, in its turn."""
@@ -196,7 +196,7 @@ class Client:
 
     async def _work(self) -> None:
         """Take orders and work on them, until cancelled."""
-        job: Job | None = Job(self.desk.welcome())
+        job: Job | None = Job(self.controller.welcome())
         while True:
             if job is None or (job.long and self.inbox):
                 order = await self._order()
@@ -225,7 +225,7 @@ class Client:
     async def _next(self, order: Order) -> Job | None:
         """The job of an order; None where there is nothing to do or it cannot be, or what is under way goes on."""
         try:
-            job = await self.run(self.desk.take, order)
+            job = await self.run(self.controller.take, order)
         except Exception as error:  # noqa: BLE001 (as above)
             self.outbox.put(Note(_sentence(error)))
             return None
@@ -281,7 +281,7 @@ class Client:
         """The bytes of a file of the session; the page hears how far a film is. Raises InputError whatever happens."""
         data, made, total = b"", 0, 0
         try:
-            parts, total = self.desk.export(kind, frame)
+            parts, total = self.controller.export(kind, frame)
             while (part := await self.run(next, parts, None)) is not None:
                 data, made = part, made + 1
                 if total:

@@ -1,4 +1,4 @@
-"""What a desk reports while it works; the server turns it into messages."""
+"""What a controller reports while it works; the server turns it into messages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

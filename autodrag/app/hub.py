@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from autodrag.app.client import Client
-from autodrag.app.desk import Desk
-from autodrag.app.invert import InvertConfig
+from autodrag.app.controller import Controller
 from autodrag.app.orders import Hello
-from autodrag.app.session import Editor
-from autodrag.app.studio import Studio
 from autodrag.config import DatasetConfig
+from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
 from autodrag.errors import InputError
 from autodrag.precision import Asked
 
@@ -46,8 +46,8 @@ class AppConfig:
 class Hub:
     """The sessions by their tokens, those whose page is gone for a while among them, and what they share."""
 
-    def __init__(self, config: AppConfig, studio: Studio, dataset: str) -> None:
-        self.config, self.studio, self.dataset = config, studio, dataset
+    def __init__(self, config: AppConfig, models: ModelCache, dataset: str) -> None:
+        self.config, self.models, self.dataset = config, models, dataset
         self.executor = ThreadPoolExecutor(config.workers, thread_name_prefix="autodrag")
         self.clients: dict[str, Client] = {}
 
@@ -91,7 +91,7 @@ class Hub:
         client = Client(self.executor)
         self.clients[client.token], visit = client, client.arrive()  # it counts from now on, though it takes a while
         try:
-            await client.open(self._desk)
+            await client.open(self._controller)
         except BaseException:
             del self.clients[client.token]
             raise
@@ -109,6 +109,8 @@ class Hub:
             client.close()
         self.executor.shutdown(wait=False, cancel_futures=True)
 
-    def _desk(self) -> Desk:
-        method = self.studio.usable(self.config.first_method, self.dataset)
-        return Desk(self.studio, Editor(self.dataset, seed=self.config.first_seed, method=method, studio=self.studio))
+    def _controller(self) -> Controller:
+        method = self.models.usable(self.config.first_method, self.dataset)
+        return Controller(
+            self.models, Editor(self.dataset, seed=self.config.first_seed, method=method, models=self.models)
+        )

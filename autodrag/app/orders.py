@@ -1,12 +1,12 @@
-"""What a desk is asked for, beside what a page says, and what that sets off."""
+"""What a controller is asked for, beside what a page says, and what that sets off."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from autodrag.app import protocol
 from autodrag.app.events import Event
-from autodrag.app.invert import InvertConfig
-from autodrag.app.photo import Crop
+from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.photo import Crop
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Hello:
     fresh: bool
 
 
-Order = protocol.Request | OwnImage | SessionFile | MaskFile | Hello
+Order = protocol.AnyMessage | OwnImage | SessionFile | MaskFile | Hello
 
 
 @dataclass(frozen=True)

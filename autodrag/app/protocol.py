@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from autodrag.app.state import PointList
+from autodrag.editor.state import PointList
 from autodrag.errors import InputError
 
 MAX_TEXT = 64 * 1024  # bytes of one message
@@ -190,7 +190,7 @@ class Shown(Message):
     type: Literal["shown"]
 
 
-Request = (
+AnyMessage = (
     Picture
     | Restyle
     | Dataset
@@ -209,10 +209,10 @@ Request = (
     | Shown
 )
 
-_READER: TypeAdapter[Request] = TypeAdapter(Annotated[Request, Field(discriminator="type")])
+_READER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discriminator="type")])
 
 
-def read_message(text: str) -> Request:
+def read_message(text: str) -> AnyMessage:
     """The message of a text. Raises InputError, one sentence without the text itself, for anything else."""
     if len(text) > MAX_TEXT:
         raise InputError(f"A message has more than {MAX_TEXT} characters; send a smaller one.")

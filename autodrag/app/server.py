@@ -1,4 +1,4 @@
-"""The web side of the editor: a page, a socket for it, uploads, downloads. It knows sessions by their desks only."""
+"""The web side of the editor: a page, its socket, uploads, downloads. It reaches sessions through controllers only."""
 
 import asyncio
 import os
@@ -22,9 +22,9 @@ from autodrag.app.client import Client
 from autodrag.app.events import Note
 from autodrag.app.hub import AppConfig, Hub
 from autodrag.app.protocol import MAX_POINTS, MAX_SEED, MAX_STROKE, MAX_TEXT, Shown, read_message
-from autodrag.app.studio import Studio
 from autodrag.app.transfers import add_routes
 from autodrag.devices import in_passing, pick_device
+from autodrag.editor.model_cache import ModelCache
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
 from autodrag.precision import choose
@@ -42,9 +42,9 @@ HEADERS = {
 }
 
 
-def create_app(config: AppConfig, studio: Studio, dataset: str) -> FastAPI:
-    """The web application, for a studio that holds the generator `dataset`."""
-    hub = Hub(config, studio, dataset)
+def create_app(config: AppConfig, models: ModelCache, dataset: str) -> FastAPI:
+    """The web application, for models that hold the generator `dataset`."""
+    hub = Hub(config, models, dataset)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -137,7 +137,7 @@ async def _listen(socket: WebSocket, client: Client) -> None:
 async def _tell(socket: WebSocket, client: Client, known: bool) -> None:
     """Say hello, then send whatever comes, until the page is gone. known: the page finds its session again."""
     hub: Hub = socket.app.state.hub
-    datasets = [{"name": offer.name, "missing": offer.missing} for offer in hub.studio.datasets()]
+    datasets = [{"name": offer.name, "missing": offer.missing} for offer in hub.models.datasets()]
     invert = {"steps": hub.config.invert.steps, "tune": hub.config.invert.tune_steps}
     limits = {"points": MAX_POINTS, "stroke": MAX_STROKE, "seed": MAX_SEED, "upload_mb": hub.config.max_upload_mb}
     about = {"token": client.token, "known": known, "datasets": datasets, "invert": invert, "limits": limits}
@@ -149,9 +149,9 @@ def serve(config: AppConfig) -> None:
     """Load the generator, say where the page is, and serve it until interrupted. Raises InputError where it cannot."""
     device = pick_device(config.device)
     dtype = in_passing(lambda: getattr(torch, choose(config.dtype, device)))
-    studio = Studio(str(device), dtype, closed=True, weights=config.weights)
+    models = ModelCache(str(device), dtype, closed=True, weights=config.weights)
     listening = _bind(config.host, config.port)
-    name = in_passing(lambda: studio.add(load_generator(config.dataset, studio.device, studio.dtype), config.dataset))
+    name = in_passing(lambda: models.add(load_generator(config.dataset, models.device, models.dtype), config.dataset))
     address = f"http://{config.host}:{listening.getsockname()[1]}"
     print(f"The editor is at {address} (stop it with Ctrl+C).", file=sys.stderr, flush=True)
     if config.host not in LOOPBACK:
@@ -159,7 +159,7 @@ def serve(config: AppConfig) -> None:
     if config.open_browser:
         webbrowser.open(address)
     with suppress(KeyboardInterrupt):  # uvicorn has stopped by then
-        uvicorn.Server(uvicorn_config(create_app(config, studio, name))).run(sockets=[listening])
+        uvicorn.Server(uvicorn_config(create_app(config, models, name))).run(sockets=[listening])
 
 
 def uvicorn_config(app: FastAPI, port: int = 8000) -> uvicorn.Config:

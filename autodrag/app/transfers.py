@@ -7,7 +7,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from autodrag.app.hub import Hub
 from autodrag.app.orders import MaskFile, OwnImage, SessionFile
-from autodrag.app.photo import Crop
+from autodrag.editor.photo import Crop
 from autodrag.errors import InputError
 
 MEDIA = {

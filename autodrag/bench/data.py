@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from autodrag.bench.measure import device_name, write_record
-from autodrag.bench.subjects import OFFICIAL, generator_loader
+from autodrag.bench.models import OFFICIAL, generator_loader
 from autodrag.config import compose, dataset_names, typed
 from autodrag.data.fingerprint import fingerprint
 from autodrag.data.gms import gms_inliers

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.bench.measure import cost, device_name, write_record
-from autodrag.bench.subjects import autodrag_weights, generator_loader
+from autodrag.bench.models import autodrag_weights, generator_loader
 from autodrag.config import dataset_names, load_dataset
 from autodrag.devices import pick_device
 from autodrag.generator import FrozenGenerator

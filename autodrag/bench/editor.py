@@ -20,11 +20,11 @@ from websockets.sync.client import ClientConnection, connect
 
 from autodrag.app.hub import AppConfig
 from autodrag.app.server import create_app, uvicorn_config
-from autodrag.app.studio import Studio
 from autodrag.bench.measure import device_name, write_record
-from autodrag.bench.subjects import autodrag_weights, generator_loader
+from autodrag.bench.models import autodrag_weights, generator_loader
 from autodrag.config import compose, load_dataset, typed
 from autodrag.devices import in_passing, pick_device
+from autodrag.editor.model_cache import ModelCache
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.models import ModelConfig
@@ -59,9 +59,9 @@ def run(config: EditorBench) -> None:
     device = pick_device(config.device)
     generator = in_passing(generator_loader(config.generator, config.dtype, device))
     with tempfile.TemporaryDirectory() as folder:
-        studio = Studio(config.device, generator.dtype, closed=True, weights=config.weights)
-        trained = in_passing(lambda: _provide(studio, generator, config, Path(folder)))
-        with _serving(studio, generator.name, config) as address:
+        models = ModelCache(config.device, generator.dtype, closed=True, weights=config.weights)
+        trained = in_passing(lambda: _provide(models, generator, config, Path(folder)))
+        with _serving(models, generator.name, config) as address:
             pulls = _pull_all(address, generator.resolution, config)
     delays = sorted(delay for page in pulls for delay in page.delays)
     if len(delays) < 2:
@@ -81,21 +81,21 @@ def run(config: EditorBench) -> None:
     write_record(config.out, device, config, {"trained": trained, **numbers})
 
 
-def _provide(studio: Studio, generator: FrozenGenerator, config: EditorBench, folder: Path) -> bool:
+def _provide(models: ModelCache, generator: FrozenGenerator, config: EditorBench, folder: Path) -> bool:
     """Offer the generator, with a random AutoDrag where it has none. Returns whether the method is a trained one."""
-    name = studio.add(generator, None if generator.name != config.generator else load_dataset(config.generator))
+    name = models.add(generator, None if generator.name != config.generator else load_dataset(config.generator))
     if config.method != "autodrag":
-        studio.method(config.method, generator, name)
+        models.method(config.method, generator, name)
         return True
-    studio.weights, trained = autodrag_weights(generator, config.model, config.weights, folder)
+    models.weights, trained = autodrag_weights(generator, config.model, config.weights, folder)
     return trained
 
 
 @contextmanager
-def _serving(studio: Studio, dataset: str, config: EditorBench) -> Iterator[str]:
+def _serving(models: ModelCache, dataset: str, config: EditorBench) -> Iterator[str]:
     """The address of the editor's server, ws://..., in a thread."""
     shipped = typed(AppConfig, compose("app"))
-    app = create_app(replace(shipped, first_method=config.method, max_clients=config.pages), studio, dataset)
+    app = create_app(replace(shipped, first_method=config.method, max_clients=config.pages), models, dataset)
     server = uvicorn.Server(uvicorn_config(app, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

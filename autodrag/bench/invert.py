@@ -10,19 +10,19 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from autodrag.app.invert import Inversion, InvertConfig
 from autodrag.bench.measure import device_name, write_record
 from autodrag.config import MODEL_DIR
 from autodrag.devices import pick_device
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.renderer import render
-from autodrag.evaluation.detectors import LandmarkDetector, load_detector, to_uint8
+from autodrag.editor.inversion import Inversion, InvertConfig
 from autodrag.evaluation.tasks.landmarks import PRESETS
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.images import to_tensor
 from autodrag.methods import load_method
 from autodrag.models import Encoder
 from autodrag.seeding import rng
+from autodrag.vision.detectors import LandmarkDetector, load_detector, to_uint8
 from autodrag.visualize import draw_points, save_image, sheet, to_bytes
 from autodrag.weights import weights_path
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from autodrag.bench.measure import cost, device_name, write_record
-from autodrag.bench.subjects import generator_loader
+from autodrag.bench.models import generator_loader
 from autodrag.data.dataset import Sample, Trajectories
 from autodrag.data.trajectories import FEATURE_BLOCK
 from autodrag.devices import pick_device
@@ -18,10 +18,10 @@ from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig
 from autodrag.models.cost import parameter_count
 from autodrag.seeding import rng
-from autodrag.training.measure import domain_shape, measure
-from autodrag.training.stage import Budget, Schedule
-from autodrag.training.stage2 import PredictorStage, Stage2Config
-from autodrag.training.variants import VariantsConfig
+from autodrag.training.augmentation import VariantsConfig
+from autodrag.training.latent_statistics import domain_shape, measure
+from autodrag.training.stages.base import Budget, Schedule
+from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 
 POINTS = 8  # pairs of a made-up sample, and of each of its steps
 EPOCHS, SAMPLES = 150, 10_000  # the paper's epochs; samples of an epoch are our choice

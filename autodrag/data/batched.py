@@ -38,8 +38,8 @@ from autodrag.data.trajectories import (
     nothing_found,
     some_of,
 )
-from autodrag.evaluation.detectors import LandmarkDetector
 from autodrag.generator import FrozenGenerator
+from autodrag.vision.detectors import LandmarkDetector
 
 BATCH = 16  # samples that are made together
 IN_FLIGHT = 3  # batches: while one waits for keypoints, the GPU has another

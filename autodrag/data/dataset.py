@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from autodrag.data.fingerprint import fingerprint
 from autodrag.data.matching import Matches
-from autodrag.data.shards import read_manifest, read_shard
+from autodrag.data.shards import read_index, read_shard
 from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, latent_motion
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -105,7 +105,7 @@ class Trajectories:
         far: float = 0,
     ) -> None:
         folder = Path(folder)
-        manifest = read_manifest(folder)
+        manifest = read_index(folder)
         if manifest.recipe.generator != fingerprint(generator):
             raise InputError(
                 f"{folder} was made with another generator than {generator.name}: load that one, or make the "

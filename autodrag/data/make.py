@@ -12,15 +12,15 @@ from tqdm import tqdm
 from autodrag.config import DatasetConfig
 from autodrag.data.calibration import Calibration, calibrate
 from autodrag.data.fingerprint import fingerprint
-from autodrag.data.lock import exclusive
-from autodrag.data.shards import Manifest, fill, read_manifest
+from autodrag.data.shards import ShardIndex, fill, read_index
 from autodrag.data.share import Make, Sharing
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check
 from autodrag.data.workers import available_cores, make_samples
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
 from autodrag.precision import Asked, Chosen, choose
-from autodrag.training.ranks import Ranks, join_ranks
+from autodrag.runs.lock import exclusive
+from autodrag.runs.ranks import Ranks, join_ranks
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
 def _dtype(cfg: TrajectoriesConfig, device: torch.device) -> Chosen:
     """What `dtype=auto` means: the type that the folder was begun with, else what suits the device."""
     if cfg.dtype == "auto" and not cfg.calibrate and (Path(cfg.out) / "manifest.json").exists():
-        return read_manifest(Path(cfg.out)).recipe.dtype
+        return read_index(Path(cfg.out)).recipe.dtype
     return choose(cfg.dtype, device)
 
 
-def fill_folder(folder: Path, recipe: Recipe, work: Make, count: int, shard_size: int) -> Manifest:
+def fill_folder(folder: Path, recipe: Recipe, work: Make, count: int, shard_size: int) -> ShardIndex:
     """`shards.fill` with a progress bar, and the folder to itself. work: makes the samples of ascending indices."""
     folder.mkdir(parents=True, exist_ok=True)
 

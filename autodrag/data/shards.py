@@ -59,7 +59,7 @@ class Totals:
 
 
 @dataclass
-class Manifest:
+class ShardIndex:
     """What a folder holds: the recipe of its samples and the shards that are whole, in order of their samples."""
 
     recipe: Recipe
@@ -92,7 +92,7 @@ class Manifest:
         _replace(folder / "manifest.json", json.dumps(content, indent=1).encode())
 
 
-def read_manifest(folder: Path) -> Manifest:
+def read_index(folder: Path) -> ShardIndex:
     """Raises InputError where there is no manifest, or one that this version did not write."""
     path = folder / "manifest.json"
     try:
@@ -107,7 +107,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(f"{path} has another format than {FORMAT}: make the trajectories anew in another folder.")
     entries = [build(ShardEntry, entry) for entry in content["shards"]]
     size = int(content["shard_size"])
-    return Manifest(build(Recipe, content["recipe"]), size, {entry.start // size: entry for entry in entries})
+    return ShardIndex(build(Recipe, content["recipe"]), size, {entry.start // size: entry for entry in entries})
 
 
 def fill(
@@ -117,7 +117,7 @@ def fill(
     shard_size: int,
     make: Callable[[list[int]], Iterator[MatchedMotion]],
     say: Callable[[str], None],
-) -> Manifest:
+) -> ShardIndex:
     """Bring `folder` to `count` samples of `recipe`: make the shards that are missing, short or damaged.
 
     make: the samples of ascending indices, in that order; one without a match of (I_0, I_n) is counted and left out.
@@ -156,10 +156,10 @@ def _nothing_found(recipe: Recipe, samples: int) -> str:
     )
 
 
-def _open(folder: Path, recipe: Recipe, shard_size: int) -> Manifest:
+def _open(folder: Path, recipe: Recipe, shard_size: int) -> ShardIndex:
     if not (folder / "manifest.json").exists():
-        return Manifest(recipe, shard_size)
-    manifest = read_manifest(folder)
+        return ShardIndex(recipe, shard_size)
+    manifest = read_index(folder)
     there = asdict(manifest.recipe) | {"shard_size": manifest.shard_size}
     asked = asdict(recipe) | {"shard_size": shard_size}
     if differing := list(_differences(there, asked, "")):
@@ -177,7 +177,7 @@ def _differences(there: dict[str, Any], asked: dict[str, Any], prefix: str) -> I
             yield f"{prefix}{key}={value} (now {asked[key]})"
 
 
-def _whole(folder: Path, manifest: Manifest, number: int, samples: int, say: Callable[[str], None]) -> bool:
+def _whole(folder: Path, manifest: ShardIndex, number: int, samples: int, say: Callable[[str], None]) -> bool:
     """Whether a shard has all its samples and its hash. One that has more than are asked for is whole too."""
     entry = manifest.shards.get(number)
     if entry is None or entry.samples + entry.skipped < samples:

@@ -18,9 +18,9 @@ from torch import Tensor
 from autodrag import latents
 from autodrag.data.matching import Matches, MatchingConfig, View, match, view
 from autodrag.errors import InputError
-from autodrag.evaluation.detectors import LandmarkDetector, to_uint8
 from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
+from autodrag.vision.detectors import LandmarkDetector, to_uint8
 
 FEATURE_BLOCK = 6  # section 3.2: the features of the sixth block
 NO_MATCHES = Matches(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))

@@ -14,8 +14,8 @@ import torch
 from autodrag.config import MODEL_DIR
 from autodrag.data.batched import Maker
 from autodrag.data.trajectories import MatchedMotion, Recipe, make_sample
-from autodrag.evaluation.detectors import load_detector
 from autodrag.generator import FrozenGenerator
+from autodrag.vision.detectors import load_detector
 
 LoadGenerator = Callable[[], FrozenGenerator]
 

@@ -14,19 +14,19 @@ from tqdm import tqdm
 
 from autodrag.config import DatasetConfig, dump, load_yaml
 from autodrag.data.fingerprint import fingerprint
-from autodrag.data.lock import exclusive
 from autodrag.errors import InputError
-from autodrag.evaluation.edits import Timing, time_edits
+from autodrag.evaluation.drag_batch import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
-from autodrag.evaluation.instruments import Instruments, load_instruments
 from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
-from autodrag.evaluation.subject import MethodConfig, load_subject, missing_weights, weights_hash
+from autodrag.evaluation.method import MethodConfig, load_subject, missing_weights, weights_hash
+from autodrag.evaluation.metric_networks import Instruments, load_instruments
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.methods import DragMethod
-from autodrag.training.folder import commit, environment
-from autodrag.training.ranks import Ranks, join_ranks
+from autodrag.runs.folder import commit, environment
+from autodrag.runs.lock import exclusive
+from autodrag.runs.ranks import Ranks, join_ranks
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autodrag.evaluation.edits import Timing
+from autodrag.evaluation.bootstrap import estimate
+from autodrag.evaluation.drag_batch import Timing
 from autodrag.evaluation.metrics import frechet_distance
-from autodrag.evaluation.statistics import estimate
 
 Row = Mapping[str, Any]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from autodrag.domains.synthface import GEOMETRY
 from autodrag.domains.synthface.fit import Fit, fit, residual
 from autodrag.domains.synthface.places import BACKGROUND, places, where
-from autodrag.evaluation.reader import Reader
+from autodrag.domains.synthface.reader import Reader
 
 #: Residual from which a picture is none of the domain.
 BROKEN = 0.1

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autodrag.errors import InputError
 from autodrag.latents import join, split
-from autodrag.models.predictor import Past, Predictor, PredictorConfig, Task
+from autodrag.models.predictor import DragContext, Past, Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
 from autodrag.models.stored import read_model, write_model
@@ -95,18 +95,20 @@ class AutoDrag(nn.Module):
         pairs. own: True where a step starts from what the model itself has just reached (without a gradient through
         that) instead of the given latent.
         """
-        task = self.predictor.remember(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
+        context = self.predictor.remember(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
         if own is not None:
-            ws = self._replaced(ws, task, own)
-        return self._steps(ws, task, ws.shape[1])
+            ws = self._replaced(ws, context, own)
+        return self._steps(ws, context, ws.shape[1])
 
     @torch.no_grad()
-    def _replaced(self, ws: Float[Tensor, "B n L D"], task: Task, own: Bool[Tensor, " B"]) -> Float[Tensor, "B n L D"]:
+    def _replaced(
+        self, ws: Float[Tensor, "B n L D"], context: DragContext, own: Bool[Tensor, " B"]
+    ) -> Float[Tensor, "B n L D"]:
         """The given latents, or the model's own where asked for, which have to be found one after another."""
         total = ws.shape[1]
         starts, past = [ws[:, :1]], self.predictor.begin(total)
         for index in range(total - 1):
-            reached = self._steps(starts[-1], task, total, index, past)
+            reached = self._steps(starts[-1], context, total, index, past)
             starts.append(torch.where(own[:, None, None, None], reached, ws[:, index + 1 : index + 2]))
         return torch.cat(starts, dim=1)
 
@@ -139,23 +141,23 @@ class AutoDrag(nn.Module):
         total = self.config.steps if n is None else n
         if total < 1:
             raise InputError(f"A drag of n={total} steps goes nowhere; give n of at least 1.")
-        task = self.predictor.remember(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
+        context = self.predictor.remember(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
         here, past = ws[:, None], self.predictor.begin(total)
         for index in range(total):
-            here = self._steps(here, task, total, index, past)
+            here = self._steps(here, context, total, index, past)
             yield here[:, 0]
 
     def _steps(
         self,
         ws: Float[Tensor, "B s L D"],
-        task: Task,
+        context: DragContext,
         total: int,
         start: int = 0,
         past: Past | None = None,
     ) -> Float[Tensor, "B s L D"]:
         """From w_start, w_start+1, ... to w_hat one step on; `past` as in `Predictor`."""
         head, tail = split(ws)
-        return self.regularize(join(head + self.predictor(head, task, total, start, past), tail))
+        return self.regularize(join(head + self.predictor(head, context, total, start, past), tail))
 
     def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:
         """w~ -> w_hat by the skip connection to R; w~ itself where R is left out."""

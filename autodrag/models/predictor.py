@@ -39,7 +39,7 @@ class PredictorConfig:
 
 
 @dataclass(frozen=True)
-class Task:
+class DragContext:
     """A drag as the predictor remembers it: source and points for the decoder, and the aim where there is one."""
 
     memory: Memory
@@ -99,7 +99,7 @@ class Predictor(nn.Module):
         targets: Float[Tensor, "B P 2"],
         mask: Bool[Tensor, "B P"] | None,
         image_hw: tuple[int, int],
-    ) -> Task:
+    ) -> DragContext:
         """What all steps share: the source's edited rows and features F_0, and the pairs of points (image pixels).
 
         mask: True at real pairs, False at padding; None if all are real. The order of the pairs does not matter.
@@ -114,12 +114,12 @@ class Predictor(nn.Module):
             seen = torch.cat([whole, mask, mask], dim=1)[:, None, None]  # [B, 1, 1, S + 2P]
         # Eq. 8, 9: MLP([MLP(F_seq), MLP(P_seq)]), through the encoder, to keys and values
         tokens = self.encoder(self.mix(torch.cat([image, points], dim=1)), seen)
-        return Task(self.decoder.remember(tokens, seen), aim)
+        return DragContext(self.decoder.remember(tokens, seen), aim)
 
     def forward(
         self,
         rows: Float[Tensor, "B s K D"],
-        task: Task,
+        context: DragContext,
         total: int,
         start: int = 0,
         past: Past | None = None,
@@ -135,13 +135,13 @@ class Predictor(nn.Module):
         # Eq. 10: queries from MLP([w_0; ...; w_{n-1}]) plus position
         queries = self.read(self.standardise(rows)) + position  # [B, s, K, E]
         straight = None
-        if task.aim is not None and self.hint is not None:
-            way = task.aim[:, None] - rows
+        if context.aim is not None and self.hint is not None:
+            way = context.aim[:, None] - rows
             queries = queries + self.hint(way / self.standardise.std)
             left = total - start if steps == 1 else total - torch.arange(start, start + steps, device=rows.device)
             straight = way / (left if isinstance(left, int) else left[:, None, None])
         mask = None if steps == 1 else block_causal(steps, k, start, rows.device)
-        decoded = self.decoder(queries.flatten(1, 2), task.memory, mask, None if past is None else past.caches)
+        decoded = self.decoder(queries.flatten(1, 2), context.memory, mask, None if past is None else past.caches)
         # Eq. 11, as a residual on w_i
         delta: Tensor = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k)) * self.standardise.std
         return delta if straight is None else straight + delta

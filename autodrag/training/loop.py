@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from autodrag.errors import InputError
-from autodrag.training.average import averaged, new_average, update_average
+from autodrag.runs.folder import RunFolder
+from autodrag.runs.ranks import Ranks
 from autodrag.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
-from autodrag.training.diary import Diary, DiaryConfig
-from autodrag.training.folder import RunFolder
+from autodrag.training.ema import averaged, new_average, update_average
+from autodrag.training.logger import Diary, DiaryConfig
 from autodrag.training.prefetch import in_order
-from autodrag.training.ranks import Ranks
-from autodrag.training.stage import Budget, Stage
+from autodrag.training.stages.base import Budget, Stage
 from autodrag.typed import check_bounds
 
 Precision = Literal["auto", "float32", "bfloat16"]

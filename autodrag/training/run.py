@@ -10,8 +10,7 @@ from torch import nn
 
 from autodrag.config import DatasetConfig, dump, load_yaml
 from autodrag.data.dataset import Trajectories
-from autodrag.data.lock import exclusive
-from autodrag.data.shards import read_manifest
+from autodrag.data.shards import read_index
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
@@ -20,21 +19,22 @@ from autodrag.models.cost import cost_table
 from autodrag.models.encoder import seen_of
 from autodrag.models.stored import stored_kind
 from autodrag.precision import choose
-from autodrag.training import latent_transformer
-from autodrag.training.aim import AimStage, AimTraining
-from autodrag.training.encoder import EncoderStage, EncoderTraining
-from autodrag.training.ends import EndsConfig
-from autodrag.training.folder import RunFolder
-from autodrag.training.latent_transformer import LatentTransformerStage, LatentTransformerTraining
+from autodrag.runs.folder import RunFolder
+from autodrag.runs.lock import exclusive
+from autodrag.runs.ranks import Ranks, join_ranks
+from autodrag.training.augmentation import check_steps
+from autodrag.training.endpoint_drags import EndsConfig
+from autodrag.training.latent_statistics import domain_shape, image_metric, measure, measure_manifold
 from autodrag.training.loop import LoopConfig, Precision, train
-from autodrag.training.measure import domain_shape, image_metric, measure, measure_manifold
-from autodrag.training.motion import MotionStage, MotionTraining
-from autodrag.training.pictures import load_moves, load_pictures
-from autodrag.training.ranks import Ranks, join_ranks
-from autodrag.training.stage import Budget, Stage
-from autodrag.training.stage1 import RegularizerStage, Stage1Config
-from autodrag.training.stage2 import PredictorStage, Stage2Config
-from autodrag.training.variants import check_steps
+from autodrag.training.picture_cache import load_moves, load_pictures
+from autodrag.training.stages import latent_transformer
+from autodrag.training.stages.aim import AimStage, AimTraining
+from autodrag.training.stages.base import Budget, Stage
+from autodrag.training.stages.encoder import EncoderStage, EncoderTraining
+from autodrag.training.stages.latent_transformer import LatentTransformerStage, LatentTransformerTraining
+from autodrag.training.stages.point_motion import MotionStage, MotionTraining
+from autodrag.training.stages.stage1 import RegularizerStage, Stage1Config
+from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 
 LANDING_BLOCK = 4  # of the generator, counted from 1, whose output tells how much a move changes the image
 
@@ -96,7 +96,7 @@ def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> Regularizer
     torch.manual_seed(config.seed)
     regularizer = Regularizer(config.model.regularizer, generator.num_ws, generator.w_dim, statistics)
     trajectory = config.stage1.latents == "trajectory"
-    motion = read_manifest(Path(config.data)).recipe.trajectory if trajectory else None
+    motion = read_index(Path(config.data)).recipe.trajectory if trajectory else None
     return RegularizerStage(regularizer, generator, config.stage1, config.dataset.psi, config.seed, motion)
 
 

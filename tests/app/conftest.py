@@ -21,28 +21,13 @@ from websockets.sync.client import ClientConnection, connect
 
 from autodrag.app.hub import AppConfig
 from autodrag.app.server import create_app, uvicorn_config
-from autodrag.app.session import Editor
-from autodrag.app.studio import Studio
 from autodrag.config import compose, load_dataset, typed
+from autodrag.editor.model_cache import ModelCache
 from autodrag.generator import FrozenGenerator
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
 ARGUMENTS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-
-
-@pytest.fixture(scope="session")
-def studio(tiny: FrozenGenerator) -> Studio:
-    """Knows the tiny generator."""
-    studio = Studio("cpu")
-    studio.add(tiny)
-    return studio
-
-
-@pytest.fixture
-def editor(studio: Studio, tiny: FrozenGenerator) -> Editor:
-    """A fresh session."""
-    return Editor(tiny.name, seed=3, psi=1.0, method="draggan", steps=3, studio=studio)
 
 
 @pytest.fixture(scope="session")
@@ -55,14 +40,14 @@ def config() -> AppConfig:
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., AbstractContextManager[str]]:
-    """Serves a dataset of a studio: `with serve(config, studio, dataset, port=0) as address`."""
+    """Serves a dataset of a model cache: `with serve(config, models, dataset, port=0) as address`."""
     return serving
 
 
 @contextmanager
-def serving(config: AppConfig, studio: Studio, dataset: str, port: int = 0) -> Iterator[str]:
+def serving(config: AppConfig, models: ModelCache, dataset: str, port: int = 0) -> Iterator[str]:
     """The address, http://..., of a server in a thread."""
-    server = uvicorn.Server(uvicorn_config(create_app(config, studio, dataset), port=port))
+    server = uvicorn.Server(uvicorn_config(create_app(config, models, dataset), port=port))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -76,9 +61,9 @@ def serving(config: AppConfig, studio: Studio, dataset: str, port: int = 0) -> I
 @pytest.fixture(scope="session")
 def address(config: AppConfig, tiny: FrozenGenerator) -> Iterator[str]:
     """A server of the tiny generator."""
-    studio = Studio("cpu", closed=True)
+    models = ModelCache("cpu", closed=True)
     constants = replace(load_dataset("x.safetensors"), draggan_lr=1e-2)  # random weights are dragged with longer steps
-    with serving(config, studio, studio.add(tiny, constants)) as address:
+    with serving(config, models, models.add(tiny, constants)) as address:
         yield address
 
 
@@ -241,9 +226,9 @@ def open_view(browser: Any) -> Iterator[Callable[..., View]]:
     views = []
 
     def open_one(address: str, phone: bool = False, **more: Any) -> View:
-        desk = {"viewport": {"width": 1280, "height": 820}}
+        screen = {"viewport": {"width": 1280, "height": 820}}
         hand = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
-        page = browser.new_page(**((hand | {"has_touch": True} if phone else desk) | more))
+        page = browser.new_page(**((hand | {"has_touch": True} if phone else screen) | more))
         views.append(View(page, address, expect))
         return views[-1]
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from autodrag.app.hub import AppConfig
-from autodrag.app.studio import Studio
+from autodrag.editor.model_cache import ModelCache
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
 from autodrag.weights import weights_path
@@ -164,8 +164,8 @@ def test_a_pulled_handle_arrives(open_view: Any, config: AppConfig, serve: Any) 
         weights_path("synthface")
     except InputError as error:
         pytest.skip(str(error))
-    studio = Studio("cpu", closed=True)
-    with serve(replace(config, first_method="autodrag"), studio, studio.add(load_generator("synthface"))) as address:
+    models = ModelCache("cpu", closed=True)
+    with serve(replace(config, first_method="autodrag"), models, models.add(load_generator("synthface"))) as address:
         view = open_view(address)
         before = view.picture
         view.drag((128, 150), (116, 150), steps=10)

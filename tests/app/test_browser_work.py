@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from autodrag.app.hub import AppConfig
-from autodrag.app.studio import Studio
+from autodrag.editor.model_cache import ModelCache
 from autodrag.generator import FrozenGenerator
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -26,8 +26,8 @@ AXE = os.environ.get("AXE")  # node_modules/axe-core/axe.min.js
 @pytest.fixture
 def place(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Iterator[str]:
     """A server that keeps sessions for a minute."""
-    studio = Studio("cpu", closed=True)
-    with serve(replace(config, keep_minutes=1.0), studio, studio.add(tiny)) as address:
+    models = ModelCache("cpu", closed=True)
+    with serve(replace(config, keep_minutes=1.0), models, models.add(tiny)) as address:
         yield address
 
 
@@ -90,8 +90,8 @@ def serve_again(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Any:
         port = free.getsockname()[1]
 
     def again() -> AbstractContextManager[str]:
-        studio = Studio("cpu", closed=True)
-        return serve(config, studio, studio.add(tiny), port)
+        models = ModelCache("cpu", closed=True)
+        return serve(config, models, models.add(tiny), port)
 
     return again
 

@@ -14,7 +14,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
-from autodrag.app.session import Editor
+from autodrag.editor.session import Editor
 
 MESSAGES = 10_000
 

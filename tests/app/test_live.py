@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from autodrag import config
-from autodrag.app import desk, protocol
-from autodrag.app.desk import Desk
+from autodrag.app import controller, protocol
+from autodrag.app.controller import Controller
 from autodrag.app.events import Changed, Look, Note, Work
-from autodrag.app.invert import InvertConfig
-from autodrag.app.own import OwnPicture
-from autodrag.app.session import Editor
-from autodrag.app.studio import Studio
+from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
+from autodrag.editor.user_photo import OwnPicture
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
@@ -24,7 +24,7 @@ SIZES = {"width": 32, "heads": 4, "encoder_layers": 1, "decoder_layers": 1, "mlp
 
 
 @pytest.fixture
-def studio(tiny: FrozenGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Studio:
+def models(tiny: FrozenGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelCache:
     """The tiny generator with weights of AutoDrag that move something, however little sense it makes."""
     torch.manual_seed(0)
     shape = DomainShape(tiny.num_ws, tiny.w_dim, tiny.feature_shape(6), tiny.resolution)
@@ -35,14 +35,14 @@ def studio(tiny: FrozenGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     folder.mkdir()
     model.save(folder / "autodrag.safetensors")
     monkeypatch.setattr(config, "MODEL_DIR", tmp_path)
-    studio = Studio("cpu")
-    studio.add(tiny)
-    return studio
+    models = ModelCache("cpu")
+    models.add(tiny)
+    return models
 
 
 @pytest.fixture
-def editor(studio: Studio, tiny: FrozenGenerator) -> Editor:
-    return Editor(tiny.name, seed=3, studio=studio)
+def editor(models: ModelCache, tiny: FrozenGenerator) -> Editor:
+    return Editor(tiny.name, seed=3, models=models)
 
 
 def test_every_pull_starts_over(editor: Editor) -> None:
@@ -80,15 +80,15 @@ def test_steps_are_chosen(editor: Editor) -> None:
     assert len(editor.state.motion) == 6
 
 
-def test_sessions_do_not_mix(studio: Studio, tiny: FrozenGenerator) -> None:
-    editors = [Editor(tiny.name, seed=seed, studio=studio) for seed in (1, 2)]
+def test_sessions_do_not_mix(models: ModelCache, tiny: FrozenGenerator) -> None:
+    editors = [Editor(tiny.name, seed=seed, models=models) for seed in (1, 2)]
     edits = [editor.begin(HANDLES) for editor in editors]
     for x in (22.0, 24.0):
         for edit in edits:
             list(edit.toward(((x, 30.0),), quick=True))
     for editor, edit, seed in zip(editors, edits, (1, 2), strict=True):
         editor.keep(edit)
-        alone = Editor(tiny.name, seed=seed, studio=studio)
+        alone = Editor(tiny.name, seed=seed, models=models)
         alone.drag(HANDLES, [(24, 30)])
         assert torch.equal(alone.ws, editor.ws)
 
@@ -102,29 +102,29 @@ def test_a_mask_is_obeyed_by_blending(editor: Editor) -> None:
     assert not np.array_equal(editor.image, before)
 
 
-def test_a_tuned_generator_is_dragged_by_the_same_model(studio: Studio, tiny: FrozenGenerator) -> None:
-    own = OwnPicture(np.zeros((64, 64, 3), np.uint8), tiny.name, studio, InvertConfig(steps=2, starts=1, tune_steps=2))
+def test_a_tuned_generator_is_dragged_by_the_same_model(models: ModelCache, tiny: FrozenGenerator) -> None:
+    own = OwnPicture(np.zeros((64, 64, 3), np.uint8), tiny.name, models, InvertConfig(steps=2, starts=1, tune_steps=2))
     list(own.run())
-    editor = Editor.of_picture(own, studio, "autodrag")
+    editor = Editor.of_picture(own, models, "autodrag")
     editor.drag(HANDLES, [(30, 30)])
     assert editor.method == "autodrag"
     assert editor.scene.generator is not tiny
     plain, tuned = (
-        studio.method("autodrag", tiny, tiny.name),
-        studio.method("autodrag", own.scene().generator, tiny.name),
+        models.method("autodrag", tiny, tiny.name),
+        models.method("autodrag", own.scene().generator, tiny.name),
     )
     assert tuned.model is plain.model
     assert plain.generator is tiny
 
 
-def message(kind: type, **fields: object) -> protocol.Request:
+def message(kind: type, **fields: object) -> protocol.AnyMessage:
     drag = {"handles": HANDLES, "targets": ((30.0, 30.0),), "pins": (), "again": False, "time": 0.0}
     return kind(type=kind.__name__.lower(), **(drag | fields))
 
 
-def test_a_desk_pulls_releases_and_pulls_again(studio: Studio, editor: Editor) -> None:
+def test_a_desk_pulls_releases_and_pulls_again(models: ModelCache, editor: Editor) -> None:
     first = editor.image
-    one = Desk(studio, editor)
+    one = Controller(models, editor)
     for x in (22.0, 26.0):
         events = list(one.take(message(protocol.Pull, gesture=1, targets=((x, 30.0),))).events)
         assert [type(event) for event in events] == [Look]
@@ -147,8 +147,8 @@ def test_a_desk_pulls_releases_and_pulls_again(studio: Studio, editor: Editor) -
     assert np.array_equal(editor.image, first)
 
 
-def test_what_a_pull_has_reached_is_kept_or_cancelled(studio: Studio, editor: Editor) -> None:
-    one = Desk(studio, editor)
+def test_what_a_pull_has_reached_is_kept_or_cancelled(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
     list(one.take(message(protocol.Pull, gesture=1)).events)
     list(one.take(protocol.Command(type="cancel")).events)
     assert len(editor.state.motion) == 1
@@ -157,8 +157,8 @@ def test_what_a_pull_has_reached_is_kept_or_cancelled(studio: Studio, editor: Ed
     assert len(editor.state.motion) == 4
 
 
-def test_an_order_that_ends_a_drag_tells_what_it_reached(studio: Studio, editor: Editor) -> None:
-    one = Desk(studio, editor)
+def test_an_order_that_ends_a_drag_tells_what_it_reached(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
     editor.choose_method("draggan", 50)
     running = one.take(message(protocol.Release, gesture=1)).events
     for _ in range(3):
@@ -177,8 +177,8 @@ def test_an_order_that_ends_a_drag_tells_what_it_reached(studio: Studio, editor:
     assert one.take(message(protocol.Pull, gesture=2)).first[0] == Work("")
 
 
-def test_a_desk_says_what_cannot_be(studio: Studio, editor: Editor) -> None:
-    one = Desk(studio, editor)
+def test_a_desk_says_what_cannot_be(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
     with pytest.raises(InputError, match="outside the image"):
         list(one.take(message(protocol.Pull, gesture=1, handles=((900.0, 1.0),))).events)
     compare = protocol.Compare(
@@ -187,4 +187,4 @@ def test_a_desk_says_what_cannot_be(studio: Studio, editor: Editor) -> None:
     notes = [event for event in one.take(compare).events if isinstance(event, Note)]
     assert [note.lane for note in notes] == ["latent_transformer", "magic"]
     with pytest.raises(InputError, match="empty file"):
-        list(one.take(desk.OwnImage(b"", InvertConfig())).events)
+        list(one.take(controller.OwnImage(b"", InvertConfig())).events)

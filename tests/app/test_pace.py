@@ -12,11 +12,11 @@ import numpy as np
 import torch
 
 from autodrag.app.client import Client
-from autodrag.app.desk import Desk
+from autodrag.app.controller import Controller
 from autodrag.app.events import Event, Look
 from autodrag.app.pace import MOST, PERIOD, Pace
-from autodrag.app.renderer import Renderer
-from autodrag.app.state import Frame
+from autodrag.editor.renderer import Renderer
+from autodrag.editor.state import Frame
 from autodrag.generator import FrozenGenerator
 from autodrag.pictures import read_picture
 
@@ -35,8 +35,8 @@ def test_drafts_follow_what_pictures_cost() -> None:
     assert kept_up(pace, 2 * PERIOD, pictures=8) >= 1
 
 
-class Pulled(Desk):
-    """A desk that shows one draft, black, of a picture that is white, and has nothing else to do."""
+class Pulled(Controller):
+    """A controller that shows one draft, black, of a picture that is white, and has nothing else to do."""
 
     def __init__(self) -> None:
         """Without a session."""

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from autodrag.app.hub import AppConfig
-from autodrag.app.studio import Studio
+from autodrag.editor.model_cache import ModelCache
 from autodrag.generator import FrozenGenerator
 
 DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False}
@@ -21,8 +21,8 @@ DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False
 @pytest.fixture
 def place(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Iterator[str]:
     """A server that keeps sessions for a minute, and two pages at most."""
-    studio = Studio("cpu", closed=True)
-    with serve(replace(config, keep_minutes=1.0, max_clients=2), studio, studio.add(tiny)) as address:
+    models = ModelCache("cpu", closed=True)
+    with serve(replace(config, keep_minutes=1.0, max_clients=2), models, models.add(tiny)) as address:
         yield address
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from autodrag.app.hub import AppConfig
-from autodrag.app.studio import Studio
 from autodrag.domains.synthface import Z_DIM, parameters, render
+from autodrag.editor.model_cache import ModelCache
 from autodrag.generator import load_generator
 from autodrag.images import encode, to_bytes
 
@@ -28,8 +28,8 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def shown(config: AppConfig, serve: Any) -> Any:
     """A server of synthface."""
-    studio = Studio("cpu", closed=True)
-    with serve(replace(config, first_method=None), studio, studio.add(load_generator("synthface"))) as address:
+    models = ModelCache("cpu", closed=True)
+    with serve(replace(config, first_method=None), models, models.add(load_generator("synthface"))) as address:
         yield address
 
 

@@ -9,7 +9,7 @@ import httpx
 import numpy as np
 from websockets.sync.client import connect
 
-from autodrag.app.desk import Desk
+from autodrag.app.controller import Controller
 from autodrag.app.hub import AppConfig
 from autodrag.images import encode
 from autodrag.pictures import read_picture
@@ -105,12 +105,12 @@ def test_every_page_has_a_session_of_its_own(open_page: Any) -> None:
 
 
 def test_a_page_that_vanishes_frees_its_session(open_page: Any) -> None:
-    def desks() -> int:
-        return sum(type(thing) is Desk for thing in gc.get_objects())
+    def controllers() -> int:
+        return sum(type(thing) is Controller for thing in gc.get_objects())
 
-    before = desks()  # those of earlier tests may still go, so this is a bound
+    before = controllers()  # those of earlier tests may still go, so this is a bound
     pages = [open_page() for _ in range(5)]
-    assert desks() >= 5
+    assert controllers() >= 5
     for page in pages[:3]:
         page.say(type="release", gesture=1, time=0, **DRAG)  # and is not there to see it
         page.socket.close()
@@ -118,10 +118,10 @@ def test_a_page_that_vanishes_frees_its_session(open_page: Any) -> None:
         page.socket.socket.close()  # without a goodbye
     for _ in range(200):
         gc.collect()
-        if desks() <= before:
+        if controllers() <= before:
             return
         time.sleep(0.05)
-    raise AssertionError(f"{desks() - before} sessions are still there")
+    raise AssertionError(f"{controllers() - before} sessions are still there")
 
 
 def test_too_many_pages_are_refused_until_one_closes(address: str, open_page: Any, config: AppConfig) -> None:

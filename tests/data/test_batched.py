@@ -19,8 +19,8 @@ from autodrag.data.make import fill_folder
 from autodrag.data.shards import read_manifest, read_shard
 from autodrag.data.trajectories import MatchedMotion, Recipe, make_sample
 from autodrag.data.workers import make_samples
-from autodrag.evaluation.detectors import load_detector
 from autodrag.generator import FrozenGenerator
+from autodrag.vision.detectors import load_detector
 
 
 class OneByOne(FrozenGenerator):

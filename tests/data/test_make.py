@@ -14,7 +14,7 @@ import pytest
 
 from autodrag.config import compose, typed
 from autodrag.data.make import TrajectoriesConfig, fill_folder, run
-from autodrag.data.shards import read_manifest
+from autodrag.data.shards import read_index
 from autodrag.data.trajectories import Recipe
 from autodrag.data.workers import make_samples
 from autodrag.errors import InputError
@@ -69,7 +69,7 @@ def test_a_killed_run_is_locked_while_it_lives_and_continues_after(
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in folder.iterdir())
     assert all((folder / name).read_bytes() == (whole / name).read_bytes() for name in names)
-    assert read_manifest(folder).samples == 16
+    assert read_index(folder).samples == 16
 
 
 def test_bad_input_is_one_line_and_status_2(repository: Path, overrides: list[str], tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_folder_keeps_the_type_it_was_begun_with(
     for suits, count in (("float32", 1), ("bfloat16", 2)):  # the second time on another machine
         monkeypatch.setattr("autodrag.data.make.choose", lambda asked, device, suits=suits: suits)
         run(config(overrides, f"out={tmp_path}", "workers=0", "dtype=auto", f"count={count}"))
-    manifest = read_manifest(tmp_path)
+    manifest = read_index(tmp_path)
     assert manifest.recipe.dtype == "float32" and manifest.totals().samples == 2
 
 
@@ -115,4 +115,4 @@ def test_own_process_id_is_no_obstacle(overrides: list[str], tmp_path: Path) -> 
     """After a restart of a container the ids are dealt out again."""
     (tmp_path / "lock").write_text(f"{os.getpid()} {socket.gethostname()}")
     run(config(overrides, f"out={tmp_path}", "workers=0", "count=1"))
-    assert read_manifest(tmp_path).samples == 1
+    assert read_index(tmp_path).samples == 1

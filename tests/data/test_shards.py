@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autodrag.data.matching import Matches, MatchingConfig
-from autodrag.data.shards import Manifest, fill, pack, read_manifest, read_shard, unpack
+from autodrag.data.shards import ShardIndex, fill, pack, read_index, read_shard, unpack
 from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
 
@@ -64,7 +64,7 @@ class Maker:
 
 def run(
     folder: Path, count: int = 10, recipe: Recipe = RECIPE, maker: Maker | None = None
-) -> tuple[Manifest, list[int], list[str]]:
+) -> tuple[ShardIndex, list[int], list[str]]:
     maker = maker or Maker()
     said: list[str] = []
     manifest = fill(folder, recipe, count, 4, maker, said.append)
@@ -89,14 +89,14 @@ def test_unpack_inverts_pack() -> None:
 
 def test_what_is_read_is_what_was_made(tmp_path: Path) -> None:
     run(tmp_path)
-    manifest = read_manifest(tmp_path)
+    manifest = read_index(tmp_path)
     samples = [s for number in range(3) for s in read_shard(tmp_path, manifest.shards[number])]
     assert all(same(a, made_up(i)) for i, a in enumerate(samples)) and len(samples) == 10
 
 
 def test_manifest_counts(tmp_path: Path) -> None:
     run(tmp_path)
-    totals = read_manifest(tmp_path).totals()
+    totals = read_index(tmp_path).totals()
     assert totals.samples == 10
     assert totals.redraws == 5  # odd indices
     assert totals.empty_steps == 4 and totals.empty_step_share == pytest.approx(4 / 30)
@@ -158,7 +158,7 @@ def test_a_damaged_shard_is_found_and_made_again(tmp_path: Path, damage: str) ->
     else:
         path.write_bytes(good[:-9] if damage == "truncated" else good[:-1] + bytes([good[-1] ^ 1]))
     with pytest.raises(InputError, match=r"damaged|missing"):
-        read_shard(tmp_path, read_manifest(tmp_path).shards[1])
+        read_shard(tmp_path, read_index(tmp_path).shards[1])
     _, made, said = run(tmp_path)
     assert made == [4, 5, 6, 7]
     assert any("made again" in line for line in said)
@@ -177,9 +177,9 @@ def test_other_settings_are_refused_by_name(tmp_path: Path) -> None:
 def test_a_manifest_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(InputError):
-        read_manifest(tmp_path)
+        read_index(tmp_path)
 
 
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no trajectories"):
-        read_manifest(tmp_path)
+        read_index(tmp_path)

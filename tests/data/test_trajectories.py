@@ -18,9 +18,9 @@ from autodrag.data.trajectories import (
     turned,
 )
 from autodrag.errors import InputError
-from autodrag.evaluation.detectors import load_detector, to_uint8
 from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
+from autodrag.vision.detectors import load_detector, to_uint8
 from third_party.stylegan2 import Generator
 
 DRAWS = [(0, 0), (1, 0), (1, 1), (7, 0)]

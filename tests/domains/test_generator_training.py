@@ -10,8 +10,8 @@ from autodrag.config import compose, typed
 from autodrag.domains.synthface.generator_training import (
     GeneratorTrainer,
     GeneratorTraining,
+    GrowthStage,
     Learner,
-    Stage,
     energy_error,
 )
 from autodrag.domains.synthface.make import MakeSynthfaceConfig, make
@@ -23,10 +23,10 @@ from autodrag.generator import load_generator
 from third_party.stylegan2.readers import write_safetensors
 
 SMALL = ((4, 8), (8, 8), (16, 8), (32, 8), (64, 8))
-TWO_SIZES = (Stage("32", 32, 24, 4), Stage("64", 64, 8, 2, loss="absolute"))
+TWO_SIZES = (GrowthStage("32", 32, 24, 4), GrowthStage("64", 64, 8, 2, loss="absolute"))
 
 
-def training(*stages: Stage) -> GeneratorTraining:
+def training(*stages: GrowthStage) -> GeneratorTraining:
     return GeneratorTraining(stages=stages, w_dim=16, channels=SMALL)
 
 
@@ -47,7 +47,7 @@ def test_targets_are_renders_of_their_latents_and_a_function_of_the_index():
 
 
 def test_a_perfect_picture_has_only_the_loss_of_the_heads():
-    learner = Learner(training(), Stage("32", 32, 8, 2))
+    learner = Learner(training(), GrowthStage("32", 32, 8, 2))
     target = Targets(0, 32, 2, 0.5)[0]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         made, _ = learner.images(target)
@@ -57,7 +57,7 @@ def test_a_perfect_picture_has_only_the_loss_of_the_heads():
 
 
 def test_rows_from_six_come_from_the_appearance_latents():
-    learner = Learner(training(), Stage("32", 32, 8, 2))
+    learner = Learner(training(), GrowthStage("32", 32, 8, 2))
     target = Targets(0, 32, 2, 1.0)[0]
     recoloured = replace(target, z=torch.cat([target.z[:2], torch.randn_like(target.z[2:])]))
     with torch.no_grad():
@@ -99,7 +99,7 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_another_training_in_the_same_folder_is_refused(tmp_path: Path):
-    first = GeneratorTrainer(replace(training(Stage("32", 32, 4, 4)), save_seconds=0.0), tmp_path)
+    first = GeneratorTrainer(replace(training(GrowthStage("32", 32, 4, 4)), save_seconds=0.0), tmp_path)
     first.run()
     with pytest.raises(InputError, match="other settings"):
         GeneratorTrainer(replace(first.training, seed=1), tmp_path)
@@ -107,7 +107,7 @@ def test_another_training_in_the_same_folder_is_refused(tmp_path: Path):
 
 def test_the_loss_falls():
     torch.manual_seed(0)
-    learner = Learner(training(), Stage("32", 32, 8, 4))
+    learner = Learner(training(), GrowthStage("32", 32, 8, 4))
     target = Targets(0, 32, 4, 0.5)[0]
     optimiser = torch.optim.Adam(learner.parameters(), lr=5e-3, betas=(0.9, 0.99))
     losses = []
@@ -133,10 +133,10 @@ def test_the_command_trains_and_writes_a_generator_that_loads(tmp_path: Path):
 
 @pytest.mark.parametrize("name", ["g.safetensors", "first/state.safetensors"])
 def test_a_training_can_go_on_from_a_generator_file_or_a_training(tmp_path: Path, name: str):
-    first = GeneratorTrainer(training(Stage("32", 32, 4, 4)), tmp_path / "first")
+    first = GeneratorTrainer(training(GrowthStage("32", 32, 4, 4)), tmp_path / "first")
     first.run()
     write_safetensors(tmp_path / "g.safetensors", first.training.config(32), first.averaged().state_dict())
-    still = replace(training(Stage("32", 32, 4, 4, lr=0.0, lr_end=0.0)), start=str(tmp_path / name), seed=5)
+    still = replace(training(GrowthStage("32", 32, 4, 4, lr=0.0, lr_end=0.0)), start=str(tmp_path / name), seed=5)
     second = GeneratorTrainer(still, tmp_path / "second")
     second.run()
     kind = "now" if name.startswith("first") else "average"  # a generator file has no others

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from autodrag.domains.synthface import APPEARANCE, GEOMETRY, Z_DIM, render
-from autodrag.domains.synthface.reader import ReaderTraining, labelled, make_reader
+from autodrag.domains.synthface.reader import FEATURES, Reader, reader_path
+from autodrag.domains.synthface.reader_training import ReaderTraining, labelled, make_reader
 from autodrag.errors import InputError
-from autodrag.evaluation.reader import FEATURES, Reader, reader_path
 from autodrag.generator import FrozenGenerator
 
 
@@ -36,7 +36,7 @@ def test_a_short_training_reads_better_than_the_mean(
         parts = torch.arange(len(GEOMETRY) + len(APPEARANCE)) % 3
         return colours[:, :, None, None].expand(-1, -1, 64, 64), colours[:, parts]
 
-    monkeypatch.setattr("autodrag.domains.synthface.reader.labelled", coloured)
+    monkeypatch.setattr("autodrag.domains.synthface.reader_training.labelled", coloured)
     path = tmp_path / "reader.safetensors"
     found = make_reader(generator, path, ReaderTraining(faces=192, epochs=4, batch=16, lr=2e-3, seed=0))
     assert found["error"] < 0.5 * found["error of the mean"]

@@ -12,9 +12,9 @@ from autodrag import load_generator
 from autodrag.config import ASSET_DIR, MODEL_DIR, compose, typed
 from autodrag.domains.synthface import Z_DIM, card, parameters, render, report
 from autodrag.domains.synthface.make import MakeSynthfaceConfig
-from autodrag.evaluation.detectors import LandmarkDetector, load_detector
 from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
+from autodrag.vision.detectors import LandmarkDetector, load_detector
 from third_party.stylegan2.readers import convert
 
 FOLDER = ASSET_DIR / "synthface"

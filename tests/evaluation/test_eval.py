@@ -14,15 +14,15 @@ import pytest
 import torch
 
 from autodrag.config import compose, typed
+from autodrag.domains.synthface.reader import Reader
 from autodrag.errors import InputError
 from autodrag.evaluation import run as module
-from autodrag.evaluation.detectors import LandmarkDetector
-from autodrag.evaluation.instruments import Instruments
-from autodrag.evaluation.networks import Lpips
-from autodrag.evaluation.reader import Reader
+from autodrag.evaluation.metric_networks import Instruments
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from autodrag.methods.none import NoEdit
+from autodrag.vision.detectors import LandmarkDetector
+from autodrag.vision.networks import Lpips
 from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 

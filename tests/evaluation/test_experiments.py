@@ -9,9 +9,9 @@ import torch
 from omegaconf import OmegaConf
 
 from autodrag.config import CONFIG_DIR, compose, typed
-from autodrag.evaluation import reader as reader_module
-from autodrag.evaluation.instruments import load_instruments
-from autodrag.evaluation.reader import Reader, ReaderNetwork
+from autodrag.domains.synthface import reader as reader_module
+from autodrag.domains.synthface.reader import Reader, ReaderNetwork
+from autodrag.evaluation.metric_networks import load_instruments
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.run import EvalConfig
 from autodrag.training.run import TrainConfig

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from autodrag.errors import InputError
-from autodrag.evaluation import metrics, networks
+from autodrag.evaluation import metrics
+from autodrag.vision import networks
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:

@@ -9,12 +9,12 @@ import torch
 
 from autodrag.config import DatasetConfig, compose, dataset_names, load_dataset, typed
 from autodrag.evaluation import run as module
-from autodrag.evaluation.detectors import LandmarkDetector
-from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.metric_networks import Instruments
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
-from autodrag.training.measure import domain_shape, measure
+from autodrag.training.latent_statistics import domain_shape, measure
+from autodrag.vision.detectors import LandmarkDetector
 
 PUBLISHED = sorted(set(dataset_names()) - {"synthface"})
 BLOCK = 6  # as in the paper: 128 px

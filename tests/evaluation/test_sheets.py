@@ -7,7 +7,7 @@ import torch
 
 from autodrag.config import compose, typed
 from autodrag.evaluation import run as module
-from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.metric_networks import Instruments
 from autodrag.evaluation.report.results import read_results
 from autodrag.evaluation.report.sheets import SIDE, TITLE, _titled, _wrapped, drags, fig6, fig8, fig10
 from autodrag.evaluation.run import EvalConfig, evaluate

@@ -7,7 +7,7 @@ from autodrag.domains.synthface.fit import fit
 from autodrag.domains.synthface.parameters import with_parameters
 from autodrag.domains.synthface.places import places, where
 from autodrag.domains.synthface.reach import reach
-from autodrag.evaluation.reader import Reader, reader_path
+from autodrag.domains.synthface.reader import Reader, reader_path
 from autodrag.evaluation.truth import BROKEN, fit_source, measure
 
 NAMES = [name for name, _, _ in GEOMETRY]

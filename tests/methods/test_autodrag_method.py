@@ -14,7 +14,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.methods.autodrag import AutoDragMethod, in_bucket
 from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
 from autodrag.tracking import Tracker
-from autodrag.training.measure import domain_shape, measure
+from autodrag.training.latent_statistics import domain_shape, measure
 
 MODEL = ModelConfig(
     predictor=PredictorConfig(width=32, heads=4, encoder_layers=1, decoder_layers=1, mlp_ratio=2.0),

@@ -10,7 +10,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.methods import load_method
 from autodrag.methods.landing import LandingMethod
 from autodrag.models import Landing, LandingConfig, PointMotion, PointMotionConfig
-from autodrag.training.measure import image_metric, measure, measure_manifold
+from autodrag.training.latent_statistics import image_metric, measure, measure_manifold
 
 
 @pytest.fixture(scope="module")

@@ -10,11 +10,11 @@ import torch
 from autodrag.errors import InputError
 from autodrag.models import Aim, Encoder, EncoderConfig
 from autodrag.models.encoder import seen_of, shrunk
-from autodrag.training.encoder import EncoderStage, spread_of
-from autodrag.training.measure import seen_moves
-from autodrag.training.photographed import PhotographedConfig, photographed
-from autodrag.training.pictures import PicturesConfig, draw_latents, load_moves, load_pictures
+from autodrag.training.latent_statistics import seen_moves
+from autodrag.training.photo_augmentation import PhotographedConfig, photographed
+from autodrag.training.picture_cache import PicturesConfig, draw_latents, load_moves, load_pictures
 from autodrag.training.run import TrainConfig
+from autodrag.training.stages.encoder import EncoderStage, spread_of
 
 PICTURES = PicturesConfig(count=128, size=32, mixed=0.5, edited=0.3, offsets=0.5, offset=0.3, random_noise=0.5)
 NETWORK = EncoderConfig(size=32, width=8, hidden=32, directions=16)

@@ -8,14 +8,14 @@ import torch
 
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
-from autodrag.evaluation.flow import Flow
 from autodrag.generator import FrozenGenerator
 from autodrag.methods import load_method
 from autodrag.models.autodrag import DomainShape
 from autodrag.models.latent_transformer import LatentTransformer, LatentTransformerConfig, MotionScale
 from autodrag.models.statistics import Statistics
-from autodrag.training.latent_transformer import LatentTransformerStage, MotionPairs, build, grid_points
 from autodrag.training.run import TrainConfig, run
+from autodrag.training.stages.latent_transformer import LatentTransformerStage, MotionPairs, build, grid_points
+from autodrag.vision.flow import Flow
 from third_party.stylegan2.readers import write_safetensors
 
 

@@ -16,7 +16,7 @@ import torch
 
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
-from autodrag.training.stage import Budget, Schedule
+from autodrag.training.stages.base import Budget, Schedule
 
 
 def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:

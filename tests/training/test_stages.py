@@ -22,11 +22,11 @@ from autodrag.models import (
     Regularizer,
     RegularizerConfig,
 )
-from autodrag.training.measure import domain_shape, image_units, measure
+from autodrag.training.augmentation import VariantsConfig
+from autodrag.training.latent_statistics import domain_shape, image_units, measure
 from autodrag.training.run import TrainConfig
-from autodrag.training.stage1 import RegularizerStage
-from autodrag.training.stage2 import PredictorStage, Stage2Config
-from autodrag.training.variants import VariantsConfig
+from autodrag.training.stages.stage1 import RegularizerStage
+from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 
 MODEL = ModelConfig(
     predictor=PredictorConfig(width=32, heads=4, encoder_layers=1, decoder_layers=2, mlp_ratio=2.0),

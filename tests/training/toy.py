@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from autodrag.runs.folder import RunFolder
+from autodrag.runs.ranks import join_ranks
 from autodrag.seeding import rng
-from autodrag.training.diary import DiaryConfig
-from autodrag.training.folder import RunFolder
+from autodrag.training.logger import DiaryConfig
 from autodrag.training.loop import LoopConfig, train
-from autodrag.training.ranks import join_ranks
-from autodrag.training.stage import Budget, Group, Report, Schedule, Stage
+from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 
 LOOP = LoopConfig(
     precision="float32",

@@ -7,13 +7,13 @@ import { Files } from "./files.js";
 import { Gallery } from "./gallery.js";
 import { Keeper } from "./keeper.js";
 import { listen } from "./keys.js";
-import { Lanes } from "./lanes.js";
+import { Comparison } from "./comparison.js";
 import { Link } from "./link.js";
 import { $, Panel } from "./panel.js";
 import { Pictures } from "./pictures.js";
 import { Player } from "./player.js";
 import { guard } from "./sliders.js";
-import { Stage } from "./stage.js";
+import { PictureCanvas } from "./canvas.js";
 import { Teller } from "./teller.js";
 import { Tools } from "./tools.js";
 
@@ -25,7 +25,7 @@ const say = (message) => {
 const command = (type) => say({ type });
 
 const arrows = new Arrows();
-const stage = new Stage($("frame"), $("picture"), $("overlay"));
+const stage = new PictureCanvas($("frame"), $("picture"), $("overlay"));
 const panel = new Panel(say);
 const teller = new Teller();
 const player = new Player(
@@ -40,7 +40,7 @@ const player = new Player(
 const scrubbed = () => (player.atEnd ? null : player.index);
 const files = new Files(teller, panel, new Crop(), () => ({ token: link.token, frame: scrubbed() }));
 const keeper = new Keeper(() => files.fetch("safetensors"));
-const lanes = new Lanes(
+const comparison = new Comparison(
   {
     ...{ cards: $("lanes"), missing: $("lanes-missing"), large: $("large"), original: $("large-original") },
     ...{ result: $("large-result"), split: $("large-split"), title: $("large-title") },
@@ -69,7 +69,7 @@ function heard(message) {
   if (message.type === "welcome") welcome(message);
   else if (message.type === "session") follow(message);
   else if (message.type === "work") work(message);
-  else if (message.type === "note" && message.lane) lanes.tell(message.text);
+  else if (message.type === "note" && message.lane) comparison.tell(message.text);
   else if (message.type === "note") teller.note(message.text, true);
 }
 
@@ -109,9 +109,9 @@ function follow(session) {
     brush.value = Math.round(Math.min(...session.size) / 22);
     resizeBrush();
   }
-  if (player.motion !== session.motion && lanes.begun) {
-    lanes.shrink();
-    closeLanes();
+  if (player.motion !== session.motion && comparison.begun) {
+    comparison.shrink();
+    closeComparison();
   }
   player.motion = session.motion;
   panel.follow(session);
@@ -141,18 +141,18 @@ function draw(header, bitmap) {
     if (!tools.painting) stage.stroke = null; // it is in the mask now
   } else if (header.lane === "scrub") player.take(header, bitmap);
   else if (header.moment !== undefined) gallery.take(header, bitmap);
-  else lanes.show(header, bitmap);
+  else comparison.show(header, bitmap);
   stage.redraw();
 }
 
 function work({ what, step, steps }) {
   const own = teller.work(what, step, steps, panel.session && panel.method.live);
-  $("player").hidden = !$("job").hidden || lanes.open;
-  if (what === "compare" && lanes.open) lanes.begun = true;
+  $("player").hidden = !$("job").hidden || comparison.open;
+  if (what === "compare" && comparison.open) comparison.begun = true;
   $("job-take").hidden = !own;
   $("job-stop").textContent = own ? "Cancel" : "Stop";
   document.body.dataset.work = what;
-  if (!what) lanes.stopped();
+  if (!what) comparison.stopped();
   touched();
 }
 
@@ -195,15 +195,15 @@ function compare() {
   if ($("compare").disabled) return;
   arrows.again = !arrows.planned || (arrows.pulling && arrows.at === null); // also while that drag is on its way
   const message = arrows.message("compare");
-  const methods = lanes.start(panel.session.methods, $("picture"));
+  const methods = comparison.start(panel.session.methods, $("picture"));
   $("frame").hidden = $("player").hidden = true;
   say({ ...message, methods });
 }
 
-function closeLanes() {
-  if (lanes.shrink()) return;
-  if (!lanes.over) command("stop");
-  lanes.hide();
+function closeComparison() {
+  if (comparison.shrink()) return;
+  if (!comparison.over) command("stop");
+  comparison.hide();
   $("frame").hidden = $("player").hidden = false;
   stage.redraw();
 }
@@ -244,7 +244,7 @@ function theme() {
 }
 
 const clicks = {
-  "lanes-close": closeLanes,
+  "lanes-close": closeComparison,
   undo: () => command("undo"),
   redo: () => command("redo"),
   reset: () => command("reset"),
@@ -280,7 +280,7 @@ listen({
     ...{ r: () => panel.dice(), c: compare, "[": () => resizeBrush(-1), "]": () => resizeBrush(1) },
     ...{ "+": clicks["zoom-in"], "=": clicks["zoom-in"], "-": clicks["zoom-out"] },
     ...{ " ": () => player.toggle(), "?": clicks.help, enter: run, delete: clear, backspace: clear },
-    escape: () => (arrows.held.size ? cancel() : lanes.open ? closeLanes() : stop()),
+    escape: () => (arrows.held.size ? cancel() : comparison.open ? closeComparison() : stop()),
   },
   held: { o: (down) => player.peek(down) },
   chords: { z: (shift) => command(shift ? "redo" : "undo"), y: clicks.redo },

@@ -36,7 +36,7 @@ STATE_FILE = "state.safetensors"
 
 
 @dataclass(frozen=True)
-class Stage:
+class GrowthStage:
     """`images` at `size`; `lr` falls by a cosine to `lr_end`; `loss` is "squared" or "absolute".
 
     feature_weight: on eyes, brows, nose and mouth, beside 1 everywhere. gradient_weight: of the error of the image's
@@ -64,7 +64,7 @@ class Stage:
 class GeneratorTraining:
     """How the shipped generator is made."""
 
-    stages: tuple[Stage, ...]
+    stages: tuple[GrowthStage, ...]
     seed: int = 0
     start: str | None = None  # a generator file, or another training's state, that the first stage begins with
     w_dim: int = 128
@@ -90,7 +90,7 @@ class GeneratorTraining:
 class Learner(nn.Module):
     """The generator at one size with its training-only heads: `forward(target) -> (loss, logs)`."""
 
-    def __init__(self, training: GeneratorTraining, stage: Stage) -> None:
+    def __init__(self, training: GeneratorTraining, stage: GrowthStage) -> None:
         super().__init__()
         self.stage = stage
         self.generator = Generator(training.config(stage.size))
@@ -194,7 +194,7 @@ class GeneratorTrainer:
             self.stage_index, self.step = self.stage_index + 1, 0
             self._save()
 
-    def _stage(self, stage: Stage) -> None:
+    def _stage(self, stage: GrowthStage) -> None:
         with seeded(self.training.seed, "synthface/weights", self.stage_index):
             self.learner = Learner(self.training, stage).to(self.training.device)
         self.average = Learner(self.training, stage).to(self.training.device)
@@ -227,7 +227,7 @@ class GeneratorTrainer:
                 saved = time.monotonic()
         self._save()
 
-    def _targets(self, stage: Stage, steps: int) -> Iterator[Target]:
+    def _targets(self, stage: GrowthStage, steps: int) -> Iterator[Target]:
         data = Targets(self.training.seed + self.stage_index, stage.size, stage.batch, stage.mixed)
         loader = DataLoader(
             data,
@@ -240,7 +240,7 @@ class GeneratorTrainer:
         for target in loader:
             yield Target(**{k: v.to(self.training.device) for k, v in vars(target).items()})
 
-    def _log(self, stage: Stage, images: int, rate: float, logs: dict[str, float]) -> None:
+    def _log(self, stage: GrowthStage, images: int, rate: float, logs: dict[str, float]) -> None:
         line = {"stage": stage.name, "images": images, "rate": round(rate, 2)} | {
             k: round(v, 5) for k, v in logs.items()
         }

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.renderer import render
-from autodrag.evaluation.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, find_face, to_uint8, train_predictor
 from autodrag.generator import FrozenGenerator
 from autodrag.seeding import rng
+from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, find_face, to_uint8, train_predictor
 
 # Fewer and shallower trees than dlib's 99.7 MB model: 8 MB. Half as many of depth 4 are as large and 4 % less exact.
 TREES = {"tree_depth": 3, "cascade_depth": 10, "num_trees_per_cascade_level": 116, "nu": 0.1, "feature_pool_size": 400}

@@ -17,12 +17,12 @@ from autodrag.domains.synthface import card, report
 from autodrag.domains.synthface.generator_training import GeneratorTrainer, GeneratorTraining
 from autodrag.domains.synthface.landmark_predictor import make_landmark_predictor
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
-from autodrag.domains.synthface.reader import ReaderTraining, make_reader
+from autodrag.domains.synthface.reader_training import ReaderTraining, make_reader
 from autodrag.domains.synthface.renderer import render
 from autodrag.errors import InputError
-from autodrag.evaluation.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector, to_uint8
 from autodrag.generator import load_generator
 from autodrag.seeding import rng
+from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector, to_uint8
 from third_party.stylegan2.readers import write_safetensors
 
 STEPS = ("generator", "landmarks", "reader", "report")

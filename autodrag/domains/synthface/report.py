@@ -14,10 +14,10 @@ from autodrag.data.trajectories import turned
 from autodrag.domains.synthface.correspondence import on_skin, true_targets
 from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, parameters, squash
 from autodrag.domains.synthface.renderer import render
-from autodrag.evaluation.detectors import LandmarkDetector, to_uint8
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.latents import join, split
 from autodrag.seeding import rng
+from autodrag.vision.detectors import LandmarkDetector, to_uint8
 
 SEED = 2**20  # training draws from small seeds
 

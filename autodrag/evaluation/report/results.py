@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from autodrag.errors import InputError
-from autodrag.evaluation.statistics import estimate
+from autodrag.evaluation.bootstrap import estimate
 from autodrag.evaluation.summary import to_json
 
 #: The number of each task that methods are compared by.

@@ -13,8 +13,8 @@ from torch.nn import functional as F
 
 from autodrag.config import load_dataset, load_yaml
 from autodrag.evaluation.folder import EvaluationFolder, chunks
-from autodrag.evaluation.instruments import Instruments
 from autodrag.evaluation.manifest import read_manifest
+from autodrag.evaluation.metric_networks import Instruments
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.tables import ABLATION

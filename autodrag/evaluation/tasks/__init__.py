@@ -1,9 +1,7 @@
 """The tasks that methods are measured on."""
 
 from autodrag.config import MODEL_DIR, DatasetConfig
-from autodrag.evaluation.detectors import load_detector
-from autodrag.evaluation.flow import Flow
-from autodrag.evaluation.instruments import Instruments
+from autodrag.evaluation.metric_networks import Instruments
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.evaluation.tasks.landmarks import Landmarks, LandmarksConfig
 from autodrag.evaluation.tasks.mdd import Mdd, MddConfig
@@ -11,6 +9,8 @@ from autodrag.evaluation.tasks.paired import Paired, PairedConfig
 from autodrag.evaluation.tasks.pulls import Pulls, PullsConfig
 from autodrag.evaluation.tasks.roundtrip import Roundtrip, RoundtripConfig
 from autodrag.generator import FrozenGenerator
+from autodrag.vision.detectors import load_detector
+from autodrag.vision.flow import Flow
 
 __all__ = ["Item", "Latents", "Prediction", "Score", "Task", "TaskConfig", "make_task"]
 

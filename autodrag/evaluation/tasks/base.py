@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.errors import InputError
-from autodrag.evaluation.edits import edit
+from autodrag.evaluation.drag_batch import edit
 from autodrag.evaluation.metrics import change_outside, moved_region
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split

@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.errors import InputError
-from autodrag.evaluation.detectors import LandmarkDetector, to_uint8
 from autodrag.evaluation.metrics import mean_difference, mean_distance
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.generator import FrozenGenerator
+from autodrag.vision.detectors import LandmarkDetector, to_uint8
 
 #: Which landmarks each number of points means. `dlib5-nose`: corners of the eyes and base of the nose, as in dlib's
 #: five-point model; the paper does not say which it took.

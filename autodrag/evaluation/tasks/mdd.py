@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from autodrag.evaluation.edits import edit
+from autodrag.evaluation.drag_batch import edit
 from autodrag.evaluation.metrics import distance_decay
 from autodrag.evaluation.tasks.base import Item, Prediction, Score
 from autodrag.evaluation.tasks.motion import MotionTask

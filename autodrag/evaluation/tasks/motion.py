@@ -7,12 +7,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from autodrag.evaluation.flow import Flow
 from autodrag.evaluation.metrics import to_size
 from autodrag.evaluation.tasks.base import Item, Latents, Task
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.seeding import rng
+from autodrag.vision.flow import Flow
 
 HEIGHT = 256  # pixels at which flow is computed
 ROUND_TRIP_PX = 1.0  # how far flow there and back may miss the start, at that height

@@ -6,13 +6,13 @@ from typing import ClassVar, Literal
 
 import torch
 
-from autodrag.evaluation.flow import Flow
 from autodrag.evaluation.metrics import squared_error, to_size
-from autodrag.evaluation.networks import Lpips
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.seeding import rng
+from autodrag.vision.flow import Flow
+from autodrag.vision.networks import Lpips
 
 HEIGHT = 256  # pixels at which flow and differences are measured
 

@@ -17,10 +17,10 @@ from autodrag.domains.synthface.fit import Fit
 from autodrag.domains.synthface.parameters import with_parameters
 from autodrag.domains.synthface.places import Places, places
 from autodrag.domains.synthface.reach import reach
+from autodrag.domains.synthface.reader import Reader
 from autodrag.errors import InputError
-from autodrag.evaluation.edits import edit
+from autodrag.evaluation.drag_batch import edit
 from autodrag.evaluation.metrics import mean_difference
-from autodrag.evaluation.reader import Reader
 from autodrag.evaluation.tasks import pull_items
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.evaluation.truth import BROKEN, fit_source, measure, on_background

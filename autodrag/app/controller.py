@@ -1,0 +1,319 @@
+"""One client's editing, without any web: orders in, jobs out."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from autodrag.app import protocol
+from autodrag.app.events import Changed, Event, Look, Note, Work
+from autodrag.app.orders import Hello, Job, MaskFile, Order, OwnImage, SessionFile
+from autodrag.app.session_json import describe, mask_picture, outcome, thumbnail
+from autodrag.editor.comparison import Comparison
+from autodrag.editor.drag import Drag
+from autodrag.editor.export import film_length
+from autodrag.editor.masks import paint
+from autodrag.editor.model_cache import METHODS, ModelCache
+from autodrag.editor.script import script
+from autodrag.editor.session import Editor
+from autodrag.editor.session_file import is_session
+from autodrag.editor.state import Arrows, Frame
+from autodrag.editor.user_photo import POOR, OwnPicture
+from autodrag.errors import InputError
+from autodrag.images import encode
+
+BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel."
+FAR_OFF = (
+    "Your picture was found only roughly: this generator hardly makes such pictures. Cut it as its own are cut, take "
+    "more effort, or choose a generator of this kind of picture."
+)
+PREVIEW = 8  # steps of an inversion between two pictures of it
+
+
+class Controller:
+    """Turns orders into jobs, to be worked on one at a time, in their order.
+
+    A job must have come to its first event before the next order is taken. What a drag under way has reached is kept
+    when another order comes. An inversion is only ended by "stop", which takes it as it is, and "cancel".
+    """
+
+    def __init__(self, models: ModelCache, editor: Editor) -> None:
+        self._models, self.editor = models, editor
+        self._edit: Drag | None = None
+        self._gesture = self._ended = -1  # the pull under way; the last one that is over
+        self._compared = Comparison()
+        self._own: OwnPicture | None = None
+        self._planned = 0  # revision of the page's arrows
+        self._motion, self._motions = editor.state.motion, 0
+
+    def take(self, order: Order) -> Job | None:
+        """The job of an order; None where there is nothing to do. Raises InputError where it cannot be."""
+        if isinstance(order, protocol.Shown):
+            return None
+        if isinstance(order, protocol.Command):
+            return Job(self._command(order.type))
+        if isinstance(order, Hello):
+            return Job(self._greet(order))
+        if self._own is not None:
+            raise InputError(BUSY)
+        if isinstance(order, protocol.Show):
+            return None if self._edit is not None else Job(self._show(order))
+        if isinstance(order, protocol.Glance):
+            return None if self._edit is not None else Job(self._glance(order))
+        if isinstance(order, protocol.Pull | protocol.Release):
+            if order.gesture <= self._ended:
+                return None
+            first = self._settled() if order.gesture != self._gesture else ()
+            pulled = self._pull(order) if isinstance(order, protocol.Pull) else self._release(order)
+            return Job(pulled, long=True, first=first)
+        first = self._settled()
+        jobs: dict[type, Callable[[Any], Iterator[Event]]] = {
+            protocol.Picture: self._picture,
+            protocol.Restyle: self._restyle,
+            protocol.Dataset: self._dataset,
+            protocol.Method: self._method,
+            protocol.Compare: self._compare,
+            protocol.Take: self._take,
+            protocol.Brush: self._brush,
+            protocol.Plan: self._plan,
+            protocol.Grow: self._grow,
+            protocol.Go: self._go,
+            MaskFile: self._masked,
+            OwnImage: self._invert,
+            SessionFile: self._load,
+        }
+        return Job(jobs[type(order)](order), long=isinstance(order, protocol.Compare | OwnImage), first=first)
+
+    def welcome(self) -> Iterator[Event]:
+        """What a page is shown first, and whenever everything may have changed."""
+        yield self._changed()
+        if self.editor.mask is not None:
+            yield self._mask_look()
+        yield self._look(self.editor.state.frame, final=True)
+
+    def _greet(self, order: Hello) -> Iterator[Event]:
+        """What a page that comes back is shown. A pull that nobody holds any more is kept as far as it has come."""
+        if order.fresh and self._own is None:
+            self._settle()
+        yield from self.welcome()
+
+    # --- commands ------------------------------------------------------------------------------------------------
+
+    def _command(self, name: str) -> Iterator[Event]:
+        if self._own is not None:
+            if name not in ("stop", "cancel"):
+                raise InputError(BUSY)
+            own, self._own = self._own, None
+            return self._inverted(own if name == "stop" else None)
+        if name == "cancel":
+            self._edit, self._compared = None, Comparison()
+        self._settle()
+        self._compared.running = False
+        if name == "undo":
+            self.editor.undo()
+        elif name == "redo":
+            self.editor.redo()
+        elif name == "reset":
+            self.editor.reset()
+        elif name == "clear_mask":
+            self.editor.mask = None
+        elif name == "invert_mask" and self.editor.mask is not None:
+            self.editor.mask = 1 - self.editor.mask
+        return self._refreshed()
+
+    def _settle(self) -> None:
+        """Keep what the drag under way has reached."""
+        if self._edit is not None:
+            self.editor.keep(self._edit)
+        self._edit, self._ended = None, max(self._ended, self._gesture)
+
+    def _settled(self) -> tuple[Event, ...]:
+        """Keep what the drag under way has reached; what the page is told of it, and of a comparison that ends."""
+        under_way = self._edit is not None or self._compared.running
+        self._settle()
+        self._compared.running = False
+        return tuple(self._refreshed()) if under_way else ()
+
+    def _refreshed(self) -> Iterator[Event]:
+        yield Work("")
+        yield from self.welcome()
+
+    def _picture(self, order: protocol.Picture) -> Iterator[Event]:
+        self.editor.choose(order.seed, order.psi, order.style, c=order.c, amend=order.amend)
+        yield from self._seen(order.settled)
+
+    def _restyle(self, order: protocol.Restyle) -> Iterator[Event]:
+        self.editor.restyle(order.style, amend=order.amend)
+        yield from self._seen(order.settled)
+
+    def _seen(self, settled: bool) -> Iterator[Event]:
+        yield self._changed()
+        yield self._look(self.editor.state.frame, final=settled)
+
+    def _dataset(self, order: protocol.Dataset) -> Iterator[Event]:
+        self._compared = Comparison()
+        method = self._models.usable(self.editor.method, order.name)
+        self.editor.adopt(Editor(order.name, method=method, models=self._models))
+        yield from self.welcome()
+
+    def _method(self, order: protocol.Method) -> Iterator[Event]:
+        self.editor.choose_method(order.name, order.steps)
+        yield self._changed()
+
+    def _show(self, order: protocol.Show) -> Iterator[Event]:
+        motion = self.editor.state.motion
+        index = min(order.index, len(motion) - 1)
+        yield self._look(motion[index], final=True, lane="scrub", index=index, motion=self._motions)
+
+    def _brush(self, order: protocol.Brush) -> Iterator[Event]:
+        resolution = self.editor.scene.generator.resolution
+        before = self.editor.mask
+        grow = self.editor.state.grow if before is not None else order.paint == "change"
+        self.editor.protect(paint(before, order.points, order.radius, order.paint, resolution), grow)
+        yield self._changed()
+        yield self._mask_look()
+
+    def _masked(self, order: MaskFile) -> Iterator[Event]:
+        self.editor.protect(order.data, grow=False)
+        yield self._changed()
+        yield self._mask_look()
+
+    def _grow(self, order: protocol.Grow) -> Iterator[Event]:
+        self.editor.protect(self.editor.mask, order.on)
+        yield self._changed()
+
+    def _go(self, order: protocol.Go) -> Iterator[Event]:
+        self.editor.go(order.index)
+        yield from self.welcome()
+
+    def _glance(self, order: protocol.Glance) -> Iterator[Event]:
+        moments = self.editor.history.moments
+        moment = moments[min(order.index, len(moments) - 1)]
+        render = partial(thumbnail, moment)
+        yield Look(f"moment {moment.number}", render, False, {"points": [], "moment": moment.number})
+
+    def _plan(self, order: protocol.Plan) -> Iterator[Event]:
+        self._planned = order.revision
+        self.editor.plan(Arrows(order.handles, order.targets, order.pins))
+        yield self._changed()
+
+    # --- drags ---------------------------------------------------------------------------------------------------
+
+    def _pull(self, order: protocol.Pull | protocol.Release) -> Iterator[Event]:
+        edit = self._edit
+        if edit is None:
+            edit = self._edit = self.editor.begin(order.handles, order.pins, again=order.again, at=order.at)
+            self._gesture, self._compared = order.gesture, Comparison()
+        quick = isinstance(order, protocol.Pull)
+        for progress in edit.toward(order.targets, quick=quick):
+            look = self._reached(edit, "main", step=progress.step, gesture=order.gesture, time=order.time)
+            draft = partial(self.editor.scene.renderer.draft, edit.reached)
+            yield replace(look, draft=draft) if quick and edit.live else look
+
+    def _release(self, order: protocol.Release) -> Iterator[Event]:
+        steps = self._total(self.editor.method)
+        numbers: dict[str, Any] = {}
+        for index, event in enumerate(self._pull(order)):
+            if self._edit is not None:
+                numbers = self._numbers(self._edit, "main")
+            yield event
+            yield Work("drag", index + 1, steps)
+        self._settle()
+        yield Work("")
+        yield self._changed()
+        header = {**numbers, "gesture": order.gesture, "time": order.time}
+        yield self._look(self.editor.state.frame, final=True, **header)
+
+    def _reached(self, edit: Drag, lane: str, final: bool = False, **header: Any) -> Look:
+        """The picture that a drag has come to."""
+        return self._look(edit.reached, final, lane, **self._numbers(edit, lane), **header)
+
+    def _numbers(self, edit: Drag, lane: str) -> dict[str, Any]:
+        """Steps that the drag takes at most, and what came of it so far."""
+        return {"steps": self._total(self.editor.method if lane == "main" else lane), **outcome(edit)}
+
+    def _total(self, method: str) -> int:
+        """Steps that a drag of this method takes at most."""
+        chosen = self.editor.steps if method == self.editor.method else None
+        return chosen or METHODS[method].steps or 1
+
+    def _compare(self, order: protocol.Compare) -> Iterator[Event]:
+        compared = self._compared = Comparison()
+        for name, why in compared.begin(self.editor, order).items():
+            yield Note(why, lane=name)
+        if compared.edits:
+            yield self._look(next(iter(compared.edits.values())).start, final=True, lane="original")
+        total = sum(self._total(name) for name in compared.edits)
+        for taken, (name, step) in enumerate(compared.run(self.editor, order)):
+            yield Work("compare", taken, total)
+            yield self._reached(compared.edits[name], name, final=not step, step=step, done=not step)
+        yield Work("")
+
+    def _take(self, order: protocol.Take) -> Iterator[Event]:
+        if order.method not in self._compared.edits:
+            raise InputError("There is no such result any more: compare again.")
+        self.editor.keep(self._compared.edits[order.method])
+        self._compared = Comparison()
+        yield from self.welcome()
+
+    # --- what comes from outside ---------------------------------------------------------------------------------
+
+    def _invert(self, order: OwnImage) -> Iterator[Event]:
+        dataset = self.editor.scene.dataset
+        own = self._own = OwnPicture(order.data, dataset, self._models, order.config, order.crop)
+        try:
+            for progress in own.run():
+                yield Work(progress.phase, progress.step, progress.steps)
+                started = progress.phase == "start" and progress.step == progress.steps
+                if started or (progress.phase == "invert" and progress.step % PREVIEW == 1):
+                    yield self._look_with(own.scene().renderer, own.frame(), final=False)
+        finally:
+            self._own = None
+        yield from self._inverted(own)
+
+    def _inverted(self, own: OwnPicture | None) -> Iterator[Event]:
+        if own is not None:
+            self.editor.adopt(Editor.of_picture(own, self._models, self.editor.method, self.editor.steps))
+            if own.unlike > POOR:
+                yield Note(FAR_OFF)
+        yield from self._refreshed()
+
+    def _load(self, order: SessionFile) -> Iterator[Event]:
+        if not is_session(order.data):
+            self.editor.open_latent(order.data)
+        elif order.restored:
+            self.editor = Editor.load(order.data, models=self._models)
+        else:
+            self.editor.adopt(Editor.load(order.data, models=self._models))
+        self._compared = Comparison()
+        yield from self.welcome()
+
+    def export(self, kind: str, frame: int | None = None) -> tuple[Iterator[bytes], int]:
+        """See `Editor.export`; and how many pictures are made on the way. Also "mask", as a PNG, and "py"."""
+        if kind == "mask":
+            if self.editor.mask is None:
+                raise InputError("There is no mask to save: paint one first.")
+            return iter([encode(mask_picture(self.editor.mask), lossless=True)]), 0
+        if kind == "py":
+            return iter([script(self.editor).encode()]), 0
+        return self.editor.export(kind, frame), film_length(kind, self.editor.state.motion)
+
+    # --- what the page is told -----------------------------------------------------------------------------------
+
+    def _look(self, frame: Frame, final: bool, lane: str = "main", **header: Any) -> Look:
+        return self._look_with(self.editor.render, frame, final, lane, **header)
+
+    def _look_with(
+        self, render: Callable[[Frame], Any], frame: Frame, final: bool, lane: str = "main", **header: Any
+    ) -> Look:
+        return Look(lane, partial(render, frame), final, {"points": protocol.points(frame.points), **header})
+
+    def _mask_look(self) -> Look:
+        assert self.editor.mask is not None  # callers know
+        return Look("mask", partial(mask_picture, self.editor.mask), True)
+
+    def _changed(self) -> Changed:
+        if self.editor.state.motion is not self._motion:
+            self._motion, self._motions = self.editor.state.motion, self._motions + 1
+        gesture = max(self._gesture, self._ended)
+        return Changed(describe(self.editor, self._motions) | {"gesture": gesture, "revision": self._planned})

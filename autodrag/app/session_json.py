@@ -1,0 +1,121 @@
+"""What a page is told of a session, apart from pictures of its motion."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from autodrag.app.protocol import points
+from autodrag.editor.drag import Drag
+from autodrag.editor.export import fitted
+from autodrag.editor.history import Moment
+from autodrag.editor.model_cache import METHODS
+from autodrag.editor.session import Editor
+from autodrag.editor.state import PointList
+from autodrag.editor.user_photo import alignable
+
+DRAWS = {
+    "synthface": "painted faces, seen from the front",
+    "ffhq": "photographs of faces, cut out around eyes and mouth",
+    "afhqcat": "faces of cats",
+    "lsun_cat": "cats",
+    "lsun_car": "cars",
+    "lhq": "landscapes",
+    "shhq": "whole people, standing",
+    "lion": "faces of lions",
+    "dog": "faces of dogs",
+    "elephant": "elephants",
+}
+THUMBNAIL = 96  # pixels
+COPIED = 32 * 2**20  # bytes of fine-tuned weights up to which a page keeps its own copy of the session
+
+
+def describe(editor: Editor, motion: int) -> dict[str, Any]:
+    """The session for JSON. motion: a number that tells one motion from another."""
+    state, scene = editor.state, editor.scene
+    return {
+        "dataset": scene.dataset,
+        "size": list(scene.generator.resolution[::-1]),
+        "method": editor.method,
+        "steps": editor.steps,
+        "methods": [
+            {
+                "name": offer.name,
+                "label": offer.label,
+                "missing": offer.missing,
+                "live": METHODS[offer.name].live,
+                "most": METHODS[offer.name].most,
+            }
+            for offer in editor.models.methods(scene.dataset)
+        ],
+        "seed": state.origin.seed,
+        "psi": state.origin.psi,
+        "style": state.origin.style,
+        "classes": scene.generator.c_dim,
+        "c": state.origin.c,
+        "photo": scene.photo is not None,
+        "draws": _draws(scene.dataset),
+        "alignable": alignable(scene.dataset),
+        "handles": points(state.arrows.handles),
+        "targets": points(state.arrows.targets),
+        "pins": points(state.arrows.pins),
+        "points": points(state.frame.points),
+        "plan": None if state.plan is None else {name: points(value) for name, value in asdict(state.plan).items()},
+        "masked": state.mask is not None,
+        "grow": state.grow,
+        "moments": [moment.number for moment in editor.history.moments],
+        "moment": editor.history.index,
+        "motion": motion,
+        "frames": len(state.motion),
+        "base": state.base,
+        "version": editor.version,
+        "heavy": sum(weight.nbytes for weight in scene.tuned.values()) > COPIED,
+        "undo": editor.can_undo,
+        "redo": editor.can_redo,
+    }
+
+
+def _draws(dataset: str) -> str:
+    """What a user's own picture should show."""
+    return f"This generator draws {DRAWS.get(dataset, 'what it was trained on')}, and nothing else."
+
+
+def mask_picture(mask: Float[Tensor, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """White where the picture may change."""
+    grey = (mask * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(grey[:, :, None].expand(-1, -1, 3).numpy())
+
+
+def thumbnail(moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture of a moment, at most THUMBNAIL pixels high and wide."""
+    return fitted(moment.scene.renderer(moment.state.frame), THUMBNAIL)
+
+
+def outcome(edit: Drag) -> dict[str, Any]:
+    """What came of a drag, in the picture as it is shown.
+
+    seconds: of the method's work. asked: pixels from handles to targets; distance: what is left of it; both are means
+    over the handles. drift: pixels that the pins are off, at most; None without pins.
+    """
+    arrows = edit.arrows
+    points = edit.frames[-1].points if edit.frames else arrows.handles + arrows.pins
+    count = len(arrows.handles)
+    return {
+        "seconds": round(edit.seconds, 3),
+        "asked": _mean(_distances(arrows.handles, arrows.targets)),
+        "distance": _mean(_distances(points[:count], arrows.targets)),
+        "drift": max(_distances(points[count:], arrows.pins)) if arrows.pins else None,
+    }
+
+
+def _distances(a: PointList, b: PointList) -> list[float]:
+    """In pixels, to a hundredth."""
+    return [round(math.dist(p, q), 2) for p, q in zip(a, b, strict=True)]
+
+
+def _mean(values: list[float]) -> float:
+    return round(sum(values) / len(values), 2)

@@ -1,0 +1,157 @@
+// The comparison: a card for each method, all of one size, with its picture, progress, time and what is left; and one of
+// them large, over the original.
+
+const GAP = 12; // CSS pixels between cards
+const REST = 122; // CSS pixels of a card's height beside its picture
+
+const paint = (canvas, picture) => {
+  Object.assign(canvas, { width: picture.width, height: picture.height });
+  canvas.getContext("2d").drawImage(picture, 0, 0);
+};
+
+export class Comparison {
+  #cards = new Map();
+  #source = null; // the picture before the drag
+  #large = null; // name of the method that is shown large
+  begun = false; // the server is at it: what it says from now on it says after the comparison was asked for
+
+  // elements: {cards, missing, large, original, result, split, title}; take(name): keep this result
+  constructor(elements, take) {
+    Object.assign(this, elements, { take });
+    this.whole = this.cards.parentElement;
+    new ResizeObserver(() => this.#arrange()).observe(this.cards);
+    this.split.addEventListener("input", () => this.#cut(this.split.value));
+    for (const kind of ["pointerdown", "pointerup", "pointerleave", "pointercancel"]) {
+      this.large.addEventListener(kind, ({ target }) => {
+        if (target === this.result || target === this.original) this.#cut(kind === "pointerdown" ? 100 : this.split.value);
+      });
+    }
+  }
+
+  get open() {
+    return !this.whole.hidden;
+  }
+
+  // Returns the names of the methods that run.
+  start(methods, picture) {
+    const here = methods.filter((method) => !method.missing);
+    this.#cards.clear();
+    this.cards.replaceChildren();
+    this.#source = null;
+    this.shrink();
+    for (const method of here) this.#add(method, picture);
+    const absent = methods.filter((method) => method.missing);
+    this.missing.textContent = absent.length ? `Without weights here: ${absent.map(({ label }) => label).join(", ")}.` : "";
+    this.missing.title = absent.map(({ missing }) => missing).join("\n");
+    this.whole.hidden = this.over = this.begun = false;
+    this.#arrange();
+    return here.map((method) => method.name);
+  }
+
+  #add({ name, label }, picture) {
+    const card = document.createElement("article");
+    card.className = "lane";
+    card.dataset.method = name;
+    card.innerHTML = `<header><h3></h3><span class="numbers">waits</span></header>
+      <button class="look"><canvas></canvas></button><progress max="1" value="0"></progress>
+      <button class="use" disabled>Use this</button>`;
+    card.querySelector("h3").textContent = label;
+    card.querySelector("progress").setAttribute("aria-label", `${label}: steps`);
+    const look = card.querySelector(".look");
+    look.title = "Larger, beside the original";
+    look.setAttribute("aria-label", `${label}: larger, beside the original`);
+    look.addEventListener("click", () => this.#enlarge(name));
+    paint(card.querySelector("canvas"), picture);
+    card.querySelector(".use").addEventListener("click", () => this.take(name));
+    this.cards.append(card);
+    this.#cards.set(name, card);
+  }
+
+  // As many columns as make the cards largest; rows are full, or two of three cards stand in the first.
+  #arrange() {
+    const count = this.#cards.size;
+    const [first] = this.#cards.values();
+    if (!first || !this.open) return;
+    const { width, height } = first.querySelector("canvas");
+    const phone = matchMedia("(max-width: 860px)").matches;
+    const room = phone ? Infinity : this.cards.clientHeight;
+    const fit = (columns) => {
+      const rows = Math.ceil(count / columns);
+      const across = (this.cards.clientWidth - GAP * (columns - 1)) / columns - 22;
+      return Math.min(across, ((room - GAP * (rows - 1)) / rows - REST) * (width / height));
+    };
+    const full = (columns) => count % columns === 0 || (count === 3 && columns === 2);
+    const choices = phone && count > 1 ? [2] : [1, 2, 3, 4].filter((columns) => columns <= count && full(columns));
+    const best = choices.reduce((a, b) => (fit(b) > fit(a) ? b : a));
+    this.cards.style.setProperty("--columns", best);
+    this.cards.style.setProperty("--side", `${Math.max(96, Math.floor(fit(best)))}px`);
+  }
+
+  tell(text) {
+    this.missing.textContent += ` ${text}`;
+  }
+
+  show(header, bitmap) {
+    if (header.lane === "original") {
+      this.#source = bitmap;
+      for (const card of this.#cards.values()) if (!card.dataset.step) paint(card.querySelector("canvas"), bitmap);
+    }
+    const card = this.#cards.get(header.lane);
+    if (!card) return;
+    this.begun = true;
+    paint(card.querySelector("canvas"), bitmap);
+    this.#tell(card, header);
+    if (this.#large === header.lane) this.#enlarge(header.lane);
+  }
+
+  #tell(card, { step, steps, done, seconds, distance }) {
+    card.querySelector("progress").value = done ? 1 : step / steps;
+    card.querySelector(".use").disabled = !done && !this.over;
+    const left = distance === undefined ? "" : ` · ${distance.toFixed(1)} px left`;
+    const count = done ? card.dataset.step : step;
+    card.dataset.step = count;
+    card.querySelector(".numbers").textContent = `${seconds.toFixed(2)} s · ${count} steps${left}`;
+  }
+
+  #enlarge(name) {
+    const card = this.#cards.get(name);
+    if (!this.#source) return;
+    paint(this.original, this.#source);
+    paint(this.result, card.querySelector("canvas"));
+    this.title.textContent = card.querySelector("h3").textContent;
+    if (this.#large === null) this.split.value = 50;
+    this.#large = name;
+    this.large.hidden = false;
+    this.cards.hidden = true;
+    this.#cut(this.split.value);
+  }
+
+  // The original shows up to this share of the width, in percent.
+  #cut(share) {
+    this.result.style.clipPath = `inset(0 0 0 ${share}%)`;
+  }
+
+  // Back from the large picture to the cards. Returns whether there was one.
+  shrink() {
+    const was = this.#large !== null;
+    this.#large = null;
+    this.large.hidden = true;
+    this.cards.hidden = false;
+    return was;
+  }
+
+  // Nothing more is worked out: what is there can be used, also what was still on its way.
+  stopped() {
+    if (!this.begun) return; // something before it was
+    this.over = true;
+    for (const button of this.cards.querySelectorAll(".use")) button.disabled = false;
+  }
+
+  hide() {
+    this.shrink();
+    this.whole.hidden = true;
+    this.begun = false;
+    this.cards.replaceChildren();
+    this.#cards.clear();
+  }
+}

@@ -1,0 +1,92 @@
+"""The motion of an edit as files to keep: GIF and MP4."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from autodrag.editor.state import Frame
+from autodrag.errors import InputError
+from autodrag.films import Picture, write_film
+from autodrag.images import encode
+
+FRAMES_A_SECOND = 24
+GIF_FRAMES_A_SECOND = 20
+SECONDS = 2.0  # of the motion
+HOLD = 0.6  # seconds that the first and the last picture stay
+GIF_SIDE, MP4_SIDE = 512, 1280  # pixels, at most
+
+KINDS = ("png", "gif", "mp4", "safetensors")
+
+
+def film(kind: str, motion: Sequence[Frame], render: Callable[[Frame], Picture]) -> Iterator[bytes]:
+    """The bytes of a "png" of the last frame, or of a "gif" or "mp4" of the motion.
+
+    They come last, after nothing (b"") for every picture made. Raises InputError for another kind.
+    """
+    if kind == "png":
+        yield encode(render(motion[-1]), lossless=True)
+        return
+    if kind not in FILMS:
+        raise InputError(f"{kind!r} is no kind of file that an edit can be saved as: choose {', '.join(KINDS)}.")
+    rate, side = FILMS[kind]
+    pictures = []
+    for picture in animate(motion, lambda frame: fitted(render(frame), side), rate):
+        pictures.append(picture)
+        yield b""
+    yield write_film(kind, pictures, rate)
+
+
+def sampled(motion: Sequence[Frame], count: int) -> Iterator[Frame]:
+    """`count` frames, evenly spaced over the motion, the first and the last among them.
+
+    Between two steps of a drag the latents are interpolated linearly; across the change to another mask they are not.
+    """
+    last = len(motion) - 1
+    for i in range(count):
+        place = i * last / max(1, count - 1)
+        index = min(int(place), max(0, last - 1))
+        before, after = motion[index], motion[min(index + 1, last)]
+        share = place - index
+        if share == 0 or before is after:
+            yield before
+        elif before.under is after.under or after.under is before:
+            yield Frame(before.ws + share * (after.ws - before.ws), (), after.under, after.mask)
+        else:
+            yield after if share >= 0.5 else before
+
+
+def film_length(kind: str, motion: Sequence[Frame]) -> int:
+    """How many pictures are made for a film of the motion; 0 for what is none."""
+    if kind not in FILMS:
+        return 0
+    rate = FILMS[kind][0]
+    return 2 * round(HOLD * rate) - 1 + (round(SECONDS * rate) if len(motion) > 1 else 1)
+
+
+def animate(motion: Sequence[Frame], render: Callable[[Frame], Picture], rate: int) -> Iterator[Picture]:
+    """The pictures of a film at `rate` a second: the first picture held, the motion, the last picture held."""
+    held = round(HOLD * rate)
+    count = round(SECONDS * rate) if len(motion) > 1 else 1
+    picture = None
+    for index, frame in enumerate(sampled(motion, count)):
+        picture = render(frame)
+        for _ in range(held if index == 0 else 1):
+            yield picture
+    for _ in range(held):
+        assert picture is not None  # a motion has at least one frame
+        yield picture
+
+
+def fitted(picture: Picture, side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """At most `side` pixels high and wide."""
+    height, width = picture.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return picture
+    return cv2.resize(picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
+
+
+#: (pictures a second, longest side) of each kind of film.
+FILMS = {"gif": (GIF_FRAMES_A_SECOND, GIF_SIDE), "mp4": (FRAMES_A_SECOND, MP4_SIDE)}

@@ -1,0 +1,36 @@
+"""The first state of a session: the picture of a seed, or of a latent that is given."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.editor.state import Frame, Origin, State
+from autodrag.generator import Class, FrozenGenerator
+from autodrag.latent_files import check_latent, read_latent
+from autodrag.latents import EDITED_ROWS
+from autodrag.seeding import rng
+
+
+def of_seed(generator: FrozenGenerator, seed: int, psi: float, style: int | None, c: Class | None) -> State:
+    """The picture of a seed; style: another seed, whose rows 6.. it takes."""
+    ws = latents_of(generator, seed, psi, c)
+    if style is not None:
+        ws = torch.cat([ws[:, :EDITED_ROWS], latents_of(generator, style, psi, c)[:, EDITED_ROWS:]], dim=1)
+    kept = c if c is None or isinstance(c, int) else tuple(float(value) for value in c)
+    return State(Origin(seed, psi, style, kept), (Frame(ws),))
+
+
+def of_latent(generator: FrozenGenerator, latent: str | Path | bytes | Tensor) -> State:
+    """A picture that is given by its latent. Raises InputError where it is none of this generator's."""
+    source = Path(latent) if isinstance(latent, str) else latent
+    ws = check_latent(source, generator) if isinstance(source, Tensor) else read_latent(source, generator)
+    return State(Origin(None, 1.0), (Frame(ws.float().cpu().contiguous()),))
+
+
+def latents_of(generator: FrozenGenerator, seed: int, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
+    """Latents of the editor's picture `seed`."""
+    z = torch.randn(1, generator.z_dim, generator=rng(seed, "editor"))
+    label = None if c is None else generator.label(c)
+    return generator.map(z.to(generator.device), label, psi=psi).float().cpu().contiguous()

@@ -1,0 +1,213 @@
+"""What many editing sessions share: generators and drag methods, each loaded once."""
+
+import copy
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from autodrag.config import DatasetConfig, dataset_names, load_dataset
+from autodrag.devices import pick_device
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.methods import load_method
+from autodrag.methods.autodrag import AutoDragMethod
+from autodrag.methods.base import DragMethod
+from autodrag.methods.draggan import DragGAN
+from autodrag.methods.freedrag import FreeDrag
+from autodrag.methods.landing import LandingMethod
+from autodrag.methods.latent_transformer import LatentTransformerMethod
+from autodrag.models import Encoder
+from autodrag.models.stored import stored_kind
+from autodrag.weights import find_weights
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A drag method as an editor sees it.
+
+    live: a drag takes a moment and starts over at every move of the pointer; else it goes on from where it is, step by
+    step. tracks: whether its points are handles that were found in its pictures. option: name of the method's option
+    that `steps` sets, if it has one. steps: its default in the editor; None: the method's own. most: steps that the
+    page offers.
+    """
+
+    label: str
+    live: bool
+    tracks: bool
+    option: str | None
+    steps: int | None
+    most: int
+    constants: Callable[[DatasetConfig], dict[str, Any]] = lambda dataset: {}
+
+
+METHODS = {
+    "landing": Kind("Landing", True, True, "n", None, 20),
+    "autodrag": Kind("AutoDrag", True, True, "n", None, 20),
+    "draggan": Kind(
+        *("DragGAN", False, True, "max_steps", 100, 500),
+        lambda d: {"lr": d.draggan_lr, "stop_distance": d.draggan_stop},
+    ),
+    "freedrag": Kind(
+        *("FreeDrag", False, False, "max_steps", 100, 500),
+        lambda d: {"l": d.freedrag_l, "d": d.freedrag_d, "lr": d.freedrag_lr},
+    ),
+    "latent_transformer": Kind("UserControllableLT", True, True, None, None, 1),
+}
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A method or dataset that could be chosen. missing: why it cannot be, in one sentence; None: it can."""
+
+    name: str
+    label: str
+    missing: str | None
+
+
+class ModelCache:
+    """Loads generators by dataset name (or file) and methods by name, and keeps them. Safe for several threads.
+
+    device: "auto" is a GPU where there is one. closed: only generators that were added and datasets whose file is here;
+    no name leads to any other file or to a download. weights: a file of landing's or AutoDrag's; None: those
+    that are found for the dataset.
+    """
+
+    def __init__(
+        self,
+        device: str = "auto",
+        dtype: torch.dtype = torch.float32,
+        closed: bool = False,
+        weights: str | Path | None = None,
+    ) -> None:
+        self.device, self.dtype, self.closed, self.weights = pick_device(device), dtype, closed, weights
+        self._generators: dict[str, FrozenGenerator] = {}
+        self._datasets: dict[str, DatasetConfig] = {}
+        self._methods: dict[tuple[str, str, int | None], DragMethod] = {}
+        self._encoders: dict[str, Encoder | None] = {}
+        self._lock = threading.RLock()
+
+    def add(self, generator: FrozenGenerator, dataset: DatasetConfig | None = None) -> str:
+        """Offer a generator under its name, which is returned. dataset: its constants; None: those of any file."""
+        name = generator.name
+        with self._lock:
+            if self._generators.get(name) is not generator:
+                self._methods = {key: method for key, method in self._methods.items() if key[0] != name}
+            self._generators[name] = generator
+            self._datasets[name] = dataset or load_dataset(name if name in dataset_names() else f"{name}.safetensors")
+        return name
+
+    def dataset(self, name: str) -> DatasetConfig:
+        """Constants of a dataset. Raises InputError for a name nobody knows."""
+        return self._datasets[name] if name in self._datasets else load_dataset(name)
+
+    def generator(self, name: str) -> FrozenGenerator:
+        """The generator of a dataset or file. Raises InputError where there is none."""
+        with self._lock:
+            if name not in self._generators:
+                missing = self._missing_dataset(name) if self.closed else None
+                if missing is not None:
+                    raise InputError(missing)
+                self._generators[name] = load_generator(name, device=self.device, dtype=self.dtype)
+            return self._generators[name]
+
+    def method(self, name: str, generator: FrozenGenerator, dataset: str, steps: int | None = None) -> DragMethod:
+        """A drag method on a generator: the dataset's own, or one that was fine-tuned from it.
+
+        Raises InputError where it is unknown or has no weights for the dataset.
+        """
+        kind = find_kind(name)
+        chosen = kind.steps if steps is None else steps
+        options = kind.constants(self.dataset(dataset)) | ({kind.option: chosen} if kind.option and chosen else {})
+        if self.weights is not None and stored_kind(self.weights) == name:
+            options["weights"] = self.weights
+        key = (dataset, name, chosen)
+        with self._lock:
+            if key not in self._methods:
+                self._methods[key] = load_method(name, self.generator(dataset), **options)
+            method = self._methods[key]
+        return method if generator is self._generators[dataset] else _on(method, generator)
+
+    def encoder(self, dataset: str) -> Encoder | None:
+        """The encoder of pictures that is trained for a dataset's generator; None where there is none.
+
+        Raises InputError where its file is damaged.
+        """
+        with self._lock:
+            name = self.generator(dataset).name
+            if name not in self._encoders:
+                path = find_weights(name, "encoder.safetensors")
+                self._encoders[name] = None if path is None else Encoder.load(path)
+            return self._encoders[name]
+
+    def datasets(self) -> list[Offer]:
+        """The datasets of the package and the generators that were added; what is not on this machine says so."""
+        names = list(dict.fromkeys([*self._generators, *dataset_names()]))
+        return [Offer(name, name, self._missing_dataset(name)) for name in names]
+
+    def _missing_dataset(self, name: str) -> str | None:
+        if name in self._generators:
+            return None
+        if name not in dataset_names():
+            return f"There is no dataset {name!r} here: choose one of {', '.join(dataset_names())}."
+        source = load_dataset(name).source
+        if source.path.is_file():
+            return None
+        how = (
+            f"`python scripts/download.py dataset={name}` gets it"
+            if source.remote
+            else "restore it from the repository"
+        )
+        return f"The generator of {name} is not on this machine: {how}."
+
+    def methods(self, dataset: str) -> list[Offer]:
+        """All methods; those without weights for this dataset say so. Raises InputError where there is no dataset."""
+        generator = self.generator(dataset)
+        return [
+            Offer(name, kind.label, self._missing_method(name, generator, dataset)) for name, kind in METHODS.items()
+        ]
+
+    def usable(self, wanted: str | None, dataset: str) -> str:
+        """The method `wanted`, or the first that can be used instead; DragGAN always can."""
+        names = [offer.name for offer in self.methods(dataset) if offer.missing is None]
+        return wanted if wanted in names else names[0]
+
+    def _missing_method(self, name: str, generator: FrozenGenerator, dataset: str) -> str | None:
+        try:
+            self.method(name, generator, dataset)
+        except InputError as error:
+            return str(error)
+        return None
+
+
+def find_kind(name: str) -> Kind:
+    """Raises InputError for a method nobody knows."""
+    if name not in METHODS:
+        raise InputError(f"Unknown method {name!r}: choose one of {', '.join(METHODS)}.")
+    return METHODS[name]
+
+
+def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
+    """The method on another generator, with the same model."""
+    if isinstance(method, DragGAN | FreeDrag):
+        return replace(method, generator=generator)
+    other = copy.copy(method)
+    assert isinstance(other, AutoDragMethod | LandingMethod | LatentTransformerMethod)  # there are no others
+    other.generator = generator
+    return other
+
+
+def quickly(method: DragMethod) -> DragMethod:
+    """The method without looking where the handles are in its pictures: it says where they should be.
+
+    AutoDrag then takes one step where its model has a first guess of the end, which a single step goes straight to.
+    """
+    quick = copy.copy(method)
+    if isinstance(quick, AutoDragMethod | LatentTransformerMethod):
+        quick.track = False
+    if isinstance(quick, AutoDragMethod) and quick.model.predictor.aim is not None:
+        quick.n = 1
+    return quick

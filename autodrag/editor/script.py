@@ -1,0 +1,34 @@
+"""A session as lines of Python that do the same."""
+
+from autodrag.editor.session import Editor
+from autodrag.editor.state import PointList
+
+
+def script(editor: Editor) -> str:
+    """The session with the package's own words: whole where one drag of a seed made it, else from its file."""
+    state, origin = editor.state, editor.state.origin
+    lines = ["from autodrag import Editor", ""]
+    whole = (
+        origin.seed is not None
+        and origin.c is None
+        and state.base == 0
+        and state.mask is None
+        and state.frame.under is None
+    )
+    if whole:
+        style = "" if origin.style is None else f", style={origin.style}"
+        steps = "" if editor.steps is None else f", steps={editor.steps}"
+        chosen = f"seed={origin.seed}, psi={origin.psi:g}{style}, method={editor.method!r}{steps}"
+        lines.append(f"editor = Editor({editor.scene.dataset!r}, {chosen})")
+    else:
+        lines.append('editor = Editor.load("autodrag.session.safetensors")  # saved from the page')
+    arrows = state.plan or (state.arrows if whole else None)
+    if arrows is not None and arrows.handles:
+        pins = f", pins={_list(arrows.pins)}" if arrows.pins else ""
+        lines.append(f"editor.drag({_list(arrows.handles)}, {_list(arrows.targets)}{pins})")
+    lines.append('editor.save("edited.png")')
+    return "\n".join(lines) + "\n"
+
+
+def _list(points: PointList) -> str:
+    return "[" + ", ".join(f"({x:g}, {y:g})" for x, y in points) + "]"

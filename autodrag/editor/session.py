@@ -1,0 +1,324 @@
+"""The editor: one editing session, in Python. The page shows nothing but such a session."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from autodrag.editor import export, scene, session_file
+from autodrag.editor.drag import Drag, as_points
+from autodrag.editor.first_frame import latents_of, of_latent, of_seed
+from autodrag.editor.history import History, Moment
+from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.model_cache import ModelCache, find_kind
+from autodrag.editor.scene import Scene
+from autodrag.editor.state import Arrows, Frame, State
+from autodrag.editor.user_photo import OwnPicture
+from autodrag.errors import InputError
+from autodrag.files import read_whole, write_whole
+from autodrag.generator import Class, FrozenGenerator
+from autodrag.latents import EDITED_ROWS
+from autodrag.masks import read_mask
+from autodrag.methods.base import Points
+
+
+class Editor:
+    """Drag pictures of a generator.
+
+    dataset: name of a dataset, path of a generator file, or a FrozenGenerator. seed: of the picture. psi: truncation;
+    None: the dataset's. style: seed whose rows 6.. (colours, light) replace the picture's own. method: drag method by
+    name; None: the first that can be used. steps: of a drag; None: the method's own number. device: "auto" is a GPU
+    where there is one. mask: anything that `read_mask` takes, white where the picture may change. weights: a file of
+    AutoDrag's; None: those that ship with the dataset. models: shares generators between editors, instead of device
+    and weights. c: class of a generator that has some: its number from 0, or its label; None: none of them. latent: a
+    file of latents, its bytes, or [1, L, D], instead of a seed. Raises InputError, one sentence, for what cannot be.
+    """
+
+    def __init__(
+        self,
+        dataset: str | FrozenGenerator = "synthface",
+        *,
+        seed: int = 0,
+        psi: float | None = None,
+        style: int | None = None,
+        method: str | None = None,
+        steps: int | None = None,
+        device: str = "auto",
+        mask: Any = None,
+        weights: str | Path | None = None,
+        models: ModelCache | None = None,
+        c: Class | None = None,
+        latent: str | Path | bytes | Tensor | None = None,
+    ) -> None:
+        self.models = models or ModelCache(device, weights=weights)
+        name = dataset if isinstance(dataset, str) else self.models.add(dataset)
+        held = scene.plain(self.models, name)
+        values = None if mask is None else read_mask(mask, held.generator.resolution)
+        state = self._picture(held, seed, psi, style, c) if latent is None else of_latent(held.generator, latent)
+        self._history = History(Moment(held, replace(state, mask=values)))
+        self.choose_method(method or self.models.usable(None, name), steps)
+
+    # --- what there is -------------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The session as it is now; never changed, only replaced."""
+        return self._history.now.state
+
+    @property
+    def scene(self) -> Scene:
+        """Generator and photograph."""
+        return self._history.now.scene
+
+    @property
+    def history(self) -> History:
+        """What undo brings back, for looking at."""
+        return self._history
+
+    @property
+    def version(self) -> int:
+        """Counts the changes, undo and redo among them."""
+        return self._history.version
+
+    @property
+    def image(self) -> UInt8[np.ndarray, "H W 3"]:
+        """The picture now, RGB."""
+        return self.render(self.state.frame)
+
+    @property
+    def photo(self) -> UInt8[np.ndarray, "H W 3"] | None:
+        """The user's photograph with the picture pasted back; None for a picture of a seed."""
+        return None if self.scene.photo is None else self.scene.paste(self.state.frame)
+
+    @property
+    def ws(self) -> Float[Tensor, "1 L D"]:
+        """Latents of the picture now. What a mask keeps of earlier pictures is not in them."""
+        return self.state.frame.ws.clone()
+
+    @property
+    def points(self) -> Float[Tensor, "N 2"]:
+        """Where the handles of the last drag are now, (x, y) pixels."""
+        state = self.state
+        return torch.tensor(state.frame.points[: len(state.arrows.handles)]).reshape(-1, 2)
+
+    @property
+    def mask(self) -> Float[Tensor, "H W"] | None:
+        """1 where the picture may change; None: everywhere. Set it to an array, a picture file or None."""
+        return self.state.mask
+
+    @mask.setter
+    def mask(self, mask: Any) -> None:
+        self.protect(mask, self.state.grow)
+
+    def protect(self, mask: Any, grow: bool) -> None:
+        """Set the mask; grow: what a drag moves out of it stays visible, else everything outside stays as it is."""
+        values = None if mask is None else read_mask(mask, self.scene.generator.resolution)
+        self._push(replace(self.state, mask=values, grow=grow))
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether `undo` would change anything."""
+        return self._history.can_undo
+
+    @property
+    def can_redo(self) -> bool:
+        """Whether `redo` would change anything."""
+        return self._history.can_redo
+
+    def render(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
+        """Any frame of `state.motion` as RGB bytes."""
+        return self.scene.renderer(frame)
+
+    # --- choosing ------------------------------------------------------------------------------------------------
+
+    def choose(
+        self,
+        seed: int,
+        psi: float | None = None,
+        style: int | None = None,
+        *,
+        c: Class | None = None,
+        amend: bool = False,
+    ) -> None:
+        """Another picture of the generator. amend: the choice before this one is no step of its own for undo."""
+        held = self._plain()
+        self._history.push(Moment(held, self._picture(held, seed, psi, style, c)), amend)
+
+    def open_latent(self, latent: str | Path | bytes | Tensor) -> None:
+        """A picture by its latent, from whatever `latent_files.read_latent` reads, or [1, L, D]. Raises InputError."""
+        held = self._plain()
+        self._history.push(Moment(held, of_latent(held.generator, latent)))
+
+    def restyle(self, style: int | None, *, amend: bool = False) -> None:
+        """Another seed's rows 6.. (None: the picture's own seed's) under the same drags."""
+        origin = self.state.origin
+        seed = origin.seed if style is None else style
+        if seed is None:
+            raise InputError("A picture of your own has no seed to go back to; use undo, or give style a seed.")
+        tail = latents_of(self.scene.generator, seed, origin.psi, origin.c)[:, EDITED_ROWS:]
+        self._push(self.state.restyled(replace(origin, style=style), tail), amend)
+
+    def choose_method(self, name: str, steps: int | None = None) -> None:
+        """The method of the next drags. Raises InputError, and changes nothing, where it has no weights here."""
+        self.models.method(name, self.scene.generator, self.scene.dataset, steps)
+        self.method, self.steps = name, steps
+
+    def adopt(self, other: "Editor") -> None:
+        """Go on with what another editor of the same models holds, as a step that undo takes back."""
+        self._history.push(Moment(other.scene, other.state))
+        self.method, self.steps = other.method, other.steps
+
+    def _push(self, state: State, amend: bool = False) -> None:
+        self._history.push(Moment(self.scene, state), amend)
+
+    def _plain(self) -> Scene:
+        """The scene now, or where it is a picture's own, that of its dataset."""
+        return scene.plain(self.models, self.scene.dataset) if self.scene.own else self.scene
+
+    def _picture(self, held: Scene, seed: int, psi: float | None, style: int | None, c: Class | None) -> State:
+        psi = self.models.dataset(held.dataset).psi if psi is None else psi
+        return of_seed(held.generator, seed, psi, style, c)
+
+    # --- dragging ------------------------------------------------------------------------------------------------
+
+    def drag(self, handles: Points, targets: Points, *, pins: Points = (), mask: Any = None) -> None:
+        """Move what lies under the handles to the targets: [N, 2] (x, y) pixels each. Pins stay where they are."""
+        if mask is not None:
+            self.mask = mask
+        edit = self.begin(handles, pins)
+        for _ in edit.toward(as_points(targets)):
+            pass
+        self.keep(edit)
+
+    def begin(
+        self,
+        handles: Points,
+        pins: Points = (),
+        *,
+        again: bool = False,
+        at: int | None = None,
+        method: str | None = None,
+    ) -> Drag:
+        """A drag from the picture now, or `again` from the one that the last drag started from, to be pulled and kept.
+
+        at: index of another frame of the motion to start from. method: another one for this drag alone, with its own
+        number of steps.
+        """
+        state, name = self.state, method or self.method
+        steps = self.steps if name == self.method else None
+        loaded = self.models.method(name, self.scene.generator, self.scene.dataset, steps)
+        last = len(state.motion) - 1
+        base = state.base if again else last if at is None else min(at, last)
+        start = state.motion[base]
+        points = as_points(handles), as_points(pins)
+        return Drag(loaded, find_kind(name), self.scene.renderer, start, base, *points, state.mask, state.grow)
+
+    def keep(self, edit: Drag) -> None:
+        """Make what a drag has reached the picture now. A drag that reached nothing changes nothing."""
+        if edit.frames:
+            self._push(self.state.dragged(edit.base, tuple(edit.frames), edit.arrows))
+
+    def plan(self, arrows: Arrows) -> None:
+        """Set arrows and pins in the picture now, for a later drag. A step for undo."""
+        self._push(replace(self.state, plan=arrows))
+
+    def undo(self) -> bool:
+        """Back before the last change; False where there is none."""
+        return self._moved(self._history.undo())
+
+    def redo(self) -> bool:
+        """Bring back what was undone; False where nothing was."""
+        return self._moved(self._history.redo())
+
+    def go(self, index: int) -> None:
+        """Back or forth to another moment of the history."""
+        self._moved(self._history.go(index))
+
+    def _moved(self, moved: bool) -> bool:
+        """What `moved` says; a method that cannot be used with the generator now gives way to one that can."""
+        usable = self.models.usable(self.method, self.scene.dataset)
+        if usable != self.method:
+            self.choose_method(usable)
+        return moved
+
+    def reset(self) -> None:
+        """Back to the picture before all drags. Can be undone."""
+        self._push(State(self.state.origin, self.state.motion[:1]))
+
+    # --- keeping -------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | Path) -> None:
+        """Write by suffix: .png the picture, .gif or .mp4 the motion, .safetensors the session, for `Editor.load`.
+
+        A picture that came from a photograph is written pasted back into it.
+        """
+        path = Path(path)
+        for data in self.export(path.suffix.lower().lstrip(".")):
+            if data:
+                write_whole(path, data)
+
+    def export(self, kind: str, frame: int | None = None) -> Iterator[bytes]:
+        """Last, the bytes of a "png", "gif", "mp4" or "safetensors" file; before them b"" after every picture made.
+
+        frame: which one of the motion a "png" shows; None: the last.
+        """
+        if kind == "safetensors":
+            state, held = self.state, self.scene
+            about = session_file.About(
+                held.dataset, self.method, self.steps, state.origin, state.base, state.arrows, state.plan
+            )
+            saved = session_file.Saved(about, state, held.generator.w_avg, held.photo, held.tuned)
+            return iter([session_file.dump(saved)])
+        motion = self.state.motion
+        shown = motion if frame is None else motion[: frame + 1]
+        return export.film(kind, shown if kind == "png" else motion, self.scene.paste)
+
+    @classmethod
+    def load(cls, source: str | Path | bytes, *, device: str = "auto", models: ModelCache | None = None) -> "Editor":
+        """The session that a .safetensors file, or its bytes, holds. Raises InputError where it holds none."""
+        saved = session_file.parse(source if isinstance(source, bytes) else read_whole(Path(source)))
+        models = models or ModelCache(device)
+        return cls._of(models, scene.restored(models, saved), saved.state, saved.about.method, saved.about.steps)
+
+    @classmethod
+    def invert(
+        cls,
+        image: Any,
+        dataset: str | FrozenGenerator = "synthface",
+        *,
+        method: str | None = None,
+        config: InvertConfig | None = None,
+        device: str = "auto",
+        models: ModelCache | None = None,
+    ) -> "Editor":
+        """An editor of your own picture: anything that `read_picture` takes. Takes as long as `config` says.
+
+        Raises InputError where it is no picture, or where no face is found for a generator of aligned photographs.
+        """
+        models = models or ModelCache(device)
+        name = dataset if isinstance(dataset, str) else models.add(dataset)
+        picture = OwnPicture(image, name, models, config or InvertConfig())
+        for _ in picture.run():
+            pass
+        return cls.of_picture(picture, models, method)
+
+    @classmethod
+    def of_picture(
+        cls, picture: OwnPicture, models: ModelCache, method: str | None = None, steps: int | None = None
+    ) -> "Editor":
+        """An editor of a picture that was inverted by steps."""
+        return cls._of(models, picture.scene(), picture.state(), method, steps)
+
+    @classmethod
+    def _of(cls, models: ModelCache, held: Scene, state: State, method: str | None, steps: int | None) -> "Editor":
+        """An editor that does not begin with a seed. A method that cannot be used here gives way to one that can."""
+        editor = cls.__new__(cls)
+        editor.models, editor._history = models, History(Moment(held, state))
+        usable = models.usable(method, held.dataset)
+        editor.choose_method(usable, steps if usable == method else None)
+        return editor

@@ -1,0 +1,99 @@
+"""A picture of the user's own on its way to being edited: cut out of its photograph, inverted, perhaps tuned around."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from autodrag.config import MODEL_DIR
+from autodrag.editor.inversion import Inversion, InversionProgress, InvertConfig
+from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.photo import MAX_SIDE, Crop, Photo, centred, cropped, face
+from autodrag.editor.renderer import Renderer
+from autodrag.editor.scene import Scene
+from autodrag.editor.state import Frame, Origin, State
+from autodrag.errors import InputError
+from autodrag.images import to_tensor
+from autodrag.pictures import read_picture
+from autodrag.vision.detectors import load_detector, photo_predictor
+
+POOR = 0.06  # mean absolute error from which a picture counts as found only roughly
+ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by the landmarks of a face
+
+
+class OwnPicture:
+    """Iterate `run`; when it is over, or has been left, `scene` and `state` hold the picture as far as it came.
+
+    image: anything that `read_picture` takes. crop: the part of it that is meant; None: see `find_photo`. Raises
+    InputError where it is no picture, or where an aligned dataset's face is not found in it.
+    """
+
+    def __init__(
+        self, image: Any, dataset: str, models: ModelCache, config: InvertConfig, crop: Crop | None = None
+    ) -> None:
+        pixels = read_picture(image)
+        generator = models.generator(dataset)
+        self._dataset = dataset
+        if crop is None:
+            self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
+        else:
+            self.photo = cropped(_bounded(pixels), generator.resolution, crop)
+        picture = to_tensor(self.photo.picture(generator.resolution))
+        self._inversion = Inversion(generator, picture, config, models.encoder(dataset))
+
+    def run(self) -> Iterator[InversionProgress]:
+        """See `Inversion.run`."""
+        return self._inversion.run()
+
+    @property
+    def unlike(self) -> float:
+        """Mean absolute error of the picture that was found, in [0, 1]."""
+        wanted = self.photo.picture(self._inversion.generator.resolution)
+        found = self.scene().renderer(self.frame())
+        return float(np.abs(found.astype(np.float32) - wanted).mean() / 255)
+
+    def scene(self) -> Scene:
+        """The generator, fine-tuned if that was asked for and finished, and the photograph."""
+        return Scene(self._dataset, Renderer(self._inversion.generator), self.photo, self._inversion.tuned)
+
+    def frame(self) -> Frame:
+        """The latents found so far."""
+        return Frame(self._inversion.ws.cpu())
+
+    def state(self) -> State:
+        """A session's first state."""
+        return State(Origin(None, 1.0), (self.frame(),))
+
+
+def alignable(dataset: str) -> bool:
+    """Whether photographs for this dataset can be cut out by the face in them: it is one of faces that were, and the
+    landmark predictor is on this machine."""
+    return dataset in ALIGNED and photo_predictor(MODEL_DIR).is_file()
+
+
+def find_photo(
+    image: UInt8[np.ndarray, "H W 3"], dataset: str, resolution: tuple[int, int], align: bool = True
+) -> Photo:
+    """The part of a photograph that a dataset's generator can make.
+
+    For a dataset of aligned faces it is cut out as those were, where dlib's landmark predictor is on this machine; else
+    it is the middle. Of a very large photograph a smaller copy is kept. Raises InputError where the predictor finds no
+    face.
+    """
+    image = _bounded(image)
+    if not align or not alignable(dataset):
+        return centred(image, resolution)
+    (landmarks,) = load_detector(dataset, MODEL_DIR)(image[None])
+    if landmarks is None:
+        raise InputError("No face was found in the picture: give a larger, frontal one, or turn alignment off.")
+    return face(image, landmarks.numpy().astype(np.float64), resolution[0])
+
+
+def _bounded(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
+    scale = MAX_SIDE / max(image.shape[:2])
+    if scale >= 1:
+        return image
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

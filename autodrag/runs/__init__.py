@@ -1,0 +1,1 @@
+"""Folders of runs: their files, their locks, and the processes that share them."""

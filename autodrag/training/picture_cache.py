@@ -1,0 +1,141 @@
+"""Pictures of the generator with their latents, made once and kept: what the stage `encoder` learns from.
+
+```
+folder/
+  recipe.json         what was asked; another recipe needs another folder
+  00000.safetensors   pictures [N, 3, h, w] uint8, ws [N, L, D] float32
+  moves.safetensors   moves [M, L, D], see `measure.seen_moves`
+```
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+from tqdm import tqdm
+
+from autodrag.data.fingerprint import fingerprint
+from autodrag.errors import InputError
+from autodrag.files import read_tensors, write_tensors
+from autodrag.generator import FrozenGenerator
+from autodrag.latents import join, split
+from autodrag.models.encoder import shrunk
+from autodrag.seeding import rng
+from autodrag.training.latent_statistics import seen_moves
+
+SHARD = 128  # pictures of a file; after a break, at most so many are made again
+TOGETHER = 8  # pictures made at once, with the same noise
+
+
+@dataclass(frozen=True)
+class PicturesConfig:
+    """The pictures that are made.
+
+    count: their number, a multiple of 128. size: pixels of their longer side. mixed: share whose rows 6.. are another
+    latent's. edited: share whose edited rows have gone a part of the way to another latent's. offsets: share whose rows
+    differ, each by up to `offset` of the way to a latent of its own. random_noise: share with other noise than the
+    generator's own.
+    """
+
+    count: int
+    size: int
+    mixed: float
+    edited: float
+    offsets: float
+    offset: float
+    random_noise: float
+
+    def __post_init__(self) -> None:
+        if self.count < SHARD or self.count % SHARD:
+            raise InputError(f"encoder.pictures.count is {self.count}: choose a multiple of {SHARD}.")
+        if self.size < 16:
+            raise InputError(f"encoder.pictures.size is {self.size}: choose at least 16 pixels.")
+        for name in ("mixed", "edited", "offsets", "offset", "random_noise"):
+            if not 0 <= (share := getattr(self, name)) <= 1:
+                raise InputError(f"encoder.pictures.{name} is {share:g}, expected a share from 0 to 1.")
+
+
+def load_pictures(
+    folder: Path, generator: FrozenGenerator, config: PicturesConfig, seed: int
+) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
+    """The pictures and their latents, on the CPU; those that the folder lacks are made first.
+
+    Raises InputError where the folder holds pictures of another recipe or of another generator.
+    """
+    _check_recipe(folder, generator, config, seed)
+    numbers = range(config.count // SHARD)
+    missing = [number for number in numbers if not _file(folder, number).exists()]
+    for number in tqdm(missing, desc=f"pictures for {folder}", unit=f"x{SHARD}", disable=not missing):
+        pictures, ws = make_pictures(generator, config, seed, number)
+        write_tensors(_file(folder, number), {"pictures": pictures, "ws": ws}, {})
+    parts = [read_tensors(_file(folder, number))[0] for number in numbers]
+    return torch.cat([part["pictures"] for part in parts]), torch.cat([part["ws"] for part in parts])
+
+
+def load_moves(
+    folder: Path, generator: FrozenGenerator, config: PicturesConfig, count: int, seed: int
+) -> Float[Tensor, "M L D"]:
+    """What the pictures show of moves, measured at `count` latents unless the folder has it. See `load_pictures`."""
+    _check_recipe(folder, generator, config, seed)
+    path = folder / "moves.safetensors"
+    moves = read_tensors(path)[0]["moves"] if path.exists() else torch.zeros(0)
+    if len(moves) < count:
+        moves = seen_moves(generator, config.size, count, seed)
+        write_tensors(path, {"moves": moves}, {})
+    return moves[:count]
+
+
+@torch.no_grad()
+def make_pictures(
+    generator: FrozenGenerator, config: PicturesConfig, seed: int, number: int
+) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
+    """One file's pictures: a function of the seed and the file's number, but for random noise."""
+    stream = rng(seed, "encoder pictures", number)
+    ws = draw_latents(generator, config, SHARD, stream)
+    pictures = []
+    for part in ws.split(TOGETHER):
+        noise = "random" if float(torch.rand((), generator=stream)) < config.random_noise else "const"
+        pictures.append(shrunk(generator.synthesize(part, noise).float(), config.size).cpu())
+    return ((torch.cat(pictures).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8), ws.cpu()
+
+
+def draw_latents(
+    generator: FrozenGenerator, config: PicturesConfig, count: int, stream: torch.Generator
+) -> Float[Tensor, "N L D"]:
+    """Latents as inversions meet them: mapped, mixed, edited, and with rows that differ."""
+
+    def mapped(number: int) -> Float[Tensor, "M D"]:
+        z = torch.randn(number, generator.z_dim, generator=stream)
+        return torch.cat([generator.map(part)[:, 0].float() for part in z.split(1024)])
+
+    def chosen(share: float) -> Float[Tensor, "N 1 1"]:
+        return (torch.rand(count, 1, 1, generator=stream) < share).float().to(generator.device)
+
+    def amount() -> Float[Tensor, "N 1 1"]:
+        return torch.rand(count, 1, 1, generator=stream).to(generator.device)
+
+    rows = generator.num_ws
+    first, second, third = (mapped(count)[:, None].expand(-1, rows, -1) for _ in range(3))
+    head = torch.lerp(split(first)[0], split(second)[0], chosen(config.edited) * amount())
+    tail = torch.lerp(split(first)[1], split(third)[1], chosen(config.mixed))
+    other = mapped(count * rows).view(count, rows, -1)
+    return join(head, tail) + chosen(config.offsets) * amount() * config.offset * (other - generator.w_avg)
+
+
+def _check_recipe(folder: Path, generator: FrozenGenerator, config: PicturesConfig, seed: int) -> None:
+    """Write down what is asked, or compare it with what was. More pictures of the same recipe may be asked for."""
+    recipe = {**asdict(config), "generator": fingerprint(generator), "seed": seed}
+    del recipe["count"]
+    path = folder / "recipe.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(recipe, indent=1) + "\n")
+    elif json.loads(path.read_text()) != recipe:
+        raise InputError(f"{folder} holds pictures of another recipe: choose another encoder.folder, or delete it.")
+
+
+def _file(folder: Path, number: int) -> Path:
+    return folder / f"{number:05d}.safetensors"

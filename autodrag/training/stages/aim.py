@@ -1,0 +1,109 @@
+"""Stage `aim`: the first guess of a drag's end learns from latents and points alone, thousands of samples a second."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from autodrag.data.dataset import Trajectories
+from autodrag.losses import prediction_loss
+from autodrag.models import Aim, PointMotion
+from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig
+from autodrag.training.latent_statistics import image_units
+from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+
+
+@dataclass(frozen=True)
+class AimTraining(EndsConfig):
+    """motion: weights of the stage `motion`, by which the landing loss tells where handles come to; None without.
+
+    gamma: weight of the landing loss.
+    """
+
+    budget: Budget
+    schedule: Schedule
+    motion: str | None
+    gamma: float
+
+
+class AimStage(Stage):
+    """trajectories: motions whose both ends are learnt from, in both directions. motion: held fixed; None: no landing
+    loss.
+
+    Raises InputError where config.held_out leaves no motions to train on.
+    """
+
+    units: Tensor
+
+    def __init__(
+        self,
+        aim: Aim,
+        trajectories: Trajectories,
+        block: int,
+        config: AimTraining,
+        seed: int,
+        motion: PointMotion | None = None,
+    ) -> None:
+        super().__init__()
+        self.aim, self.config = aim, config
+        self.motion = None if motion is None else motion.requires_grad_(False)
+        self._ends = Ends(trajectories, config, seed, "aim")
+        self._generator = trajectories.generator
+        units = image_units(trajectories.generator, aim.standardise.std, block)
+        self.register_buffer("units", units, persistent=False)
+
+    def batch(self, positions: Sequence[int]) -> EndsBatch:
+        """See `Ends.batch`."""
+        return self._ends.batch(positions, self.units.device)
+
+    def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Eq. 12 for a single step, in the units of `image_units`, plus gamma times the landing loss.
+
+        Logged beside both: `left`, L1 to the goal as a share of that from the source.
+        """
+        guess = self._guess(batch)
+        loss, way = self._distance(guess, batch), self._distance(batch.source, batch)
+        logs = {"prediction": loss.mean(), "left": loss.sum() / way.sum()}
+        total = loss.mean()
+        if self.motion is not None:
+            logs["landing"] = self._landing(self.motion, guess, batch).mean()
+            total = total + self.config.gamma * logs["landing"]
+        return total, {name: value.detach() for name, value in logs.items()}
+
+    def groups(self) -> list[Group]:
+        """One learning rate for all."""
+        return [Group("aim", list(self.aim.parameters()), self.config.schedule)]
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The MLP."""
+        return [self.aim]
+
+    def report(self) -> Report:
+        """`matches_5`, `landmarks_5`, ...: what is left of the way in W with so many points of that kind.
+
+        `matches_5_lands`, ...: how far from the targets its handles come to, by `motion`, in hundredths of the image.
+        """
+        numbers = {}
+        for name, batch in self._ends.held_out(self.units.device):
+            guess = self._guess(batch)
+            numbers[name] = (self._distance(guess, batch).sum() / self._distance(batch.source, batch).sum()).item()
+            if self.motion is not None:
+                numbers[f"{name}_lands"] = self._landing(self.motion, guess, batch).mean().item()
+        return Report(numbers)
+
+    def save(self, path: Path) -> None:
+        """The aim as a file of its own, for stage 2 to begin with."""
+        self.aim.save(path, {"generator": self._generator.name})
+
+    def _guess(self, batch: EndsBatch) -> Float[Tensor, "B K D"]:
+        guess: Tensor = self.aim(batch.source, batch.handles, batch.targets, batch.mask, self._generator.resolution)
+        return guess
+
+    def _distance(self, rows: Float[Tensor, "B K D"], batch: EndsBatch) -> Float[Tensor, " B"]:
+        return prediction_loss(rows[:, None], batch.goal[:, None], self.units)
+
+    def _landing(self, motion: PointMotion, guess: Float[Tensor, "B K D"], batch: EndsBatch) -> Float[Tensor, " B"]:
+        size = self._generator.resolution
+        return motion.missed(batch.source, guess, batch.handles, batch.targets, batch.mask, size)

@@ -1,0 +1,173 @@
+"""Training of UserControllableLT's latent transformer: small motions of random latents, read back from optical flow."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from autodrag.config import DatasetConfig
+from autodrag.evaluation.metrics import to_size
+from autodrag.generator import FrozenGenerator
+from autodrag.geometry import sample, to_feature
+from autodrag.latents import EDITED_ROWS, join, split
+from autodrag.models.latent_transformer import (
+    FEATURE_BLOCK,
+    UNIT_HEIGHT,
+    LatentTransformer,
+    LatentTransformerConfig,
+    MotionScale,
+)
+from autodrag.seeding import rng
+from autodrag.training.latent_statistics import domain_shape, measure
+from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.typed import check_bounds
+from autodrag.vision.flow import Flow, log_expansion
+
+GRID = 16  # positions a side
+
+
+@dataclass(frozen=True)
+class LatentTransformerTraining:
+    """Numbers of the published training where nothing else is said; Adam instead of Ranger is ours.
+
+    network: its size. psi: truncation of w_1. lam: how far w_2 goes towards random rows. flow: auto | raft | dis.
+    held_out: pairs that reports are made on. half: the weights are stored in float16.
+    """
+
+    budget: Budget
+    schedule: Schedule
+    network: LatentTransformerConfig
+    psi: float
+    lam: float
+    flow: Literal["auto", "raft", "dis"]
+    held_out: int
+    half: bool
+
+    def __post_init__(self) -> None:
+        check_bounds("latent_transformer", self, held_out=(1, math.inf))
+
+
+@dataclass(frozen=True)
+class MotionBatch:
+    """Two latents of each pair, features of the first, and the motion between them at a grid of points."""
+
+    first: Float[Tensor, "B L D"]
+    second: Float[Tensor, "B L D"]
+    features: Float[Tensor, "B C h w"]
+    points: Float[Tensor, "B P 2"]
+    motion: Float[Tensor, "B P 3"]
+
+
+class MotionPairs:
+    """Pairs of latents that differ by a small step in the edited rows, and the motion that it makes."""
+
+    def __init__(self, generator: FrozenGenerator, flow: Flow, psi: float, lam: float, seed: int) -> None:
+        self.generator, self.flow = generator, flow
+        self.psi, self.lam, self.seed = psi, lam, seed
+
+    def latents(self, stage: str, positions: Sequence[int]) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B L D"]]:
+        """(w_1, w_2): w_2 has rows 0-5 moved by lam towards those of other latents, an untruncated one a row."""
+        size = (EDITED_ROWS + 1, self.generator.z_dim)
+        z = torch.stack([torch.randn(size, generator=rng(self.seed, stage, position)) for position in positions])
+        first = self.generator.map(z[:, 0], psi=self.psi).float()
+        others = self.generator.map(z[:, 1:].flatten(0, 1)).float().unflatten(0, (len(z), EDITED_ROWS))
+        row = torch.arange(EDITED_ROWS, device=first.device)
+        head, tail = split(first)
+        return first, join(torch.lerp(head, others[:, row, row], self.lam), tail)
+
+    @torch.no_grad()
+    def motion(
+        self, first: Float[Tensor, "B L D"], second: Float[Tensor, "B L D"]
+    ) -> tuple[Float[Tensor, "B P 2"], Float[Tensor, "B P 3"]]:
+        """(points in image pixels, flow and log expansion there in pixels of a 256 px image)."""
+        images = [self.generator.synthesize(ws) for ws in (first, second)]
+        small = [to_size(image, UNIT_HEIGHT) for image in images if isinstance(image, Tensor)]
+        flow = self.flow(*small)
+        fields = torch.cat([flow, log_expansion(flow)[:, None]], dim=1).to(first.device)
+        points = grid_points(self.generator.resolution).to(first.device).expand(len(first), -1, -1)
+        hw = (fields.shape[-2], fields.shape[-1])
+        return points, sample(fields, to_feature(points, self.generator.resolution, hw))
+
+    def scale(self, pairs: int = 64) -> MotionScale:
+        """Deviation of the flow and of the log expansion over that many pairs."""
+        parts = [self.motion(*self.latents("motion scale", range(i, i + 4)))[1] for i in range(0, pairs, 4)]
+        motion = torch.cat(parts)
+        flow, expansion = motion[..., :2].square().mean().sqrt(), motion[..., 2].square().mean().sqrt()
+        return MotionScale(max(flow.item(), 1e-6), max(expansion.item(), 1e-6))
+
+
+def grid_points(image_hw: tuple[int, int]) -> Float[Tensor, "P 2"]:
+    """Centres of GRID x GRID cells of an image, row by row."""
+    share = (torch.arange(GRID) + 0.5) / GRID
+    y, x = torch.meshgrid(share * image_hw[0] - 0.5, share * image_hw[1] - 0.5, indexing="ij")
+    return torch.stack([x, y], dim=2).flatten(0, 1)
+
+
+class LatentTransformerStage(Stage):
+    """The model learns to find w_2 from w_1 and the motion."""
+
+    def __init__(self, model: LatentTransformer, pairs: MotionPairs, config: LatentTransformerTraining) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+        self._pairs = pairs
+
+    def batch(self, positions: Sequence[int]) -> MotionBatch:
+        """A fresh pair for every position."""
+        return self._show("latent transformer", positions)
+
+    def forward(self, batch: MotionBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """MSE of the edited rows in units of W's deviation, and as a share of what it is without a change."""
+        change = self.model(batch.first, batch.features, batch.points, batch.motion)
+        wanted = split((batch.second - batch.first) / self.model.standardise.std)[0]
+        loss = (split(change / self.model.standardise.std)[0] - wanted).square().mean()
+        return loss, {"left": (loss / wanted.square().mean()).detach()}
+
+    def groups(self) -> list[Group]:
+        """One learning rate for all."""
+        return [Group("latent_transformer", list(self.model.parameters()), self.config.schedule)]
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The model."""
+        return [self.model]
+
+    def report(self) -> Report:
+        """`left` on pairs that are not trained on."""
+        left = [
+            self(self._show("latent transformer held out", range(i, min(i + 4, self.config.held_out))))[1]["left"]
+            for i in range(0, self.config.held_out, 4)
+        ]
+        return Report({"left": torch.stack(left).mean().item()})
+
+    def save(self, path: Path) -> None:
+        """The whole model."""
+        pairs = self._pairs
+        self.model.save(path, {"generator": pairs.generator.name, "flow": pairs.flow.name}, self.config.half)
+
+    def _show(self, stage: str, positions: Sequence[int]) -> MotionBatch:
+        pairs, scale = self._pairs, self.model.scale
+        first, second = pairs.latents(stage, positions)
+        points, motion = pairs.motion(first, second)
+        units = motion.new_tensor([scale.flow, scale.flow, scale.expansion])
+        with torch.no_grad():
+            features = pairs.generator.features(first, block=FEATURE_BLOCK).float()
+        return MotionBatch(first, second, features, points, motion / units)
+
+
+def build(
+    section: LatentTransformerTraining, dataset: DatasetConfig, generator: FrozenGenerator, seed: int
+) -> LatentTransformerStage:
+    """A new model and what it learns from; the motion's scale is the dataset's or, where it has none, measured."""
+    pairs = MotionPairs(generator, Flow(section.flow, generator.device), section.psi, section.lam, seed)
+    if dataset.sigma_f is None or dataset.sigma_e is None:
+        scale = pairs.scale()
+    else:
+        scale = MotionScale(dataset.sigma_f, dataset.sigma_e)
+    statistics = measure(generator, FEATURE_BLOCK, seed)
+    torch.manual_seed(seed)
+    model = LatentTransformer(section.network, domain_shape(generator, FEATURE_BLOCK), scale, statistics)
+    return LatentTransformerStage(model, pairs, section)

@@ -1,0 +1,141 @@
+"""Stage 1: the regularizer learns to restore corrupted latents (section 3.1)."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from autodrag.data.trajectories import TrajectoryConfig, latent_motion
+from autodrag.generator import FrozenGenerator
+from autodrag.latents import corrupt, join, split
+from autodrag.losses import restoration_loss
+from autodrag.models import Regularizer
+from autodrag.seeding import rng
+from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.typed import check_bounds
+
+
+@dataclass(frozen=True)
+class Stage1Config:
+    """latents: `w`, the paper's mapped latents, or `trajectory`, a random one of a pseudo-trajectory, as stage 2 feeds
+    it.
+
+    mixed: share of them whose kept rows are another latent's: ours. A mapped latent repeats one row, so that R could
+    read the clean rows off the kept ones, and take back every edit.
+    noise: sigma of N in deviations of W. drop: probability of a zero in M, for each element or each row. held_out:
+    latents that reports are made on.
+    """
+
+    budget: Budget
+    schedule: Schedule
+    latents: Literal["w", "trajectory"]
+    mixed: float
+    noise: float
+    drop: float
+    granularity: Literal["element", "row"]
+    held_out: int
+
+    def __post_init__(self) -> None:
+        share = (0, 1)  # two latents at least are held out: the report edits each towards another
+        check_bounds("stage1", self, mixed=share, noise=(0, math.inf), drop=share, held_out=(2, math.inf))
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Clean latents and what Eq. 1 made of them."""
+
+    clean: Float[Tensor, "B L D"]
+    corrupted: Float[Tensor, "B L D"]
+
+
+class RegularizerStage(Stage):
+    """motion: how pseudo-trajectories move, where `latents` asks for them. psi: truncation of mapped latents."""
+
+    def __init__(
+        self,
+        regularizer: Regularizer,
+        generator: FrozenGenerator,
+        config: Stage1Config,
+        psi: float,
+        seed: int,
+        motion: TrajectoryConfig | None = None,
+    ) -> None:
+        super().__init__()
+        self.regularizer = regularizer
+        self.config, self.psi, self.seed, self.motion = config, psi, seed, motion
+        self._generator = generator
+
+    def batch(self, positions: Sequence[int]) -> Corrupted:
+        """Fresh latents for every position."""
+        clean = self._clean("stage1", positions)
+        return Corrupted(clean, self._corrupt(clean, "stage1 noise", positions))
+
+    def forward(self, batch: Corrupted) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Eq. 6, and what is left of the corruption as a share of it."""
+        std = self.regularizer.standardise.std
+        loss = restoration_loss(self.regularizer(batch.corrupted), batch.clean, std)
+        before = restoration_loss(batch.corrupted, batch.clean, std)
+        return loss.mean(), {"left": (loss.sum() / before.sum()).detach()}
+
+    def groups(self) -> list[Group]:
+        """One learning rate for all."""
+        return [Group("regularizer", list(self.regularizer.parameters()), self.config.schedule)]
+
+    def networks(self) -> Iterable[nn.Module]:
+        """The regularizer."""
+        return [self.regularizer]
+
+    def report(self) -> Report:
+        """`left`: L1(R(w'), w) / L1(w', w). `undone`: how much R takes back of a true edit, as a share of the edit.
+
+        The edit moves the edited rows 0.4 of the way to those of another latent.
+        """
+        std = self.regularizer.standardise.std
+        positions = range(self.config.held_out)
+        clean = self._clean("stage1 held out", positions)
+        corrupted = self._corrupt(clean, "stage1 held out noise", positions)
+        left = restoration_loss(self.regularizer(corrupted), clean, std).sum()
+        numbers = {"left": (left / restoration_loss(corrupted, clean, std).sum()).item()}
+        mapped = self._mapped("stage1 edits", positions)
+        head, tail = split(mapped)
+        edited = join(torch.lerp(head, head.roll(1, 0), 0.4), tail)
+        edit = (edited - mapped) / std
+        back = (edited - self.regularizer(edited)) / std
+        numbers["undone"] = ((back * edit).sum() / edit.square().sum()).item()
+        return Report(numbers)
+
+    def save(self, path: Path) -> None:
+        """The regularizer as a file of its own, for stage 2 to begin with."""
+        self.regularizer.save(path, {"generator": self._generator.name})
+
+    def _clean(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        head, tail = split(self._moving(stage, positions))
+        mixed = [torch.rand((), generator=rng(self.seed, f"{stage} mixed", p)) < self.config.mixed for p in positions]
+        strange = torch.stack(mixed).to(head.device)[:, None, None]
+        others = split(self._mapped(f"{stage} strangers", positions))[1]
+        return join(head, torch.where(strange, others, tail))
+
+    def _moving(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        if self.motion is None or self.config.latents == "w":
+            return self._mapped(stage, positions)
+        motion = latent_motion(self._generator, self.motion, self.seed, [(p, 0) for p in positions])
+        steps = [torch.randint(motion.shape[1], (), generator=rng(self.seed, stage, p)) for p in positions]
+        return motion[torch.arange(len(positions)), torch.stack(steps)].float()
+
+    def _mapped(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        generator = self._generator
+        z = torch.stack([torch.randn(generator.z_dim, generator=rng(self.seed, stage, p)) for p in positions])
+        return generator.map(z.to(generator.device), psi=self.psi).float()
+
+    def _corrupt(self, clean: Float[Tensor, "B L D"], stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        """Each sample with its own random stream, so that it does not matter which rank draws it."""
+        config, std = self.config, self.regularizer.standardise.std
+        rows = zip(clean.split(1), positions, strict=True)
+        return torch.cat(
+            [corrupt(w, std, config.noise, config.drop, config.granularity, rng(self.seed, stage, p)) for w, p in rows]
+        )

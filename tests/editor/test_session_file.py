@@ -1,0 +1,139 @@
+"""A session as a file: it comes back bit for bit, and no other bytes do harm."""
+
+import json
+import random
+import struct
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from autodrag.editor import session_file
+from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+
+HANDLES, TARGETS = [(20.0, 30.0)], [(28.0, 30.0)]
+
+
+@pytest.fixture
+def edited(editor: Editor) -> Editor:
+    """A session with all there is: drags under two masks and without, pins, a style."""
+    left, right = np.zeros((64, 64)), np.zeros((64, 64))
+    left[:, :32], right[:, 32:] = 1, 1
+    editor.drag(HANDLES, TARGETS, mask=left)
+    editor.drag([(44, 30)], [(50, 30)], mask=right, pins=[(60, 60)])
+    editor.mask = None
+    editor.drag(HANDLES, [(22, 22)])
+    editor.restyle(8)
+    editor.mask = right
+    return editor
+
+
+def test_a_session_comes_back_bit_for_bit(edited: Editor, models: ModelCache, tmp_path) -> None:
+    edited.save(tmp_path / "x.safetensors")
+    again = Editor.load(tmp_path / "x.safetensors", models=models)
+    assert torch.equal(again.ws, edited.ws)
+    assert torch.equal(again.points, edited.points)
+    assert torch.equal(again.mask, edited.mask)
+    assert again.state.arrows == edited.state.arrows
+    assert again.state.origin == edited.state.origin
+    assert (again.method, again.steps, again.state.base) == (edited.method, edited.steps, edited.state.base)
+    assert len(again.state.motion) == len(edited.state.motion)
+    for old, new in zip(edited.state.motion, again.state.motion, strict=True):
+        assert new.layers == old.layers
+        assert np.array_equal(again.render(new), edited.render(old))
+    old_file, new_file = (load(next(e.export("safetensors"))) for e in (edited, again))  # their headers have no order
+    assert old_file.keys() == new_file.keys()
+    assert all(torch.equal(new_file[name], tensor) for name, tensor in old_file.items())
+    assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
+
+
+def test_the_session_of_another_generator_is_refused(edited: Editor) -> None:
+    data = next(edited.export("safetensors"))
+    other = ModelCache("cpu")
+    generator = FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=1)
+    generator.name = edited.scene.dataset
+    other.add(generator)
+    with pytest.raises(InputError, match="another generator"):
+        Editor.load(data, models=other)
+
+
+def test_a_closed_cache_opens_no_other_file(edited: Editor, tmp_path) -> None:
+    path = tmp_path / "secret.pkl"
+    path.write_bytes(b"x")
+    data = next(edited.export("safetensors")).replace(b"random-0", b"../x.pkl")
+    for name in (str(path), "../x.pkl", "ffhq"):
+        with pytest.raises(InputError, match=r"choose one of|not on this machine"):
+            ModelCache("cpu", closed=True).generator(name)
+    with pytest.raises(InputError, match="choose one of"):
+        Editor.load(data, models=ModelCache("cpu", closed=True))
+
+
+def with_header(data: bytes, **changes: object) -> bytes:
+    """The file with entries of its session's JSON replaced."""
+    size = struct.unpack("<Q", data[:8])[0]
+    header = json.loads(data[8 : 8 + size])
+    session = json.loads(header["__metadata__"]["session"]) | changes
+    header["__metadata__"]["session"] = json.dumps(session)
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data[8 + size :]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base": 10**9},
+        {"base": -1},
+        {"steps": 10**9},
+        {"steps": "many"},
+        {"arrows": {"handles": [[1, 2]], "targets": [], "pins": []}},
+        {"arrows": {"handles": [[float("nan"), 2]], "targets": [[1, 1]], "pins": []}},
+        {"origin": {"seed": 1, "psi": float("inf"), "style": None}},
+        {"origin": {"seed": 1, "psi": 1e308, "style": None}},
+        {"arrows": {"handles": [[1e300, 2]], "targets": [[1, 1]], "pins": []}},
+        {"plan": {"handles": [[1, 2]], "targets": [], "pins": []}},
+        {"origin": 3},
+        {"more": 1},
+        {"dataset": 7},
+    ],
+)
+def test_a_session_with_wrong_numbers_is_refused(edited: Editor, models: ModelCache, changes: dict) -> None:
+    data = next(edited.export("safetensors"))
+    Editor.load(with_header(data), models=models)
+    with pytest.raises(InputError, match=r"cannot be read|no session"):
+        Editor.load(with_header(data, **changes), models=models)
+
+
+def test_a_photograph_without_pixels_is_refused(editor: Editor) -> None:
+    data = next(editor.export("safetensors"))
+    tensors = load(data)
+    tensors["photo"], tensors["photo_place"] = torch.zeros(0, 0, 3, dtype=torch.uint8), torch.eye(2, 3).double()
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+    with pytest.raises(InputError, match="photograph"):
+        session_file.parse(save(tensors, header))
+
+
+def test_damaged_files_are_refused_or_read_but_never_crash(editor: Editor, models: ModelCache) -> None:
+    editor.drag(HANDLES, TARGETS)
+    data = next(editor.export("safetensors"))
+    draw = random.Random(0)
+    for _ in range(400):
+        broken = bytearray(data[: draw.randrange(len(data))] if draw.random() < 0.3 else data)
+        for _ in range(draw.randrange(1, 6)):
+            if broken:
+                broken[draw.randrange(min(len(broken), 2500))] = draw.randrange(256)
+        try:
+            session_file.parse(bytes(broken))
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x80\x04.", b"\xff" * 64, b"PK\x03\x04", b"{}", b"\x02\x00\x00\x00\x00\x00\x00\x00{}"]
+)
+def test_other_files_are_refused(data: bytes, models: ModelCache) -> None:
+    with pytest.raises(InputError):
+        Editor.load(data, models=models)

@@ -1,0 +1,120 @@
+"""The stages on latents and points alone, `motion` and `aim`: what they are shown, and that they learn."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from autodrag.data.dataset import Trajectories
+from autodrag.errors import InputError
+from autodrag.models import Aim, AimConfig, Landing, LandingConfig, PointMotion, PointMotionConfig
+from autodrag.training.latent_statistics import image_metric, measure, measure_manifold
+from autodrag.training.run import TrainConfig
+from autodrag.training.stages.aim import AimStage
+from autodrag.training.stages.point_motion import MotionStage
+
+NUMBERS = {f"{kind}_{count}" for kind in ("matches", "landmarks") for count in (1, 5, 8)}
+
+
+def aim_stage(
+    folder: Path, tiny: Any, config: TrainConfig, motion: PointMotion | None = None, **changes: Any
+) -> AimStage:
+    statistics = measure(tiny, 4, latents=500)
+    torch.manual_seed(0)
+    aim = Aim(AimConfig(grid=8, width=64, layers=2), tiny.w_dim, statistics.w_mean, statistics.w_std)
+    section = replace(config.aim, **{"held_out": 4, "points": 8, **changes})
+    return AimStage(aim, Trajectories(folder, tiny, 8, 1, 0, landmarks=section.landmarks), 4, section, 0, motion)
+
+
+def motion_stage(folder: Path, tiny: Any, config: TrainConfig, folders: int = 1) -> MotionStage:
+    statistics = measure(tiny, 4, latents=500)
+    torch.manual_seed(0)
+    motion = PointMotion(PointMotionConfig(128), tiny.w_dim, statistics.w_mean, statistics.w_std)
+    metric = image_metric(tiny, statistics.w_std, 4, latents=1)
+    landing = Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500), metric)
+    section = replace(config.motion, held_out=4, points=8, landmarks=0.5)
+    return MotionStage(landing, [Trajectories(folder, tiny, 8, 1, 0, landmarks=0.5)] * folders, section, seed=0)
+
+
+def test_the_motion_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:
+    stage = motion_stage(folder, tiny, config)
+    batch = stage.batch(range(16))
+    assert torch.equal(batch.handles, stage.batch(range(16)).handles)
+    first, last = learn(stage, batch, steps=400, lr=5e-3)
+    assert last < first / 4
+    assert set(stage.report().numbers) == NUMBERS
+
+
+def test_an_untrained_motion_misses_by_the_whole_way(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = motion_stage(folder, tiny, config)
+    for parameter in stage.motion.locate.answer.parameters():
+        parameter.detach().zero_()
+    assert all(value == pytest.approx(1.0) for value in stage.report().numbers.values())
+    batch = stage.batch(range(8))
+    way = ((batch.targets - batch.handles).abs() / 64 * 100).mean(dim=2)
+    expected = (way * batch.mask).sum(dim=1) / batch.mask.sum(dim=1)
+    assert stage(batch)[0].item() == pytest.approx(expected.mean().item(), rel=1e-4)
+
+
+def test_folders_are_learnt_from_in_turn(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = motion_stage(folder, tiny, config, folders=2)
+    stage.config = replace(stage.config, budget=replace(stage.config.budget, batch=8))
+    stage._ends[1]._seed = 1  # other drags than those of the first folder
+    for start, number in ((0, 0), (8, 1), (16, 0)):
+        positions = range(start, start + 8)
+        shown, expected = stage.batch(positions), stage._ends[number].batch(positions, torch.device("cpu"))
+        assert torch.equal(shown.handles, expected.handles)
+        assert not torch.equal(shown.handles, stage._ends[1 - number].batch(positions, torch.device("cpu")).handles)
+    assert {"matches_1", "1_matches_1"} <= stage.report().numbers.keys()
+
+
+def test_the_aim_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:
+    stage = aim_stage(folder, tiny, config, landmarks=0.5)
+    batch = stage.batch(range(16))
+    assert torch.equal(batch.handles, stage.batch(range(16)).handles)
+    first, last = learn(stage, batch, steps=200, lr=3e-3)
+    assert last < first / 4
+    assert set(stage.report().numbers) == NUMBERS
+
+
+def test_the_landing_loss_teaches_the_aim_where_handles_come_to(
+    folder: Path, tiny: Any, config: TrainConfig, learn: Any
+) -> None:
+    taught = motion_stage(folder, tiny, config)
+    learn(taught, taught.batch(range(16)), steps=200, lr=5e-3)
+    before = {name: value.clone() for name, value in taught.motion.state_dict().items()}
+    landings = []
+    for gamma in (0.0, 1.0):
+        stage = aim_stage(folder, tiny, config, taught.motion, landmarks=0.5, gamma=gamma)
+        batch = stage.batch(range(16))
+        learn(stage, batch, steps=60, lr=3e-3)
+        landings.append(stage(batch)[1]["landing"].item())
+        assert set(stage.report().numbers) == NUMBERS | {f"{name}_lands" for name in NUMBERS}
+    assert landings[1] < landings[0] / 2
+    assert all(torch.equal(value, before[name]) for name, value in taught.motion.state_dict().items())
+
+
+def test_samples_are_drags_between_known_faces(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = aim_stage(folder, tiny, config, landmarks=1.0, far=1.0, short=0.0, still=0.0)
+    batch = stage.batch(range(64))
+    motions = Trajectories(folder, tiny, 8, 1, 0, landmarks=1.0).motions[:-4]
+    places = [points for m in motions for points in (m.landmarks.handles, m.landmarks.targets)]
+    for handles, targets in zip(batch.handles.numpy(), batch.targets.numpy(), strict=True):
+        start = next(i for i, place in enumerate(places) if handles[0] in place)
+        assert all(point in places[start] for point in handles)
+        goal = next(i for i, place in enumerate(places) if targets[0] in place)
+        match = np.abs(places[start][:, None] - handles).sum(-1).argmin(0)  # the same landmarks in both faces
+        assert np.allclose(places[goal][match], targets)
+    resting = aim_stage(folder, tiny, config, landmarks=1.0, still=1.0).batch(range(8))
+    assert torch.allclose(resting.handles, resting.targets) and torch.allclose(resting.source, resting.goal)
+    near = aim_stage(folder, tiny, config, landmarks=1.0, short=1.0, still=0.0).batch(range(64))
+    moved, asked = (near.goal - near.source).norm(dim=(1, 2)), (batch.goal - batch.source).norm(dim=(1, 2))
+    assert 0.3 < moved.mean() / asked.mean() < 0.7
+
+
+def test_too_few_motions_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    with pytest.raises(InputError, match=r"aim\.held_out=24 leaves nothing"):
+        aim_stage(folder, tiny, config, held_out=24)
