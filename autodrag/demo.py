@@ -15,10 +15,11 @@ from autodrag.config import MODEL_DIR, DatasetConfig
 from autodrag.errors import InputError
 from autodrag.evaluation.metrics import mean_distance
 from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.images import to_pixels, to_uint8
 from autodrag.methods import DragMethod, load_method
 from autodrag.seeding import rng
-from autodrag.vision.detectors import load_detector, to_uint8
-from autodrag.visualize import draw_points, save_animation, save_image, sheet, to_bytes
+from autodrag.vision.detectors import load_detector
+from autodrag.visualize import draw_points, save_animation, save_image, sheet
 from autodrag.weights import weights_path
 
 # Landmarks that are dragged: outer and inner corners of the eyes, base of the nose, corners of the mouth, chin.
@@ -115,7 +116,7 @@ def _pairs(config: DemoConfig, generator: FrozenGenerator) -> list[Pair]:
     while len(pairs) < config.faces:
         z = torch.randn(2, generator.z_dim, generator=rng(config.seed, "demo", index))
         ws = generator.map(z, psi=config.dataset.psi)
-        first, second = detector(to_uint8(generator.synthesize(ws)))
+        first, second = detector(to_pixels(generator.synthesize(ws)))
         if first is not None and second is not None:
             pairs.append(Pair(ws[:1], first, second))
         index += 1
@@ -129,13 +130,13 @@ def _drag(config: DemoConfig, generator: FrozenGenerator, method: DragMethod, ou
         handles, targets = pair.handles[chosen], pair.targets[chosen]
         steps = list(method.drag(pair.ws, handles, targets))
         images = generator.synthesize(torch.cat([pair.ws, *(step.ws for step in steps)]))
-        found = detector(to_uint8(images[-1:]))[0]
+        found = detector(to_pixels(images[-1:]))[0]
         before.append(float(mean_distance(handles[None], targets[None])))
         after.append(before[-1] if found is None else float(mean_distance(found[None, chosen], targets[None])))
         print(
             f"face {number}: {before[-1]:5.2f} px before, {after[-1]:5.2f} after, {steps[-1].seconds:.2f} s", flush=True
         )
-        pictures = to_bytes(images)
+        pictures = to_uint8(images)
         start, end = draw_points(pictures[0], handles, targets), draw_points(pictures[-1], targets=targets)
         rows.append([start, pictures[len(pictures) // 2], pictures[-1], end])
         moving = [draw_points(p, targets=targets) for p in _even(list(pictures), 18)]

@@ -15,18 +15,19 @@ from torch import Tensor
 from autodrag.blending import Kept
 from autodrag.config import DatasetConfig
 from autodrag.devices import pick_device
+from autodrag.editor.latent_files import DRAG_FORMAT, read_latent, signature
 from autodrag.edits import Edit, read_edits
 from autodrag.errors import InputError
 from autodrag.files import write_tensors
 from autodrag.films import check_rate, film_kind
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.latent_files import DRAG_FORMAT, read_latent, signature
+from autodrag.images import to_uint8
 from autodrag.masks import read_mask
 from autodrag.methods import METHODS, DragMethod, check_options, load_method
 from autodrag.methods.base import read_request
 from autodrag.precision import Asked, choose
 from autodrag.seeding import rng
-from autodrag.visualize import draw_points, save_animation, save_image, to_bytes
+from autodrag.visualize import draw_points, save_animation, save_image
 
 PASS = 8  # images rendered at a time
 MAX_FRAMES = 10_000  # of an animation
@@ -186,7 +187,7 @@ def render(
     for part in ws.split(PASS if keep is None else 1):
         image = generator.synthesize(part, keep=keep)
         assert isinstance(image, Tensor)  # no features were asked for
-        images.append(to_bytes(image).cpu())
+        images.append(to_uint8(image).cpu())
     return torch.cat(images)
 
 

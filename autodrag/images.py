@@ -5,19 +5,34 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 JPEG_QUALITY = 92
 
 
-def to_tensor(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "1 3 H W"]:
-    """RGB bytes as a generator's image in [-1, 1]."""
-    return torch.from_numpy(image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+def to_uint8(images: Float[Tensor, "*batch C H W"]) -> UInt8[Tensor, "*batch C H W"]:
+    """[-1, 1] to 0..255, clipped, rounded to the nearest."""
+    return ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def from_uint8(images: UInt8[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C H W"]:
+    """0..255 to [-1, 1]."""
+    return images.float() / 127.5 - 1
+
+
+def to_pixels(images: Float[Tensor, "N C H W"]) -> UInt8[np.ndarray, "N H W 3"]:
+    """A generator's images (grey or RGB) as RGB bytes, channels last."""
+    return to_uint8(images).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def to_bytes(image: Float[Tensor, "1 C H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    """A generator's image (grey or RGB) as RGB bytes: [-1, 1] to 0..255, clipped, rounded to the nearest."""
-    scaled = (image[0].detach().float().clamp(-1, 1).expand(3, -1, -1) + 1) * 127.5
-    return scaled.round().to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy()
+    """One image as `to_pixels` gives it."""
+    return to_pixels(image)[0]
+
+
+def to_tensor(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "1 3 H W"]:
+    """RGB bytes as a generator's image in [-1, 1]."""
+    return from_uint8(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])
 
 
 def encode(image: UInt8[np.ndarray, "H W 3"], lossless: bool) -> bytes:
@@ -31,3 +46,14 @@ def encode(image: UInt8[np.ndarray, "H W 3"], lossless: bool) -> bytes:
         ok, data = cv2.imencode(".jpg", bgr, options)
     assert ok  # an array of bytes in memory always encodes
     return data.tobytes()
+
+
+def to_size(images: Float[Tensor, "N C H W"], size: int) -> Float[Tensor, "N C size size2"]:
+    """Images brought to `size` pixels of height by averaging (enlarged: bilinearly), the width in proportion."""
+    height, width = images.shape[-2:]
+    target = (size, round(width * size / height))
+    if target == (height, width):
+        return images
+    if size > height:
+        return F.interpolate(images, target, mode="bilinear", align_corners=False)
+    return F.adaptive_avg_pool2d(images, target)

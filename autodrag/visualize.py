@@ -13,14 +13,10 @@ from torch import Tensor
 from autodrag.errors import InputError
 from autodrag.files import write_whole
 from autodrag.films import film_kind, write_film
+from autodrag.images import to_uint8
 
 HANDLE, TARGET, ARROW = (230, 57, 70), (38, 100, 235), (255, 255, 255)  # RGB: red to blue, as in the paper's figures
 SUB = 4  # bits of a pixel's fraction that OpenCV draws with
-
-
-def to_bytes(image: Float[Tensor, "*batch C H W"]) -> UInt8[Tensor, "*batch C H W"]:
-    """[-1, 1] -> 0..255, clipped."""
-    return ((image.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
 
 
 def draw_points(
@@ -60,7 +56,7 @@ def motion_sheet(
 ) -> UInt8[Tensor, "3 height width"]:
     """A row a motion: its first image with (handles, targets) and arrows, the others with the targets."""
     rows = []
-    for frames, (handles, targets) in zip(to_bytes(images), points, strict=True):
+    for frames, (handles, targets) in zip(to_uint8(images), points, strict=True):
         first = draw_points(frames[0], handles, targets)
         rows.append([first, *(draw_points(frame, targets=targets) for frame in frames[1:])])
     return sheet(rows)

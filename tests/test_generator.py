@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autodrag import InputError, load_generator
-from autodrag.data.fingerprint import fingerprint
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator, prefer_fast_convolutions
 from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors

@@ -6,11 +6,12 @@ import pytest
 import torch
 
 from autodrag.errors import InputError
-from autodrag.visualize import HANDLE, TARGET, draw_points, save_animation, save_image, sheet, to_bytes
+from autodrag.images import to_uint8
+from autodrag.visualize import HANDLE, TARGET, draw_points, save_animation, save_image, sheet
 
 
 def test_bytes_span_the_range() -> None:
-    assert to_bytes(torch.tensor([[[-1.0, 0.0, 1.0, 7.0]]])).tolist() == [[[0, 128, 255, 255]]]
+    assert to_uint8(torch.tensor([[[-1.0, 0.0, 1.0, 7.0]]])).tolist() == [[[0, 128, 255, 255]]]
 
 
 def test_points_are_drawn_where_they_are() -> None:

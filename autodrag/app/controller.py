@@ -6,10 +6,10 @@ from functools import partial
 from typing import Any
 
 from autodrag.app import protocol
+from autodrag.app.comparison import Comparison
 from autodrag.app.events import Changed, Event, Look, Note, Work
 from autodrag.app.orders import Hello, Job, MaskFile, Order, OwnImage, SessionFile
 from autodrag.app.session_json import describe, mask_picture, outcome, thumbnail
-from autodrag.editor.comparison import Comparison
 from autodrag.editor.drag import Drag
 from autodrag.editor.export import film_length
 from autodrag.editor.masks import paint

@@ -15,7 +15,6 @@ import torch
 from autodrag.bench.measure import device_name, write_record
 from autodrag.bench.models import OFFICIAL, generator_loader
 from autodrag.config import compose, dataset_names, typed
-from autodrag.data.fingerprint import fingerprint
 from autodrag.data.gms import gms_inliers
 from autodrag.data.hamming import nearest
 from autodrag.data.make import TrajectoriesConfig
@@ -26,6 +25,7 @@ from autodrag.devices import pick_device
 from autodrag.domains.synthface.correspondence import on_skin, true_targets
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.renderer import render
+from autodrag.fingerprint import fingerprint
 from autodrag.seeding import rng
 
 STEP_PX = 6.0  # the least motion of the matches that are timed and judged, at 512

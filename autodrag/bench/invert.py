@@ -18,12 +18,12 @@ from autodrag.domains.synthface.renderer import render
 from autodrag.editor.inversion import Inversion, InvertConfig
 from autodrag.evaluation.tasks.landmarks import PRESETS
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.images import to_tensor
+from autodrag.images import to_pixels, to_tensor, to_uint8
 from autodrag.methods import load_method
 from autodrag.models import Encoder
 from autodrag.seeding import rng
-from autodrag.vision.detectors import LandmarkDetector, load_detector, to_uint8
-from autodrag.visualize import draw_points, save_image, sheet, to_bytes
+from autodrag.vision.detectors import LandmarkDetector, load_detector
+from autodrag.visualize import draw_points, save_image, sheet
 from autodrag.weights import weights_path
 
 DOMAIN = "synthface"  # the one whose pictures can be drawn without a generator
@@ -114,11 +114,11 @@ def inverted(
     with torch.no_grad():
         image = work.generator.synthesize(work.ws).float().cpu()
     error = (image - picture).abs().mean().item() * 127.5
-    wanted, found = bench.detector(to_uint8(torch.cat([clean, image])))
+    wanted, found = bench.detector(to_pixels(torch.cat([clean, image])))
     apart = None if wanted is None or found is None else (wanted - found).norm(dim=1).mean().item()
     on = replace(bench, generator=work.generator)
     left, dragged = drags(on, work.ws, image, other)
-    return Inverted(error, first, seconds, apart, left), [to_bytes(each)[0] for each in (picture, image)] + dragged
+    return Inverted(error, first, seconds, apart, left), [to_uint8(each)[0] for each in (picture, image)] + dragged
 
 
 def generated(bench: Bench, index: int) -> tuple[Inverted, list[UInt8[Tensor, "3 H W"]]]:
@@ -129,7 +129,7 @@ def generated(bench: Bench, index: int) -> tuple[Inverted, list[UInt8[Tensor, "3
         ws = generator.map(z)
         image = generator.synthesize(ws).float().cpu()
     left, dragged = drags(bench, ws, image, renders(index)[1])
-    return Inverted(0.0, 0.0, 0.0, 0.0, left), [to_bytes(image)[0], *dragged]
+    return Inverted(0.0, 0.0, 0.0, 0.0, left), [to_uint8(image)[0], *dragged]
 
 
 def drags(
@@ -137,22 +137,22 @@ def drags(
 ) -> tuple[dict[str, float], list[UInt8[Tensor, "3 H W"]]]:
     """Landmarks dragged part of the way to those of another picture: by number of points, what is left, and pictures.
     Empty where no face is found."""
-    handles, goals = bench.detector(to_uint8(torch.cat([image, other])))
+    handles, goals = bench.detector(to_pixels(torch.cat([image, other])))
     left: dict[str, float] = {}
     pictures = []
     if handles is None or goals is None:
-        return left, [to_bytes(image)[0]] * len(POINTS)
+        return left, [to_uint8(image)[0]] * len(POINTS)
     method = load_method(bench.method, bench.generator, track=False)
     for count, points in POINTS.items():
         start, targets = handles[points], torch.lerp(handles, goals, bench.way)[points]
         *_, last = method.drag(ws, start, targets)
         with torch.no_grad():
             moved = bench.generator.synthesize(last.ws).float().cpu()
-        (reached,) = bench.detector(to_uint8(moved))
+        (reached,) = bench.detector(to_pixels(moved))
         if reached is not None:
             rest = (reached[points] - targets).norm(dim=1).sum() / (start - targets).norm(dim=1).sum()
             left[str(count)] = rest.item()
-        pictures.append(draw_points(to_bytes(moved)[0], start, targets))
+        pictures.append(draw_points(to_uint8(moved)[0], start, targets))
     return left, pictures
 
 
@@ -172,7 +172,7 @@ def described(found: list[Inverted]) -> str:
 
 def compressed(picture: Float[Tensor, "1 3 H W"], quality: int) -> Float[Tensor, "1 3 H W"]:
     """What a JPEG file of that quality keeps."""
-    pixels = cv2.cvtColor(to_uint8(picture)[0], cv2.COLOR_RGB2BGR)
+    pixels = cv2.cvtColor(to_pixels(picture)[0], cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     read = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert read is not None  # it was encoded above

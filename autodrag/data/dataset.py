@@ -16,11 +16,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from autodrag.data.fingerprint import fingerprint
 from autodrag.data.matching import Matches
 from autodrag.data.shards import read_index, read_shard
 from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, latent_motion
 from autodrag.errors import InputError
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import jump_fractions, perturb, split
 from autodrag.seeding import rng

@@ -11,12 +11,12 @@ from tqdm import tqdm
 
 from autodrag.config import DatasetConfig
 from autodrag.data.calibration import Calibration, calibrate
-from autodrag.data.fingerprint import fingerprint
 from autodrag.data.shards import ShardIndex, fill, read_index
 from autodrag.data.share import Make, Sharing
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check
 from autodrag.data.workers import available_cores, make_samples
 from autodrag.errors import InputError
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import load_generator
 from autodrag.precision import Asked, Chosen, choose
 from autodrag.runs.lock import exclusive

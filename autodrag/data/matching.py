@@ -18,6 +18,7 @@ from torch import Tensor
 from autodrag import geometry
 from autodrag.data.gms import gms_inliers
 from autodrag.data.hamming import Route, nearest
+from autodrag.images import to_uint8
 
 REFERENCE_HEIGHT = 512
 LEVEL_SCALE = 1.2  # ORB's pyramid
@@ -71,7 +72,7 @@ def view(
 
 def to_levels(images: Float[Tensor, "B 3 H W"]) -> UInt8[Tensor, "B H W 3"]:
     """Images in [-1, 1] as bytes, with their colours last."""
-    return ((images.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).movedim(1, -1)
+    return to_uint8(images).movedim(1, -1)
 
 
 def describe(

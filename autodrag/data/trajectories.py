@@ -19,8 +19,9 @@ from autodrag import latents
 from autodrag.data.matching import Matches, MatchingConfig, View, match, view
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_pixels
 from autodrag.seeding import rng
-from autodrag.vision.detectors import LandmarkDetector, to_uint8
+from autodrag.vision.detectors import LandmarkDetector
 
 FEATURE_BLOCK = 6  # section 3.2: the features of the sixth block
 NO_MATCHES = Matches(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
@@ -189,7 +190,7 @@ def nothing_found(recipe: Recipe, index: int) -> MatchedMotion:
 
 def landmarks_of(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:
     """All of them, or none where the face is not found in both images."""
-    first, last = detector(to_uint8(images))
+    first, last = detector(to_pixels(images))
     return NO_MATCHES if first is None or last is None else Matches(first.numpy(), last.numpy())
 
 

@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from autodrag.editor.latent_files import check_latent, read_latent
 from autodrag.editor.state import Frame, Origin, State
 from autodrag.generator import Class, FrozenGenerator
-from autodrag.latent_files import check_latent, read_latent
 from autodrag.latents import EDITED_ROWS
 from autodrag.seeding import rng
 

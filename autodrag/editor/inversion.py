@@ -14,11 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from autodrag.editor.image_loss import load_distance
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, as_rgb
 from autodrag.models import Encoder
 from autodrag.seeding import rng
+from autodrag.vision.image_loss import load_distance
 
 W_SAMPLES = 4096
 LOCAL_BLOCK = 4  # 32 px: the features that tuning holds for other latents

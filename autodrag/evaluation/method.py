@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from autodrag.data.fingerprint import hash_of
 from autodrag.errors import InputError
+from autodrag.fingerprint import hash_of
 from autodrag.generator import FrozenGenerator
 from autodrag.methods import DragMethod, check_options, load_method
 from autodrag.weights import TRAINED, weights_path

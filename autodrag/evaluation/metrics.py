@@ -5,7 +5,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 
 def mean_distance(found: Float[Tensor, "N P 2"], wanted: Float[Tensor, "N P 2"]) -> Float[Tensor, " N"]:
@@ -65,17 +64,6 @@ def frechet_distance(first: Float[Tensor, "N D"], second: Float[Tensor, "M D"]) 
     eigenvalues = torch.linalg.eigvalsh(root @ covariance2 @ root).clamp(min=0)
     distance = (mean1 - mean2).square().sum() + covariance1.trace() + covariance2.trace() - 2 * eigenvalues.sqrt().sum()
     return max(0.0, distance.item())
-
-
-def to_size(images: Float[Tensor, "N C H W"], size: int) -> Float[Tensor, "N C size size2"]:
-    """Images brought to `size` pixels of height by averaging (enlarged: bilinearly), the width in proportion."""
-    height, width = images.shape[-2:]
-    target = (size, round(width * size / height))
-    if target == (height, width):
-        return images
-    if size > height:
-        return F.interpolate(images, target, mode="bilinear", align_corners=False)
-    return F.adaptive_avg_pool2d(images, target)
 
 
 def _gaussian(features: Float[Tensor, "N D"]) -> tuple[Float[Tensor, " D"], Float[Tensor, "D D"]]:

@@ -13,7 +13,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autodrag.config import DatasetConfig, dump, load_yaml
-from autodrag.data.fingerprint import fingerprint
 from autodrag.errors import InputError
 from autodrag.evaluation.drag_batch import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
@@ -22,6 +21,7 @@ from autodrag.evaluation.method import MethodConfig, load_subject, missing_weigh
 from autodrag.evaluation.metric_networks import Instruments, load_instruments
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.methods import DragMethod
 from autodrag.runs.folder import commit, environment

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 import cv2
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from autodrag.errors import InputError
+from autodrag.images import to_bytes, to_tensor
 
 
 @dataclass(frozen=True)
@@ -75,8 +75,7 @@ def _blurred(images: Float[Tensor, "B 3 h w"], sigma: Float[Tensor, " B"]) -> Fl
 
 
 def _jpeg(image: Float[Tensor, "3 h w"], quality: int) -> Float[Tensor, "3 h w"]:
-    pixels = ((image.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(pixels), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _, data = cv2.imencode(".jpg", to_bytes(image[None]), [cv2.IMWRITE_JPEG_QUALITY, quality])
     read = cv2.imdecode(data, cv2.IMREAD_COLOR)
     assert read is not None  # it was encoded above
-    return torch.from_numpy(read).permute(2, 0, 1).float() / 127.5 - 1
+    return to_tensor(read)[0]

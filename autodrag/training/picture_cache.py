@@ -17,10 +17,11 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from tqdm import tqdm
 
-from autodrag.data.fingerprint import fingerprint
 from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_uint8
 from autodrag.latents import join, split
 from autodrag.models.encoder import shrunk
 from autodrag.seeding import rng
@@ -99,7 +100,7 @@ def make_pictures(
     for part in ws.split(TOGETHER):
         noise = "random" if float(torch.rand((), generator=stream)) < config.random_noise else "const"
         pictures.append(shrunk(generator.synthesize(part, noise).float(), config.size).cpu())
-    return ((torch.cat(pictures).clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8), ws.cpu()
+    return to_uint8(torch.cat(pictures)), ws.cpu()
 
 
 def draw_latents(

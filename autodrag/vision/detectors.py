@@ -123,12 +123,6 @@ def photo_predictor(model_dir: Path) -> Path:
     return own
 
 
-def to_uint8(images: Float[Tensor, "N 3 H W"]) -> UInt8[np.ndarray, "N H W 3"]:
-    """Images in [-1, 1] (values outside are clipped) as RGB bytes, rounded to the nearest."""
-    scaled = (images.detach().float().clamp(-1, 1) + 1) * 127.5
-    return scaled.round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-
-
 def train_predictor(
     images: Sequence[UInt8[np.ndarray, "H W 3"]],
     boxes: Sequence[Box],

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autodrag.errors import InputError
+from autodrag.images import to_pixels
 
 FLOWS = ("auto", "raft", "dis")
 RAFT_UPDATES = 12
@@ -61,8 +62,7 @@ def log_expansion(flow: Float[Tensor, "N 2 H W"], window: int = 15) -> Float[Ten
 
 
 def _gray(images: Float[Tensor, "N 3 H W"]) -> list[np.ndarray]:
-    pixels = ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
-    return [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in pixels.cpu().numpy()]
+    return [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in to_pixels(images)]
 
 
 def _raft_file() -> Path:

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from autodrag.data.fingerprint import hash_of
 from autodrag.errors import InputError
+from autodrag.fingerprint import hash_of
+from autodrag.images import to_uint8
 
 ALEXNET = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
 INCEPTION = (
@@ -66,8 +67,7 @@ class Inception:
     @torch.no_grad()
     def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
         """Images in [-1, 1]; they are rounded to bytes first, as files would be."""
-        pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
-        (features,) = self._network(pixels.to(self._device))
+        (features,) = self._network(to_uint8(images).to(self._device))
         return features.float().cpu()
 
 

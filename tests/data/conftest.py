@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from autodrag.data.fingerprint import fingerprint
 from autodrag.data.make import fill_folder
 from autodrag.data.matching import MatchingConfig
 from autodrag.data.trajectories import Recipe, TrajectoryConfig
 from autodrag.data.workers import make_samples
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
 
 

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from autodrag.config import MODEL_DIR
-from autodrag.data.fingerprint import fingerprint
 from autodrag.data.trajectories import (
     MatchedMotion,
     Recipe,
@@ -18,9 +17,11 @@ from autodrag.data.trajectories import (
     turned,
 )
 from autodrag.errors import InputError
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_pixels
 from autodrag.seeding import rng
-from autodrag.vision.detectors import load_detector, to_uint8
+from autodrag.vision.detectors import load_detector
 from third_party.stylegan2 import Generator
 
 DRAWS = [(0, 0), (1, 0), (1, 1), (7, 0)]
@@ -119,7 +120,7 @@ def test_landmarks_are_those_of_the_first_and_the_last_image(synthface: FrozenGe
     recipe = changed(small_recipe, landmarks=True, match_steps=False, psi=1.0)
     sample = make_sample(synthface, recipe, 0, detector)
     ws = latent_motion(synthface, recipe.trajectory, recipe.seed, [(0, sample.attempt)])[0]
-    images = to_uint8(synthface.synthesize(ws[[0, -1]], noise="none"))
+    images = to_pixels(synthface.synthesize(ws[[0, -1]], noise="none"))
     for found, stored in zip(detector(images), (sample.landmarks.handles, sample.landmarks.targets), strict=True):
         assert found is not None and np.allclose(found.numpy(), stored, atol=0.1)
     assert len(make_sample(synthface, recipe, 0).landmarks.handles) == 0

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from autodrag.domains.synthface import Z_DIM, parameters, render
-from autodrag.editor.image_loss import pixel_distance
 from autodrag.editor.inversion import Inversion, InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
@@ -18,6 +17,7 @@ from autodrag.images import encode, to_bytes, to_tensor
 from autodrag.models import Encoder, EncoderConfig
 from autodrag.models.encoder import seen_of
 from autodrag.training.latent_statistics import seen_moves
+from autodrag.vision.image_loss import pixel_distance
 
 SHORT = InvertConfig(steps=40, starts=8, tune_steps=8)
 

@@ -77,13 +77,6 @@ def test_frechet_distance_of_fewer_items_than_features_is_finite() -> None:
     assert np.isfinite(metrics.frechet_distance(few, normal(7, 32, seed=1)))
 
 
-def test_to_size_averages() -> None:
-    images = torch.arange(16.0).view(1, 1, 4, 4)
-    assert metrics.to_size(images, 2).flatten().tolist() == [2.5, 4.5, 10.5, 12.5]
-    assert metrics.to_size(images, 4) is images
-    assert metrics.to_size(torch.zeros(1, 3, 64, 32), 128).shape == (1, 3, 128, 64)
-
-
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))

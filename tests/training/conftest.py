@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from autodrag.config import compose, typed
-from autodrag.data.fingerprint import fingerprint
 from autodrag.data.matching import Matches
 from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
+from autodrag.fingerprint import fingerprint
 from autodrag.training.run import TrainConfig
 from autodrag.training.stages.base import Stage
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from autodrag.config import compose, typed
-from autodrag.data.fingerprint import fingerprint
 from autodrag.data.make import TrajectoriesConfig
 from autodrag.data.matching import Matches
 from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
+from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import Aim, AutoDrag, Regularizer
 from autodrag.seeding import rng

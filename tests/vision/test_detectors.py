@@ -9,7 +9,7 @@ import torch
 
 from autodrag.errors import InputError
 from autodrag.vision import detectors
-from autodrag.vision.detectors import LandmarkDetector, find_face, load_detector, to_uint8, train_predictor
+from autodrag.vision.detectors import LandmarkDetector, find_face, load_detector, train_predictor
 
 RING = np.stack([np.cos(np.linspace(0, 2 * np.pi, 69))[:-1] * 55, np.sin(np.linspace(0, 2 * np.pi, 69))[:-1] * 70], 1)
 
@@ -85,11 +85,6 @@ def test_the_largest_face_counts() -> None:
     small, _ = draw_face(128, 138, 0.9)
     box = find_face(np.concatenate([small, big], axis=1))
     assert box is not None and box.left > 256
-
-
-def test_to_uint8_rounds_and_clips() -> None:
-    image = torch.tensor([-2.0, -1.0, 0.0, 1.0, 3.0]).view(1, 1, 1, 5).expand(1, 3, 1, 5)
-    assert to_uint8(image)[0, 0, :, 0].tolist() == [0, 0, 128, 255, 255]
 
 
 def test_missing_and_damaged_files_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

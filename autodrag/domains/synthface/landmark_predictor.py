@@ -10,8 +10,9 @@ from torch import Tensor
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.renderer import render
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_pixels
 from autodrag.seeding import rng
-from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, find_face, to_uint8, train_predictor
+from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, find_face, train_predictor
 
 # Fewer and shallower trees than dlib's 99.7 MB model: 8 MB. Half as many of depth 4 are as large and 4 % less exact.
 TREES = {"tree_depth": 3, "cascade_depth": 10, "num_trees_per_cascade_level": 116, "nu": 0.1, "feature_pool_size": 400}
@@ -26,7 +27,7 @@ def labelled_faces(
         z = torch.randn(batch, Z_DIM, generator=rng(seed, "synthface/landmarks", start))
         drawn = render(*parameters(z))
         generated = start // batch % 8 != 0
-        images.append(to_uint8(generator.synthesize(generator.map(z)) if generated else drawn.image))
+        images.append(to_pixels(generator.synthesize(generator.map(z)) if generated else drawn.image))
         landmarks.append(drawn.landmarks)
     return np.concatenate(images)[:count], torch.cat(landmarks)[:count]
 

@@ -21,8 +21,9 @@ from autodrag.domains.synthface.reader_training import ReaderTraining, make_read
 from autodrag.domains.synthface.renderer import render
 from autodrag.errors import InputError
 from autodrag.generator import load_generator
+from autodrag.images import to_pixels
 from autodrag.seeding import rng
-from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector, to_uint8
+from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector
 from third_party.stylegan2.readers import write_safetensors
 
 STEPS = ("generator", "landmarks", "reader", "report")
@@ -122,6 +123,6 @@ def _sheets(config: MakeSynthfaceConfig, folder: Path) -> None:
 
 def save_sheet(path: Path, images: Tensor, columns: int, side: int = 160) -> None:
     """Images [N, 3, H, W] in [-1, 1] in rows of `columns`, each `side` pixels wide."""
-    small = [cv2.resize(np.ascontiguousarray(x), (side, side), interpolation=cv2.INTER_AREA) for x in to_uint8(images)]
+    small = [cv2.resize(np.ascontiguousarray(x), (side, side), interpolation=cv2.INTER_AREA) for x in to_pixels(images)]
     rows = [np.concatenate(small[i : i + columns], axis=1) for i in range(0, len(small), columns)]
     cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])

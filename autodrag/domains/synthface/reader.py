@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodrag.config import ASSET_DIR
-from autodrag.data.fingerprint import hash_of
 from autodrag.domains.synthface import APPEARANCE, GEOMETRY
 from autodrag.errors import InputError
-from autodrag.evaluation.metrics import to_size
+from autodrag.fingerprint import hash_of
+from autodrag.images import to_size
 from autodrag.models.stored import read_model, write_model
 
 SIZE = 64  # pixels of the images that it looks at

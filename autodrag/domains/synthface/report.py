@@ -15,9 +15,10 @@ from autodrag.domains.synthface.correspondence import on_skin, true_targets
 from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, parameters, squash
 from autodrag.domains.synthface.renderer import render
 from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.images import to_pixels
 from autodrag.latents import join, split
 from autodrag.seeding import rng
-from autodrag.vision.detectors import LandmarkDetector, to_uint8
+from autodrag.vision.detectors import LandmarkDetector
 
 SEED = 2**20  # training draws from small seeds
 
@@ -57,7 +58,7 @@ def landmark_error(
         z = _draw(min(batch, count - start), 1, start)
         truth = render(*parameters(z)).landmarks
         images = generator.synthesize(generator.map(z))
-        for found, wanted in zip(detector(to_uint8(images)), truth, strict=True):
+        for found, wanted in zip(detector(to_pixels(images)), truth, strict=True):
             errors += _distance(found, wanted)
     return {"landmark_error": sum(errors) / len(errors), "not_found": 1 - len(errors) / count}
 
@@ -70,7 +71,7 @@ def swaps(generator: FrozenGenerator, detector: LandmarkDetector, count: int, ba
         ws = generator.map(_draw(2 * batch, 2, start))
         (head_a, tail_a), (head_b, tail_b) = split(ws[:batch]), split(ws[batch:])
         mixed = (ws[:batch], join(head_a, tail_b), ws[batch:], join(head_b, tail_a))
-        a, a_other, b, b_carried = (detector(to_uint8(generator.synthesize(w))) for w in mixed)
+        a, a_other, b, b_carried = (detector(to_pixels(generator.synthesize(w))) for w in mixed)
         for i in range(batch):
             kept += _distance(a_other[i], a[i])
             carried += _distance(b_carried[i], b[i])
@@ -95,7 +96,7 @@ def walking(
     for index in range(walks):
         images, renders = walk(generator, _draw(2, 3, index), steps)
         errors.append(float((images - renders).abs().mean()) / 2)
-        found = [f for f in detector(to_uint8(images)) if f is not None]
+        found = [f for f in detector(to_pixels(images)) if f is not None]
         missing += steps - len(found)
         lengths = [float((b - a).norm(dim=-1).mean()) for a, b in pairwise(found)]
         jumps.append(max(lengths) / (sum(lengths) / len(lengths)))

@@ -21,10 +21,11 @@ from autodrag.evaluation.report.tables import ABLATION
 from autodrag.evaluation.run import EvalConfig
 from autodrag.evaluation.tasks import Item, Task, make_task
 from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.images import to_uint8
 from autodrag.latents import constant_fractions, corrupt, perturb, split
 from autodrag.models import AutoDrag
 from autodrag.seeding import rng
-from autodrag.visualize import draw_points, sheet, to_bytes
+from autodrag.visualize import draw_points, sheet
 from autodrag.weights import weights_path
 
 SHOWN = 6  # rows of a sheet
@@ -210,7 +211,7 @@ def _edited(result: Result, task: Task, setting: str, items: Sequence[Item], sho
 @torch.no_grad()
 def _bytes(generator: FrozenGenerator, ws: Tensor) -> UInt8[Tensor, "B 3 H W"]:
     """Pictures of latents, one at a time: the generators of the paper are large."""
-    return torch.cat([to_bytes(generator.synthesize(w).cpu()) for w in ws.split(1)])
+    return torch.cat([to_uint8(generator.synthesize(w).cpu()) for w in ws.split(1)])
 
 
 def _titled(titles: Sequence[str], rows: Sequence[Sequence[Picture]], below: Sequence[str] = ()) -> Tensor:

@@ -12,7 +12,8 @@ from autodrag.errors import InputError
 from autodrag.evaluation.metrics import mean_difference, mean_distance
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.generator import FrozenGenerator
-from autodrag.vision.detectors import LandmarkDetector, to_uint8
+from autodrag.images import to_pixels
+from autodrag.vision.detectors import LandmarkDetector
 
 #: Which landmarks each number of points means. `dlib5-nose`: corners of the eyes and base of the nose, as in dlib's
 #: five-point model; the paper does not say which it took.
@@ -118,7 +119,7 @@ class Landmarks(Task):
         return self.generator.map(z.flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2))
 
     def _find(self, images: Float[Tensor, "B 3 H W"]) -> list[Tensor | None]:
-        return list(self._detector(to_uint8(images)))
+        return list(self._detector(to_pixels(images)))
 
 
 def _tuples(points: Float[Tensor, "P 2"]) -> tuple[tuple[float, float], ...]:

@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from autodrag.evaluation.metrics import to_size
 from autodrag.evaluation.tasks.base import Item, Latents, Task
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_size
 from autodrag.latents import join, split
 from autodrag.seeding import rng
 from autodrag.vision.flow import Flow

@@ -6,9 +6,10 @@ from typing import ClassVar, Literal
 
 import torch
 
-from autodrag.evaluation.metrics import squared_error, to_size
+from autodrag.evaluation.metrics import squared_error
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_size
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.seeding import rng
 from autodrag.vision.flow import Flow

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from autodrag.evaluation.drag_batch import edit
-from autodrag.evaluation.metrics import squared_error, to_size
+from autodrag.evaluation.metrics import squared_error
 from autodrag.evaluation.tasks.base import Item, Prediction, Score
 from autodrag.evaluation.tasks.motion import HEIGHT, MotionTask
 from autodrag.generator import FrozenGenerator
+from autodrag.images import to_size
 from autodrag.methods import DragMethod
 from autodrag.vision.flow import Flow
 from autodrag.vision.networks import Lpips

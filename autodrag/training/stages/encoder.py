@@ -14,15 +14,16 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autodrag.editor.image_loss import load_distance
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.images import from_uint8, to_uint8
 from autodrag.latents import EDITED_ROWS
 from autodrag.models.encoder import Encoder, EncoderConfig, shrunk
 from autodrag.seeding import rng
 from autodrag.training.photo_augmentation import PhotographedConfig, photographed
 from autodrag.training.picture_cache import PicturesConfig
 from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.vision.image_loss import load_distance
 
 SHOWN = 6  # pictures of a report
 
@@ -95,7 +96,7 @@ class EncoderStage(Stage):
         pictures, ws = self._shown
         chosen = torch.randint(len(pictures), (len(positions),), generator=stream)
         made = self.config.remade if float(torch.rand((), generator=stream)) < self.config.made else 0
-        images = as_images(pictures[chosen])
+        images = from_uint8(pictures[chosen])
         seen = photographed(images, self.config.photographed, stream)
         return EncoderBatch(seen.to(device), ws[chosen].to(device), images[:made].to(device))
 
@@ -126,13 +127,13 @@ class EncoderStage(Stage):
         made again, of 255, at the encoder's size. `encoded`: some of them, below the wanted ones."""
         device = self.encoder.seen.device
         pictures, ws = self._held_out
-        images, ws = as_images(pictures).to(device), ws.to(device)
+        images, ws = from_uint8(pictures).to(device), ws.to(device)
         found = torch.cat([self.encoder(part) for part in images.split(64)])
         share = self.encoder.change(found - ws).mean() / self.encoder.change(self.encoder.scale.mean - ws).mean()
         made = shrunk(self._generator.synthesize(found[:SHOWN]), self.config.network.size).float()
         error = (made - images[:SHOWN]).abs().mean() * 127.5
         sheet = torch.cat([torch.cat(list(row), dim=2) for row in (images[:SHOWN], made)], dim=1)
-        shown = ((sheet.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+        shown = to_uint8(sheet).cpu()
         return Report({"change": share.item(), "error": error.item()}, {"encoded": shown})
 
     def save(self, path: Path) -> None:
@@ -147,11 +148,6 @@ class EncoderStage(Stage):
             wanted = self._generator.features(batch.ws[: len(found)], block=block).float()
         pixels = self._distance(shrunk(images.float(), self.config.network.size), batch.clean)
         return pixels + F.mse_loss(features.float(), wanted) / wanted.square().mean()
-
-
-def as_images(pictures: UInt8[Tensor, "B 3 h w"]) -> Float[Tensor, "B 3 h w"]:
-    """In [-1, 1]."""
-    return pictures.float() / 127.5 - 1
 
 
 def spread_of(ws: Float[Tensor, "B L D"], std: Float[Tensor, " D"]) -> Float[Tensor, ""]:

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from autodrag.config import DatasetConfig
-from autodrag.evaluation.metrics import to_size
 from autodrag.generator import FrozenGenerator
 from autodrag.geometry import sample, to_feature
+from autodrag.images import to_size
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.latent_transformer import (
     FEATURE_BLOCK,

@@ -16,9 +16,9 @@ from autodrag import Editor, InputError
 from autodrag.app.controller import Controller, SessionFile
 from autodrag.app.events import Changed
 from autodrag.app.protocol import read_message
+from autodrag.editor.latent_files import DRAG_FORMAT, read_latent, signature
 from autodrag.files import write_tensors
 from autodrag.generator import FrozenGenerator
-from autodrag.latent_files import DRAG_FORMAT, read_latent, signature
 from autodrag.seeding import rng
 
 L, D = 10, 32  # of the generator `tiny`
