@@ -35,6 +35,15 @@ _PACKED = ".bz2"
 _Response: TypeAlias = http.client.HTTPResponse | urllib.error.HTTPError
 _MAX_PAGE = 1 << 20
 
+#: dlib's 68 landmarks on photographs; its address holds it packed, the hash is that of the file
+PHOTO_PREDICTOR = Source(
+    file="shape_predictor_68_face_landmarks.dat",
+    url="https://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2",
+    drive_id=None,
+    sha256="fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+    licence="non-commercial",
+)
+
 
 @dataclass(frozen=True)
 class DownloadConfig:
@@ -42,6 +51,14 @@ class DownloadConfig:
 
     dataset: DatasetConfig
     landmarks: bool
+
+
+def run(cfg: DownloadConfig) -> None:
+    """Fetch and check what is asked for, and print where it lies and its licence."""
+    for source in (cfg.dataset.source, *([PHOTO_PREDICTOR] if cfg.landmarks else [])):
+        path = fetch(source)
+        verify(source)
+        print(f"{path} ({source.licence})")
 
 
 def fetch(source: Source) -> Path:

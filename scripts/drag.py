@@ -1,7 +1,6 @@
 """Drag: python scripts/drag.py dataset=synthface seed=3 handles=[[120,150]] targets=[[140,138]] out=drag.gif."""
 
-from autodrag import config
-from autodrag.dragging import DragConfig, run
+from autodrag.commands import run
 
 if __name__ == "__main__":
-    config.run("drag", DragConfig, run)
+    run("drag")

