@@ -13,8 +13,9 @@ LARGER = Path(os.environ.get("AUTODRAG_GOLDEN") or REPOSITORY.parent / "shared" 
 
 
 def pytest_configure() -> None:
-    """Small tensors: more threads than this only wait for each other."""
-    torch.set_num_threads(min(4, torch.get_num_threads()))
+    """Small tensors: more threads than this only wait for each other. Worker processes (-n) share the cores."""
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    torch.set_num_threads(max(1, min(4, torch.get_num_threads() // workers)))
 
 
 @pytest.fixture(scope="session")

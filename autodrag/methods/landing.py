@@ -43,7 +43,7 @@ class LandingMethod:
 
     def _updates(self, request: Request) -> Iterator[Update]:
         head, tail = split(request.ws)
-        mask = None if bool(request.valid.all()) else request.valid
+        mask = None if request.whole else request.valid
         drag = (request.handles, request.targets, mask, self.generator.resolution)
         for step, landed in enumerate(self.model.walk(head, *drag, self.n), 1):
             done = torch.full_like(landed.short, step == self.n)

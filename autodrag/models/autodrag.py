@@ -157,7 +157,7 @@ class AutoDrag(nn.Module):
     ) -> Float[Tensor, "B s L D"]:
         """From w_start, w_start+1, ... to w_hat one step on; `past` as in `Predictor`."""
         head, tail = split(ws)
-        return self.regularize(join(head + self.predictor(head, context, total, start, past), tail))
+        return self.regularize(join(self.predictor(head, context, total, start, past), tail))
 
     def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:
         """w~ -> w_hat by the skip connection to R; w~ itself where R is left out."""

@@ -179,10 +179,11 @@ class Drag:
         moved = self._moves(response, _forces(by_y, asked, response, variance))
         self.at_limit = torch.zeros_like(self.at_limit)
         # Where that leaves the manifold, the walls it broke are asked for like points, so that others give way.
-        for _ in range(WALLS):
+        for number in range(WALLS):
             normals, places = manifold.walls(source.mean + moved.mean(dim=1), source.mean)
             broken = normals.flatten(1).any(dim=1)[:, None, None]
-            if not bool(broken.any()):
+            asks = number == 0 or not moved.is_cuda  # to ask a GPU is to wait for it: once a step
+            if asks and not bool(broken.any()):
                 break
             self.at_limit = self.at_limit | broken[:, 0, 0]
             beyond = places - (normals @ source.mean[..., None])[..., 0]
@@ -213,5 +214,7 @@ def _forces(
 
     response: the cheapest move for a unit force on each. variance: how far each may miss.
     """
-    forces: Tensor = torch.linalg.solve(by_y @ response + torch.diag_embed(variance), asked[..., None])
+    forces: Tensor
+    # Positive definite, so there is no error to ask for, which a GPU would have to be waited for.
+    forces, _ = torch.linalg.solve_ex(by_y @ response + torch.diag_embed(variance), asked[..., None])
     return forces

@@ -48,12 +48,12 @@ class DragContext:
 
 @dataclass(frozen=True)
 class Past:
-    """What the steps of a drag that are asked for one by one have in common: the embedding of each, and their tokens.
+    """What the steps of a drag that are asked for one by one have in common: the positions of all, and their tokens.
 
-    embedding: of all n steps. caches: the tokens of the steps so far, for each layer of the decoder.
+    positions: of the rows of all n steps. caches: the tokens of the steps so far, for each layer of the decoder.
     """
 
-    embedding: Float[Tensor, "n E"]
+    positions: Float[Tensor, "n K E"]
     caches: list[Cache]
 
 
@@ -124,52 +124,52 @@ class Predictor(nn.Module):
         start: int = 0,
         past: Past | None = None,
     ) -> Float[Tensor, "B s K D"]:
-        """What to add to the edited rows of w_start, w_start+1, ... to reach the next latent of each.
+        """The edited rows one step on from those of w_start, w_start+1, ....
 
         rows: the edited rows of those s latents. total: n, the number of steps of the whole drag. past: from `begin`,
         the same for all calls of a drag that come one after another. A step sees itself and the steps before it.
         """
         steps, k = rows.shape[1], rows.shape[2]
-        embedding = self._step_embedding(start, steps, total) if past is None else past.embedding[start : start + steps]
-        position = embedding[:, None] + self.row  # [s, K, E]
+        position = self._positions(start, steps, total) if past is None else past.positions[start : start + steps]
         # Eq. 10: queries from MLP([w_0; ...; w_{n-1}]) plus position
         queries = self.read(self.standardise(rows)) + position  # [B, s, K, E]
-        straight = None
+        moved = rows
         if context.aim is not None and self.hint is not None:
             way = context.aim[:, None] - rows
             queries = queries + self.hint(way / self.standardise.std)
             left = total - start if steps == 1 else total - torch.arange(start, start + steps, device=rows.device)
-            straight = way / (left if isinstance(left, int) else left[:, None, None])
+            moved = rows + way / (left if isinstance(left, int) else left[:, None, None])
         mask = None if steps == 1 else block_causal(steps, k, start, rows.device)
         decoded = self.decoder(queries.flatten(1, 2), context.memory, mask, None if past is None else past.caches)
         # Eq. 11, as a residual on w_i
-        delta: Tensor = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k)) * self.standardise.std
-        return delta if straight is None else straight + delta
+        delta = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k))
+        return torch.addcmul(moved, delta, self.standardise.std)
 
     def begin(self, total: int) -> Past:
         """For a drag whose `total` steps are asked for one by one."""
-        return Past(self._step_embedding(0, total, total), self.decoder.caches(total * EDITED_ROWS))
+        return Past(self._positions(0, total, total), self.decoder.caches(total * EDITED_ROWS))
 
     def _point_tokens(
         self, features: Tensor, handles: Tensor, targets: Tensor, image_hw: tuple[int, int]
     ) -> Float[Tensor, "B N E"]:
-        both = torch.cat([handles, targets], dim=1)
+        both, count = torch.cat([handles, targets], dim=1), handles.shape[1]
         tokens: Tensor = self.look_at_points(features, both, image_hw)
-        tokens = tokens + self.kind.repeat_interleave(handles.shape[1], dim=0)
+        tokens = tokens + self.kind.repeat_interleave(count, dim=0)
         if self.displacement is None:
             return tokens
-        moved = to_unit(targets, image_hw) - to_unit(handles, image_hw)
-        placed: Tensor = tokens + self.place(to_unit(both, image_hw)) + self.displacement(moved).repeat(1, 2, 1)
+        places = to_unit(both, image_hw)
+        moved = places[:, count:] - places[:, :count]
+        placed: Tensor = tokens + self.place(places) + self.displacement(moved).repeat(1, 2, 1)
         return placed
 
-    def _step_embedding(self, start: int, steps: int, total: int) -> Float[Tensor, "s E"]:
+    def _positions(self, start: int, steps: int, total: int) -> Float[Tensor, "s K E"]:
+        """Embeddings of steps start, start+1, ... and of the edited rows."""
         i = torch.arange(start, start + steps, device=self.row.device, dtype=torch.float32)
         if self.config.progress:
             place = torch.stack([i / total, torch.full_like(i, 1 / total)], dim=-1)
         else:
             place = torch.stack([i / 16, torch.zeros_like(i)], dim=-1)
-        embedding: Tensor = self.step(place)
-        return embedding
+        return self.step(place)[:, None] + self.row
 
 
 def block_causal(steps: int, k: int, start: int, device: torch.device) -> Bool[Tensor, "queries keys"]:

@@ -71,7 +71,8 @@ def _restore_optimizer(stage: nn.Module, optimizer: torch.optim.Optimizer, tenso
     for name, tensor in tensors.items():
         owner, _, key = name.rpartition("/")
         parameter = parameters[owner]
-        on_cpu = key == "step"  # which Adam counts on the CPU; all else lies beside its parameter
+        # Adam counts its steps on the CPU, unless it is fused; all else lies beside its parameter.
+        on_cpu = key == "step" and not optimizer.defaults.get("fused")
         optimizer.state[parameter][key] = tensor.clone() if on_cpu else tensor.to(parameter.device)
 
 

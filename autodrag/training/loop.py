@@ -71,7 +71,7 @@ def train(
     """
     _check(budget, config, ranks)
     network = _distribute(stage, config, ranks)
-    optimizer = torch.optim.Adam([{"params": list(g.parameters)} for g in stage.groups()], lr=0.0, betas=config.betas)
+    optimizer = _adam(stage, config)
     average = new_average(stage) if config.ema > 0 else {}
     progress = restore_checkpoint(checkpoints, stage, average, optimizer)
 
@@ -135,6 +135,13 @@ def _distribute(stage: Stage, config: LoopConfig, ranks: Ranks) -> nn.Module:
         for network in stage.networks():
             network.compile()
     return stage if ranks.world == 1 else DistributedDataParallel(stage)
+
+
+def _adam(stage: Stage, config: LoopConfig) -> torch.optim.Adam:
+    """Its rates are set for each step. Where all parameters are on a GPU, one kernel updates many of them."""
+    groups = [{"params": list(group.parameters)} for group in stage.groups()]
+    fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
+    return torch.optim.Adam(groups, lr=0.0, betas=config.betas, fused=fused or None)
 
 
 def _parts(step: int, budget: Budget, config: LoopConfig, ranks: Ranks) -> list[range]:

@@ -29,19 +29,19 @@ def trained(steps: int) -> tuple[Gated, torch.optim.Optimizer]:
     return network, optimizer
 
 
-@pytest.mark.parametrize("foreach", [True, False])
-def test_what_adam_knows_of_a_scalar_lies_beside_it(foreach: bool) -> None:
+@pytest.mark.parametrize("kind", ["foreach", "fused", "plain"])
+def test_what_adam_knows_of_a_scalar_lies_beside_it(kind: str) -> None:
     with FakeTensorMode():
         before, optimizer = trained(2)
         names = {parameter: name for name, parameter in before.named_parameters()}
         stored = {f"{names[p]}/{key}": t for p, state in optimizer.state.items() for key, t in state.items()}
         with torch.device("cuda:0"):
             network = Gated()
-        resumed = torch.optim.Adam(network.parameters(), lr=0.1, foreach=foreach)
+        resumed = torch.optim.Adam(network.parameters(), lr=0.1, foreach=kind == "foreach", fused=kind == "fused")
         _restore_optimizer(network, resumed, stored)
         for parameter, state in resumed.state.items():
             assert {key: t.device.type for key, t in state.items()} == {
-                "step": "cpu",
+                "step": "cuda" if kind == "fused" else "cpu",
                 "exp_avg": "cuda",
                 "exp_avg_sq": "cuda",
             }
