@@ -87,6 +87,8 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
         budget.append(f"{section}.held_out={config.samples // 4}")
         if stage == "motion":
             budget.append(f"motion.folders=[{out}/data]")
+        if stage != 1:
+            budget.append(f"{section}.metric_latents=1")  # a rough one will do, and costs a fourth or less
         before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *before])

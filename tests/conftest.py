@@ -1,6 +1,7 @@
 """Fixtures that many tests share."""
 
 import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,14 @@ def pytest_configure() -> None:
 def repository() -> Path:
     """The root of the checkout."""
     return REPOSITORY
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port of this machine that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

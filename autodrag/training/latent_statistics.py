@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.models import DomainShape, Manifold, Statistics
@@ -41,8 +42,10 @@ def image_units(
     Some directions of the edited rows change what is seen a thousand times as much as others; points can tell only of
     the former. With J the change of the standardised output of `block` for one deviation (`std`) along each dimension
     of all edited rows at once, E[J J^T] = V diag(e) V^T over that many latents; the columns are
-    diag(1 / std) V sqrt(e), scaled so that an error of one deviation in every direction keeps its size.
+    diag(1 / std) V sqrt(e), scaled so that an error of one deviation in every direction keeps its size. Raises
+    InputError for no latents.
     """
+    _check_latents(latents)
     ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image units")).to(generator.device))
     spread = _positive(generator.features(ws, block=block).float().std(dim=(0, 2, 3)))[:, None, None]
     moves = PROBE * torch.diag(std.to(ws.device))
@@ -69,8 +72,9 @@ def image_metric(
     """How much moves of the edited rows, each by itself, change the image: |move|^2 = move^T metric move, flattened.
 
     E[J J^T] over that many latents, with J the change of the standardised output of `block`. Scaled so that a move of
-    all rows together has the size that `image_units` gives it.
+    all rows together has the size that `image_units` gives it. Raises InputError for no latents.
     """
+    _check_latents(latents)
     ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image metric")).to(generator.device))
     spread = _positive(generator.features(ws, block=block).float().std(dim=(0, 2, 3)))[:, None, None]
     head = split(ws)[0]
@@ -99,6 +103,11 @@ def measure_manifold(
     ws = torch.cat([generator.map(part.to(generator.device), psi=psi)[:, 0] for part in z.split(1000)])
     size = (-1, generator.w_dim)
     return Manifold.measure(ws, metric.unflatten(0, size).unflatten(2, size).sum(dim=(0, 2)))
+
+
+def _check_latents(latents: int) -> None:
+    if latents < 1:
+        raise InputError(f"metric_latents is {latents}: choose at least 1.")
 
 
 def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:

@@ -106,7 +106,7 @@ def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage
     statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)
     motion = PointMotion(section.network, generator.w_dim, statistics.w_mean, statistics.w_std)
-    metric = image_metric(generator, statistics.w_std, LANDING_BLOCK, config.seed)
+    metric = image_metric(generator, statistics.w_std, LANDING_BLOCK, config.seed, section.metric_latents)
     manifold = measure_manifold(generator, metric, config.dataset.psi, config.seed)
     landing = Landing(section.landing, motion, manifold, metric)
     folders = section.folders or (config.data,)

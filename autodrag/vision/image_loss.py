@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import lpips
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -19,6 +18,8 @@ def load_distance(device: torch.device) -> Distance:
     """Pixels and edges at several scales, and LPIPS where its backbone is on this machine."""
     if not (Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_BACKBONE).is_file():
         return pixel_distance
+    import lpips  # with it comes torchvision, which takes seconds
+
     network = lpips.LPIPS(net="alex", verbose=False).to(device).eval().requires_grad_(False)
     return lambda a, b: pixel_distance(a, b) + network(_at_most_256(a), _at_most_256(b)).mean()
 

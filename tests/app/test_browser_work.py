@@ -48,7 +48,7 @@ def dragged(view: Any) -> np.ndarray:
     """The picture after a drag, of which the page has its copy."""
     view.drag((20, 30), (26, 30))
     view.frames(3)
-    sync_api.expect(view.page.locator("body[data-copied]")).to_have_count(1, timeout=60_000)
+    sync_api.expect(view.page.locator("body[data-copied]")).to_have_count(1, timeout=120_000)
     return view.picture
 
 
@@ -71,12 +71,12 @@ def test_a_new_server_is_handed_the_copy(
         view.page.mouse.move(*view.at(40, 40))
         view.page.mouse.down()
         view.page.mouse.move(*view.at(44, 40), steps=3)
-    sync_api.expect(view.page.locator("body[data-connection=closed]")).to_have_count(1, timeout=20_000)
+    sync_api.expect(view.page.locator("body[data-connection=closed]")).to_have_count(1, timeout=120_000)
     view.page.mouse.up()
     assert view.page.locator("#line").inner_text().startswith("The connection is gone")
     assert not view.page.locator(".note.wrong").count()
     with serve_again():
-        sync_api.expect(view.page.locator("body[data-connection=open]")).to_have_count(1, timeout=30_000)
+        sync_api.expect(view.page.locator("body[data-connection=open]")).to_have_count(1, timeout=120_000)
         view.frames(4)  # the copy, and on top of it the pull that nobody heard the end of
         view.changes_from(after)
         view.page.keyboard.press("Control+z")
@@ -102,11 +102,11 @@ def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path)
     Image.fromarray(photo).save(tmp_path / "photo.png")
     view.page.locator("#upload").set_input_files(tmp_path / "photo.png")
     view.page.get_by_role("button", name="Use this part").click()
-    sync_api.expect(view.page.locator("#seed")).to_have_value("", timeout=60_000)
+    sync_api.expect(view.page.locator("#seed")).to_have_value("", timeout=120_000)
     view.settle()
     own = view.picture
     view.page.keyboard.press("r")
-    sync_api.expect(view.page.locator("#seed")).not_to_have_value("", timeout=20_000)
+    sync_api.expect(view.page.locator("#seed")).not_to_have_value("", timeout=120_000)
     view.page.keyboard.press("Control+z")
     view.becomes(own)
 

@@ -57,7 +57,7 @@ def test_a_pointer_at_rest_gets_the_whole_picture() -> None:
             client = Client(executor)
             await client.open(Pulled)
             telling = asyncio.ensure_future(client.tell(send, send))
-            for _ in range(100):
+            for _ in range(2400):
                 await asyncio.sleep(0.05)
                 if len(sent) == 2:
                     break

@@ -78,7 +78,7 @@ def test_the_newest_page_of_a_session_has_it(come: Any) -> None:
     again = come(page.told["welcome"]["token"], fresh=False)
     with pytest.raises(ConnectionClosed) as closed:
         while True:
-            page.socket.recv(timeout=20)
+            page.socket.recv(timeout=120)
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 4001
     again.say(type="undo")
@@ -99,10 +99,10 @@ def test_a_copy_is_handed_to_a_server_that_does_not_know_the_session(come: Any, 
     page = come()
     after = dragged(page)
     token = page.told["welcome"]["token"]
-    copy = httpx.get(f"{place}/export/{token}/autodrag.safetensors", timeout=60).content
+    copy = httpx.get(f"{place}/export/{token}/autodrag.safetensors", timeout=120).content
     other = come("unknown")
     address = f"{place}/upload/{other.told['welcome']['token']}/session?restored=true"
-    assert httpx.post(address, content=copy, timeout=60).json() == {"ok": True}
+    assert httpx.post(address, content=copy, timeout=120).json() == {"ok": True}
     other.until("main", final=True)
     assert np.array_equal(other.pictures["main"], after)
     assert not other.told["session"]["undo"]

@@ -74,7 +74,7 @@ def test_comparing(open_view: Any, shown: str) -> None:
     steps(view, 8)
     view.drag((150, 178), (168, 168))
     view.page.keyboard.press("c")  # before the drag is over, too
-    view.page.locator(".lane[data-method=freedrag] .numbers", has_text="px").wait_for(timeout=90_000)
+    view.page.locator(".lane[data-method=freedrag] .numbers", has_text="px").wait_for(timeout=120_000)
     view.page.wait_for_timeout(2000)
     shoot(view, "compare")
 

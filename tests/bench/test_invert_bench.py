@@ -10,7 +10,7 @@ from autodrag.config import compose, typed
 
 
 def test_it_measures_what_an_inversion_reaches(tmp_path: Path) -> None:
-    effort = ["invert.steps=12", "invert.finish=0.5", "invert.starts=8", "invert.tune_steps=4"]
+    effort = ["invert.steps=6", "invert.finish=0.5", "invert.starts=4", "invert.tune_steps=3"]
     run(typed(InvertBench, compose("bench/invert", ["images=1", "slow=1", *effort, f"out={tmp_path / 'out.json'}"])))
     numbers = json.loads((tmp_path / "out.json").read_text())
     kinds = ("generated", "encoder", "encoder, JPEG 60", "no encoder", "encoder, tuned")

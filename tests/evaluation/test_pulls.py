@@ -20,7 +20,7 @@ from autodrag.evaluation.tasks.pulls import _pulls
 
 
 def run(folder: Path, *overrides: str) -> dict:
-    given = ["task=pulls", "task.count=1", "timed=0", "download=false", "device=cpu", "settings=[free-40,local-pins]"]
+    given = ["task=pulls", "task.count=1", "timed=0", "download=false", "device=cpu", "settings=[local-pins]"]
     given += [f"manifest={folder / 'manifest.json'}", f"out={folder / 'runs' / overrides[0].partition('=')[2]}"]
     evaluate(typed(EvalConfig, compose("eval", [*given, *overrides])))
     return json.loads((folder / "runs" / overrides[0].partition("=")[2] / "summary.json").read_text())
@@ -28,7 +28,7 @@ def run(folder: Path, *overrides: str) -> dict:
 
 def test_no_edit_leaves_all_and_the_oracle_little(tmp_path: Path) -> None:
     none, oracle = (run(tmp_path, f"method={name}") for name in ("none", "oracle"))
-    assert set(none["settings"]) == {"free-40", "local-pins"} == set(oracle["settings"])
+    assert set(none["settings"]) == {"local-pins"} == set(oracle["settings"])
     for setting in none["settings"].values():
         assert setting["left"]["mean"] == pytest.approx(1, abs=0.15) and setting["broken"]["mean"] == 0
         assert setting["identity"]["mean"] == 0 and setting["outside"]["mean"] == 0
@@ -36,8 +36,6 @@ def test_no_edit_leaves_all_and_the_oracle_little(tmp_path: Path) -> None:
     assert oracle["settings"]["local-pins"]["left_px"]["mean"] < 0.6 * none["settings"]["local-pins"]["left_px"]["mean"]
     made = table(read_results(tmp_path / "runs"), "synthface")
     assert made is not None and [row[:2] for row in made.rows] == [
-        ["free-40", "No edit"],
-        ["free-40", "Oracle"],
         ["local-pins", "No edit"],
         ["local-pins", "Oracle"],
     ]

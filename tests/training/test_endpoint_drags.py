@@ -43,7 +43,7 @@ def test_the_motion_overfits_one_batch(folder: Path, tiny: Any, config: TrainCon
     stage = motion_stage(folder, tiny, config)
     batch = stage.batch(range(16))
     assert torch.equal(batch.handles, stage.batch(range(16)).handles)
-    first, last = learn(stage, batch, steps=400, lr=5e-3)
+    first, last = learn(stage, batch, steps=400, lr=5e-3, enough=1 / 4)
     assert last < first / 4
     assert set(stage.report().numbers) == NUMBERS
 
@@ -75,7 +75,7 @@ def test_the_aim_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig
     stage = aim_stage(folder, tiny, config, landmarks=0.5)
     batch = stage.batch(range(16))
     assert torch.equal(batch.handles, stage.batch(range(16)).handles)
-    first, last = learn(stage, batch, steps=200, lr=3e-3)
+    first, last = learn(stage, batch, steps=200, lr=3e-3, enough=1 / 4)
     assert last < first / 4
     assert set(stage.report().numbers) == NUMBERS
 
@@ -84,7 +84,7 @@ def test_the_landing_loss_teaches_the_aim_where_handles_come_to(
     folder: Path, tiny: Any, config: TrainConfig, learn: Any
 ) -> None:
     taught = motion_stage(folder, tiny, config)
-    learn(taught, taught.batch(range(16)), steps=200, lr=5e-3)
+    learn(taught, taught.batch(range(16)), steps=200, lr=5e-3, enough=1 / 4)
     before = {name: value.clone() for name, value in taught.motion.state_dict().items()}
     landings = []
     for gamma in (0.0, 1.0):

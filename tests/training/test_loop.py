@@ -43,8 +43,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(toy: ModuleType,
     whole = toy.run(tmp_path / "whole", steps=40)
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, str(toy.__file__), str(killed), "40", "0.03"])
-    deadline = time.monotonic() + 90
-    while not list(killed.glob("checkpoints/step-*[5-9].safetensors")) and time.monotonic() < deadline:
+    while not list(killed.glob("checkpoints/step-*[5-9].safetensors")) and process.poll() is None:
         time.sleep(0.01)
     process.kill()
     assert process.wait() == -signal.SIGKILL
@@ -62,13 +61,12 @@ def test_sigterm_saves_and_stops(toy: ModuleType, tmp_path: Path) -> None:
     assert equal(resumed, toy.run(tmp_path / "whole", steps=20, loop=rarely))
 
 
-def test_two_ranks_take_the_steps_of_one(toy: ModuleType, tmp_path: Path) -> None:
+def test_two_ranks_take_the_steps_of_one(toy: ModuleType, tmp_path: Path, free_port: int) -> None:
     alone = toy.run(tmp_path / "one", steps=10)
-    port = str(20000 + os.getpid() % 20000)
-    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    shared = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
     command = [sys.executable, str(toy.__file__), str(tmp_path / "two"), "10"]
     ranks = [subprocess.Popen(command, env={**shared, "RANK": str(r), "LOCAL_RANK": str(r)}) for r in range(2)]
-    assert [process.wait(timeout=90) for process in ranks] == [0, 0]
+    assert [process.wait(timeout=500) for process in ranks] == [0, 0]
     for name, tensor in torch.load(tmp_path / "two" / "final.pt").items():
         assert torch.allclose(tensor, alone.state_dict()[name], atol=1e-5)
     # ... and one rank goes on from where two stopped

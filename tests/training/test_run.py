@@ -110,6 +110,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         ("data=nowhere", "nowhere holds no trajectories"),
         ("stage2.budget.batch=0", "at least 1"),
         ("stage2.held_out=0", "held_out must be at least 1"),
+        ("stage=motion motion.metric_latents=0", "metric_latents is 0"),
         ("stage2.variants.still=2", "at most 1"),
         ("device=tpu9", "Unknown device"),
         ("model.steps=0", "model.steps of at least 1"),
@@ -117,7 +118,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     ],
 )
 def test_what_cannot_be_is_refused_in_one_sentence(place: Path, tmp_path: Path, override: str, sentence: str) -> None:
-    overrides = [f"out={tmp_path / 'run'}", "stage2.start=null", "stage2.aim=null", override]
+    overrides = [f"out={tmp_path / 'run'}", "stage2.start=null", "stage2.aim=null", *override.split()]
     with pytest.raises(InputError, match=sentence):
         run(config(place, *overrides))
 

@@ -59,14 +59,14 @@ def test_stage_1_overfits_one_batch(tiny: Any, config: TrainConfig, latents: str
     batch = stage.batch(range(4))
     assert torch.equal(batch.clean[:, 6:], batch.corrupted[:, 6:])
     assert torch.allclose(stage.batch([2]).corrupted, batch.corrupted[2:3], atol=1e-5)
-    first, last = learn(stage, batch, steps=150, lr=5e-3)
+    first, last = learn(stage, batch, steps=150, lr=5e-3, enough=1 / 4)
     assert last < first / 4
     assert set(stage.report().numbers) == {"left", "undone"}
 
 
 def test_stage_2_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:
     stage = stage2(folder, tiny, config, alpha=1.0, beta=0.0)
-    first, last = learn(stage, stage.batch(range(4)), steps=150, lr=3e-3)
+    first, last = learn(stage, stage.batch(range(4)), steps=150, lr=3e-3, enough=1 / 4)
     assert last < first / 4
 
 
@@ -198,7 +198,7 @@ def test_the_metric_of_l_pred_is_chosen(folder: Path, tiny: Any, config: TrainCo
     image = stage2(folder, tiny, config, metric="image", beta=0.0)
     batch = plain.batch(range(4))
     assert not torch.allclose(image(batch)[0], plain(batch)[0], rtol=1e-2)
-    first, last = learn(image, batch, steps=100, lr=3e-3)
+    first, last = learn(image, batch, steps=100, lr=3e-3, enough=1 / 3)
     assert last < first / 3
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
@@ -73,6 +73,7 @@ class GeneratorTraining:
     average_images: int = 4000  # half-life of the averaged weights
     save_seconds: float = 120.0
     device: str = "cpu"
+    precision: Literal["bfloat16", "float32"] = "bfloat16"  # of the networks; float32 where a CPU has no unit for it
     compile: bool = False  # the synthesis network through torch.compile: a minute of waiting a stage, then faster steps
 
     def config(self, size: int) -> GeneratorConfig:
@@ -92,7 +93,7 @@ class Learner(nn.Module):
 
     def __init__(self, training: GeneratorTraining, stage: GrowthStage) -> None:
         super().__init__()
-        self.stage = stage
+        self.stage, self.low = stage, training.precision == "bfloat16"
         self.generator = Generator(training.config(stage.size))
         widths = dict(training.channels)
         # 1 x 1 convolutions from the features of a block to the renderer's maps, for the blocks this size has.
@@ -111,7 +112,7 @@ class Learner(nn.Module):
         return image, features
 
     def forward(self, target: Target) -> tuple[Tensor, dict[str, float]]:
-        with torch.autocast(target.image.device.type, dtype=torch.bfloat16):
+        with torch.autocast(target.image.device.type, dtype=torch.bfloat16, enabled=self.low):
             image, features = self.images(target, tuple(int(b) for b in self.heads))
             read = {b: head(features[int(b)]).float() for b, head in self.heads.items()}
         heads = sum(F.mse_loss(maps, F.adaptive_avg_pool2d(target.maps, maps.shape[-1])) for maps in read.values())

@@ -19,13 +19,14 @@ from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 class AimTraining(EndsConfig):
     """motion: weights of the stage `motion`, by which the landing loss tells where handles come to; None without.
 
-    gamma: weight of the landing loss.
+    gamma: weight of the landing loss. metric_latents: at how many what a move changes in the image is measured.
     """
 
     budget: Budget
     schedule: Schedule
     motion: str | None
     gamma: float
+    metric_latents: int = 6
 
 
 class AimStage(Stage):
@@ -51,7 +52,7 @@ class AimStage(Stage):
         self.motion = None if motion is None else motion.requires_grad_(False)
         self._ends = Ends(trajectories, config, seed, "aim")
         self._generator = trajectories.generator
-        units = image_units(trajectories.generator, aim.standardise.std, block)
+        units = image_units(trajectories.generator, aim.standardise.std, block, latents=config.metric_latents)
         self.register_buffer("units", units, persistent=False)
 
     def batch(self, positions: Sequence[int]) -> EndsBatch:

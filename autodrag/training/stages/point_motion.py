@@ -18,7 +18,7 @@ from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 @dataclass(frozen=True)
 class MotionTraining(EndsConfig):
     """network: its size. landing: how drags weigh what it says. folders: of trajectories, a batch from each in turn;
-    None: that of the config's `data`.
+    None: that of the config's `data`. metric_latents: at how many what a move changes in the image is measured.
     """
 
     network: PointMotionConfig
@@ -26,6 +26,7 @@ class MotionTraining(EndsConfig):
     folders: tuple[str, ...] | None
     budget: Budget
     schedule: Schedule
+    metric_latents: int = 4
 
 
 class MotionStage(Stage):

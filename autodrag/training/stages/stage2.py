@@ -30,7 +30,8 @@ class Stage2Config:
     None: new ones. aim: the weights that the stage `aim` wrote, held fixed here; None: learnt along. Of use only to a
     model that has one.
     alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. metric: L_pred counts errors
-    of latents in W's deviations, or by what they change in the image (`image_units`). motion: the weights
+    of latents in W's deviations, or by what they change in the image (`image_units`, measured at `metric_latents`).
+    motion: the weights
     that the stage `motion` wrote, by which the landing loss tells where the handles come to; None without. gamma: its
     weight.
     drag_block, drag_patch: the generator block, counted from 1, whose features L_drag compares, and how many
@@ -69,6 +70,7 @@ class Stage2Config:
     finish: float
     variants: VariantsConfig
     half: bool
+    metric_latents: int = 6
 
 
 @dataclass(frozen=True)
@@ -120,7 +122,8 @@ class PredictorStage(Stage):
         self._dragging = Dragging(model, trajectories.generator)
         std = model.predictor.standardise.std
         image = config.metric == "image"
-        units = image_units(trajectories.generator, std, model.config.feature_block) if image else torch.diag(1 / std)
+        measured = (trajectories.generator, std, model.config.feature_block)
+        units = image_units(*measured, latents=config.metric_latents) if image else torch.diag(1 / std)
         self.register_buffer("units", units, persistent=False)
 
     def batch(self, positions: Sequence[int]) -> DragBatch:
