@@ -130,6 +130,7 @@ class Source:
         self.cheapest = torch.cholesky_inverse(torch.linalg.cholesky(cost))  # [B, K Y, K Y]
         self.shared = self.cheapest.unflatten(2, (EDITED_ROWS, -1)).mean(dim=2)  # what moves the mean of the rows
         self.mean = self.y.mean(dim=1)
+        self.allowed, self.mean_allowed = manifold.allowed(self.y), manifold.allowed(self.mean)
 
 
 class Drag:
@@ -149,26 +150,27 @@ class Drag:
         self._places = landing.motion.places(source.rows, self._codes)
         self._way = 50 * (to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw))
         real = torch.ones_like(self._way[..., 0]) if mask is None else mask.to(self._way)
-        self._real, self._hw = real[..., None], image_hw
+        self._real = real[..., None]
         self._variance = landing.config.sigma**2 * (real.sum(dim=1) / MOST).clamp(min=1)  # [B]
         self.rows = source.rows
         self.at_limit = torch.zeros(len(source.y), dtype=torch.bool, device=source.y.device)
         self._moved = torch.zeros_like(source.y)  # [B, K, Y]
+        self._gone = torch.zeros_like(self._places)  # by the handles, in units in which an image spans -1..1
+        self._sides = self._places.new_tensor([image_hw[1] / 2, image_hw[0] / 2])
 
     def moves(self) -> Float[Tensor, "B P 2"]:
         """How far the handles have come, in image pixels."""
-        moves = self._landing.motion.places(self.rows, self._codes) - self._places
-        return moves * moves.new_tensor([self._hw[1] / 2, self._hw[0] / 2])
+        return self._gone * self._sides
 
     def left(self, share: float) -> Float[Tensor, " B"]:
         """Mean distance to targets that share of the way, in hundredths of the image's sides."""
-        missed = share * self._way - 50 * (self._landing.motion.places(self.rows, self._codes) - self._places)
+        missed = share * self._way - 50 * self._gone
         return (missed.norm(dim=2, keepdim=True) * self._real).sum(dim=(1, 2)) / self._real.sum(dim=(1, 2))
 
     def step(self, share: float) -> None:
         """One Gauss-Newton step towards targets that share of the way from the handles."""
         manifold, motion, source = self._landing.manifold, self._landing.motion, self._source
-        missed = share * self._way - 50 * (motion.places(self.rows, self._codes) - self._places)  # hundredths
+        missed = share * self._way - 50 * self._gone  # hundredths
         by_rows = 50 * motion.derivative(self.rows, self._codes) * self._real[..., None, None]  # [B, P, 2, K, D]
         turn = manifold.derivative(self.rows)  # [B, K, D, Y]
         by_y = torch.einsum("bpikd,bkdy->bpiky", by_rows, turn).flatten(3).flatten(1, 2)  # [B, 2P, KY]
@@ -180,7 +182,7 @@ class Drag:
         self.at_limit = torch.zeros_like(self.at_limit)
         # Where that leaves the manifold, the walls it broke are asked for like points, so that others give way.
         for number in range(WALLS):
-            normals, places = manifold.walls(source.mean + moved.mean(dim=1), source.mean)
+            normals, places = manifold.walls(source.mean + moved.mean(dim=1), source.mean_allowed)
             broken = normals.flatten(1).any(dim=1)[:, None, None]
             asks = number == 0 or not moved.is_cuda  # to ask a GPU is to wait for it: once a step
             if asks and not bool(broken.any()):
@@ -196,9 +198,9 @@ class Drag:
             by_y, response = by_y * needed, response * needed.transpose(1, 2)  # a wall may push, not pull
             asked = asked * needed[..., 0]
             moved = torch.where(broken, self._moves(response, _forces(by_y, asked, response, variance)), moved)
-        kept = manifold.inside(source.y + moved, source.y) - source.y
-        self._moved = kept
+        self._moved = manifold.inside(source.y + moved, source.y, source.allowed) - source.y
         self.rows = manifold.moved(source.rows, self._moved)
+        self._gone = motion.places(self.rows, self._codes) - self._places
 
     def _moves(self, response: Float[Tensor, "B KY A"], forces: Float[Tensor, "B A 1"]) -> Float[Tensor, "B K Y"]:
         return (response @ forces)[..., 0].unflatten(1, self._source.y.shape[1:])

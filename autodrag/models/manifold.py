@@ -79,12 +79,17 @@ class Manifold(nn.Module):
         """Of latents by their coordinates."""
         return _slopes(_before_activation(w))[..., None] * self.basis
 
-    def inside(self, y: Float[Tensor, "*batch Y"], start: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch Y"]:
-        """y brought back within the limits, or within those of `start` where that is farther out.
+    def allowed(self, start: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch 2 M"]:
+        """The limits of what starts there: those of the manifold, or its own norms where it is farther out."""
+        return torch.maximum(self._norms(start), self.limits)
+
+    def inside(
+        self, y: Float[Tensor, "*batch Y"], start: Float[Tensor, "*batch Y"], allowed: Float[Tensor, "*batch 2 M"]
+    ) -> Float[Tensor, "*batch Y"]:
+        """y brought back within the limits `allowed` to `start`.
 
         A group that is too far out is scaled; then the way from `start` is shortened until all sums keep their limits.
         """
-        allowed = torch.maximum(self._norms(start), self.limits)  # [*batch, 2, M]
         scale = (allowed[..., 0, :] / self._norms(y)[..., 0, :].clamp(min=1e-9)).clamp(max=1)
         way = y * scale[..., self.group] - start
         # |start + s way| <= allowed, for all that comes before the end of a group: a quadratic equation for s
@@ -94,10 +99,9 @@ class Manifold(nn.Module):
         return start + share * way
 
     def walls(
-        self, y: Float[Tensor, "B Y"], start: Float[Tensor, "B Y"]
+        self, y: Float[Tensor, "B Y"], allowed: Float[Tensor, "B 2 M"]
     ) -> tuple[Float[Tensor, "B M Y"], Float[Tensor, "B M"]]:
         """The limits that y breaks, as planes: y is inside where normals y <= places. 0 where it keeps them."""
-        allowed = torch.maximum(self._norms(start), self.limits)
         norms = self._norms(y)
         number = torch.arange(len(self.last), device=y.device)[:, None]
         spans = torch.stack([self.group == number, self.group <= number]).to(y)  # [2, M, Y]

@@ -55,8 +55,8 @@ def test_what_is_too_far_out_is_brought_back_and_no_farther(latents: torch.Tenso
     start = start[manifold.excess(latents[:200]) < 0.9]
     way = torch.randn(len(start), 7, generator=torch.Generator().manual_seed(1))
     far, near = start + 20 * way, start + 0.01 * way
-    assert torch.allclose(manifold.inside(near, start), near, atol=1e-5)
-    back = manifold.inside(far, start)
+    assert torch.allclose(manifold.inside(near, start, manifold.allowed(start)), near, atol=1e-5)
+    back = manifold.inside(far, start, manifold.allowed(start))
     origin = torch.zeros(len(back), 8)  # any latent: only its coordinates matter
     reached = manifold.excess(manifold.moved(origin, back - manifold.coordinates(origin)))
     assert reached.max() < 1.001 and reached.min() > 0.5
@@ -64,16 +64,16 @@ def test_what_is_too_far_out_is_brought_back_and_no_farther(latents: torch.Tenso
 
 def test_a_start_outside_may_stay_where_it_is(manifold: Manifold) -> None:
     start = torch.full((1, 7), 4.0)
-    assert torch.allclose(manifold.inside(start, start), start, atol=1e-4)
+    assert torch.allclose(manifold.inside(start, start, manifold.allowed(start)), start, atol=1e-4)
 
 
 def test_walls_stand_where_limits_are_broken(latents: torch.Tensor, manifold: Manifold) -> None:
     start = torch.zeros(1, 7)
     y = torch.zeros(1, 7)
-    normals, _ = manifold.walls(y, start)
+    normals, _ = manifold.walls(y, manifold.allowed(start))
     assert not normals.any()
     y[0, 0] = 10.0
-    normals, places = manifold.walls(y, start)
+    normals, places = manifold.walls(y, manifold.allowed(start))
     broken = normals.norm(dim=2) > 0
     assert torch.allclose(normals[broken][:, 0], torch.ones(int(broken.sum())))
     assert torch.allclose(places[0, 0], manifold.limits[0, 0])
