@@ -100,7 +100,7 @@ class Manifold(nn.Module):
 
     def walls(
         self, y: Float[Tensor, "B Y"], allowed: Float[Tensor, "B 2 M"]
-    ) -> tuple[Float[Tensor, "B M Y"], Float[Tensor, "B M"]]:
+    ) -> tuple[Float[Tensor, "B W Y"], Float[Tensor, "B W"]]:
         """The limits that y breaks, as planes: y is inside where normals y <= places. 0 where it keeps them."""
         norms = self._norms(y)
         number = torch.arange(len(self.last), device=y.device)[:, None]
