@@ -1,32 +1,41 @@
-"""The commands of the README: every one has keys that exist, and the path of a published generator runs as typed."""
+"""The README: all its commands run, on a tiny generator that stands for every dataset's, and its code as it is."""
 
 import re
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
 import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
-from autodrag import dragging
+from autodrag import demo, dragging
 from autodrag.app.server import AppConfig
-from autodrag.config import compose, typed
+from autodrag.bench import editor
+from autodrag.config import CONFIG_DIR, compose, load_dataset, typed
 from autodrag.data import make
-from autodrag.download import DownloadConfig, fetch
+from autodrag.download import DownloadConfig
+from autodrag.errors import InputError
 from autodrag.evaluation import run as evaluation
 from autodrag.evaluation.metric_networks import Instruments
-from autodrag.evaluation.report import ReportConfig
+from autodrag.evaluation.report import ReportConfig, make_report
 from autodrag.generator import FrozenGenerator
 from autodrag.training import run as training
 from autodrag.vision.detectors import LandmarkDetector
+from autodrag.weights import find_weights
 from third_party.stylegan2.readers import write_safetensors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLASSES: dict[str, type] = {
     "app": AppConfig,
+    "bench/editor": editor.EditorBench,
+    "demo": demo.DemoConfig,
     "download": DownloadConfig,
     "drag": dragging.DragConfig,
     "eval": evaluation.EvalConfig,
@@ -35,9 +44,12 @@ CLASSES: dict[str, type] = {
     "trajectories": make.TrajectoriesConfig,
 }
 WORK: dict[str, Callable[[Any], object]] = {
-    "download": lambda config: fetch(config.dataset.source),
+    "bench/editor": editor.run,
+    "demo": demo.run,
+    "download": run_path(str(REPOSITORY / "scripts" / "download.py"))["main"],
     "drag": dragging.run,
     "eval": evaluation.evaluate,
+    "tables": make_report,
     "train": training.run,
     "trajectories": make.run,
 }
@@ -76,6 +88,10 @@ def commands(text: str) -> list[Command]:
 README = (REPOSITORY / "README.md").read_text()
 
 
+#: What is run with the generator and the weights that ship.
+SHIPPED = [command for command in commands(README) if "out=drag.gif" in command.overrides]
+
+
 def test_the_readme_has_commands() -> None:
     assert {"drag", "eval", "tables", "train", "trajectories", "download"} <= {c.script for c in commands(README)}
     assert len(commands(README)) > 25
@@ -91,27 +107,47 @@ def test_every_command_has_keys_that_exist(command: Command) -> None:
         typed(CLASSES[command.script], config)
 
 
+#: What makes them small.
 LOW = [
     *("trajectory.handle_px=4", "trajectory.step_px=2", "trajectory.psi=0.8", "trajectory.match.resolution=256"),
     *("trajectory.match.features=400", "trajectory.match.edge_px=8", "trajectory.match.gms_factor=2"),
     *("trajectory.match.return_px=6", "trajectory.match.consistency_px=20", "trajectory.match.consistency_count=2"),
-    *("trajectory.match.max_px=300", "trajectory.match.feature_ratio=2", "trajectory.jump=0", "count=12", "workers=0"),
-    *("calibration.lam=[0.3]", "calibration.psi=[0.8]", "calibration.draws=2", "seed=5", "device=cpu"),
+    *("trajectory.match.max_px=300", "trajectory.match.feature_ratio=2", "count=12", "workers=0", "seed=5"),
+    *("calibration.lam=[0.3]", "calibration.psi=[0.8]", "calibration.draws=2", "device=cpu", "dtype=float32"),
+]
+SIZES = [
+    *(f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")),
+    *(f"model.{n}.{part}_layers=1" for n in ("predictor", "regularizer") for part in ("encoder", "decoder")),
+    *("model.predictor.mlp_ratio=2", "model.regularizer.mlp_ratio=2", "model.predictor.grid=8"),
 ]
 SMALL: dict[str, list[str]] = {
+    "bench/editor": [*SIZES, "seconds=1", "device=cpu"],
     "download": [],
     "trajectories": LOW,
     "drag": ["frames=2", "device=cpu"],
+    "tables": [],
     "train": [
-        *(f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")),
-        *(f"model.{n}.{part}_layers=1" for n in ("predictor", "regularizer") for part in ("encoder", "decoder")),
-        *(f"stage{stage}.budget.{part}" for stage in (1, 2) for part in ("epochs=1", "samples=8", "batch=4")),
-        *("stage1.held_out=8", "stage2.held_out=4", "model.feature_block=4", "stage2.drag_block=4", "device=cpu"),
-        "loop.precision=float32",
+        *(*SIZES, "model.feature_block=4", "stage2.drag_block=4", "device=cpu", "loop.precision=float32"),
+        *(f"{stage}.budget.epochs=1" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
+        *(f"{stage}.budget.samples=8" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
+        *(f"{stage}.budget.batch=4" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
+        *(f"{stage}.held_out=4" for stage in ("stage1", "motion", "aim", "stage2", "encoder", "latent_transformer")),
+        *(f"{stage}.metric_latents=1" for stage in ("motion", "aim", "stage2")),
+        *("motion.network.width=16", "encoder.network.size=16", "encoder.network.width=8", "encoder.network.hidden=16"),
+        *("encoder.pictures.count=128", "encoder.moves=8", "encoder.network.directions=8"),
+        *("latent_transformer.budget.samples=4", "latent_transformer.network.width=16", "latent_transformer.flow=dis"),
+        *("latent_transformer.network.heads=4", "latent_transformer.network.layers=1"),
     ],
     "eval": ["task.count=1", "task.max_steps=1", "batch=1", "timed=1", "download=false", "device=cpu"],
+    "demo": ["samples=12", "epochs=[1,1,1,1]", "epoch_samples=8", "faces=1"],
 }
-TASKS = {"mdd": ["task.psi=1", "task.motion_px=1", "task.flow=dis"], "paired": ["task.points=4", "task.flow=dis"]}
+TASKS = {
+    "landmarks": [],
+    "mdd": ["task.psi=1", "task.motion_px=1", "task.flow=dis"],
+    "paired": ["task.points=4", "task.flow=dis"],
+}
+AIM = ["model.predictor.aim.width=16", "model.predictor.aim.grid=4"]
+ORDER = ["download", "trajectories", "train", "eval", "drag", "tables", "bench/editor"]
 
 
 class Grid(LandmarkDetector):
@@ -127,26 +163,101 @@ class Grid(LandmarkDetector):
         return [2 * grid + image.mean() / 25.5 for image in images]
 
 
-def test_the_path_of_a_published_generator_runs_as_typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """On a tiny generator and with the smallest settings: each command finds what the ones before it have written."""
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, where one tiny generator is every dataset's, and none has weights."""
     network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
     write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("autodrag.config.MODEL_DIR", tmp_path / "models")
+    monkeypatch.setattr("autodrag.config.ASSET_DIR", tmp_path / "assets")
+    shutil.copytree(CONFIG_DIR, tmp_path / "configs")
+    for config in (tmp_path / "configs" / "dataset").glob("*.yaml"):
+        text = re.sub(r"^resolution: .*", "resolution: [64, 64]", config.read_text(), flags=re.MULTILINE)
+        config.write_text(re.sub(r"sha256: .*", "sha256: null", text))
+    monkeypatch.setattr("autodrag.config.CONFIG_DIR", tmp_path / "configs")
+    for name in ("synthface", "ffhq"):
+        path = load_dataset(name).source.path
+        path.parent.mkdir(parents=True)
+        path.symlink_to(tmp_path / "tiny.safetensors")
+    for module in ("evaluation.tasks", "data.workers", "demo"):
+        monkeypatch.setattr(f"autodrag.{module}.load_detector", lambda *_: Grid())
     monkeypatch.setattr(evaluation, "load_instruments", lambda *_: Instruments(None, None, [], {}))
-    monkeypatch.setattr("autodrag.evaluation.tasks.load_detector", lambda *_: Grid())
-    (block,) = re.findall(r"^D=ffhq\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    path = commands(block)
-    assert [command.script for command in path][:6] == ["download"] * 2 + ["trajectories"] * 2 + ["train"] * 2
-    for command in path:
-        if "landmarks=true" in command.overrides:
-            continue  # 100 MB from the web
-        given = [re.sub(r"^dataset=\w+", f"dataset={tmp_path / 'tiny.safetensors'}", o) for o in command.overrides]
-        task = next((o.partition("=")[2] for o in given if o.startswith("task=")), "")
-        config = compose(command.script, [*given, *SMALL[command.script], *TASKS.get(task, [])])
-        WORK[command.script](typed(CLASSES[command.script], config))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.md").write_text(README)
+    return tmp_path
+
+
+def small(command: Command) -> list[str]:
+    """The overrides of a command, for the tiny generator: `ffhq` stands for all published ones."""
+    given = [re.sub(r"^dataset=(?!synthface$).*", "dataset=ffhq", override) for override in command.overrides]
+    experiment = next(
+        (CONFIG_DIR / "experiment" / f"{o[11:]}.yaml" for o in given if o.startswith("experiment=")), None
+    )
+    about = {} if experiment is None else OmegaConf.load(experiment)
+    swept = about.get("hydra", {}).get("sweeper", {}).get("params", {})
+    given += [f"{key}={str(values).partition(',')[0]}" for key, values in swept.items() if key != "method"]
+    task = compose(command.script, given).task.name if command.script == "eval" else ""
+    aim = AIM if command.script == "train" and any("synthface" in o for o in given if "experiment" in o) else []
+    again = ["out=runs/sweep"] if "seed=1" in given else []  # whose folder would carry the seed
+    return [*given, *SMALL[command.script], *TASKS.get(task, []), *aim, *again]
+
+
+def work(command: Command) -> None:
+    """Run it in this process."""
+    WORK[command.script](typed(CLASSES[command.script], compose(command.script, small(command))))
+
+
+def test_every_command_runs(stand_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each finds what the ones before it have written."""
+    ready = [c for c in dict.fromkeys(commands(README)) if c not in SHIPPED and "landmarks=true" not in c.overrides]
+    for command in sorted(ready, key=lambda c: ORDER.index(c.script)):
+        work(command)
     assert "Taken over by trajectory.lam=[0.3,0.3]" in capsys.readouterr().out
-    results = {path.parent.relative_to(tmp_path) for path in tmp_path.glob("runs/eval/**/summary.json")}
-    assert results == {Path("runs/eval/tiny") / task / "autodrag" for task in ("mdd", "landmarks", "paired")}
-    assert (tmp_path / "drag.gif").is_file()
+    results = {path.parent.relative_to("runs/eval") for path in Path("runs/eval").glob("**/summary.json")}
+    assert results >= {Path("ffhq") / task / "autodrag" for task in ("mdd", "landmarks", "paired")}
+    assert Path("synthface/landmarks/mine") in results
+    assert (stand_in / "drag.gif").is_file() and list(Path("docs/results").glob("table1-ffhq*"))
+
+
+def test_what_cannot_be_had_is_one_sentence(
+    stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command that has to download, without a network."""
+    (command,) = {c for c in commands(README) if c.overrides == ("landmarks=true",)}
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", _no_network)
+    with pytest.raises(InputError, match=rf"cannot be downloaded from http.* put it into {stand_in}/models"):
+        work(command)
+
+
+def _no_network(*_: Any, **__: Any) -> None:
+    raise OSError("no network")
+
+
+def test_the_demo_runs(stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`make demo`, with its commands in this process."""
+
+    def command(words: Sequence[str]) -> None:
+        work(Command(Path(words[0]).stem, tuple(words[1:])))
+
+    monkeypatch.setattr(demo, "_command", command)
+    trained = partial(find_weights, "synthface")
+    monkeypatch.setattr(demo, "weights_path", lambda *_: trained("landing.safetensors") or pytest.fail("untrained"))
+    monkeypatch.setattr("autodrag.weights.RUNS", Path("runs/linked"))
+    Path("runs/linked").mkdir(parents=True)
+    Path("runs/linked/synthface-stagemotion").symlink_to(Path("../demo/stagemotion"))
+    work(Command("demo", ()))
+    said = capsys.readouterr().out
+    assert all(f"stage {stage}: mean loss " in said for stage in (1, "motion", "aim", 2))
+    assert "face 1:" in said and Path("runs/demo/drags.gif").is_file() and Path("runs/demo/drags.png").is_file()
+
+
+def test_what_it_shows_of_the_shipped_domain_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first command and the code, as they are."""
+    monkeypatch.chdir(tmp_path)
+    for command in SHIPPED:
+        WORK[command.script](typed(CLASSES[command.script], compose(command.script, [*command.overrides, "frames=2"])))
+    names: dict[str, Any] = {}
+    for block in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
+        exec(block, names)  # noqa: S102
+    assert names["image"].shape == (1, 3, 256, 256) and names["step"].index == 5
+    assert Path("drag.gif").is_file() and Path("edited.png").is_file()
