@@ -12,6 +12,9 @@ TAG = 0x0112  # Orientation, of EXIF
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 SIZES = {1: "B", 3: "H", 4: "I"}  # the types of EXIF that whole numbers are written in
 
+# "infe" of version 2 or 3: flags, number of the item, protection, type.
+_EXIF_ITEM = re.compile(rb"(infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2})Exif", re.DOTALL)
+
 #: Orientation -> (whether rows and columns change places, then whether rows, and columns, run backwards).
 TURNS = {
     1: (False, False, False),
@@ -54,6 +57,14 @@ def split_jpeg(data: bytes) -> tuple[bytes, int]:
             kept.append(data[place:end])
         place = end
     return b"".join([*kept, data[place:]]), next((turn for turn in found if turn), 1)
+
+
+def hide_exif(data: bytes) -> bytes:
+    """An AVIF or HEIC file whose EXIF no decoder finds: how such a picture lies is told by boxes of the file.
+
+    The item of EXIF is given a type that nobody reads, in the box that lists the items.
+    """
+    return _EXIF_ITEM.sub(rb"\1skip", data)
 
 
 def orientation_of(info: Mapping[Any, Any]) -> int:

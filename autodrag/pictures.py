@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autodrag.errors import InputError
 from autodrag.filekinds import kind_of, register_plugins
-from autodrag.orientation import orientation_of, split_jpeg, upright
+from autodrag.orientation import hide_exif, orientation_of, split_jpeg, upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # the decoders that a file may reach
 READABLE = "give a PNG, JPEG, WebP, GIF, BMP or TIFF file"
@@ -61,6 +61,8 @@ def _from_file(data: bytes, name: str, max_pixels: int) -> Pixels:
     """The size is read from the header before anything is decoded."""
     register_plugins()
     content, orientation = split_jpeg(data) if data.startswith(b"\xff\xd8") else (data, None)
+    if data[4:8] == b"ftyp":
+        content = hide_exif(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # `max_pixels` decides about bombs, and nothing but the picture matters

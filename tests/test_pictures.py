@@ -10,7 +10,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, features
 
 from autodrag.errors import InputError
 from autodrag.images import encode, to_bytes, to_tensor
@@ -106,6 +106,23 @@ def test_all_eight_orientations_and_where_they_are_written() -> None:
     assert read_picture(encoded(Image.fromarray(pixels), "JPEG", xmp=xmp)).shape == (5, 3, 3)
     opened = Image.open(io.BytesIO(encoded(Image.fromarray(pixels), "PNG", exif=exif((0x0112, 3, 1, b"\0\6")))))
     assert np.array_equal(read_picture(opened), turned)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_an_avif_lies_as_its_boxes_say_whatever_is_wrong_in_its_exif() -> None:
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    pixels[:10, :15] = 255
+    tags = Image.Exif()
+    tags[0x0112], tags[0x010F] = 6, "maker"
+    data = encoded(Image.fromarray(pixels), "AVIF", exif=tags, quality=100, subsampling="4:4:4")
+    assert b"irot" in data
+    place = data.index(b"\x01\x0f\x00\x02")  # the other tag: its kind, then its count
+    for kind in (*range(16), 65535):
+        for count in (0, 1, 6, 2**31):
+            wrong = data[: place + 2] + struct.pack(">HI", kind, count) + data[place + 8 :]
+            read = read_picture(wrong)
+            assert read.shape == (30, 20, 3)
+            assert abs(read.astype(int) - np.rot90(pixels, -1)).max() < 9, (kind, count)
 
 
 def test_every_depth_keeps_its_tones() -> None:
