@@ -2,12 +2,10 @@
 
 import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from runpy import run_path
 from typing import Any
 
 import pytest
@@ -15,44 +13,18 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from autodrag import demo, dragging
-from autodrag.app.server import AppConfig
-from autodrag.bench import editor
+from autodrag import demo
+from autodrag.commands import COMMANDS, _named
 from autodrag.config import CONFIG_DIR, compose, load_dataset, typed
-from autodrag.data import make
-from autodrag.download import DownloadConfig
 from autodrag.errors import InputError
 from autodrag.evaluation import run as evaluation
 from autodrag.evaluation.metric_networks import Instruments
-from autodrag.evaluation.report import ReportConfig, make_report
 from autodrag.generator import FrozenGenerator
-from autodrag.training import run as training
 from autodrag.vision.detectors import LandmarkDetector
 from autodrag.weights import find_weights
 from third_party.stylegan2.readers import write_safetensors
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-CLASSES: dict[str, type] = {
-    "app": AppConfig,
-    "bench/editor": editor.EditorBench,
-    "demo": demo.DemoConfig,
-    "download": DownloadConfig,
-    "drag": dragging.DragConfig,
-    "eval": evaluation.EvalConfig,
-    "tables": ReportConfig,
-    "train": training.TrainConfig,
-    "trajectories": make.TrajectoriesConfig,
-}
-WORK: dict[str, Callable[[Any], object]] = {
-    "bench/editor": editor.run,
-    "demo": demo.run,
-    "download": run_path(str(REPOSITORY / "scripts" / "download.py"))["main"],
-    "drag": dragging.run,
-    "eval": evaluation.evaluate,
-    "tables": make_report,
-    "train": training.run,
-    "trajectories": make.run,
-}
 
 
 @dataclass(frozen=True)
@@ -61,6 +33,11 @@ class Command:
 
     script: str
     overrides: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name among all commands."""
+        return self.script.replace("/", " ")
 
     @property
     def text(self) -> str:
@@ -99,12 +76,7 @@ def test_the_readme_has_commands() -> None:
 
 @pytest.mark.parametrize("command", commands(README), ids=lambda command: command.text)
 def test_every_command_has_keys_that_exist(command: Command) -> None:
-    config = compose(command.script, command.overrides)
-    if command.script.startswith("bench/"):
-        name = command.script.partition("/")[2]
-        typed(getattr(import_module(f"autodrag.bench.{name}"), f"{name.title()}Bench"), config)
-    else:
-        typed(CLASSES[command.script], config)
+    typed(_named(COMMANDS[command.name].settings), compose(command.script, command.overrides))
 
 
 #: What makes them small.
@@ -202,9 +174,11 @@ def small(command: Command) -> list[str]:
     return [*given, *SMALL[command.script], *TASKS.get(task, []), *aim, *again]
 
 
-def work(command: Command) -> None:
-    """Run it in this process."""
-    WORK[command.script](typed(CLASSES[command.script], compose(command.script, small(command))))
+def work(command: Command, overrides: Sequence[str] | None = None) -> None:
+    """Run it in this process, with these overrides or small ones."""
+    listed = COMMANDS[command.name]
+    config = compose(command.script, small(command) if overrides is None else overrides)
+    _named(listed.run)(typed(_named(listed.settings), config))
 
 
 def test_every_command_runs(stand_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -255,7 +229,7 @@ def test_what_it_shows_of_the_shipped_domain_runs(tmp_path: Path, monkeypatch: p
     """The first command and the code, as they are."""
     monkeypatch.chdir(tmp_path)
     for command in SHIPPED:
-        WORK[command.script](typed(CLASSES[command.script], compose(command.script, [*command.overrides, "frames=2"])))
+        work(command, [*command.overrides, "frames=2"])
     names: dict[str, Any] = {}
     for block in re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL):
         exec(block, names)  # noqa: S102
