@@ -13,7 +13,6 @@ from torch.nn import functional as F
 Asked = Literal["auto", "float32", "bfloat16", "float16"]
 Chosen = Literal["float32", "bfloat16", "float16"]
 
-NATIVE = (8, 0)  # compute capability from which GPUs multiply bfloat16 natively
 UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # what Linux calls the units of processors that multiply bfloat16
 WORTH = 0.8  # of float32's time: a convolution in bfloat16 must take less to be called fast
 
@@ -32,8 +31,8 @@ def choose(asked: Asked, device: torch.device) -> Chosen:
 def computes_bfloat16_fast(device: torch.device) -> tuple[bool, str]:
     """Whether bfloat16 pays on this device, and why: a GPU is asked, a processor that may is timed once a process."""
     if device.type == "cuda":
-        major, minor = torch.cuda.get_device_capability(device)
-        return (major, minor) >= NATIVE, f"the GPU has compute capability {major}.{minor}, bfloat16 needs 8.0"
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)  # by the current device, which is this one
+        return fast, f"the GPU {'multiplies' if fast else 'does not multiply'} bfloat16 natively"
     if device.type != "cpu":
         return False, f"nothing is known of bfloat16 on {device}"
     flags = processor_flags()

@@ -1,5 +1,7 @@
 """What `auto` means as a type: asked of GPUs that are not there and of processors that are made up."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 
@@ -7,6 +9,13 @@ from autodrag import precision
 from autodrag.precision import choose, computes_bfloat16_fast
 
 CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """What torch says of one. major: of its compute capability."""
+
+    major: int
 
 
 @pytest.fixture(autouse=True)
@@ -38,9 +47,11 @@ def test_processors(
     assert capsys.readouterr().err.startswith(f"Computing in {expected}: ")
 
 
-@pytest.mark.parametrize(("capability", "expected"), [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")])
-def test_gpus(monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], expected: str) -> None:
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+@pytest.mark.parametrize(("major", "expected"), [(7, "float32"), (8, "bfloat16"), (9, "bfloat16")])
+def test_gpus(monkeypatch: pytest.MonkeyPatch, major: int, expected: str) -> None:
+    monkeypatch.setattr(torch.version, "cuda", "12.8")
+    for name, value in (("is_available", True), ("current_device", 0), ("get_device_properties", Gpu(major))):
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     assert choose("auto", torch.device("cuda:0")) == expected
 
 
