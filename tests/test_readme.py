@@ -63,6 +63,7 @@ def commands(text: str) -> list[Command]:
 
 
 README = (REPOSITORY / "README.md").read_text()
+HOSTING = (REPOSITORY / "docs" / "hosting.md").read_text()
 
 
 #: What is run with the generator and the weights that ship.
@@ -74,7 +75,7 @@ def test_the_readme_has_commands() -> None:
     assert len(commands(README)) > 25
 
 
-@pytest.mark.parametrize("command", commands(README), ids=lambda command: command.text)
+@pytest.mark.parametrize("command", commands(README + HOSTING), ids=lambda command: command.text)
 def test_every_command_has_keys_that_exist(command: Command) -> None:
     typed(_named(COMMANDS[command.name].settings), compose(command.script, command.overrides))
 

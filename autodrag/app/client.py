@@ -1,10 +1,9 @@
-"""A connected page: its orders, coalesced; its jobs, a moment at a time; its pictures, the newest only."""
+"""A session and the page that shows it: its jobs are worked on a moment at a time, in turn with others'."""
 
 import asyncio
 import json
 import logging
 import secrets
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
@@ -13,10 +12,11 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from autodrag.app.controller import Controller
-from autodrag.app.events import Changed, Event, Look, Note, Work
-from autodrag.app.orders import Hello, Job, Order
+from autodrag.app.events import Look, Note, Work
+from autodrag.app.orders import Job, Order
 from autodrag.app.pace import Pace
-from autodrag.app.protocol import Picture, Pull, Release, Restyle, Show, Slid, picture_message
+from autodrag.app.protocol import Pull, picture_message
+from autodrag.app.queues import Inbox, Outbox
 from autodrag.errors import InputError
 from autodrag.images import encode
 
@@ -24,117 +24,10 @@ T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
-MAX_ORDERS = 32
-MAX_NOTES = 8
-IN_FLIGHT = 2  # pictures sent and not yet drawn
 PATIENCE = 0.5  # seconds that a pull waits at most for the picture before it to be taken
 REST = 0.15  # seconds without news after which a pointer rests, and its picture is made whole
 BUSY = 0.25  # seconds that a page waits for its turn from which on it is told so
-FAILED = "This did not work because of an error of the program: the server's log has it. The session goes on."
-TIRED = "The page sends more than can be done: some of it was left out."
-
-
-class Inbox:
-    """Orders in the order they came; what a newer one makes pointless is replaced by it."""
-
-    def __init__(self) -> None:
-        self._orders: deque[Order] = deque()
-        self._came = asyncio.Event()
-
-    def __bool__(self) -> bool:
-        return bool(self._orders)
-
-    async def begun(self) -> Order:
-        """The oldest order, once there is one; it stays, and a newer one may still take its place."""
-        while not self._orders:
-            self._came.clear()
-            await self._came.wait()
-        return self._orders[0]
-
-    def put(self, order: Order) -> None:
-        """Raises InputError where too many are waiting."""
-        if self._orders and (merged := _merge(self._orders[-1], order)) is not None:
-            self._orders[-1] = merged
-        elif len(self._orders) >= MAX_ORDERS:
-            raise InputError(TIRED)
-        else:
-            self._orders.append(order)
-        self._came.set()
-
-    async def get(self) -> Order:
-        """The oldest order, once there is one."""
-        await self.begun()
-        return self._orders.popleft()
-
-
-def _merge(old: Order, new: Order) -> Order | None:
-    """One order for both where the newer one says it all."""
-    if isinstance(old, Pull) and isinstance(new, Pull | Release) and old.gesture == new.gesture:
-        return new
-    if isinstance(old, Show) and isinstance(new, Show):
-        return new
-    if isinstance(old, Slid) and type(old) is type(new) and isinstance(new, Picture | Restyle) and new.amend:
-        return new.model_copy(update={"amend": old.amend})
-    return None
-
-
-class Outbox:
-    """What is to be sent: of session, work and each lane's picture the newest, of notes the last few."""
-
-    def __init__(self) -> None:
-        self._notes: deque[dict[str, Any]] = deque(maxlen=MAX_NOTES)
-        self._latest: dict[str, dict[str, Any]] = {}
-        self._looks: dict[str, Look] = {}
-        self._in_flight = 0
-        self._changed, self._taken = asyncio.Event(), asyncio.Event()
-
-    def put(self, event: Event) -> None:
-        """Take an event of a job."""
-        if isinstance(event, Look):
-            self._looks.pop(event.lane, None)
-            self._looks[event.lane] = event
-        elif isinstance(event, Note):
-            self._notes.append({"type": "note", "text": event.text, "lane": event.lane})
-        elif isinstance(event, Changed):
-            self._tell({"type": "session", **event.session})
-        else:
-            self._tell({"type": "work", "what": event.what, "step": event.step, "steps": event.steps})
-        self._changed.set()
-
-    def _tell(self, message: dict[str, Any]) -> None:
-        """Instead of an older one of its type, and after all that came before it."""
-        self._latest.pop(message["type"], None)
-        self._latest[message["type"]] = message
-
-    def renew(self) -> None:
-        """Another page is there: what was sent to the one before it does not count."""
-        self._in_flight = 0
-        self._changed.set()
-
-    def shown(self) -> None:
-        """The page has drawn a picture."""
-        self._in_flight = max(0, self._in_flight - 1)
-        self._changed.set()
-
-    async def get(self) -> dict[str, Any] | Look:
-        """The next thing to send; pictures wait until the page has drawn those before them."""
-        while True:
-            if self._notes:
-                return self._notes.popleft()
-            if self._latest:
-                return self._latest.pop(next(iter(self._latest)))
-            if self._looks and self._in_flight < IN_FLIGHT:
-                self._in_flight += 1
-                self._taken.set()
-                return self._looks.pop(next(iter(self._looks)))
-            self._changed.clear()
-            await self._changed.wait()
-
-    async def drained(self) -> None:
-        """Once no picture waits to be sent."""
-        while self._looks:
-            self._taken.clear()
-            await self._taken.wait()
+FAILED = "This failed because of an error in the program; the server's log has it. Your session is still here."
 
 
 class Client:
@@ -231,7 +124,7 @@ class Client:
             return None
         for event in job.first if job else ():
             self.outbox.put(event)
-        if job and isinstance(order, Hello):
+        if job and job.aside:
             while (event := await self.run(next, job.events, None)) is not None:
                 self.outbox.put(event)
             return None

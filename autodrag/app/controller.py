@@ -3,12 +3,14 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from autodrag.app import protocol
 from autodrag.app.comparison import Comparison
 from autodrag.app.events import Changed, Event, Look, Note, Work
-from autodrag.app.orders import Hello, Job, MaskFile, Order, OwnImage, SessionFile
+from autodrag.app.orders import GeneratorFile, Hello, Job, MaskFile, Order, OwnImage, SessionFile
+from autodrag.app.preparation import Preparation
 from autodrag.app.session_json import describe, mask_picture, outcome, thumbnail
 from autodrag.editor.drag import Drag
 from autodrag.editor.export import film_length
@@ -18,16 +20,10 @@ from autodrag.editor.script import script
 from autodrag.editor.session import Editor
 from autodrag.editor.session_file import is_session
 from autodrag.editor.state import Arrows, Frame
-from autodrag.editor.user_photo import POOR, OwnPicture
 from autodrag.errors import InputError
 from autodrag.images import encode
 
 BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel."
-FAR_OFF = (
-    "Your picture was found only roughly: this generator hardly makes such pictures. Cut it as its own are cut, take "
-    "more effort, or choose a generator of this kind of picture."
-)
-PREVIEW = 8  # steps of an inversion between two pictures of it
 
 
 class Controller:
@@ -42,7 +38,7 @@ class Controller:
         self._edit: Drag | None = None
         self._gesture = self._ended = -1  # the pull under way; the last one that is over
         self._compared = Comparison()
-        self._own: OwnPicture | None = None
+        self._own = Preparation(models)
         self._planned = 0  # revision of the page's arrows
         self._motion, self._motions = editor.state.motion, 0
 
@@ -53,13 +49,12 @@ class Controller:
         if isinstance(order, protocol.Command):
             return Job(self._command(order.type))
         if isinstance(order, Hello):
-            return Job(self._greet(order))
-        if self._own is not None:
+            return Job(self._greet(order), aside=True)
+        if isinstance(order, protocol.Show | protocol.Glance):
+            seen = self._show(order) if isinstance(order, protocol.Show) else self._glance(order)
+            return None if self._edit is not None or self._own else Job(seen, aside=True)
+        if self._own:
             raise InputError(BUSY)
-        if isinstance(order, protocol.Show):
-            return None if self._edit is not None else Job(self._show(order))
-        if isinstance(order, protocol.Glance):
-            return None if self._edit is not None else Job(self._glance(order))
         if isinstance(order, protocol.Pull | protocol.Release):
             if order.gesture <= self._ended:
                 return None
@@ -81,6 +76,7 @@ class Controller:
             MaskFile: self._masked,
             OwnImage: self._invert,
             SessionFile: self._load,
+            GeneratorFile: self._open,
         }
         return Job(jobs[type(order)](order), long=isinstance(order, protocol.Compare | OwnImage), first=first)
 
@@ -93,18 +89,17 @@ class Controller:
 
     def _greet(self, order: Hello) -> Iterator[Event]:
         """What a page that comes back is shown. A pull that nobody holds any more is kept as far as it has come."""
-        if order.fresh and self._own is None:
+        if order.fresh and not self._own:
             self._settle()
         yield from self.welcome()
 
     # --- commands ------------------------------------------------------------------------------------------------
 
     def _command(self, name: str) -> Iterator[Event]:
-        if self._own is not None:
+        if self._own:
             if name not in ("stop", "cancel"):
                 raise InputError(BUSY)
-            own, self._own = self._own, None
-            return self._inverted(own if name == "stop" else None)
+            return chain(self._own.end(self.editor, take=name == "stop"), self._refreshed())
         if name == "cancel":
             self._edit, self._compared = None, Comparison()
         self._settle()
@@ -161,8 +156,12 @@ class Controller:
         yield self._changed()
 
     def _show(self, order: protocol.Show) -> Iterator[Event]:
-        motion = self.editor.state.motion
-        index = min(order.index, len(motion) - 1)
+        motion, scene = self.editor.state.motion, self.editor.scene
+        if order.index < 0 and scene.photo is not None:
+            photograph = partial(scene.photo.picture, scene.generator.resolution)
+            yield Look("scrub", photograph, True, {"points": [], "index": order.index, "motion": self._motions})
+            return
+        index = min(max(0, order.index), len(motion) - 1)
         yield self._look(motion[index], final=True, lane="scrub", index=index, motion=self._motions)
 
     def _brush(self, order: protocol.Brush) -> Iterator[Event]:
@@ -259,23 +258,7 @@ class Controller:
     # --- what comes from outside ---------------------------------------------------------------------------------
 
     def _invert(self, order: OwnImage) -> Iterator[Event]:
-        dataset = self.editor.scene.dataset
-        own = self._own = OwnPicture(order.data, dataset, self._models, order.config, order.crop)
-        try:
-            for progress in own.run():
-                yield Work(progress.phase, progress.step, progress.steps)
-                started = progress.phase == "start" and progress.step == progress.steps
-                if started or (progress.phase == "invert" and progress.step % PREVIEW == 1):
-                    yield self._look_with(own.scene().renderer, own.frame(), final=False)
-        finally:
-            self._own = None
-        yield from self._inverted(own)
-
-    def _inverted(self, own: OwnPicture | None) -> Iterator[Event]:
-        if own is not None:
-            self.editor.adopt(Editor.of_picture(own, self._models, self.editor.method, self.editor.steps))
-            if own.unlike > POOR:
-                yield Note(FAR_OFF)
+        yield from self._own.run(self.editor, order)
         yield from self._refreshed()
 
     def _load(self, order: SessionFile) -> Iterator[Event]:
@@ -287,6 +270,12 @@ class Controller:
             self.editor.adopt(Editor.load(order.data, models=self._models))
         self._compared = Comparison()
         yield from self.welcome()
+
+    def _open(self, order: GeneratorFile) -> Iterator[Event]:
+        yield Work("open", 0, 1)
+        name = self._models.open(order.data, order.name)
+        yield Work("")
+        yield from self._dataset(protocol.Dataset(type="dataset", name=name))
 
     def export(self, kind: str, frame: int | None = None) -> tuple[Iterator[bytes], int]:
         """See `Editor.export`; and how many pictures are made on the way. Also "mask", as a PNG, and "py"."""
@@ -301,12 +290,7 @@ class Controller:
     # --- what the page is told -----------------------------------------------------------------------------------
 
     def _look(self, frame: Frame, final: bool, lane: str = "main", **header: Any) -> Look:
-        return self._look_with(self.editor.render, frame, final, lane, **header)
-
-    def _look_with(
-        self, render: Callable[[Frame], Any], frame: Frame, final: bool, lane: str = "main", **header: Any
-    ) -> Look:
-        return Look(lane, partial(render, frame), final, {"points": protocol.points(frame.points), **header})
+        return Look.of_frame(self.editor.render, frame, final, lane, **header)
 
     def _mask_look(self) -> Look:
         assert self.editor.mask is not None  # callers know

@@ -2,10 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+
+from autodrag.app.protocol import points
+from autodrag.editor.state import Frame
 
 
 @dataclass(frozen=True)
@@ -31,10 +35,22 @@ class Look:
     header: dict[str, Any] = field(default_factory=dict)
     draft: Callable[[int], UInt8[np.ndarray, "H W 3"]] | None = None
 
+    @classmethod
+    def of_frame(
+        cls,
+        render: Callable[[Frame], UInt8[np.ndarray, "H W 3"]],
+        frame: Frame,
+        final: bool,
+        lane: str = "main",
+        **header: Any,
+    ) -> "Look":
+        """The picture of a frame, with its points."""
+        return cls(lane, partial(render, frame), final, {"points": points(frame.points), **header})
+
 
 @dataclass(frozen=True)
 class Work:
-    """How far a longer task has come. what: "drag", "compare", "start", "invert", "tune", "film", or "" at its end."""
+    """How far a longer task is. what: "drag", "compare", "start", "invert", "tune", "film", "open", "" at its end."""
 
     what: str
     step: int = 0

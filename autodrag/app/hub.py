@@ -22,7 +22,7 @@ class AppConfig:
     """`configs/app.yaml`. hosts: names beside the loopback's that the page may be opened under.
 
     keep_minutes: how long a session waits for its page after that is gone. max_session_mb: of a session's file, which
-    holds the weights of a fine-tuned generator.
+    holds the weights of a fine-tuned generator. max_generator_mb: of a generator's file that a page opens; 0: none may.
     """
 
     dataset: DatasetConfig
@@ -39,6 +39,7 @@ class AppConfig:
     keep_minutes: float
     max_upload_mb: int
     max_session_mb: int
+    max_generator_mb: int
     invert: InvertConfig
     open_browser: bool
 

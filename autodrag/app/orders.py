@@ -37,22 +37,32 @@ class MaskFile:
 
 
 @dataclass(frozen=True)
+class GeneratorFile:
+    """A generator's file was uploaded. name: the file's."""
+
+    data: bytes
+    name: str
+
+
+@dataclass(frozen=True)
 class Hello:
     """The page of this session is there again. fresh: it was loaded anew and knows of no pull under way."""
 
     fresh: bool
 
 
-Order = protocol.AnyMessage | OwnImage | SessionFile | MaskFile | Hello
+Order = protocol.AnyMessage | OwnImage | SessionFile | MaskFile | GeneratorFile | Hello
 
 
 @dataclass(frozen=True)
 class Job:
     """What an order sets off: a moment's work for every event.
 
-    long: another order may end it before it is through. first: what is told at once, of the job that this order ends.
+    long: another order may end it before it is through. aside: it is done at once, and what is under way continues.
+    first: what is told at once, of the job that this order ends.
     """
 
     events: Iterator[Event]
     long: bool = False
+    aside: bool = False
     first: tuple[Event, ...] = ()

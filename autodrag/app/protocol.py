@@ -164,10 +164,10 @@ class Command(Message):
 
 
 class Show(Message):
-    """A picture of the motion, for the scrubber."""
+    """A picture of the motion, for the scrubber. index -1: the photograph that the motion's first one was found for."""
 
     type: Literal["show"]
-    index: Count
+    index: Annotated[int, Field(ge=-1, le=2**31)]
 
 
 class Go(Message):

@@ -29,6 +29,9 @@ from autodrag.errors import InputError
 from autodrag.generator import load_generator
 from autodrag.precision import choose
 
+CallNext = Callable[[Request], Awaitable[Response]]
+Middleware = Callable[[Request, CallNext], Awaitable[Response]]
+
 STATIC = Path(__file__).parent / "static"
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 TAKEN = 4001  # code of the socket: another page has the session now
@@ -54,7 +57,7 @@ def create_app(config: AppConfig, models: ModelCache, dataset: str) -> FastAPI:
     app = FastAPI(title="autodrag", docs_url=None, redoc_url=None, openapi_url=None, lifespan=lifespan)
     app.state.hub = hub
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *config.hosts, config.host])
-    app.middleware("http")(_with_headers)
+    app.middleware("http")(_guarded(config.hosts))
     app.add_exception_handler(InputError, _refused)
     app.add_api_route("/", _page, methods=["GET"], response_class=FileResponse)
     add_routes(app)
@@ -63,18 +66,27 @@ def create_app(config: AppConfig, models: ModelCache, dataset: str) -> FastAPI:
     return app
 
 
-async def _with_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    if request.method != "GET" and not _same_origin(request.headers):
-        return JSONResponse({"error": "Only the editor's own page may do this."}, 403)
-    response = await call_next(request)
-    response.headers.update(HEADERS)
-    return response
+def _guarded(hosts: tuple[str, ...]) -> Middleware:
+    """Headers for every answer; only the editor's own page may change anything."""
+
+    async def guard(request: Request, call_next: CallNext) -> Response:
+        if request.method != "GET" and not _same_origin(request.headers, hosts):
+            return JSONResponse({"error": "Only the editor's own page may do this."}, 403)
+        response = await call_next(request)
+        response.headers.update(HEADERS)
+        return response
+
+    return guard
 
 
-def _same_origin(headers: Headers) -> bool:
-    """Whether a browser's request comes from a page of this server; what is no browser sends no origin."""
+def _same_origin(headers: Headers, hosts: tuple[str, ...]) -> bool:
+    """Whether a browser's request comes from a page of this server; what is no browser sends no origin.
+
+    hosts: names that the page is opened under, whatever name a proxy calls the server by.
+    """
     origin = headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == headers.get("host")
+    page = urlsplit(origin or "")
+    return origin is None or page.netloc == headers.get("host") or page.hostname in hosts
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -87,7 +99,7 @@ async def _page() -> FileResponse:
 
 async def _socket(socket: WebSocket) -> None:
     hub: Hub = socket.app.state.hub
-    if not _same_origin(socket.headers):
+    if not _same_origin(socket.headers, hub.config.hosts):
         await socket.close(1008)
         return
     await socket.accept()
@@ -139,7 +151,7 @@ async def _tell(socket: WebSocket, client: Client, known: bool) -> None:
     hub: Hub = socket.app.state.hub
     datasets = [{"name": offer.name, "missing": offer.missing} for offer in hub.models.datasets()]
     invert = {"steps": hub.config.invert.steps, "tune": hub.config.invert.tune_steps}
-    limits = {"points": MAX_POINTS, "stroke": MAX_STROKE, "seed": MAX_SEED, "upload_mb": hub.config.max_upload_mb}
+    limits = {"points": MAX_POINTS, "stroke": MAX_STROKE, "seed": MAX_SEED, "generator_mb": hub.config.max_generator_mb}
     about = {"token": client.token, "known": known, "datasets": datasets, "invert": invert, "limits": limits}
     await socket.send_json({"type": "welcome", **about})
     await client.tell(socket.send_text, socket.send_bytes)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import FastAPI, Query, Request, Response
 
 from autodrag.app.hub import Hub
-from autodrag.app.orders import MaskFile, OwnImage, SessionFile
+from autodrag.app.orders import GeneratorFile, MaskFile, OwnImage, SessionFile
 from autodrag.editor.photo import Crop
 from autodrag.errors import InputError
 
@@ -25,6 +25,7 @@ def add_routes(app: FastAPI) -> None:
     app.add_api_route("/upload/{token}/image", _upload_image, methods=["POST"])
     app.add_api_route("/upload/{token}/session", _upload_session, methods=["POST"])
     app.add_api_route("/upload/{token}/mask", _upload_mask, methods=["POST"])
+    app.add_api_route("/upload/{token}/generator", _upload_generator, methods=["POST"])
     app.add_api_route("/export/{token}/autodrag.{kind}", _export, methods=["GET"], response_class=Response)
 
 
@@ -67,6 +68,18 @@ async def _upload_mask(request: Request, token: str) -> dict[str, bool]:
     hub: Hub = request.app.state.hub
     client = hub.client(token)
     client.inbox.put(MaskFile(await _body(request, hub.config.max_upload_mb)))
+    return {"ok": True}
+
+
+async def _upload_generator(
+    request: Request, token: str, name: Annotated[str, Query(max_length=255)]
+) -> dict[str, bool]:
+    hub: Hub = request.app.state.hub
+    client = hub.client(token)
+    most = hub.config.max_generator_mb
+    if not most:
+        raise InputError("This server opens no generator files.")
+    client.inbox.put(GeneratorFile(await _body(request, most, "max_generator_mb"), name))
     return {"ok": True}
 
 

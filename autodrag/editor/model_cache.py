@@ -1,6 +1,9 @@
 """What many editing sessions share: generators and drag methods, each loaded once."""
 
 import copy
+import hashlib
+import re
+import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,6 +26,8 @@ from autodrag.methods.latent_transformer import LatentTransformerMethod
 from autodrag.models import Encoder
 from autodrag.models.stored import stored_kind
 from autodrag.weights import find_weights
+
+MAX_OPENED = 4  # generator files of pages that are kept; one of 1024 px takes 130 MB
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class ModelCache:
         self._datasets: dict[str, DatasetConfig] = {}
         self._methods: dict[tuple[str, str, int | None], DragMethod] = {}
         self._encoders: dict[str, Encoder | None] = {}
+        self._opened: dict[str, str] = {}  # hash of a file -> name
         self._lock = threading.RLock()
 
     def add(self, generator: FrozenGenerator, dataset: DatasetConfig | None = None) -> str:
@@ -99,6 +105,30 @@ class ModelCache:
             self._generators[name] = generator
             self._datasets[name] = dataset or load_dataset(name if name in dataset_names() else f"{name}.safetensors")
         return name
+
+    def open(self, data: bytes, file_name: str) -> str:
+        """Offer the generator in the bytes of a file, of any format that `load_generator` reads, under a new name.
+
+        The name, which is returned, is the file's, with a part of its hash where another generator is called so. Raises
+        InputError where it is no such file, or where MAX_OPENED are open.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        stem = re.sub(r"[^\w.-]+", "-", Path(file_name.replace("\\", "/")).stem)[:40].strip("-.") or "generator"
+        with self._lock:
+            if digest in self._opened:
+                return self._opened[digest]
+            if len(self._opened) >= MAX_OPENED:
+                raise InputError(f"{MAX_OPENED} generator files are open already: restart the editor to open others.")
+            name = f"{stem}-{digest[:6]}" if stem in self._generators or stem in dataset_names() else stem
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / f"{name}.file"
+                path.write_bytes(data)
+                try:
+                    generator = load_generator(path, device=self.device, dtype=self.dtype)
+                except InputError as error:
+                    raise InputError(str(error).replace(str(path), file_name)) from None
+            self._opened[digest] = self.add(generator)
+            return name
 
     def dataset(self, name: str) -> DatasetConfig:
         """Constants of a dataset. Raises InputError for a name nobody knows."""
@@ -152,7 +182,7 @@ class ModelCache:
         if name in self._generators:
             return None
         if name not in dataset_names():
-            return f"There is no dataset {name!r} here: choose one of {', '.join(dataset_names())}."
+            return f"There is no generator {name!r} here: open its file, or choose one of {', '.join(dataset_names())}."
         source = load_dataset(name).source
         if source.path.is_file():
             return None

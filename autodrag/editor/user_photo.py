@@ -19,7 +19,7 @@ from autodrag.images import to_tensor
 from autodrag.pictures import read_picture
 from autodrag.vision.detectors import load_detector, photo_predictor
 
-POOR = 0.06  # mean absolute error from which a picture counts as found only roughly
+POOR = 0.06  # mean absolute error from which an inversion counts as poor
 ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by the landmarks of a face
 
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from websockets.sync.client import ClientConnection, connect
 
 from autodrag.app.hub import AppConfig
@@ -35,25 +36,32 @@ def config() -> AppConfig:
     """The one that ships, with work and limits made small."""
     shipped = typed(AppConfig, compose("app", ["first_method=draggan", "port=0"]))
     invert = replace(shipped.invert, steps=9, starts=2, tune_steps=2)
-    return replace(shipped, invert=invert, max_clients=11, keep_minutes=0.0, max_upload_mb=1, max_session_mb=1)
+    return replace(
+        shipped, invert=invert, max_clients=11, keep_minutes=0.0, max_upload_mb=1, max_session_mb=1, max_generator_mb=1
+    )
 
 
 @pytest.fixture(scope="session")
 def serve() -> Callable[..., AbstractContextManager[str]]:
-    """Serves a dataset of a model cache: `with serve(config, models, dataset, port=0) as address`."""
+    """Serves a dataset of a model cache: `with serve(config, models, dataset, port=0, prefix="") as address`."""
     return serving
 
 
 @contextmanager
-def serving(config: AppConfig, models: ModelCache, dataset: str, port: int = 0) -> Iterator[str]:
-    """The address, http://..., of a server in a thread."""
-    server = uvicorn.Server(uvicorn_config(create_app(config, models, dataset), port=port))
+def serving(config: AppConfig, models: ModelCache, dataset: str, port: int = 0, prefix: str = "") -> Iterator[str]:
+    """The address, http://..., of a server in a thread. prefix: of its paths, as behind a proxy."""
+    app = create_app(config, models, dataset)
+    if prefix:
+        outer = FastAPI()
+        outer.mount(prefix, app)
+        app = outer
+    server = uvicorn.Server(uvicorn_config(app, port=port))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     (port,) = {socket.getsockname()[1] for one in server.servers for socket in one.sockets}
-    yield f"http://127.0.0.1:{port}"
+    yield f"http://127.0.0.1:{port}{prefix}"
     server.should_exit = True
     thread.join(timeout=120)
 
@@ -144,7 +152,7 @@ class View:
 
     def _reported(self, message: Any) -> None:
         lost = any(word in message.text for word in ("ERR_CONNECTION", "WebSocket"))
-        if message.type == "error" and not (lost and self.server_stops):
+        if not (lost and self.server_stops):
             self.wrong.append(message.text)
 
     def open(self, address: str) -> None:
@@ -175,10 +183,18 @@ class View:
         self.settle()
 
     @property
+    def dataset(self) -> str:
+        """Name of the generator."""
+        return str(self.page.locator("#dataset").input_value())
+
+    @property
     def picture(self) -> np.ndarray:
         """What the canvas shows, [H, W, 3]."""
         script = """canvas => {
-            const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+            const copy = new OffscreenCanvas(canvas.width, canvas.height)
+                .getContext("2d", { willReadFrequently: true });
+            copy.drawImage(canvas, 0, 0);
+            const data = copy.getImageData(0, 0, canvas.width, canvas.height);
             return [canvas.height, canvas.width, Array.from(data.data)];
         }"""
         height, width, data = self.page.locator("#picture").evaluate(script)

@@ -125,7 +125,7 @@ def test_a_picture_is_uploaded_and_dragged(view: Any, tmp_path: Path) -> None:
     view.page.get_by_role("button", name="Use this part").click()
     sync_api.expect(view.page.locator("#seed")).to_have_value("", timeout=120_000)
     view.changes_from(before)
-    sync_api.expect(view.page.locator(".note", has_text="only roughly")).to_be_visible()
+    sync_api.expect(view.page.locator(".note", has_text="inversion is poor")).to_be_visible()
     view.drag((20, 30), (26, 30))
     view.frames(3)
     (tmp_path / "bad.png").write_bytes(b"no picture")

@@ -73,7 +73,7 @@ def test_a_new_server_is_handed_the_copy(
         view.page.mouse.move(*view.at(44, 40), steps=3)
     sync_api.expect(view.page.locator("body[data-connection=closed]")).to_have_count(1, timeout=120_000)
     view.page.mouse.up()
-    assert view.page.locator("#line").inner_text().startswith("The connection is gone")
+    assert view.page.locator("#line").inner_text().startswith("The connection is lost")
     assert not view.page.locator(".note.wrong").count()
     with serve_again():
         sync_api.expect(view.page.locator("body[data-connection=open]")).to_have_count(1, timeout=120_000)
@@ -96,6 +96,54 @@ def serve_again(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Any:
     return again
 
 
+CUT = """() => {
+    const sockets = [];
+    window.cut = false;
+    window.WebSocket = class extends WebSocket {
+        constructor(address) {
+            super(window.cut ? "ws://127.0.0.1:9/nobody" : address);
+            sockets.push(this);
+        }
+    };
+    window.cutLine = () => {
+        window.cut = true;
+        for (const socket of sockets) socket.close();
+    };
+}"""
+
+
+def test_a_minute_without_the_line_loses_nothing(place: str, open_view: Any) -> None:
+    view = open_view(place)
+    view.server_stops = True
+    view.page.clock.install()
+    view.page.add_init_script(f"({CUT})()")
+    view.open(place)
+    slow(view)
+    first = view.picture
+    view.page.mouse.move(*view.at(20, 30))
+    view.page.mouse.down()
+    view.page.mouse.move(*view.at(26, 30), steps=4)
+    view.changes_from(first)
+    view.page.evaluate("() => cutLine()")
+    sync_api.expect(view.page.locator("body[data-connection=closed]")).to_have_count(1, timeout=120_000)
+    view.page.mouse.up()
+    assert view.page.locator("#line").inner_text() == "The connection is lost. Your work is kept; trying again."
+    for _ in range(6):
+        view.page.clock.run_for(10_000)
+    assert view.page.locator("body").get_attribute("data-connection") == "closed"
+    assert not view.page.locator(".note.wrong").count()
+    view.page.evaluate("() => { window.cut = false; }")
+    for _ in range(40):
+        view.page.clock.run_for(1000)
+        if view.page.locator("body").get_attribute("data-connection") == "open":
+            break
+        view.page.wait_for_timeout(100)
+    view.frames(3)
+    assert len(view.points) == 1
+    view.page.keyboard.press("Control+z")
+    view.becomes(first)
+
+
 def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path) -> None:
     photo = np.full((64, 96, 3), 90, np.uint8)
     photo[20:50, 30:70] = (200, 120, 40)
@@ -105,6 +153,11 @@ def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path)
     sync_api.expect(view.page.locator("#seed")).to_have_value("", timeout=120_000)
     view.settle()
     own = view.picture
+    view.page.keyboard.down("o")  # the photograph, as long as the key is held
+    photograph = view.changes_from(own)
+    assert np.abs(photograph[32, 32].astype(int) - (200, 120, 40)).max() < 3
+    view.page.keyboard.up("o")
+    view.becomes(own)
     view.page.keyboard.press("r")
     sync_api.expect(view.page.locator("#seed")).not_to_have_value("", timeout=120_000)
     view.page.keyboard.press("Control+z")
@@ -138,6 +191,19 @@ def test_shortcuts_work_after_clicks(view: Any) -> None:
     view.page.locator("#methods [aria-checked=true]").focus()
     view.page.keyboard.press("ArrowRight")
     sync_api.expect(view.page.locator("#methods [aria-checked=true]")).to_be_focused()
+
+
+def test_a_key_that_is_held_asks_for_no_more_than_can_be_done(view: Any) -> None:
+    for key in ("r", "Control+z"):
+        *held, last = key.split("+")
+        for name in held:
+            view.page.keyboard.down(name)
+        for _ in range(60):  # the first goes down, the others are repeats
+            view.page.keyboard.down(last)
+        for name in (last, *held):
+            view.page.keyboard.up(name)
+    view.settle()
+    assert not view.page.locator(".note").count()
 
 
 def test_a_scroll_over_a_slider_does_not_move_it(place: str, open_view: Any) -> None:

@@ -5,6 +5,7 @@ import os
 import random
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from autodrag.app.hub import AppConfig
+from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
+from autodrag.generator import FrozenGenerator
 
 MESSAGES = 4000
 
@@ -232,6 +236,18 @@ def test_other_origins_and_hosts_are_refused(address: str, page: Any) -> None:
     fine = httpx.get(address)
     assert fine.status_code == 200
     assert "script-src 'self'" in fine.headers["content-security-policy"]
+
+
+def test_a_proxy_may_call_the_server_by_another_name(config: AppConfig, tiny: FrozenGenerator, serve: Any) -> None:
+    """The page's origin is one of `hosts`; the proxy's request has the name of the machine behind it."""
+    models = ModelCache("cpu", closed=True)
+    with serve(replace(config, hosts=("demo.example",)), models, models.add(tiny)) as address:
+        with connect(address.replace("http", "ws") + "/socket", origin="https://demo.example") as socket:
+            token = json.loads(socket.recv(timeout=20))["token"]
+            sent = httpx.post(f"{address}/upload/{token}/mask", content=b"", headers={"Origin": "https://demo.example"})
+            assert sent.status_code == 200
+        with pytest.raises(InvalidStatus), connect(address.replace("http", "ws") + "/socket", origin="http://evil.x"):
+            pass
 
 
 def test_an_error_of_the_program_is_a_sentence_and_a_traceback_in_the_log(

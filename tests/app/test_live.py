@@ -1,6 +1,8 @@
 """A method that answers at once: every pull starts over, points are guessed while it lasts and found when it ends."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from autodrag.editor.session import Editor
 from autodrag.editor.user_photo import OwnPicture
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.methods import base
 from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
 from autodrag.tracking import Tracker
 
@@ -188,3 +191,31 @@ def test_a_desk_says_what_cannot_be(models: ModelCache, editor: Editor) -> None:
     assert [note.lane for note in notes] == ["latent_transformer", "magic"]
     with pytest.raises(InputError, match="empty file"):
         list(one.take(controller.OwnImage(b"", InvertConfig())).events)
+
+
+def test_a_comparison_says_the_seconds_that_a_method_takes_alone(
+    models: ModelCache, editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a clock that only the generator's work moves: what other methods do meanwhile would show."""
+    clock = SimpleNamespace(now=0.0)
+    work = FrozenGenerator.features
+
+    def counted(*arguments: Any, **options: Any) -> torch.Tensor:
+        clock.now += 1.0
+        return work(*arguments, **options)
+
+    monkeypatch.setattr(FrozenGenerator, "features", counted)
+    monkeypatch.setattr(base, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    names, alone = ("draggan", "freedrag", "autodrag"), {}
+    for name in names:
+        edit = editor.begin(HANDLES, method=name)
+        alone[name] = [progress.seconds for progress in edit.toward(((24.0, 30.0),))][-1]
+    order = protocol.Compare(
+        type="compare", methods=names, handles=HANDLES, targets=((24.0, 30.0),), pins=(), again=False
+    )
+    looks = [event for event in Controller(models, editor).take(order).events if isinstance(event, Look)]
+    said = {look.lane: look.header["seconds"] for look in looks if look.header.get("done")}
+    assert set(said) == set(names)
+    assert min(alone.values()) > 0
+    for name in names:
+        assert alone[name] / 1.5 < said[name] < alone[name] * 1.5

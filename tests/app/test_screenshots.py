@@ -13,11 +13,20 @@ import torch
 
 from autodrag.app.hub import AppConfig
 from autodrag.domains.synthface import Z_DIM, parameters, render
+from autodrag.editor.export import sampled
 from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
 from autodrag.generator import load_generator
 from autodrag.images import encode, to_bytes
+from autodrag.visualize import draw_points, save_animation, sheet
 
 SHOTS = os.environ.get("AUTODRAG_SHOTS")
+SEED = 28  # of the README's screenshot
+DRAGS = {  # of the README's animation: seed -> handle, target
+    28: ((146.0, 176.0), (162.0, 167.0)),
+    15: ((127.0, 208.0), (127.0, 226.0)),
+    24: ((140.0, 150.0), (118.0, 150.0)),
+}
 
 pytestmark = [
     pytest.mark.browser,
@@ -96,3 +105,31 @@ def test_a_phone(open_view: Any, shown: str, scheme: str) -> None:
     view.page.evaluate("() => scrollTo(0, 600)")
     view.page.wait_for_timeout(300)
     shoot(view, f"phone-{scheme}-below")
+
+
+def test_the_picture_of_the_readme(open_view: Any, shown: str) -> None:
+    """editor.jpg: after a pull of the mouth's corner, once the numbers are gone, which are those of this machine."""
+    view = open_view(shown, device_scale_factor=1.5, viewport={"width": 1200, "height": 760})
+    view.page.locator("#seed").fill(str(SEED))
+    view.page.keyboard.press("Tab")
+    view.page.wait_for_timeout(3000)
+    view.drag((146, 176), (160, 168), steps=12)
+    view.frames(1)
+    view.page.locator("#speed").wait_for(state="hidden", timeout=60_000)
+    picture = view.page.screenshot(type="jpeg", quality=88)
+    (Path(str(SHOTS)) / "editor.jpg").write_bytes(picture)
+
+
+def test_the_animation_of_the_readme() -> None:
+    """drag.gif: three points of three faces there and back, as `Editor.save` moves them, with their arrows."""
+    editor, films = Editor("synthface", method="landing"), []
+    for seed, (handle, target) in DRAGS.items():
+        editor.choose(seed)
+        editor.drag([handle], [target])
+        motion = editor.state.motion
+        there = [torch.from_numpy(editor.render(frame)).permute(2, 0, 1) for frame in sampled(motion, 16)]
+        ends = torch.tensor([handle]), torch.tensor([target])
+        marked = [draw_points(there[0], *ends)] * 6 + [draw_points(picture, targets=ends[1]) for picture in there]
+        films.append(marked + [marked[-1]] * 6 + marked[:5:-1])
+    rows = zip(*films, strict=True)
+    save_animation([sheet([list(row)]) for row in rows], Path(str(SHOTS)) / "drag.gif", fps=16)

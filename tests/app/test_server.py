@@ -3,6 +3,7 @@
 import gc
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,8 +12,10 @@ from websockets.sync.client import connect
 
 from autodrag.app.controller import Controller
 from autodrag.app.hub import AppConfig
+from autodrag.generator import FrozenGenerator
 from autodrag.images import encode
 from autodrag.pictures import read_picture
+from third_party.stylegan2.readers import write_safetensors
 
 DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False}
 
@@ -40,6 +43,19 @@ def test_a_pull_is_followed_and_kept(page: Any) -> None:
     page.say(type="show", index=0)
     page.until("scrub")
     assert np.array_equal(page.pictures["scrub"], first)
+
+
+def test_a_look_at_the_history_does_not_end_a_comparison(page: Any) -> None:
+    page.say(type="method", name="draggan", steps=4)
+    page.say(type="compare", methods=["draggan", "freedrag"], **DRAG)
+    page.until("work")
+    page.say(type="glance", index=0)
+    done: set[str] = set()
+    while done != {"draggan", "freedrag"}:  # else nothing more comes
+        lane = page.hear()
+        if page.headers.get(lane, {}).get("done"):
+            done.add(lane)
+    assert any(lane.startswith("moment") for lane in page.pictures)
 
 
 def test_arrows_masks_styles_and_seeds(page: Any) -> None:
@@ -181,3 +197,24 @@ def test_a_picture_is_inverted_taken_early_or_cancelled(address: str, page: Any)
         page.say(type="picture", seed=1, psi=1.0, style=None, amend=False, settled=True)
         page.until("main", final=True)
         assert not page.told["session"]["photo"]
+
+
+def test_a_generator_file_is_opened_and_what_is_none_is_refused(page: Any, address: str, tmp_path: Path) -> None:
+    network = FrozenGenerator.random(resolution=(32, 32), w_dim=16, seed=5).trainable_copy()
+    write_safetensors(tmp_path / "mine.safetensors", network.config, network.state_dict())
+    first, token = page.pictures["main"], page.told["welcome"]["token"]
+    bad = httpx.post(f"{address}/upload/{token}/generator?name=bad.pkl", content=b"cos\nsystem\n(S'true'\ntR.")
+    assert bad.status_code == 200
+    page.until("note")
+    assert "bad.pkl" in page.notes[-1]
+    data = (tmp_path / "mine.safetensors").read_bytes()
+    assert httpx.post(f"{address}/upload/{token}/generator?name=mine.safetensors", content=data).status_code == 200
+    page.until("main", final=True)
+    assert page.told["session"]["dataset"] == "mine"
+    assert page.pictures["main"].shape == (32, 32, 3)
+    page.say(type="undo")
+    page.until("main", final=True)
+    assert np.array_equal(page.pictures["main"], first)
+    large = httpx.post(f"{address}/upload/{token}/generator?name=x.pkl", content=bytes(2**20 + 1))
+    assert large.status_code == 400
+    assert "max_generator_mb" in large.json()["error"]

@@ -37,7 +37,7 @@ const player = new Player(
     stage.redraw();
   },
 );
-const scrubbed = () => (player.atEnd ? null : player.index);
+const scrubbed = () => player.scrubbed;
 const files = new Files(teller, panel, new Crop(), () => ({ token: link.token, frame: scrubbed() }));
 const keeper = new Keeper(() => files.fetch("safetensors"));
 const comparison = new Comparison(
@@ -87,6 +87,7 @@ async function welcome(message) {
   }
   connection("open");
   link.begin();
+  gallery.begin();
 }
 
 function connection(state, text = "") {
@@ -130,7 +131,7 @@ function draw(header, bitmap) {
   if (header.lane === "main") {
     if (arrows.held.size && header.gesture !== arrows.gesture) return; // of an earlier pull
     player.stop();
-    stage.quiet = false;
+    stage.quiet = teller.own; // arrows are of the picture before
     stage.show(bitmap);
     document.body.dataset.shown = header.final ? "still" : "moving";
     document.body.dataset.points = header.points.join(" ");
@@ -164,9 +165,9 @@ function touched() {
   $("compare").disabled = !any || arrows.open !== null;
   $("clear").disabled = !any && !arrows.pins.length;
   $("clear").textContent = arrows.selected === null ? "Clear" : "Remove";
-  const plan = arrows.open !== null ? "Now press where it shall go." : "Drag arrows, then press Run.";
-  const texts = { pull: "Press on the picture and pull.", arrow: plan, pin: "Press on what should stay." };
-  texts.hand = "Move the enlarged picture.";
+  const plan = arrows.open !== null ? "Now press where it should go." : "Draw arrows, then press Run.";
+  const texts = { pull: "Press on the picture and drag.", arrow: plan, pin: "Press on what should stay in place." };
+  texts.hand = "Move the zoomed picture.";
   const text = texts[tools.tool] ?? (tools.tool === "change" ? "Paint what may change." : "Paint what must not change.");
   $("hint").textContent = text;
   $("hint").classList.toggle("gone", (any && arrows.open === null) || teller.own);

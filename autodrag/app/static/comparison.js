@@ -2,7 +2,7 @@
 // them large, over the original.
 
 const GAP = 12; // CSS pixels between cards
-const REST = 122; // CSS pixels of a card's height beside its picture
+const REST = 142; // CSS pixels of a card's height beside its picture
 
 const paint = (canvas, picture) => {
   Object.assign(canvas, { width: picture.width, height: picture.height });
@@ -45,6 +45,7 @@ export class Comparison {
     this.missing.title = absent.map(({ missing }) => missing).join("\n");
     this.whole.hidden = this.over = this.begun = false;
     this.#arrange();
+    this.whole.scrollIntoView({ block: "start" }); // on a phone the button lies below
     return here.map((method) => method.name);
   }
 
@@ -67,7 +68,7 @@ export class Comparison {
     this.#cards.set(name, card);
   }
 
-  // As many columns as make the cards largest; rows are full, or two of three cards stand in the first.
+  // As many columns as make the cards largest; the last row has one card less than the others at most.
   #arrange() {
     const count = this.#cards.size;
     const [first] = this.#cards.values();
@@ -80,8 +81,8 @@ export class Comparison {
       const across = (this.cards.clientWidth - GAP * (columns - 1)) / columns - 22;
       return Math.min(across, ((room - GAP * (rows - 1)) / rows - REST) * (width / height));
     };
-    const full = (columns) => count % columns === 0 || (count === 3 && columns === 2);
-    const choices = phone && count > 1 ? [2] : [1, 2, 3, 4].filter((columns) => columns <= count && full(columns));
+    const full = (columns) => count % columns === 0 || count % columns >= columns - 1;
+    const choices = phone && count > 1 ? [2] : [1, 2, 3, 4, 5].filter((columns) => columns <= count && full(columns));
     const best = choices.reduce((a, b) => (fit(b) > fit(a) ? b : a));
     this.cards.style.setProperty("--columns", best);
     this.cards.style.setProperty("--side", `${Math.max(96, Math.floor(fit(best)))}px`);
@@ -107,10 +108,10 @@ export class Comparison {
   #tell(card, { step, steps, done, seconds, distance }) {
     card.querySelector("progress").value = done ? 1 : step / steps;
     card.querySelector(".use").disabled = !done && !this.over;
-    const left = distance === undefined ? "" : ` · ${distance.toFixed(1)} px left`;
+    const left = distance === undefined ? "" : `\n${distance.toFixed(1)} px left`;
     const count = done ? card.dataset.step : step;
     card.dataset.step = count;
-    card.querySelector(".numbers").textContent = `${seconds.toFixed(2)} s · ${count} steps${left}`;
+    card.querySelector(".numbers").textContent = `${seconds.toFixed(2)} s · ${count} ${count === 1 ? "step" : "steps"}${left}`;
   }
 
   #enlarge(name) {

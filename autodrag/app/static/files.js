@@ -7,7 +7,7 @@ const EFFORT = {
   good: (usual) => ({ steps: usual.steps, tune: 0 }),
   tuned: (usual) => ({ steps: usual.steps, tune: usual.tune }),
 };
-const GONE = "The connection is gone: try again in a moment.";
+const GONE = "The connection is lost: try again in a moment.";
 const SUFFIX = { safetensors: "session.safetensors", mask: "mask.png" };
 
 export class Files {
@@ -15,7 +15,8 @@ export class Files {
   // meant; now(): {token, frame}, frame being the one that is shown if it is not the last
   constructor(teller, panel, crop, now) {
     Object.assign(this, { teller, panel, crop, now });
-    const uploads = { upload: (file) => this.image(file), load: (file) => this.session(file), "mask-load": (file) => this.mask(file) };
+    const uploads = { upload: (file) => this.image(file), load: (file) => this.session(file) };
+    Object.assign(uploads, { "mask-load": (file) => this.mask(file), "generator-load": (file) => this.generator(file) });
     for (const [id, use] of Object.entries(uploads)) {
       $(id).addEventListener("change", () => {
         if ($(id).files[0]) use($(id).files[0]);
@@ -41,9 +42,15 @@ export class Files {
         event.preventDefault();
         $("drop").classList.toggle("over", kind === "dragover");
         const file = kind === "drop" && event.dataTransfer.files[0];
-        if (file) /\.(safetensors|npz|npy|pth?|pkl)$/i.test(file.name) ? this.session(file) : this.image(file);
+        if (file) this.#use(file);
       });
     }
+  }
+
+  #use(file) {
+    if (/\.pkl$/i.test(file.name)) this.generator(file);
+    else if (/\.(safetensors|npz|npy|pth?)$/i.test(file.name)) this.session(file);
+    else this.image(file);
   }
 
   async image(file) {
@@ -58,6 +65,10 @@ export class Files {
     return this.#send("session", file);
   }
 
+  generator(file) {
+    return this.#send(`generator?name=${encodeURIComponent(file.name)}`, file);
+  }
+
   mask(file) {
     return this.#send("mask", file);
   }
@@ -69,11 +80,11 @@ export class Files {
 
   async #send(what, file) {
     try {
-      const answer = await fetch(`/upload/${this.now().token}/${what}`, { method: "POST", body: file });
+      const answer = await fetch(`upload/${this.now().token}/${what}`, { method: "POST", body: file });
       if (!answer.ok) this.teller.note((await answer.json()).error ?? "The file was refused.", true);
       return answer.ok;
     } catch {
-      this.teller.note("The file could not be sent: it may be too large, or the connection is gone.", true);
+      this.teller.note("The file could not be sent: it may be too large, or the connection is lost.", true);
       return false;
     }
   }
@@ -82,7 +93,7 @@ export class Files {
   async fetch(kind) {
     const { token, frame } = this.now();
     const which = kind === "png" && frame !== null ? `?frame=${frame}` : "";
-    const answer = await fetch(`/export/${token}/autodrag.${kind}${which}`).catch(() => {
+    const answer = await fetch(`export/${token}/autodrag.${kind}${which}`).catch(() => {
       throw new Error(GONE);
     });
     if (!answer.ok) throw new Error((await answer.json()).error ?? "The file could not be made.");

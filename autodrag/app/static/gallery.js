@@ -1,7 +1,9 @@
-// The history as a strip of pictures: each moment that undo remembers, asked for once.
+// The history as a strip of pictures: each moment that undo remembers, asked for one at a time.
 
 export class Gallery {
   #pictures = new Map(); // id of a moment -> canvas
+  #drawn = new Set(); // ids of the moments whose picture has come
+  #moments = [];
 
   // element: for the strip; ask(index): its picture; go(index): back or forth to it
   constructor(element, ask, go) {
@@ -11,16 +13,25 @@ export class Gallery {
   // Another session: none of what is remembered is its.
   meet() {
     this.#pictures.clear();
+    this.#drawn.clear();
     this.element.replaceChildren();
   }
 
   follow({ moments, moment }) {
+    this.#moments = moments;
     for (const id of this.#pictures.keys()) if (!moments.includes(id)) this.#pictures.delete(id);
     const focused = [...this.element.children].indexOf(document.activeElement);
     this.element.replaceChildren(...moments.map((id, index) => this.#place(id, index, index === moment)));
     this.element.children[focused]?.focus();
     const now = this.element.children[moment];
     this.element.scrollLeft = now.offsetLeft - this.element.offsetLeft - this.element.clientWidth / 2;
+    this.begin();
+  }
+
+  // Ask for the newest picture that is missing. The server leaves out what comes at a bad time, so it is asked again.
+  begin() {
+    const index = this.#moments.findLastIndex((id) => !this.#drawn.has(id));
+    if (index >= 0) this.ask(index);
   }
 
   #place(id, index, now) {
@@ -32,7 +43,6 @@ export class Gallery {
     if (!canvas) {
       canvas = document.createElement("canvas");
       this.#pictures.set(id, canvas);
-      this.ask(index);
     }
     button.append(canvas);
     return button;
@@ -43,5 +53,9 @@ export class Gallery {
     if (!canvas) return;
     Object.assign(canvas, { width: bitmap.width, height: bitmap.height });
     canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    if (!this.#drawn.has(moment)) {
+      this.#drawn.add(moment);
+      this.begin();
+    }
   }
 }

@@ -21,9 +21,10 @@ export class Link {
   }
 
   #connect() {
-    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    const asked = new URLSearchParams({ token: this.token, ...(this.#fresh ? { fresh: "" } : {}) });
-    const socket = new WebSocket(`${scheme}//${location.host}/socket?${asked}`);
+    const address = new URL("socket", document.baseURI); // relative, as all addresses are: a proxy may add a prefix
+    address.protocol = address.protocol.replace("http", "ws");
+    address.search = new URLSearchParams({ token: this.token, ...(this.#fresh ? { fresh: "" } : {}) });
+    const socket = new WebSocket(address);
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code }) => this.#closed(code);
@@ -33,10 +34,10 @@ export class Link {
 
   #closed(code) {
     this.#ready = false;
-    if (code === TAKEN) this.state("taken", "This session is open in another tab. Reload the page to go on with it here.");
+    if (code === TAKEN) this.state("taken", "This session is open in another tab. Reload the page to continue here.");
     else {
       if (this.#refusal) this.state("refused", `${this.#refusal} Trying again.`);
-      else this.state("closed", "The connection is gone. Your work is kept; trying again.");
+      else this.state("closed", "The connection is lost. Your work is kept; trying again.");
       setTimeout(() => this.#socket.readyState === WebSocket.CLOSED && this.#connect(), this.#refusal ? PAUSE.full : this.#wait);
       this.#wait = Math.min(PAUSE.most, this.#wait * 2);
     }

@@ -55,7 +55,7 @@ export class Panel {
     this.say({ type: "style", style, amend: false, settled: true });
   }
 
-  welcome({ datasets, invert }) {
+  welcome({ datasets, invert, limits }) {
     $("dataset").replaceChildren(
       ...datasets.map(({ name, missing }) => {
         const option = new Option(missing ? `${name} (not here)` : name, name);
@@ -65,11 +65,13 @@ export class Panel {
       }),
     );
     this.invert = invert;
+    $("generator-row").hidden = !limits.generator_mb;
   }
 
   follow(session) {
     this.session = session;
     $("dataset").value = session.dataset;
+    if ($("dataset").value !== session.dataset) $("dataset").add(new Option(session.dataset, session.dataset, true, true));
     $("seed").value = session.seed ?? "";
     $("seed").placeholder = session.seed === null ? "your picture" : "";
     if (!this.#sliding) $("psi").value = session.psi;

@@ -1,12 +1,15 @@
 // The scrubber: pictures of the motion, asked for one at a time and remembered.
 
+const PHOTO = -1; // index of the photograph that the first picture was found for
+
 export class Player {
   #pictures = new Map(); // index -> bitmap of the motion `#motion`
   #motion = -1;
   index = 0;
   #count = 1;
   #timer = null;
-  #behind = null; // the frame that comes back after a look at the first
+  #behind = null; // the frame that comes back after a look at the original
+  #photo = false; // the picture is a photograph's
 
   // elements: {play, scrub, text, before}; ask(index); show(bitmap, index, last)
   constructor(elements, ask, show) {
@@ -23,16 +26,18 @@ export class Player {
     before.addEventListener("contextmenu", (event) => event.preventDefault());
   }
 
-  follow({ motion, frames }) {
+  follow({ motion, frames, photo }) {
     if (motion === this.#motion) return;
     this.stop();
     this.#pictures.clear();
     this.#behind = null;
     this.#motion = motion;
     this.#count = frames;
+    this.#photo = photo;
     this.index = frames - 1;
     this.elements.scrub.max = frames - 1;
-    for (const name of ["scrub", "play", "before"]) this.elements[name].disabled = frames < 2;
+    for (const name of ["scrub", "play"]) this.elements[name].disabled = frames < 2;
+    this.elements.before.disabled = frames < 2 && !photo;
     this.#label();
   }
 
@@ -41,17 +46,23 @@ export class Player {
     this.#motion = -1;
   }
 
-  // Show the first picture as long as it is wanted, then the one before.
+  // Show the photograph, or the first picture, as long as it is wanted, then the one before.
   peek(wanted) {
-    if (this.#count < 2 || wanted === (this.#behind !== null)) return;
+    if (this.elements.before.disabled || wanted === (this.#behind !== null)) return;
     this.stop();
     const back = this.#behind;
     this.#behind = wanted ? this.index : null;
-    this.go(wanted ? 0 : back);
+    this.go(wanted ? (this.#photo ? PHOTO : 0) : back);
   }
 
   get last() {
     return this.#count - 1;
+  }
+
+  // The frame of the motion that is shown, if it is not the last.
+  get scrubbed() {
+    const index = this.#behind ?? this.index;
+    return index === this.last ? null : index;
   }
 
   get atEnd() {
@@ -95,11 +106,12 @@ export class Player {
   }
 
   #icon(name) {
-    this.elements.play.querySelector("use").setAttribute("href", `/static/icons.svg#${name}`);
+    this.elements.play.querySelector("use").setAttribute("href", `static/icons.svg#${name}`);
   }
 
   #label() {
-    this.elements.scrub.value = this.index;
-    this.elements.text.textContent = `${this.index} / ${this.#count - 1}`;
+    const index = Math.max(0, this.index);
+    this.elements.scrub.value = index;
+    this.elements.text.textContent = `${index} / ${this.#count - 1}`;
   }
 }

@@ -5,10 +5,11 @@ import { $ } from "./panel.js";
 const JOBS = {
   drag: "Dragging",
   compare: "Comparing",
-  start: "Looking for a start",
-  invert: "Finding your picture",
-  tune: "Tuning the generator",
-  film: "Making the film",
+  start: "Finding a start",
+  invert: "Inverting your picture",
+  tune: "Fine-tuning the generator",
+  film: "Rendering the animation",
+  open: "Opening the generator",
 };
 const OWN = ["start", "invert", "tune"]; // what a picture of the user's own goes through
 const px = (number) => number.toFixed(1);
@@ -67,8 +68,9 @@ export class Teller {
   // Returns whether it is the user's own picture that is worked on.
   work(what, step, steps, live) {
     $("job").hidden = !what || (what === "drag" && live);
-    $("job-stop").hidden = what === "film";
-    $("job-text").textContent = what ? `${JOBS[what]} ${Math.min(step, steps)} / ${steps}` : "";
+    $("job-stop").hidden = what === "film" || what === "open";
+    const count = steps > 1 ? ` ${Math.min(step, steps)} / ${steps}` : "";
+    $("job-text").textContent = what ? JOBS[what] + count : "";
     $("job-bar").value = steps ? step / steps : 0;
     if (what !== this.#what && what !== "drag" && this.#what !== "drag") this.#speak(what ? JOBS[what] : "Done");
     this.#what = what;

@@ -57,6 +57,7 @@ export class Tools {
     }
     this.act.touched();
     this.#uncross();
+    this.stage.overlay.dataset.pointer = ""; // no ring around a picture that was pressed
     this.begin(event.pointerId, this.stage.at(event), this.stage.reach(event), event.shiftKey);
   }
 
@@ -158,6 +159,7 @@ export class Tools {
 
   // A cross that arrow keys move; Enter presses and lifts it.
   #key(event) {
+    delete this.stage.overlay.dataset.pointer;
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!step && !(event.key === "Enter" && this.stage.cross)) return;
     event.preventDefault();
@@ -175,6 +177,7 @@ export class Tools {
   }
 
   #uncross() {
+    delete this.stage.overlay.dataset.pointer;
     if (this.arrows.held.has("keys") || this.#strokes.has("keys")) this.end("keys");
     this.stage.cross = null;
     this.stage.redraw();

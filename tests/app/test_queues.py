@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from autodrag.app.client import IN_FLIGHT, MAX_ORDERS, Inbox, Outbox
 from autodrag.app.events import Changed, Look, Note, Work
-from autodrag.app.protocol import Command, Picture, Pull, Release, Request
+from autodrag.app.protocol import AnyMessage, Command, Picture, Pull, Release
+from autodrag.app.queues import IN_FLIGHT, MAX_ORDERS, Inbox, Outbox
 from autodrag.errors import InputError
 
 POINTS = {"handles": ((1.0, 2.0),), "targets": ((3.0, 4.0),), "pins": (), "again": False}
@@ -30,8 +30,8 @@ def release(gesture: int) -> Release:
     return Release(type="release", gesture=gesture, time=9.0, **POINTS)
 
 
-def taken(inbox: Inbox) -> list[Request]:
-    async def drain() -> list[Request]:
+def taken(inbox: Inbox) -> list[AnyMessage]:
+    async def drain() -> list[AnyMessage]:
         return [await inbox.get() for _ in iter(lambda: bool(inbox), False)]
 
     return alone(drain())

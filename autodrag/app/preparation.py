@@ -1,0 +1,50 @@
+"""A picture of the user's own on its way into a session. Only "stop", which takes it as it is, and "cancel" end it."""
+
+from collections.abc import Iterator
+
+from autodrag.app.events import Event, Look, Note, Work
+from autodrag.app.orders import OwnImage
+from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
+from autodrag.editor.user_photo import POOR, OwnPicture
+
+FAR_OFF = (
+    "The inversion is poor: this generator hardly draws such pictures. Crop yours as its own are, take more effort, or "
+    "choose a generator of this kind of picture."
+)
+PREVIEW = 8  # steps of an inversion between two pictures of it
+
+
+class Preparation:
+    """The picture that is prepared, if there is one."""
+
+    def __init__(self, models: ModelCache) -> None:
+        self._models = models
+        self._own: OwnPicture | None = None
+
+    def __bool__(self) -> bool:
+        return self._own is not None
+
+    def run(self, editor: Editor, order: OwnImage) -> Iterator[Event]:
+        """Prepare it, showing it now and then; at the end the session continues with it, as a step for undo."""
+        dataset = editor.scene.dataset
+        own = self._own = OwnPicture(order.data, dataset, self._models, order.config, order.crop)
+        try:
+            for progress in own.run():
+                yield Work(progress.phase, progress.step, progress.steps)
+                started = progress.phase == "start" and progress.step == progress.steps
+                if started or (progress.phase == "invert" and progress.step % PREVIEW == 1):
+                    yield Look.of_frame(own.scene().renderer, own.frame(), final=False)
+        finally:
+            self._own = None
+        yield from self._adopted(editor, own)
+
+    def end(self, editor: Editor, take: bool) -> Iterator[Event]:
+        """Nothing more is prepared. take: the session continues with what there is so far."""
+        own, self._own = self._own, None  # at once: `run` may be closed before its successor begins
+        return self._adopted(editor, own) if take and own is not None else iter(())
+
+    def _adopted(self, editor: Editor, own: OwnPicture) -> Iterator[Event]:
+        editor.adopt(Editor.of_picture(own, self._models, editor.method, editor.steps))
+        if own.unlike > POOR:
+            yield Note(FAR_OFF)

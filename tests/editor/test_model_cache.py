@@ -1,0 +1,53 @@
+"""Generator files that a page sends are offered beside the others."""
+
+import pytest
+import torch
+
+from autodrag.editor import model_cache
+from autodrag.editor.model_cache import ModelCache
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from third_party.stylegan2.readers import write_safetensors
+
+
+@pytest.fixture
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[bytes]:
+    """Three generators as bytes."""
+    path = tmp_path_factory.mktemp("files") / "any.safetensors"
+    made = []
+    for seed in range(3):
+        network = FrozenGenerator.random(resolution=(16, 16), w_dim=16, seed=seed).trainable_copy()
+        write_safetensors(path, network.config, network.state_dict())
+        made.append(path.read_bytes())
+    return made
+
+
+def test_a_file_is_opened_once_under_a_name_of_its_own(files: list[bytes]) -> None:
+    models = ModelCache("cpu", closed=True)
+    first = models.open(files[0], "my cats (2).pkl")
+    assert first == "my-cats-2"
+    assert models.open(files[0], "again.pkl") == first
+    same, other = models.open(files[1], "my cats (2).pkl"), models.open(files[2], "synthface.pkl")
+    assert same.startswith("my-cats-2-")
+    assert other.startswith("synthface-")
+    averages = [models.generator(name).w_avg for name in (first, same, other)]
+    assert not torch.equal(averages[0], averages[1])
+    assert {first, same, other} <= {offer.name for offer in models.datasets() if offer.missing is None}
+    assert models.usable(None, first) == "draggan"
+
+
+def test_what_is_no_generator_is_refused_by_the_name_of_its_file() -> None:
+    models = ModelCache("cpu", closed=True)
+    with pytest.raises(InputError, match=r"cats\.pkl") as refused:
+        models.open(b"not a generator", "cats.pkl")
+    assert "/" not in str(refused.value)
+    assert "cats" not in [offer.name for offer in models.datasets()]
+
+
+def test_only_so_many_are_kept(files: list[bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_cache, "MAX_OPENED", 2)
+    models = ModelCache("cpu", closed=True)
+    for index, data in enumerate(files[:2]):
+        models.open(data, f"{index}.pkl")
+    with pytest.raises(InputError, match="2 generator files are open already"):
+        models.open(files[2], "2.pkl")
