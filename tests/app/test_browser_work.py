@@ -101,7 +101,7 @@ CUT = """() => {
     window.cut = false;
     window.WebSocket = class extends WebSocket {
         constructor(address) {
-            super(window.cut ? "ws://127.0.0.1:9/nobody" : address);
+            super(window.cut ? new URL("nobody", address) : address);
             sockets.push(this);
         }
     };
