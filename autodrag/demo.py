@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.config import MODEL_DIR, DatasetConfig
+from autodrag.devices import pick_device
 from autodrag.errors import InputError
 from autodrag.evaluation.metrics import mean_distance
 from autodrag.generator import FrozenGenerator, load_generator
@@ -47,6 +48,7 @@ class DemoConfig:
     epoch_samples: int
     faces: int  # that are dragged
     draggan_steps: int  # of DragGAN, where the dataset has no trained AutoDrag
+    device: str
     seed: int
 
 
@@ -64,7 +66,7 @@ def run(config: DemoConfig) -> None:
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     _train_briefly(config, out)
-    generator = load_generator(config.dataset)
+    generator = load_generator(config.dataset, pick_device(config.device))
     method, label = _method(config, generator)
     print(f"\nDragging {config.faces} faces that no training has seen, with {label}")
     _drag(config, generator, method, out)
@@ -78,8 +80,8 @@ def _command(words: Sequence[str]) -> None:
 
 def _train_briefly(config: DemoConfig, out: Path) -> None:
     """The real commands, with little data and few steps: enough to see every loss fall."""
-    data = f"data={out}/data"
-    made = ["experiment=synthface_trajectories", f"count={config.samples}", f"out={out}/data"]
+    data, device = f"data={out}/data", f"device={config.device}"
+    made = ["experiment=synthface_trajectories", f"count={config.samples}", f"out={out}/data", device]
     _command(["scripts/trajectories.py", *made])
     for (stage, (section, read)), epochs in zip(STAGES.items(), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"
@@ -90,7 +92,7 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
         if stage != 1:
             budget.append(f"{section}.metric_latents=1")  # a rough one will do, and costs a fourth or less
         before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
-        words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", "loop.diary.log_every=5"]
+        words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", device, "loop.diary.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *before])
         losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
         trained = [line["loss"] for line in losses if "loss" in line]
@@ -138,7 +140,7 @@ def _drag(config: DemoConfig, generator: FrozenGenerator, method: DragMethod, ou
         print(
             f"face {number}: {before[-1]:5.2f} px before, {after[-1]:5.2f} after, {steps[-1].seconds:.2f} s", flush=True
         )
-        pictures = to_uint8(images)
+        pictures = to_uint8(images.cpu())
         start, end = draw_points(pictures[0], handles, targets), draw_points(pictures[-1], targets=targets)
         rows.append([start, pictures[len(pictures) // 2], pictures[-1], end])
         moving = [draw_points(p, targets=targets) for p in _even(list(pictures), 18)]

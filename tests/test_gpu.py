@@ -7,16 +7,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from autodrag import dragging
+from autodrag import converting, dragging
 from autodrag.config import compose, typed
 from autodrag.data import make
 from autodrag.data.shards import read_index
-from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.inversion import Inversion, InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.evaluation import run as evaluation
 from autodrag.evaluation.metric_networks import Instruments
-from autodrag.generator import FrozenGenerator
+from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.models import Encoder
 from autodrag.training import run as training
 from third_party.stylegan2.readers import write_safetensors
 
@@ -42,8 +43,14 @@ SMALL = [
     *(f"{stage}.budget.epochs=1" for stage in ("stage1", "motion", "aim", "stage2", "latent_transformer")),
     *(f"{stage}.held_out=4" for stage in ("stage1", "motion", "aim", "stage2", "latent_transformer")),
     *("latent_transformer.budget.samples=4", "latent_transformer.network.width=16", "latent_transformer.flow=dis"),
+    *("encoder.network.size=16", "encoder.network.width=8", "encoder.network.hidden=16", "encoder.made=1"),
+    *("encoder.network.directions=8", "encoder.pictures.count=128", "encoder.moves=8", "encoder.held_out=4"),
+    *("encoder.budget.samples=8", "encoder.budget.batch=4", "encoder.budget.epochs=1"),
     *("loop.diary.log_every=1", "latent_transformer.network.heads=4", "latent_transformer.network.layers=1"),
 ]
+
+
+MOTION = "stagemotion/weights.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +80,7 @@ def train(place: Path, stage: int | str, *overrides: str) -> Path:
 def weights(place: Path) -> Path:
     """AutoDrag, by all its stages; the last one goes on from a checkpoint."""
     first, motion = train(place, 1), train(place, "motion")
+    assert motion == place / MOTION
     aim = train(place, "aim", f"aim.motion={motion}")
     second = [f"stage2.start={first}", f"stage2.motion={motion}", f"stage2.aim={aim}"]
     train(place, 2, *second)
@@ -89,10 +97,30 @@ def test_latent_transformer(place: Path) -> None:
     assert train(place, "latent_transformer").is_file()
 
 
+def test_encoder_and_inversion(place: Path) -> None:
+    encoder = Encoder.load(train(place, "encoder", f"encoder.folder={place / 'pictures'}"))
+    generator = FrozenGenerator.random(resolution=(64, 64), w_dim=32, device=DEVICE)
+    picture = generator.synthesize(generator.w_avg.expand(1, generator.num_ws, -1))
+    config = InvertConfig(steps=4, starts=4, tune_steps=2, align=False)
+    work = Inversion(generator, picture, config, encoder)
+    assert list(work.run()) and work.ws.device == generator.device and work.ws.isfinite().all()
+
+
+def test_convert(place: Path, tmp_path: Path) -> None:
+    for suffix in (".pt", ".safetensors"):
+        settings = compose("convert", [f"src={place / 'tiny.safetensors'}", f"dst={tmp_path / 'out'}{suffix}"])
+        converting.run(typed(converting.Conversion, settings))
+        ws = torch.zeros(1, 10, 32)
+        images = [load_generator(path, DEVICE).synthesize(ws) for path in (settings.src, settings.dst)]
+        assert torch.allclose(*images, atol=1e-3)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "auto"])
-@pytest.mark.parametrize("method", ["autodrag", "draggan", "freedrag"])
+@pytest.mark.parametrize("method", ["autodrag", "landing", "draggan", "freedrag"])
 def test_drag(place: Path, weights: Path, tmp_path: Path, method: str, dtype: str) -> None:
-    options = [f"method.options.weights={weights}"] if method == "autodrag" else ["method.options.max_steps=3"]
+    options = ["method.options.max_steps=3"]
+    if method in ("autodrag", "landing"):
+        options = [f"method.options.weights={weights if method == 'autodrag' else place / MOTION}"]
     given = [f"dataset={place / 'tiny.safetensors'}", f"method={method}", *options, f"device={DEVICE}"]
     points = ["handles=[[20,30],[40,12]]", "targets=[[26,30],[40,20]]", "frames=2", f"out={tmp_path / 'drag.gif'}"]
     dragging.run(typed(dragging.DragConfig, compose("drag", [*given, *points, f"dtype={dtype}"])))

@@ -106,16 +106,15 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def figures(record: Path, folder: Path) -> dict[str, float]:
-    """The numbers of a bench's JSON, or those last logged in a run folder; none where neither is there."""
+    """The numbers of a bench's JSON, or those last logged in the run folders there; none where neither is there."""
     if record.is_file():
         numbers = json.loads(record.read_text(encoding="utf-8"))
         return dict(_flat({key: value for key, value in numbers.items() if key not in ("config", "device", "torch")}))
-    stats = folder / "stats.jsonl"
-    if not stats.is_file():
-        return {}
     last: dict[str, float] = {}
-    for line in stats.read_text(encoding="utf-8").splitlines():
-        last |= _flat(json.loads(line))
+    for stats in sorted(folder.rglob("stats.jsonl")):
+        run_folder = str(stats.parent.relative_to(folder)).replace("/", ".")
+        for line in stats.read_text(encoding="utf-8").splitlines():
+            last |= _flat(json.loads(line), "" if run_folder == "." else run_folder)
     return last
 
 

@@ -24,7 +24,8 @@ def test_it_takes_less_than_nine_minutes() -> None:
     assert benches == {"generator", "drag", "data", "editor", "invert", "train"}  # all there are
     assert "-m gpu" in shipped.parts["tests"].command
     assert all("there/" in part.command for part in shipped.parts.values() if "out=" in part.command)
-    assert all("device=cuda" in part.command for name, part in shipped.parts.items() if name != "tests")
+    assert all("device=cuda" in p.command for name, p in shipped.parts.items() if name not in ("tests", "convert"))
+    assert {"landing", "live_landing", "convert", "demo", "encoder"} <= shipped.parts.keys()
 
 
 def test_every_command_of_it_has_keys_that_exist() -> None:
@@ -80,4 +81,5 @@ def test_figures_of_a_training_are_those_last_logged(tmp_path: Path) -> None:
     lines = [{"step": 1, "loss": 3.0, "held/left": 0.5}, {"step": 2, "loss": 2.0}]
     (folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert figures(tmp_path / "training.json", folder) == {"step": 2, "loss": 2.0, "held/left": 0.5}
+    assert figures(tmp_path / "training.json", tmp_path)["training.loss"] == 2.0  # several runs, as the demo's
     assert figures(tmp_path / "training.json", tmp_path / "none") == {}
