@@ -35,7 +35,7 @@ class EditorBench:
     """What is timed; see configs/bench/editor.yaml."""
 
     generator: str
-    method: str
+    drag_method: str
     weights: str | None
     model: ModelConfig
     pages: int
@@ -72,7 +72,7 @@ def run(config: EditorBench) -> None:
         "delay_ms_95": quantiles(delays, n=20)[-1],
     }
     print(f"{device_name(device)}, torch {torch.__version__}")
-    name = config.method if trained else f"{config.method} (random weights)"
+    name = config.drag_method if trained else f"{config.drag_method} (random weights)"
     print(
         f"{config.generator} {generator.resolution[0]} px {config.dtype}, {name}, {config.pages} page(s): "
         f"{numbers['frames_a_second_and_page']:.1f} pictures a second, "
@@ -84,8 +84,8 @@ def run(config: EditorBench) -> None:
 def _provide(models: ModelCache, generator: FrozenGenerator, config: EditorBench, folder: Path) -> bool:
     """Offer the generator, with a random AutoDrag where it has none. Returns whether the method is a trained one."""
     name = models.add(generator, None if generator.name != config.generator else load_dataset(config.generator))
-    if config.method != "autodrag":
-        models.method(config.method, generator, name)
+    if config.drag_method != "autodrag":
+        models.method(config.drag_method, generator, name)
         return True
     models.weights, trained = autodrag_weights(generator, config.model, config.weights, folder)
     return trained
@@ -95,7 +95,7 @@ def _provide(models: ModelCache, generator: FrozenGenerator, config: EditorBench
 def _serving(models: ModelCache, dataset: str, config: EditorBench) -> Iterator[str]:
     """The address of the editor's server, ws://..., in a thread."""
     shipped = typed(AppConfig, compose("app"))
-    app = create_app(replace(shipped, first_method=config.method, max_clients=config.pages), models, dataset)
+    app = create_app(replace(shipped, first_method=config.drag_method, max_clients=config.pages), models, dataset)
     server = uvicorn.Server(uvicorn_config(app, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -38,7 +38,7 @@ class InvertBench:
     slow: int
     quality: int
     way: float
-    method: str
+    drag_method: str
     invert: InvertConfig
     device: str
     out: str
@@ -71,7 +71,7 @@ def run(config: InvertBench) -> None:
     """Prints a line for each kind of inversion; writes the numbers to `config.out` and a sheet beside it."""
     device = pick_device(config.device)
     generator, detector = load_generator(DOMAIN, device), load_detector(DOMAIN, MODEL_DIR)
-    bench = Bench(generator, detector, config.method, config.way)
+    bench = Bench(generator, detector, config.drag_method, config.way)
     encoder = Encoder.load(weights_path(DOMAIN, "encoder.safetensors"))
     plain = replace(config.invert, tune_steps=0)
     print(f"{device_name(device)}, torch {torch.__version__}; seconds are the processor's")
