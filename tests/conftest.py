@@ -26,6 +26,24 @@ def repository() -> Path:
 
 
 @pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """command(name, *arguments): runs it in this process; its exit status and what it printed, and said on stderr."""
+    from autodrag.commands import run
+
+    def call(name: str, *arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", [name, *arguments])
+        capsys.readouterr()
+        try:
+            run(name)
+            status = 0
+        except SystemExit as exit_:
+            status = int(exit_.code or 0)
+        return status, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
 def free_port() -> int:
     """A port of this machine that nobody uses."""
     with socket.socket() as probe:

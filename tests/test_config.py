@@ -2,7 +2,6 @@
 
 import ast
 import dataclasses
-import importlib
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from autodrag import config
+from autodrag.commands import COMMANDS, _named
 from autodrag.config import CONFIG_DIR, DatasetConfig, compose, dataset_names, dump, load_dataset, load_yaml, typed
 from autodrag.errors import InputError
 from autodrag.typed import leaf_keys
@@ -174,7 +174,7 @@ def test_a_path_may_be_at_home_null_quoted_or_made_of_other_keys(monkeypatch: py
 
 
 def test_every_key_that_takes_a_path_exists_and_every_file_is_known() -> None:
-    known = set().union(*(leaf_keys(OmegaConf.to_container(compose(name))) for name in entry_points()))
+    known = set().union(*(leaf_keys(OmegaConf.to_container(compose(name))) for name in CLASSES))
     assert known >= config.PATH_KEYS
     for suffix in (".pkl", ".PKL", ".ckpt", ".pt", ".Pth", ".safetensors"):
         assert load_dataset(f"/x/net{suffix}").source.path == Path(f"/x/net{suffix}")
@@ -272,25 +272,7 @@ def test_a_wrong_command_line_is_one_sentence_and_status_2(
 # --- the tree of configs --------------------------------------------------------------------------------------------
 
 
-def entry_points() -> dict[str, tuple[str, str]]:
-    """Config name -> (module, dataclass) of every `run("name", Class, main)` in `scripts/`."""
-    found = {}
-    for path in sorted((REPOSITORY / "scripts").glob("*.py")):
-        nodes = list(ast.walk(ast.parse(path.read_text())))
-        imports = [node for node in nodes if isinstance(node, ast.ImportFrom)]
-        homes = {alias.name: str(node.module) for node in imports for alias in node.names}
-        for node in nodes:
-            called = ast.unparse(node.func) if isinstance(node, ast.Call) else None
-            if called in ("run", "config.run") and isinstance(node.args[0], ast.Constant):
-                cls = ast.unparse(node.args[1])
-                found[node.args[0].value] = (homes[cls], cls)
-    return found
-
-
-def config_class(name: str) -> type:
-    """The dataclass that the script of a config receives."""
-    module, cls = entry_points()[name]
-    return getattr(importlib.import_module(module), cls)
+CLASSES = {name.replace(" ", "/"): _named(command.settings) for name, command in COMMANDS.items()}
 
 
 def choices(name: str) -> Iterator[list[str]]:
@@ -303,18 +285,19 @@ def choices(name: str) -> Iterator[list[str]]:
                 yield [f"{group}={path.stem}"]
 
 
-@pytest.mark.parametrize("name", sorted(entry_points()))
+@pytest.mark.parametrize("name", sorted(CLASSES))
 def test_every_config_composes_and_types(name: str) -> None:
     for overrides in choices(name):
         cfg = compose(name, overrides)
         for key in [key for key in cfg if OmegaConf.is_missing(cfg, key)]:  # the user's to give
             cfg[key] = "given"
-        typed(config_class(name), cfg)
+        typed(CLASSES[name], cfg)
 
 
 def test_every_config_file_belongs_to_a_script() -> None:
-    files = {path.stem for path in CONFIG_DIR.glob("*.yaml")} - {"hydra_defaults"}
-    assert files == set(entry_points())
+    places = [*CONFIG_DIR.glob("*.yaml"), *(CONFIG_DIR / "bench").glob("*.yaml")]
+    files = {path.relative_to(CONFIG_DIR).with_suffix("").as_posix() for path in places} - {"hydra_defaults"}
+    assert files == set(CLASSES)
 
 
 def dataclasses_in(cls: type, seen: set[type]) -> set[type]:
@@ -339,6 +322,6 @@ def test_every_config_key_is_read_somewhere() -> None:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 read.add(node.attr)
-    trees = set().union(*(dataclasses_in(cls, set()) for cls in (*map(config_class, entry_points()), DatasetConfig)))
+    trees = set().union(*(dataclasses_in(cls, set()) for cls in (*CLASSES.values(), DatasetConfig)))
     unread = {f"{cls.__name__}.{f.name}" for cls in trees for f in dataclasses.fields(cls) if f.name not in read}
     assert not unread

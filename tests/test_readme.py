@@ -85,7 +85,7 @@ LOW = [
     *("trajectory.handle_px=4", "trajectory.step_px=2", "trajectory.psi=0.8", "trajectory.match.resolution=256"),
     *("trajectory.match.features=400", "trajectory.match.edge_px=8", "trajectory.match.gms_factor=2"),
     *("trajectory.match.return_px=6", "trajectory.match.consistency_px=20", "trajectory.match.consistency_count=2"),
-    *("trajectory.match.max_px=300", "trajectory.match.feature_ratio=2", "count=12", "workers=0", "seed=5"),
+    *("trajectory.match.max_px=300", "trajectory.match.feature_ratio=2", "count=6", "workers=0", "seed=5"),
     *("calibration.lam=[0.3]", "calibration.psi=[0.8]", "calibration.draws=2", "device=cpu", "dtype=float32"),
 ]
 SIZES = [
@@ -104,7 +104,7 @@ SMALL: dict[str, list[str]] = {
         *(f"{stage}.budget.epochs=1" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
         *(f"{stage}.budget.samples=8" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
         *(f"{stage}.budget.batch=4" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
-        *(f"{stage}.held_out=4" for stage in ("stage1", "motion", "aim", "stage2", "encoder", "latent_transformer")),
+        *(f"{stage}.held_out=2" for stage in ("stage1", "motion", "aim", "stage2", "encoder", "latent_transformer")),
         *(f"{stage}.metric_latents=1" for stage in ("motion", "aim", "stage2")),
         *("motion.network.width=16", "encoder.network.size=16", "encoder.network.width=8", "encoder.network.hidden=16"),
         *("encoder.pictures.count=128", "encoder.moves=8", "encoder.network.directions=8"),
@@ -112,7 +112,7 @@ SMALL: dict[str, list[str]] = {
         *("latent_transformer.network.heads=4", "latent_transformer.network.layers=1"),
     ],
     "eval": ["task.count=1", "task.max_steps=1", "batch=1", "timed=1", "download=false", "device=cpu"],
-    "demo": ["samples=12", "epochs=[1,1,1,1]", "epoch_samples=8", "faces=1"],
+    "demo": ["samples=8", "epochs=[1,1,1,1]", "epoch_samples=8", "faces=1"],
 }
 TASKS = {
     "landmarks": [],

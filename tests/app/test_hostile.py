@@ -20,7 +20,7 @@ from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.generator import FrozenGenerator
 
-MESSAGES = 4000
+MESSAGES = 3000
 
 NUMBERS: list[Any] = [
     0,

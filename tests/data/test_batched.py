@@ -16,7 +16,7 @@ from autodrag.data import batched
 from autodrag.data.batched import Maker
 from autodrag.data.hamming import nearest, nearest_both_ways
 from autodrag.data.make import fill_folder
-from autodrag.data.shards import read_manifest, read_shard
+from autodrag.data.shards import read_index, read_shard
 from autodrag.data.trajectories import MatchedMotion, Recipe, make_sample
 from autodrag.data.workers import make_samples
 from autodrag.generator import FrozenGenerator
@@ -74,7 +74,7 @@ def test_processes_fill_a_folder_for_the_one_that_has_the_generator(
     generator = OneByOne(tiny.network, tiny.name)
     work = partial(make_samples, lambda: generator, small_recipe, 1, batched=True)
     fill_folder(tmp_path, small_recipe, work, count=5, shard_size=4)
-    entries = read_manifest(tmp_path).shards
+    entries = read_index(tmp_path).shards
     made = [sample for number in sorted(entries) for sample in read_shard(tmp_path, entries[number])]
     assert_same(made, [make_sample(generator, small_recipe, index) for index in range(5)])
 

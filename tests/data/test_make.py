@@ -9,6 +9,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,11 +73,9 @@ def test_a_killed_run_is_locked_while_it_lives_and_continues_after(
     assert read_index(folder).samples == 16
 
 
-def test_bad_input_is_one_line_and_status_2(repository: Path, overrides: list[str], tmp_path: Path) -> None:
-    process = start(repository, *overrides, f"out={tmp_path}", "trajectory.n=0")
-    out, err = process.communicate()
-    assert process.returncode == 2
-    assert out == "" and err.strip() == "trajectory.n is 0, expected at least one step."
+def test_bad_input_is_one_line_and_status_2(command: Any, overrides: list[str], tmp_path: Path) -> None:
+    said = command("trajectories", *overrides, f"out={tmp_path}", "trajectory.n=0")
+    assert said == (2, "", "trajectory.n is 0, expected at least one step.\n")
 
 
 def test_a_folder_keeps_the_type_it_was_begun_with(

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -410,7 +411,6 @@ def test_two_ranks_give_what_one_gives(file: Path, tmp_path: Path, repository: P
     assert means[1]["mse"]["mean"] == pytest.approx(means[0]["mse"]["mean"], rel=1e-3)
 
 
-def test_the_command_says_in_one_sentence_what_is_wrong(repository: Path, tmp_path: Path) -> None:
-    command = [sys.executable, str(repository / "scripts" / "eval.py"), "method=draggan", "task.count=0"]
-    done = subprocess.run([*command, f"out={tmp_path}"], capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "at least 1" in done.stderr
+def test_the_command_says_in_one_sentence_what_is_wrong(command: Any, tmp_path: Path) -> None:
+    status, _, err = command("eval", "method=draggan", "task.count=0", f"out={tmp_path}")
+    assert status == 2 and err.count("\n") == 1 and "at least 1" in err

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -105,20 +103,14 @@ def test_convert(forger, tiny_config, make_random, tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
-def test_command_line(forger, repository, tmp_path):
+def test_command_line(forger, command, tmp_path):
     class Evil:
         def __reduce__(self):
             return os.system, (f"touch {tmp_path / 'executed'}",)
 
-    command = [
-        sys.executable,
-        "scripts/convert.py",
-        f"src={forger.dump(Evil())}",
-        f"dst={tmp_path / 'out.safetensors'}",
-    ]
-    result = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stdout == ""
-    assert result.stderr.count("\n") == 1
-    assert "posix.system" in result.stderr
+    given = [f"src={forger.dump(Evil())}", f"dst={tmp_path / 'out.safetensors'}"]
+    status, out, err = command("convert", *given)
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+    assert "posix.system" in err
     assert not (tmp_path / "executed").exists()
