@@ -66,7 +66,10 @@ def test_every_control_works_without_a_word_in_the_console(place: str, open_view
     every = set(page.evaluate(NAMES.replace("NAME", NAME)))
     touched = set(page.evaluate("() => [...window.touched]"))
     assert every - touched == HIDDEN
-    assert not page.locator(".note.wrong").count()
+    notes = page.locator(".note.wrong").all_inner_texts()
+    assert not [
+        text for text in notes if "inversion is poor" not in text
+    ]  # of a picture that is no face, which may last
 
 
 def look_around(view: Any, click: Any) -> None:
