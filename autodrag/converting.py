@@ -1,7 +1,7 @@
 """`scripts/convert.py`: a generator file in another format."""
 
 from autodrag.errors import InputError
-from third_party.stylegan2.readers import CheckpointError, Conversion, convert
+from autodrag.stylegan2 import CheckpointError, Conversion, convert
 
 __all__ = ["Conversion", "run"]
 

@@ -1,10 +1,9 @@
-"""`scripts/drag.py`: drag one image or many, and keep pictures, an animation and the latents."""
+"""`scripts/drag.py`: drag one image or many, and write results that the editor opens."""
 
-import json
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,38 +11,28 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from autodrag.blending import Kept
-from autodrag.config import DatasetConfig
+from autodrag.config import DatasetConfig, dataset_names
 from autodrag.devices import pick_device
-from autodrag.editor.latent_files import DRAG_FORMAT, read_latent, signature
+from autodrag.editor.drag import as_points
+from autodrag.editor.export import sampled
+from autodrag.editor.first_frame import of_latent, of_seed
+from autodrag.editor.renderer import Renderer
+from autodrag.editor.session_file import About, Saved, dump
+from autodrag.editor.state import Arrows, Frame, State, start_of_drag
 from autodrag.edits import Edit, read_edits
 from autodrag.errors import InputError
-from autodrag.files import write_tensors
-from autodrag.films import check_rate, film_kind
-from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.images import to_uint8
+from autodrag.files import write_whole
+from autodrag.films import KINDS, check_rate
+from autodrag.generator import Class, FrozenGenerator, load_generator
 from autodrag.masks import read_mask
-from autodrag.methods import METHODS, DragMethod, check_options, load_method
+from autodrag.methods import DragMethod, MethodConfig, load_method
 from autodrag.methods.base import read_request
 from autodrag.precision import Asked, choose
-from autodrag.seeding import rng
 from autodrag.visualize import draw_points, save_animation, save_image
 
-PASS = 8  # images rendered at a time
 MAX_FRAMES = 10_000  # of an animation
-
-
-@dataclass(frozen=True)
-class MethodChoice:
-    """`configs/method/`. options: of `load_method`; those that are None are left to the method."""
-
-    name: str
-    label: str
-    options: dict[str, bool | int | float | str | None]
-
-    def __post_init__(self) -> None:
-        if self.name in METHODS:  # "oracle" is for evaluations alone, which is said when it is loaded
-            check_options(self.name, self.options, "method.options.")
+IMAGES, SESSION = (".png", ".jpg", ".jpeg"), ".safetensors"
+FILMS = tuple(f".{kind}" for kind in KINDS)
 
 
 @dataclass(frozen=True)
@@ -51,196 +40,187 @@ class DragConfig:
     """`configs/drag.yaml`."""
 
     dataset: DatasetConfig
-    method: MethodChoice
-    seed: int
-    psi: float
-    latent: str | None
-    handles: tuple[tuple[float, float], ...]
-    targets: tuple[tuple[float, float], ...]
-    mask: str | None
-    edits: str | None
-    batch: int
-    wrong: Literal["stop", "skip"]
-    out: str
-    frames: int
-    fps: float
+    method: MethodConfig
+    seed: int  # of the image
+    psi: float  # truncation of the image
+    latent: str | None  # file of the latents to start from, instead of a seed
+    handles: tuple[tuple[float, float], ...]  # (x, y) pixels
+    targets: tuple[tuple[float, float], ...]  # (x, y) pixels, one for each handle
+    mask: str | None  # picture, white where the image may change; None: everywhere
+    edits: str | None  # file of many edits, instead of the points above
+    batch: int  # edits at a time
+    wrong: Literal["stop", "skip"]  # what to do about an invalid edit of the list
+    out: str  # file to write; a folder with `edits`
+    frames: int  # of an animation, without the rests at both ends
+    fps: float  # of an animation
     device: str
-    dtype: Asked
-    c: int | tuple[float, ...] | None
+    dtype: Asked  # of synthesis
+    c: int | tuple[float, ...] | None  # class, for a conditional generator
 
 
 @dataclass(frozen=True)
 class Dragged:
-    """What came of an edit.
-
-    motion: w_0 and the latents after each step. points: where the handles ended. seconds: that the method worked on all
-    the edits of its batch.
-    """
+    """The result of an edit."""
 
     edit: Edit
-    motion: Float[Tensor, "steps L D"]
-    points: Float[Tensor, "N 2"]
-    seconds: float
+    state: State  # the session, as the editor would hold it after the drag
+    points: Float[Tensor, "N 2"]  # where the handles are now, in pixels
+    steps: int
+    seconds: float  # of the method, for the whole batch
 
 
 def run(config: DragConfig) -> None:
-    """Drag, and write beside `out`: before, after, arrows, the animation, and the latents, which load back."""
-    if config.batch < 1 or not 0 <= config.frames <= MAX_FRAMES:
-        raise InputError(f"batch must be at least 1, and frames at least 0 and at most {MAX_FRAMES}.")
+    """Drag and write the results. Raises InputError before the first drag where anything is wrong."""
     out = Path(config.out)
-    suffix = out.suffix if config.edits is None else ".gif"
-    if config.edits is None or config.frames:
-        check_rate(film_kind(f"out{suffix}" if config.edits else config.out), config.fps)
-    edits = [_only(config, out)] if config.edits is None else read_edits(Path(config.edits))
+    suffix = _checked_suffix(config, out)
+    edits = [Edit(out.stem, config.seed, config.latent, config.handles, config.targets)]
+    edits = edits if config.edits is None else read_edits(Path(config.edits))
     device = pick_device(config.device)
-    dtype = getattr(torch, choose(config.dtype, device))
-    generator = load_generator(config.dataset, device, dtype, c=config.c)
+    generator = load_generator(config.dataset, device, getattr(torch, choose(config.dtype, device)), c=config.c)
     method = load_method(config.method.name, generator, **config.method.options)
     mask = None if config.mask is None else read_mask(config.mask, generator.resolution)
-    edits = _makeable(edits, generator, mask, config)
+    starts = _valid(edits, generator, mask, config)
     folder = out.parent if config.edits is None else out
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be made ({error.strerror}); choose another out=.") from None
+    renderer = Renderer(generator)
     begin, dragging = time.perf_counter(), 0.0
-    for start in range(0, len(edits), config.batch):
-        part = edits[start : start + config.batch]
-        batch = drag_together(generator, method, part, config.psi, mask)
+    for start in range(0, len(starts), config.batch):
+        batch = drag_together(method, starts[start : start + config.batch], mask)
         dragging += batch[0].seconds
         for dragged in batch:
-            write(dragged, generator, mask, folder, suffix, config)
+            write(dragged, renderer, folder, suffix, config)
             print(_sentence(dragged), flush=True)
-    if len(edits) > 1:
-        rate, written = len(edits) / max(dragging, 1e-9), len(edits) / (time.perf_counter() - begin)
-        print(f"{len(edits)} edits: {rate:.1f} a second dragged, {written:.1f} written")
+    if len(starts) > 1:
+        rate, written = len(starts) / max(dragging, 1e-9), len(starts) / (time.perf_counter() - begin)
+        print(f"{len(starts)} edits: {rate:.1f} a second dragged, {written:.1f} written")
 
 
 def drag_together(
-    generator: FrozenGenerator, method: DragMethod, edits: Sequence[Edit], psi: float, mask: Float[Tensor, "H W"] | None
+    method: DragMethod, starts: Sequence[tuple[Edit, State]], mask: Float[Tensor, "H W"] | None
 ) -> list[Dragged]:
-    """Several edits as one batch. psi: truncation of the images of seeds. Raises InputError."""
-    ws = torch.cat([starting_latent(generator, edit, psi) for edit in edits])
-    handles = [list(edit.handles) for edit in edits]
-    targets = [list(edit.targets) for edit in edits]
-    motion, points, seconds = [ws], [torch.tensor(edit.handles) for edit in edits], 0.0
-    steps = list(method.drag(ws, handles, targets, mask=mask))
-    if steps:
-        found = steps[-1].points  # only here: some methods look for their handles when they are read
-        points, seconds = [found] if isinstance(found, Tensor) else found, steps[-1].seconds
-        motion += [step.ws for step in steps]
-    paths = torch.stack(motion, dim=1).cpu()
+    """Several edits as one batch, each from its own state."""
+    edits = [edit for edit, _ in starts]
+    ws = torch.cat([state.frame.ws for _, state in starts])
+    steps = list(method.drag(ws, [list(e.handles) for e in edits], [list(e.targets) for e in edits], mask=mask))
+    if not steps:
+        return [Dragged(edit, state, torch.tensor(edit.handles), 0, 0.0) for edit, state in starts]
+    found = steps[-1].points  # only the last: some methods search for their handles when the points are read
+    points = [found.cpu()] if isinstance(found, Tensor) else [each.cpu() for each in found]
+    paths = torch.stack([step.ws for step in steps], dim=1).float().cpu()  # [B, steps, L, D]
     return [
-        Dragged(edit, path, reached.cpu(), seconds) for edit, path, reached in zip(edits, paths, points, strict=True)
+        Dragged(edit, _after_drag(edit, state, path, reached, mask), reached, len(steps), steps[-1].seconds)
+        for (edit, state), path, reached in zip(starts, paths, points, strict=True)
     ]
 
 
-def starting_latent(generator: FrozenGenerator, edit: Edit, psi: float) -> Float[Tensor, "1 L D"]:
-    """The latent of the edit's seed, or that of its file."""
-    if edit.latent is None:
-        z = torch.randn(1, generator.z_dim, generator=rng(edit.seed, "editor"))  # the same picture as in the editor
-        return generator.map(z, psi=psi)
-    return read_latent(Path(edit.latent), generator)
-
-
-def write(
-    dragged: Dragged,
-    generator: FrozenGenerator,
+def _after_drag(
+    edit: Edit,
+    state: State,
+    path: Float[Tensor, "steps L D"],
+    reached: Float[Tensor, "N 2"],
     mask: Float[Tensor, "H W"] | None,
-    folder: Path,
-    suffix: str,
-    config: DragConfig,
-) -> None:
-    """NAME-before.png, NAME-after.png, NAME-arrows.png, NAME and the suffix of an animation, NAME.safetensors."""
-    edit = dragged.edit
-    keep = None if mask is None else generator.keep(dragged.motion[:1], mask)
-    shown = between(dragged.motion, config.frames) if config.frames else dragged.motion[[0, -1]]
-    images = render(generator, shown, keep)
-    handles, targets = torch.tensor(edit.handles), torch.tensor(edit.targets)
-    save_image(images[0], folder / f"{edit.name}-before.png")
-    save_image(images[-1], folder / f"{edit.name}-after.png")
-    save_image(draw_points(images[0], handles, targets), folder / f"{edit.name}-arrows.png")
-    if config.frames:
-        rest = max(1, round(config.fps / 2))  # the first and the last picture stay for half a second
-        film = [draw_points(frame, targets=targets) for frame in (*images[:1].expand(rest, -1, -1, -1), *images)]
-        save_animation([*film, *film[-1:] * rest], folder / f"{edit.name}{suffix}", config.fps)
-    tensors = {"motion": dragged.motion, "handles": handles, "targets": targets, "points": dragged.points}
-    about = {
-        "format": DRAG_FORMAT,
-        "generator": generator.name,
-        "w_avg": signature(generator),
-        "method": config.method.label,
-        "seed": json.dumps(edit.seed),
-    }
-    try:
-        write_tensors(folder / f"{edit.name}.safetensors", tensors, about)
-    except OSError as error:
-        raise InputError(f"{error}; make room or choose another out=.") from None
+) -> State:
+    """The state after a drag through these latents. Points move on straight lines to where the last step left them."""
+    under, layer = start_of_drag(state.frame, mask)
+    handles = torch.tensor(edit.handles)
+    frames = tuple(
+        Frame(ws[None], as_points(torch.lerp(handles, reached, index / len(path))), under, layer, mask)
+        for index, ws in enumerate(path, 1)
+    )
+    return replace(state.dragged(0, frames, Arrows(edit.handles, edit.targets)), mask=mask)
 
 
-@torch.no_grad()
-def render(
-    generator: FrozenGenerator, ws: Float[Tensor, "frames L D"], keep: Kept | None = None
-) -> UInt8[Tensor, "frames 3 H W"]:
-    """The images of latents as bytes; with `keep`, one after another."""
-    images = []
-    for part in ws.split(PASS if keep is None else 1):
-        image = generator.synthesize(part, keep=keep)
-        assert isinstance(image, Tensor)  # no features were asked for
-        images.append(to_uint8(image).cpu())
-    return torch.cat(images)
+def write(dragged: Dragged, renderer: Renderer, folder: Path, suffix: str, config: DragConfig) -> None:
+    """The session as NAME.safetensors, and NAME with the suffix, where that is another kind of file.
 
-
-def between(motion: Float[Tensor, "steps L D"], count: int) -> Float[Tensor, "frames L D"]:
-    """`count` latents and the start, evenly along the steps of the motion, with straight lines in between."""
-    place = torch.linspace(0, len(motion) - 1, count + 1)
-    low = place.long().clamp(max=max(0, len(motion) - 2))
-    high = (low + 1).clamp(max=len(motion) - 1)
-    return torch.lerp(motion[low], motion[high], (place - low)[:, None, None])
-
-
-def _makeable(
-    edits: Sequence[Edit], generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, config: DragConfig
-) -> list[Edit]:
-    """The edits that can be made, all checked before the first one is.
-
-    Raises InputError, which names the edit, for one that cannot, unless `wrong` is "skip": then that is printed.
+    Beside an animation, or with `edits`, also NAME-before.png, NAME-after.png and NAME-arrows.png.
     """
-    good = []
+    edit, motion = dragged.edit, dragged.state.motion
+    target = Path(config.out) if config.edits is None else folder / f"{edit.name}{suffix}"
+    shown = list(sampled(motion, config.frames + 1 if config.frames and suffix in FILMS else 2))
+    images = [_image(renderer, frame) for frame in shown]
+    handles, targets = torch.tensor(edit.handles), torch.tensor(edit.targets)
+    if suffix in IMAGES:
+        save_image(images[-1], target)
+    if suffix in FILMS:
+        save_image(images[0], folder / f"{edit.name}-before.png")
+        save_image(images[-1], folder / f"{edit.name}-after.png")
+        save_image(draw_points(images[0], handles, targets), folder / f"{edit.name}-arrows.png")
+    if suffix in FILMS and config.frames:
+        rest = max(1, round(config.fps / 2))  # the first and the last image stay for half a second
+        film = [draw_points(image, targets=targets) for image in (*images[:1] * rest, *images)]
+        save_animation([*film, *film[-1:] * rest], target, config.fps)
+    write_whole(folder / f"{edit.name}{SESSION}", _session(dragged.state, renderer.generator, config))
+
+
+def _session(state: State, generator: FrozenGenerator, config: DragConfig) -> bytes:
+    """The bytes of a session file."""
+    name = config.dataset.name
+    dataset = name if name in dataset_names() else str(config.dataset.source.path)
+    about = About.of(dataset, config.method.name, None, state)
+    return dump(Saved(about, state, generator.w_avg, None, {}))
+
+
+def _image(renderer: Renderer, frame: Frame) -> UInt8[Tensor, "3 H W"]:
+    return torch.from_numpy(renderer(frame)).permute(2, 0, 1)
+
+
+def _checked_suffix(config: DragConfig, out: Path) -> str:
+    """The suffix of the files to write; that of an animation with `edits`. Raises InputError where it is unknown."""
+    if config.batch < 1 or not 0 <= config.frames <= MAX_FRAMES:
+        raise InputError(f"batch must be at least 1, and frames at least 0 and at most {MAX_FRAMES}.")
+    suffix = out.suffix.lower() if config.edits is None else ".gif"
+    known = (*IMAGES, *FILMS, SESSION)
+    if suffix not in known:
+        raise InputError(f"{out} cannot be written: give a name that ends in {', '.join(known[:-1])} or {known[-1]}.")
+    if suffix in FILMS and (config.edits is None or config.frames):
+        check_rate(suffix[1:], config.fps)
+    return suffix
+
+
+def _valid(
+    edits: Sequence[Edit], generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, config: DragConfig
+) -> list[tuple[Edit, State]]:
+    """The valid edits, each with the state that it starts from.
+
+    An invalid one raises InputError, or is reported and left out where `wrong` is "skip".
+    """
+    valid = []
     for number, edit in enumerate(edits, 1):
-        problem = _problem(edit, generator, mask, config.psi)
-        if problem is None:
-            good.append(edit)
+        start = _start(edit, generator, mask, config.psi, config.c)
+        if isinstance(start, State):
+            valid.append((edit, start))
             continue
         if config.edits is None:
-            raise InputError(problem)
-        sentence = f"Edit {number} of {config.edits} ({edit.name}): {problem}"
+            raise InputError(start)
+        sentence = f"Edit {number} of {config.edits} ({edit.name}): {start}"
         if config.wrong == "stop":
-            raise InputError(f"{sentence} None was made; with wrong=skip the others are.")
-        print(f"{sentence} It is left out.", file=sys.stderr, flush=True)
-    if not good:
+            raise InputError(f"{sentence} No edit was made; wrong=skip makes the others.")
+        print(f"{sentence} It is skipped.", file=sys.stderr, flush=True)
+    if not valid:
         raise InputError(f"None of the edits of {config.edits} can be made.")
-    return good
+    return valid
 
 
-def _problem(edit: Edit, generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, psi: float) -> str | None:
-    """Why an edit cannot be made; None where it can."""
+def _start(
+    edit: Edit, generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, psi: float, c: Class | None
+) -> State | str:
+    """The state that an edit starts from, or why the edit is invalid."""
     try:
-        ws = starting_latent(generator, edit, psi)
-        read_request(generator, ws, [list(edit.handles)], [list(edit.targets)], mask)
+        given = edit.latent
+        state = of_seed(generator, edit.seed, psi, None, c) if given is None else of_latent(generator, given)
+        read_request(generator, state.frame.ws, [list(edit.handles)], [list(edit.targets)], mask)
     except InputError as error:
         return str(error)
-    return None
-
-
-def _only(config: DragConfig, out: Path) -> Edit:
-    return Edit(out.stem, config.seed, config.latent, config.handles, config.targets)
+    return state
 
 
 def _sentence(dragged: Dragged) -> str:
     targets = torch.tensor(dragged.edit.targets)
     before = (torch.tensor(dragged.edit.handles) - targets).norm(dim=1).mean()
     after = (dragged.points - targets).norm(dim=1).mean()
-    steps = len(dragged.motion) - 1
-    way = f"{before:.1f} px from the targets, now {after:.1f}"
-    return f"{dragged.edit.name}: {way}; {steps} steps, {dragged.seconds:.2f} s"
+    distance = f"{before:.1f} px from the targets, now {after:.1f}"
+    return f"{dragged.edit.name}: {distance}; {dragged.steps} steps, {dragged.seconds:.2f} s"

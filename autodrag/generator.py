@@ -1,4 +1,4 @@
-"""The frozen generator: latents, images and features of any StyleGAN2. The only door to `third_party.stylegan2`."""
+"""The frozen generator: latents, images and features of any StyleGAN2. The one way to `autodrag.stylegan2`."""
 
 import copy
 import math
@@ -17,11 +17,16 @@ from autodrag.download import fetch
 from autodrag.errors import InputError
 from autodrag.graphs import Graphed
 from autodrag.seeding import rng
-from third_party.stylegan2 import Generator, GeneratorConfig
-from third_party.stylegan2.plain import features as plain_features
-from third_party.stylegan2.readers import CheckpointError, read_checkpoint
-from third_party.stylegan2.readers import read_arrays as arrays_of
-from third_party.stylegan2.synthesis import NOISE_MODES, Hook
+from autodrag.stylegan2 import (
+    NOISE_MODES,
+    CheckpointError,
+    Generator,
+    GeneratorConfig,
+    Hook,
+    plain_synthesis,
+    read_checkpoint,
+)
+from autodrag.stylegan2 import read_arrays as arrays_of
 
 #: Number of a class, or its label.
 Class: TypeAlias = int | Sequence[int | float]
@@ -201,7 +206,7 @@ class FrozenGenerator:
         """
         ws, number = self._checked(ws, noise), self._block(block)
         if plain:
-            return plain_features(self.network, ws, number)
+            return plain_synthesis(self.network, ws, number)[1]
         with torch.autocast(self.device.type, enabled=False):
             _, taken = self.network.synthesis(ws, noise, (number,), stop=number)
         return taken[number]

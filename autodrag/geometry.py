@@ -10,28 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def to_feature(
-    points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int], feature_hw: tuple[int, int]
+def rescale(
+    points: Float[Tensor, "*batch 2"], source_hw: tuple[int, int], target_hw: tuple[int, int]
 ) -> Float[Tensor, "*batch 2"]:
-    """Image pixels -> feature pixels (both half-pixel centred)."""
-    return _rescale(points, image_hw, feature_hw)
-
-
-def to_image(
-    points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int], feature_hw: tuple[int, int]
-) -> Float[Tensor, "*batch 2"]:
-    """Feature pixels -> image pixels: the inverse of `to_feature`, with its arguments in the same order."""
-    return _rescale(points, feature_hw, image_hw)
+    """Pixels of a map of `source_hw` -> pixels of a map of `target_hw` that covers the same area."""
+    scale = _pair(points, target_hw[1] / source_hw[1], target_hw[0] / source_hw[0])
+    return (points + 0.5) * scale - 0.5
 
 
 def to_unit(points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
     """Image pixels -> [-1, 1] on both axes, -1 and 1 at the image's edges."""
     return (points + 0.5) / _pair(points, image_hw[1], image_hw[0]) * 2 - 1
-
-
-def _rescale(points: Tensor, source_hw: tuple[int, int], destination_hw: tuple[int, int]) -> Tensor:
-    scale = _pair(points, destination_hw[1] / source_hw[1], destination_hw[0] / source_hw[0])
-    return (points + 0.5) * scale - 0.5
 
 
 def _pair(points: Tensor, x: int | float, y: int | float) -> Tensor | float:
@@ -58,6 +47,13 @@ def sample(features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -
         features.to(dtype), grid[:, :, None], padding_mode="border", align_corners=False
     )  # [B,C,N,1]
     return values[..., 0].transpose(1, 2)
+
+
+def sample_at(
+    features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"], image_hw: tuple[int, int]
+) -> Float[Tensor, "B N C"]:
+    """`sample` at points in pixels of the image that the features belong to."""
+    return sample(features, rescale(points, image_hw, (features.shape[-2], features.shape[-1])))
 
 
 def patches(

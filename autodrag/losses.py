@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from autodrag.geometry import patches, to_feature, to_unit
+from autodrag.geometry import patches, rescale, to_unit
 from autodrag.latents import split
 
 
@@ -50,8 +50,8 @@ def drag_loss(
     feature pixels. An item without points has no loss.
     """
     feature_hw = (before.shape[-2], before.shape[-1])
-    held = patches(before.detach(), to_feature(handles, image_hw, feature_hw), patch)  # [B, Q, 49, C]
-    reached = patches(after, to_feature(targets, image_hw, feature_hw), patch)
+    held = patches(before.detach(), rescale(handles, image_hw, feature_hw), patch)  # [B, Q, 49, C]
+    reached = patches(after, rescale(targets, image_hw, feature_hw), patch)
     # Eq. 13: || F_i(h) - F_hat_{i+1}(t) ||_1 over the 7 x 7 pixels of every point
     distance = (held - reached).abs().mean(dim=(2, 3))
     return torch.where(weights > 0, distance * weights, 0.0).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-6)

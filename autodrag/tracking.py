@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from autodrag.generator import FrozenGenerator
-from autodrag.geometry import corner, sample, to_feature
+from autodrag.geometry import corner, sample_at
 
 BLOCK = 6  # of the generator: the features that DragGAN found to tell points apart best
 SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (places a side, steps from its centre to its edge) of each finer grid
@@ -57,8 +57,7 @@ class Tracker:
         return best
 
     def _read(self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
-        hw = (features.shape[-2], features.shape[-1])
-        return sample(features, to_feature(points, self._generator.resolution, hw))
+        return sample_at(features, points, self._generator.resolution)
 
 
 @dataclass(frozen=True)
@@ -107,8 +106,7 @@ class Locator:
         return self._generator.features(ws, block=LOCATOR_BLOCK).float()
 
     def _read(self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
-        hw = (features.shape[-2], features.shape[-1])
-        return sample(features, to_feature(points, self._generator.resolution, hw)) / self._std
+        return sample_at(features, points, self._generator.resolution) / self._std
 
 
 def _coarse_to_fine(features: Float[Tensor, "B C h w"]) -> list[Float[Tensor, "B C h w"]]:

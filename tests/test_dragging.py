@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from autodrag.config import compose, typed
-from autodrag.dragging import DragConfig, between, run
+from autodrag.dragging import DragConfig, run
+from autodrag.editor.latent_files import DRAG_FORMAT
+from autodrag.editor.session import Editor
 from autodrag.edits import read_edits
 from autodrag.errors import InputError
 from autodrag.evaluation.run import EvalConfig
@@ -56,20 +58,49 @@ def test_it_writes_pictures_an_animation_and_latents(
     assert (before != arrows).any()
 
     drag(generator, f"out={tmp_path / 'b.gif'}", f"latent={tmp_path / 'a.safetensors'}")
-    first, second = (read_tensors(tmp_path / f"{name}.safetensors")[0] for name in "ab")
-    assert torch.equal(second["motion"][:1], first["motion"][-1:])
+    first, second = (read_tensors(tmp_path / f"{name}.safetensors")[0]["ws"] for name in "ab")
+    assert torch.equal(second[:1], first[-1:])
     after, again = (np.asarray(Image.open(tmp_path / name)) for name in ("a-after.png", "b-before.png"))
     assert np.abs(after.astype(int) - again.astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_editor_opens_what_is_written(generator: Path, tmp_path: Path, masked: bool) -> None:
+    mask = np.zeros((64, 64), dtype=np.uint8)
+    mask[:, :40] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    given = [f"mask={tmp_path / 'mask.png'}"] if masked else []
+    drag(generator, f"out={tmp_path / 'a.png'}", "seed=3", *given)
+    assert {p.name for p in tmp_path.iterdir()} == {"a.png", "a.safetensors", "mask.png"}
+    editor = Editor.load(tmp_path / "a.safetensors", device="cpu")
+    assert np.abs(editor.image.astype(int) - np.asarray(Image.open(tmp_path / "a.png"))).max() <= 1
+    assert len(editor.state.motion) == 4 and editor.method == "draggan"
+    assert editor.state.arrows.targets == ((25.0, 35.0), (33.0, 20.0))
+    assert editor.points.shape == (2, 2) and (editor.mask is not None) == masked
+    editor.drag([(20, 30)], [(24, 30)])
+
+    editor.save(tmp_path / "edited.safetensors")
+    drag(generator, f"out={tmp_path / 'b.safetensors'}", f"latent={tmp_path / 'edited.safetensors'}")
+    again = Editor.load(tmp_path / "b.safetensors", device="cpu")
+    assert torch.equal(again.state.motion[0].ws, editor.ws) and not list(tmp_path.glob("b-*"))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_the_result_as_an_image(generator: Path, tmp_path: Path, suffix: str) -> None:
+    drag(generator, f"out={tmp_path / 'film.gif'}", "seed=3")
+    drag(generator, f"out={tmp_path / f'a.{suffix}'}", "seed=3")
+    found, wanted = (np.asarray(Image.open(tmp_path / n)).astype(int) for n in (f"a.{suffix}", "film-after.png"))
+    assert np.abs(found - wanted).mean() < 8  # JPEG loses a little
 
 
 def test_latents_of_other_programs(generator: Path, tmp_path: Path) -> None:
     ws = np.random.default_rng(0).normal(size=(1, 10, 32)).astype(np.float32)
     np.savez(tmp_path / "projected_w.npz", w=ws)
     drag(generator, f"out={tmp_path / 'a.gif'}", f"latent={tmp_path / 'projected_w.npz'}")
-    tensors, about = read_tensors(tmp_path / "a.safetensors")
-    assert np.array_equal(tensors["motion"][:1].numpy(), ws)
-    assert about["generator"] == "tiny"
-    write_tensors(tmp_path / "other.safetensors", tensors, about | {"generator": "ffhq"})
+    tensors, _ = read_tensors(tmp_path / "a.safetensors")
+    assert np.array_equal(tensors["ws"][:1].numpy(), ws)
+    old = {"motion": torch.from_numpy(ws)}
+    write_tensors(tmp_path / "other.safetensors", old, {"format": DRAG_FORMAT, "generator": "ffhq"})
     with pytest.raises(InputError, match="latents of the generator 'ffhq', not of the 'tiny' here"):
         drag(generator, f"out={tmp_path / 'b.gif'}", f"latent={tmp_path / 'other.safetensors'}")
 
@@ -80,7 +111,7 @@ def test_a_grey_landscape_of_a_class(tmp_path: Path) -> None:
     path = tmp_path / "grey.safetensors"
     write_safetensors(path, config, network.state_dict())
     drag(path, f"out={tmp_path / 'a.gif'}", "handles=[[20,10]]", "targets=[[50,12]]", "c=2", "seed=5")
-    motion = read_tensors(tmp_path / "a.safetensors")[0]["motion"]
+    motion = read_tensors(tmp_path / "a.safetensors")[0]["ws"]
     z = torch.randn(1, 32, generator=rng(5, "editor"))
     chosen = FrozenGenerator(network).map(z, torch.tensor([[0.0, 0.0, 1.0]]), psi=0.7)
     assert torch.allclose(motion[:1], chosen, atol=1e-6)
@@ -269,7 +300,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sent
         (["handles=[]", "targets=[]"], "no handles"),
         (["handles=[[1,2]]"], "1 handles but 2 targets"),
         (["handles=[[1,2],[300,4]]"], "outside the image"),
-        (["out=drag.png"], r"\.gif or \.mp4"),
+        (["out=drag.bmp"], r"drag\.bmp cannot be written: give a name that ends in \.png, .*\.mp4 or \.safetensors"),
         (["method=magic"], "Unknown method 'magic'"),
         (["+method.options.speed=3"], "no option 'speed'"),
         (["latent=nowhere.safetensors"], "cannot be read"),
@@ -285,9 +316,3 @@ def test_bad_input_is_one_sentence(generator: Path, tmp_path: Path, overrides: l
     with pytest.raises(InputError, match=sentence):
         drag(generator, f"out={tmp_path / 'a.gif'}", *overrides)
     assert not list(tmp_path.iterdir())
-
-
-def test_frames_run_along_the_steps() -> None:
-    motion = torch.tensor([0.0, 10.0, 30.0])[:, None, None].expand(3, 2, 4)
-    assert between(motion, 4)[:, 0, 0].tolist() == [0, 5, 10, 20, 30]
-    assert between(motion[:1], 2)[:, 0, 0].tolist() == [0, 0, 0]

@@ -9,13 +9,13 @@ from autodrag import geometry
 def test_corners_and_centres_correspond() -> None:
     points = torch.tensor([[-0.5, -0.5], [255.5, 511.5], [127.5, 255.5], [0.0, 0.0]])
     expected = torch.tensor([[-0.5, -0.5], [63.5, 127.5], [31.5, 63.5], [-0.375, -0.375]])
-    assert torch.allclose(geometry.to_feature(points, (512, 256), (128, 64)), expected)
+    assert torch.allclose(geometry.rescale(points, (512, 256), (128, 64)), expected)
 
 
-def test_to_image_inverts_to_feature() -> None:
+def test_rescaling_back_inverts_it() -> None:
     points = torch.rand(3, 5, 2, generator=torch.Generator().manual_seed(0)) * 300 - 20
-    there = geometry.to_feature(points, (256, 512), (100, 64))
-    assert torch.allclose(geometry.to_image(there, (256, 512), (100, 64)), points, atol=1e-3)
+    there = geometry.rescale(points, (256, 512), (100, 64))
+    assert torch.allclose(geometry.rescale(there, (100, 64), (256, 512)), points, atol=1e-3)
 
 
 def ramp(h: int, w: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -27,6 +27,11 @@ def ramp(h: int, w: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
 def test_sampling_a_coordinate_ramp_returns_the_coordinates() -> None:
     points = torch.tensor([[[0.0, 0.0], [3.25, 1.5], [9.0, 5.0], [8.9, 0.1]]])
     assert torch.allclose(geometry.sample(ramp(6, 10), points), points, atol=1e-5)
+
+
+def test_image_points_are_rescaled_before_sampling() -> None:
+    points = torch.tensor([[[1.5, 3.5], [9.5, 5.5]]])  # of an image twice as large as the map
+    assert torch.allclose(geometry.sample_at(ramp(6, 10), points, (12, 20)), (points + 0.5) / 2 - 0.5, atol=1e-5)
 
 
 def test_sampling_outside_clamps_to_the_border() -> None:

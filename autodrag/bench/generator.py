@@ -8,12 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from autodrag.bench.engines import compiled, graphed
 from autodrag.bench.measure import cost, device_name, matmul_rate, write_record
-from autodrag.bench.plain import plain_synthesis
+from autodrag.devices import pick_device
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.graphs import record_cuda
 from autodrag.seeding import rng
+from autodrag.stylegan2 import plain_synthesis
 
 BLOCK = 6
 W_DIM = 512
@@ -83,7 +84,7 @@ def run(config: GeneratorBench) -> None:
         config = replace(
             config, sizes=config.sizes[:1], batches=(1,), layouts=("channels_last",), repeats=min(2, config.repeats)
         )
-    device = _device(config.device)
+    device = pick_device(config.device)
     out = Path(config.out)
     if not out.parent.is_dir():
         raise InputError(f"{out.parent} is no folder: create it or give another out=.")
@@ -142,12 +143,11 @@ def convolution_gigaflops(generator: FrozenGenerator, call: str) -> float:
 def _cases(
     generator: FrozenGenerator, batches: tuple[int, ...], dtype: str, layout: str, with_compile: bool
 ) -> Iterator[tuple[Case, Callable[[], object]]]:
-    state = generator.network.state_dict()
-    kind: torch.dtype = getattr(torch, dtype)
+    network, kind = generator.network, getattr(torch, dtype)
     engines: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {
         "plain": {
-            "synthesize": lambda ws: _image(plain_synthesis(state, ws, kind)),
-            "features": lambda ws: plain_synthesis(state, ws, kind, stop=BLOCK)[1],
+            "synthesize": lambda ws: _image(plain_synthesis(network, ws, dtype=kind)),
+            "features": lambda ws: plain_synthesis(network, ws, BLOCK, kind)[1],
         },
         "fast": {
             "synthesize": lambda ws: _image((generator.synthesize(ws), None)),
@@ -168,10 +168,10 @@ def _cases(
             if with_compile:
                 fast = engines["fast"][call]
                 case = Case(size, batch, dtype, call, False, "compiled", layout)
-                yield case, _forward(compiled(fast), ws)
+                yield case, _forward(torch.compile(fast, dynamic=False), ws)
                 if generator.device.type == "cuda":
-                    yield replace(case, engine="graph"), graphed(fast, ws)
-                    yield replace(case, engine="compiled graph"), graphed(compiled(fast), ws)
+                    yield replace(case, engine="graph"), _graphed(fast, ws)
+                    yield replace(case, engine="compiled graph"), _graphed(torch.compile(fast, dynamic=False), ws)
 
 
 def _row(
@@ -196,6 +196,12 @@ def _forward(call: Callable[[Tensor], Tensor], ws: Tensor) -> Callable[[], objec
             call(ws)
 
     return work
+
+
+def _graphed(call: Callable[[Tensor], Tensor], ws: Tensor) -> Callable[[], object]:
+    with torch.no_grad():
+        replay, _ = record_cuda(lambda: [call(ws)])
+    return replay
 
 
 def _backward(call: Callable[[Tensor], Tensor], ws: Tensor) -> Callable[[], object]:
@@ -229,12 +235,3 @@ def _cells(row: Row) -> list[str]:
 def _line(cells: Iterable[str]) -> str:
     pairs = zip(cells, COLUMNS.values(), strict=True)
     return " ".join(cell.ljust(-width) if width < 0 else cell.rjust(width) for cell, width in pairs)
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name) if name.partition(":")[0] in ("cpu", "cuda") else None
-    if device is None or (device.type == "cuda" and not torch.cuda.is_available()):
-        raise InputError(f"There is no device {name!r} here: give auto, cpu or cuda.")
-    return device

@@ -189,7 +189,7 @@ def alike(
     if handles.shape[1] == 0:
         return moved
     hw, feature_hw = pairs[0][0].hw, (a.shape[2], a.shape[3])
-    handles, targets = (geometry.to_feature(points, hw, feature_hw) for points in (handles, targets))
+    handles, targets = (geometry.rescale(points, hw, feature_hw) for points in (handles, targets))
     start = geometry.sample(a, handles)
     along = (start - geometry.sample(b, targets)).norm(dim=2)
     staying = (start - geometry.sample(b, handles)).norm(dim=2)

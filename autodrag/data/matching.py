@@ -158,7 +158,7 @@ def in_image_pixels(
     handles: np.ndarray, targets: np.ndarray, match_hw: tuple[int, int], image_hw: tuple[int, int]
 ) -> Matches:
     """Points of the matching resolution as those of the image."""
-    both = (geometry.to_feature(torch.from_numpy(p), match_hw, image_hw).numpy() for p in (handles, targets))
+    both = (geometry.rescale(torch.from_numpy(p), match_hw, image_hw).numpy() for p in (handles, targets))
     return Matches(*both)
 
 
@@ -201,8 +201,7 @@ def _alike(
     def at(where: np.ndarray, of: View) -> Tensor:
         assert of.features is not None
         points = torch.from_numpy(where).to(of.features.device)
-        hw = (of.features.shape[1], of.features.shape[2])
-        return geometry.sample(of.features[None], geometry.to_feature(points, of.hw, hw)[None])[0]
+        return geometry.sample_at(of.features[None], points[None], of.hw)[0]
 
     start = at(handles, a)
     along = (start - at(targets, b)).norm(dim=1)

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.editor.growing_mask import grown
-from autodrag.editor.model_cache import Kind, quickly
+from autodrag.editor.model_cache import quickly
 from autodrag.editor.renderer import Renderer
 from autodrag.editor.state import MAX_FRAMES, Arrows, Frame, PointList, start_of_drag
 from autodrag.errors import InputError
+from autodrag.methods import Kind
 from autodrag.methods.base import DragMethod, Points, Step
 from autodrag.tracking import BLOCK, Tracker, search_radius
 

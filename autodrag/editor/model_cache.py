@@ -5,10 +5,8 @@ import hashlib
 import re
 import tempfile
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -16,7 +14,8 @@ from autodrag.config import DatasetConfig, dataset_names, load_dataset
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.methods import load_method
+from autodrag.methods import METHODS as ALL_METHODS
+from autodrag.methods import Kind, load_method
 from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.methods.base import DragMethod
 from autodrag.methods.draggan import DragGAN
@@ -29,39 +28,7 @@ from autodrag.weights import find_weights
 
 MAX_OPENED = 4  # generator files of pages that are kept; one of 1024 px takes 130 MB
 
-
-@dataclass(frozen=True)
-class Kind:
-    """A drag method as an editor sees it.
-
-    live: a drag takes a moment and starts over at every move of the pointer; else it goes on from where it is, step by
-    step. tracks: whether its points are handles that were found in its pictures. option: name of the method's option
-    that `steps` sets, if it has one. steps: its default in the editor; None: the method's own. most: steps that the
-    page offers.
-    """
-
-    label: str
-    live: bool
-    tracks: bool
-    option: str | None
-    steps: int | None
-    most: int
-    constants: Callable[[DatasetConfig], dict[str, Any]] = lambda dataset: {}
-
-
-METHODS = {
-    "landing": Kind("Landing", True, True, "n", None, 20),
-    "autodrag": Kind("AutoDrag", True, True, "n", None, 20),
-    "draggan": Kind(
-        *("DragGAN", False, True, "max_steps", 100, 500),
-        lambda d: {"lr": d.draggan_lr, "stop_distance": d.draggan_stop},
-    ),
-    "freedrag": Kind(
-        *("FreeDrag", False, False, "max_steps", 100, 500),
-        lambda d: {"l": d.freedrag_l, "d": d.freedrag_d, "lr": d.freedrag_lr},
-    ),
-    "latent_transformer": Kind("UserControllableLT", True, True, None, None, 1),
-}
+METHODS = {name: kind for name, kind in ALL_METHODS.items() if kind.editor}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from autodrag.errors import InputError
 from autodrag.evaluation.tasks import Item, Prediction
-from autodrag.files import read_tensors, write_tensors
+from autodrag.files import read_tensors, write_tensors, write_whole
 from autodrag.latents import join, split
 
 
@@ -92,9 +92,7 @@ class EvaluationFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """A file of the folder, replaced as a whole."""
-        part = self.path / f"{name}.part"
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.path / name)
+        write_whole(self.path / name, text.encode())
 
     def read_json(self, name: str) -> Any:
         """The content of a file, None where there is none."""

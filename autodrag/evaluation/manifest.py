@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from autodrag.errors import InputError
 from autodrag.evaluation.tasks import Item, Task
+from autodrag.files import write_whole
 
 FORMAT = 1
 
@@ -71,9 +72,7 @@ def make_manifest(path: Path, header: Header, task: Task, count: int, say: Calla
     items = [task.item(index) for index in tqdm(range(count), unit="item", leave=False)]
     manifest = Manifest(header, items)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(_text(manifest), encoding="utf-8")
-    part.replace(path)
+    write_whole(path, _text(manifest).encode())
     redrawn = sum(item.attempt for item in items)
     say(f"{path} holds {count} items; {redrawn} draws would not do")
     return read_manifest(path)

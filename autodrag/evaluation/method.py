@@ -1,6 +1,5 @@
-"""What is evaluated: a drag method with its options, or the oracle, which is no method."""
+"""The method under evaluation: a drag method with its options, or the oracle."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -8,29 +7,17 @@ import torch
 from autodrag.errors import InputError
 from autodrag.fingerprint import hash_of
 from autodrag.generator import FrozenGenerator
-from autodrag.methods import DragMethod, check_options, load_method
+from autodrag.methods import DragMethod, MethodConfig, load_method
 from autodrag.weights import TRAINED, weights_path
 
-ORACLE = "oracle"  # no method of editing: the source with the goal's edited rows
+ORACLE = "oracle"  # not a drag method: the source with the edited rows of the goal
 
 
-@dataclass(frozen=True)
-class MethodConfig:
-    """name: as for `load_method`, or oracle. label: what tables and folders call it. options: of `load_method`."""
+def load_evaluated(config: MethodConfig, generator: FrozenGenerator, max_steps: int) -> DragMethod | None:
+    """The drag method; None for the oracle.
 
-    name: str
-    label: str
-    options: dict[str, bool | int | float | str | None]
-
-    def __post_init__(self) -> None:
-        if self.name != ORACLE:
-            check_options(self.name, self.options, "method.options.")
-
-
-def load_subject(config: MethodConfig, generator: FrozenGenerator, max_steps: int) -> DragMethod | None:
-    """None for the oracle. An optimiser whose `max_steps` is null makes as many as the task allows.
-
-    Where `track` is null, handles are not looked for on the way: no score needs them, and it takes time.
+    `max_steps: null` of an optimiser stands for the task's limit. `track: null` stands for false: no score needs the
+    tracked handles, and tracking takes time.
     """
     if config.name == ORACLE:
         return None
@@ -43,7 +30,7 @@ def load_subject(config: MethodConfig, generator: FrozenGenerator, max_steps: in
 
 
 def missing_weights(config: MethodConfig, dataset: str) -> str | None:
-    """Why the method cannot be evaluated before something is trained; None where it can."""
+    """Why the method cannot be evaluated before a training; None where it can."""
     file = f"{config.name}.safetensors"
     if file not in TRAINED:
         return None
@@ -56,12 +43,10 @@ def missing_weights(config: MethodConfig, dataset: str) -> str | None:
         return None
     if Path(str(path)).is_file():
         return None
-    return f"There are no weights at {path}: train them as the method's file in configs/method says."
+    return f"There are no weights at {path}: train them with the command in the method's file under configs/method/."
 
 
 def weights_hash(method: DragMethod | None) -> str | None:
-    """sha256 of a method's trained weights, None where it has none."""
+    """sha256 of the trained weights of a method; None where it has none."""
     model = getattr(method, "model", None)
-    if not isinstance(model, torch.nn.Module):
-        return None
-    return hash_of(model)
+    return hash_of(model) if isinstance(model, torch.nn.Module) else None

@@ -17,13 +17,13 @@ from autodrag.errors import InputError
 from autodrag.evaluation.drag_batch import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
 from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
-from autodrag.evaluation.method import MethodConfig, load_subject, missing_weights, weights_hash
+from autodrag.evaluation.method import load_evaluated, missing_weights, weights_hash
 from autodrag.evaluation.metric_networks import Instruments, load_instruments
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
 from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator, load_generator
-from autodrag.methods import DragMethod
+from autodrag.methods import DragMethod, MethodConfig
 from autodrag.runs.folder import commit, environment
 from autodrag.runs.lock import exclusive
 from autodrag.runs.ranks import Ranks, join_ranks
@@ -71,7 +71,7 @@ def evaluate(config: EvalConfig) -> None:
 def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     _check_same(out, config)
     generator = load_generator(config.dataset, ranks.device, c=config.c)
-    method = load_subject(config.method, generator, config.task.max_steps)
+    method = load_evaluated(config.method, generator, config.task.max_steps)
     instruments = load_instruments(config.dataset.name, ranks.device, config.download)
     task = make_task(config.task, config.dataset, generator, instruments, config.seed)
     manifest = _manifest(config, task, generator, ranks)

@@ -1,54 +1,53 @@
-"""Drag methods, all with the one call of `base.DragMethod`."""
+"""Drag methods, all with the interface `base.DragMethod`."""
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import field, is_dataclass, make_dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass, make_dataclass
 from typing import Any, get_type_hints
 
 import numpy as np
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
-from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.methods.base import DragMethod, Points, Step
-from autodrag.methods.draggan import DragGAN
-from autodrag.methods.freedrag import FreeDrag
-from autodrag.methods.landing import LandingMethod
-from autodrag.methods.latent_transformer import LatentTransformerMethod
-from autodrag.methods.none import NoEdit
+from autodrag.methods.registry import METHODS, Kind
 from autodrag.typed import build
 
-__all__ = ["METHODS", "DragMethod", "Points", "Step", "check_options", "load_method"]
+__all__ = ["METHODS", "DragMethod", "Kind", "MethodConfig", "Points", "Step", "check_options", "load_method"]
 
-METHODS: dict[str, Callable[..., DragMethod]] = {
-    "autodrag": AutoDragMethod,
-    "draggan": DragGAN,
-    "freedrag": FreeDrag,
-    "landing": LandingMethod,
-    "latent_transformer": LatentTransformerMethod,
-    "none": NoEdit,
-}
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """`configs/method/`."""
+
+    name: str  # one of `METHODS`; evaluations also know "oracle"
+    label: str  # its name in tables and folders
+    options: dict[str, bool | int | float | str | None]  # of `load_method`; None: the method's default
+
+    def __post_init__(self) -> None:
+        if self.name in METHODS:
+            check_options(self.name, self.options, "method.options.")
 
 
 def load_method(name: str, generator: FrozenGenerator, **options: object) -> DragMethod:
-    """The drag method of that name on a generator; `options` are the fields of its class (`METHODS`), None: its own.
+    """The drag method of that name. options: fields of its class; None stands for the default.
 
-    Raises InputError for an unknown name or option, or for a value of another type or that makes no sense.
+    Raises InputError for an unknown method or option and for an invalid value.
     """
     checked = check_options(name, options, what="The option")
-    return METHODS[name](generator, **checked)
+    return METHODS[name].build(generator, **checked)
 
 
 def check_options(
     name: str, options: Mapping[str, object], prefix: str = "", what: str = "Config key"
 ) -> dict[str, object]:
-    """The options that are not None, as the method's own signature types them.
+    """The options that are not None, converted to the types in the method's signature.
 
-    prefix, what: of the options in errors. Raises InputError for an unknown method or option, or another type.
+    prefix, what: how error messages name an option. Raises InputError for an unknown method or option, or a wrong type.
     """
     if name not in METHODS:
         raise InputError(f"There is no method {name!r}; choose one of {', '.join(sorted(METHODS))}.")
-    method: Any = METHODS[name]
+    method: Any = METHODS[name].build
     known = [key for key in inspect.signature(method).parameters if key != "generator"]
     for key in options:
         if key not in known:

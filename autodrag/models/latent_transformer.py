@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autodrag.geometry import sample, to_feature
+from autodrag.geometry import sample_at
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.attention import Decoder, Encoder, initialise
 from autodrag.models.autodrag import DomainShape
@@ -73,8 +73,7 @@ class LatentTransformer(nn.Module):
 
         points: image pixels. motion: (dx, dy, log expansion) at them in units of `scale`. mask: False at padding.
         """
-        hw = (features.shape[-2], features.shape[-1])
-        local = self.standardise_features(sample(features, to_feature(points, self.shape.resolution, hw)))
+        local = self.standardise_features(sample_at(features, points, self.shape.resolution))
         both = torch.cat([F.relu(self.read_motion(motion)), F.relu(self.read_features(local))], dim=2)
         seen = None if mask is None else mask[:, None, None]
         memory = self.encoder(F.relu(self.read_both(both)), seen)  # [B, P, E]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autodrag.geometry import patches, to_feature
+from autodrag.geometry import patches, rescale
 from autodrag.models.attention import mlp
 
 PATCH = 7  # Eq. 9, 13: patches of 7 x 7
@@ -87,7 +87,7 @@ class PointTokens(nn.Module):
     ) -> Float[Tensor, "B N E"]:
         """features: standardised. points: image pixels."""
         hw = (features.shape[-2], features.shape[-1])
-        places = to_feature(points, image_hw, hw)
+        places = rescale(points, image_hw, hw)
         if PATCH**2 * points.shape[1] < hw[0] * hw[1]:
             around = self.reduce(patches(features, places, PATCH))  # [B, N, 49, E / 4]
         else:  # the same in the other order, both being linear: cheaper than to reduce a pixel once for each point

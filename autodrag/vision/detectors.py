@@ -17,6 +17,7 @@ from torch import Tensor
 
 from autodrag.download import PHOTO_PREDICTOR
 from autodrag.errors import InputError
+from autodrag.geometry import rescale
 
 #: Where each kind of face has its predictor: a file of the package (synthface) or of the model folder (photographs).
 SYNTHFACE_PREDICTOR = Path(__file__).parent.parent / "assets" / "synthface" / "landmarks.dat"
@@ -97,7 +98,7 @@ class LandmarkDetector:
                 f"{self.path} places {shape.num_parts} points, but {LANDMARKS} are expected; use a 68-point model."
             )
         points = torch.tensor([(point.x, point.y) for point in shape.parts()], dtype=torch.float32)
-        return (points + 0.5) / self.scale - 0.5
+        return rescale(points, (self.scale, self.scale), (1, 1))
 
 
 def load_detector(dataset: str, model_dir: Path) -> LandmarkDetector:
@@ -142,7 +143,8 @@ def train_predictor(
         setattr(settings, name, value)
     shapes = []
     for box, points in zip(boxes, landmarks, strict=True):
-        parts = [dlib.point(round(float(x)), round(float(y))) for x, y in (points + 0.5) * scale - 0.5]
+        enlarged = rescale(torch.from_numpy(points), (1, 1), (scale, scale))
+        parts = [dlib.point(round(x), round(y)) for x, y in enlarged.tolist()]
         shapes.append([dlib.full_object_detection(_rectangle(box, scale), parts)])
     # dlib learns from grey levels, the mean of red, green and blue: given as such they are a third of the memory.
     grey = [(_enlarge(image, scale).sum(axis=2, dtype=np.uint16) // 3).astype(np.uint8) for image in images]

@@ -1,26 +1,26 @@
-"""How unlike two pictures are, as an inversion sees it."""
+"""The distance between two images that an inversion minimises."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-LPIPS_BACKBONE = "alexnet-owt-7be5be79.pth"  # torchvision's name for it, in torch's cache
+from autodrag.errors import InputError
+from autodrag.vision.networks import load_lpips
+
 SCALES = 5
 
 Distance = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"]], Float[Tensor, ""]]
 
 
 def load_distance(device: torch.device) -> Distance:
-    """Pixels and edges at several scales, and LPIPS where its backbone is on this machine."""
-    if not (Path(torch.hub.get_dir()) / "checkpoints" / LPIPS_BACKBONE).is_file():
+    """`pixel_distance`, plus LPIPS where its weights are on this machine."""
+    try:
+        network = load_lpips(download=False).to(device).eval().requires_grad_(False)
+    except InputError:
         return pixel_distance
-    import lpips  # with it comes torchvision, which takes seconds
-
-    network = lpips.LPIPS(net="alex", verbose=False).to(device).eval().requires_grad_(False)
     return lambda a, b: pixel_distance(a, b) + network(_at_most_256(a), _at_most_256(b)).mean()
 
 

@@ -78,7 +78,7 @@ class Lpips:
 
     def __init__(self, device: torch.device, network: nn.Module | None = None, download: bool = True) -> None:
         """network: an `lpips.LPIPS` instead of the published one. Raises InputError where there are no weights."""
-        self._network = (network or _load(_published_lpips, "LPIPS", ALEXNET, download)).to(device).eval()
+        self._network = (network or load_lpips(download)).to(device).eval()
         self._device = device
 
     @property
@@ -93,13 +93,21 @@ class Lpips:
         return distance.flatten().cpu()
 
 
-def _published_lpips() -> nn.Module:
-    import lpips
+def load_lpips(download: bool) -> nn.Module:
+    """The published LPIPS with AlexNet. Raises InputError where its weights are not on this machine.
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it asks torchvision for weights in a way that is no longer wanted
-        network: nn.Module = lpips.LPIPS(net="alex", verbose=False)
-    return network
+    download: fetch them in that case.
+    """
+
+    def build() -> nn.Module:
+        import lpips  # imports torchvision, which takes seconds
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # lpips asks torchvision for weights in a deprecated way
+            network: nn.Module = lpips.LPIPS(net="alex", verbose=False)
+        return network
+
+    return _load(build, "LPIPS", ALEXNET, download)
 
 
 def _load(build: Callable[[], nn.Module], metric: str, url: str, download: bool) -> nn.Module:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from third_party.stylegan2 import ops
-from third_party.stylegan2.pointwise import LRELU_SLOPE, mix, modulate, recording, scale_shift_lrelu, shift_lrelu_
+from . import ops
+from .pointwise import LRELU_SLOPE, mix, modulate, recording, scale_shift_lrelu, shift_lrelu_
 
 LRELU_GAIN = math.sqrt(2)  # keeps the second moment of what a leaky ReLU lets through
 

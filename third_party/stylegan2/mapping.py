@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.layers import Dense
+from .config import GeneratorConfig
+from .layers import Dense
 
 
 def unit_second_moment(x: Float[Tensor, "B D"]) -> Float[Tensor, "B D"]:

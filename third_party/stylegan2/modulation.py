@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from third_party.stylegan2.layers import Modulation, StyledConv, ToRGB
-from third_party.stylegan2.ops import EPSILON
+from .layers import Modulation, StyledConv, ToRGB
+from .ops import EPSILON
 
 
 class Modulations:

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.layers import Dense, Numbers, StyledConv
-from third_party.stylegan2.mapping import Mapping
-from third_party.stylegan2.synthesis import Block, Synthesis
+from .config import GeneratorConfig
+from .layers import Dense, Numbers, StyledConv
+from .mapping import Mapping
+from .synthesis import Block, Synthesis
 
 
 class Generator(nn.Module):

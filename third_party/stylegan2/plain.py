@@ -1,7 +1,7 @@
-"""The synthesis network as its formulas are printed: every sample convolved with its own kernels, in float32.
+"""The synthesis network as the paper's formulas read: every sample is convolved with its own modulated kernels.
 
-Slower than `synthesis`, and equal to it but for rounding. It rounds as published programs do on a CPU, which matters
-where the sign of a difference of two almost equal features steers an optimisation.
+Slower than `synthesis` and equal to it up to rounding. In float32 it rounds as the published programs do on a CPU,
+which matters where the sign of the difference of two nearly equal features steers an optimisation.
 """
 
 import torch
@@ -9,34 +9,39 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from third_party.stylegan2 import ops
-from third_party.stylegan2.layers import Dense, StyledConv
-from third_party.stylegan2.network import Generator
-from third_party.stylegan2.pointwise import LRELU_SLOPE
-from third_party.stylegan2.synthesis import Block
+from . import ops
+from .layers import Dense, StyledConv
+from .network import Generator
+from .pointwise import LRELU_SLOPE
+from .synthesis import Block
 
 
-def features(generator: Generator, ws: Float[Tensor, "B L D"], stop: int) -> Float[Tensor, "B C H W"]:
-    """Output of block `stop`, counted from 1, with the generator's own noise. Differentiable with respect to `ws`."""
-    x: Tensor | None = None
+def plain_synthesis(
+    generator: Generator, ws: Float[Tensor, "B L D"], stop: int | None = None, dtype: torch.dtype = torch.float32
+) -> tuple[Tensor | None, Float[Tensor, "B C h w"]]:
+    """The image, float32 (None with `stop`), and the output of the last block computed: number `stop`, from 1.
+
+    Uses the generator's own noise. dtype: type of the convolutions. Differentiable with respect to `ws`.
+    """
+    image: Tensor | None = None
+    x = torch.empty(0)
     row = 0
     with torch.autocast(ws.device.type, enabled=False):
-        for name in generator.synthesis.blocks[:stop]:
-            block = generator.synthesis.get_submodule(f"b{name}")
-            assert isinstance(block, Block)
-            x = _block(block, x, ws[:, row : row + block.num_convs])
+        for block in generator.synthesis.stack()[:stop]:
+            x = _block(block, x.to(dtype), ws[:, row : row + block.num_convs])
             row += block.num_convs
-    assert x is not None
-    return x
+            if stop is None:
+                image = block.image(x, ws[:, row], image)
+    return image, x
 
 
-def _block(block: Block, x: Tensor | None, ws: Float[Tensor, "B n D"]) -> Float[Tensor, "B C H W"]:
-    if x is None:
-        return styled_conv(block.conv1, block.const.float().expand(len(ws), -1, -1, -1), ws[:, 0])
+def _block(block: Block, x: Tensor, ws: Float[Tensor, "B n D"]) -> Float[Tensor, "B C H W"]:
+    if block.first:
+        return styled_conv(block.conv1, block.const.to(x.dtype).expand(len(ws), -1, -1, -1), ws[:, 0])
     y = styled_conv(block.conv1, styled_conv(block.conv0, x, ws[:, 0]), ws[:, 1])
     if not block.residual:
         return y
-    weight = block.skip.weight.float() * block.skip.weight_gain
+    weight = (block.skip.weight.float() * block.skip.weight_gain).to(x.dtype)
     return ops.upsample(F.conv2d(x, weight), block.skip.resample_filter) + y
 
 
@@ -46,7 +51,7 @@ def styled_conv(
     """StyleGAN2, Eq. 1-3, then noise, bias, leaky ReLU and clamp, with the parameters of a layer."""
     batch, inputs = x.shape[:2]
     weight = layer.weight.float()[None] * _affine(layer.affine, w).reshape(batch, 1, inputs, 1, 1)
-    weight = weight * (weight.square().sum(dim=(2, 3, 4)) + eps).rsqrt().reshape(batch, -1, 1, 1, 1)
+    weight = (weight * (weight.square().sum(dim=(2, 3, 4)) + eps).rsqrt().reshape(batch, -1, 1, 1, 1)).to(x.dtype)
     x = x.reshape(1, batch * inputs, *x.shape[2:])
     if layer.up:
         kernels = weight.transpose(1, 2).flatten(0, 1)  # [B I, O, 3, 3]
@@ -56,8 +61,8 @@ def styled_conv(
         y = F.conv2d(x, weight.flatten(0, 1), padding=1, groups=batch)
     y = y.reshape(batch, -1, *y.shape[2:])
     if layer.use_noise:
-        y = y + layer.noise_const * layer.noise_strength
-    y = F.leaky_relu(y + layer.bias[:, None, None], LRELU_SLOPE) * layer.gain
+        y = y + (layer.noise_const * layer.noise_strength).to(y.dtype)
+    y = F.leaky_relu(y + layer.bias.to(y.dtype)[:, None, None], LRELU_SLOPE) * layer.gain
     return y if layer.clamp is None else y.clamp(-layer.clamp, layer.clamp)
 
 

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.layers import Modulation, Numbers, StyledConv, ToRGB, UpSkip
-from third_party.stylegan2.modulation import Modulations
-from third_party.stylegan2.ops import Passes, interpolation, resample_kernel, upsample
-from third_party.stylegan2.pointwise import recording
+from .config import GeneratorConfig
+from .layers import Modulation, Numbers, StyledConv, ToRGB, UpSkip
+from .modulation import Modulations
+from .ops import Passes, interpolation, resample_kernel, upsample
+from .pointwise import recording
 
 #: (block, features, image so far, is the last) -> (features, image)
 Hook: TypeAlias = Callable[[int, Tensor, Tensor | None, bool], tuple[Tensor, Tensor | None]]

@@ -27,8 +27,7 @@ from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 from autodrag.latents import EDITED_ROWS
 from autodrag.seeding import seeded
-from third_party.stylegan2 import Generator, GeneratorConfig
-from third_party.stylegan2.readers import CheckpointError, read_checkpoint
+from autodrag.stylegan2 import CheckpointError, Generator, GeneratorConfig, read_checkpoint
 
 HEAD_BLOCKS = (3, 4, 5)  # 16, 32, 64 px
 ENERGY_PATCH = 8

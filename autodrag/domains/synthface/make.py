@@ -23,8 +23,8 @@ from autodrag.errors import InputError
 from autodrag.generator import load_generator
 from autodrag.images import to_pixels
 from autodrag.seeding import rng
+from autodrag.stylegan2 import write_safetensors
 from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector
-from third_party.stylegan2.readers import write_safetensors
 
 STEPS = ("generator", "landmarks", "reader", "report")
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from autodrag.evaluation.tasks.base import Item, Latents, Task
 from autodrag.generator import FrozenGenerator
+from autodrag.geometry import rescale, sample
 from autodrag.images import to_size
 from autodrag.latents import join, split
 from autodrag.seeding import rng
@@ -54,11 +54,7 @@ class MotionTask(Task):
         if len(x) < self._points:
             return None
         chosen = torch.randperm(len(x), generator=rng(self.seed, "motion points", index, attempt))[: self._points]
-        x, y = x[chosen], y[chosen]
-        handles = torch.stack([x, y], dim=1).float()
-        scale = self.generator.resolution[0] / HEIGHT
-        both = [(points + 0.5) * scale - 0.5 for points in (handles, handles + there[:, y, x].T)]
-        return Item(index, attempt, *(tuple((a, b) for a, b in points.tolist()) for points in both))
+        return flow_item(index, attempt, torch.stack([x, y], dim=1)[chosen], there, self.generator.resolution)
 
     def latents(self, items: Sequence[Item]) -> Latents:
         z = torch.stack([self.draws("motion", item.index, item.attempt, 2, self.generator.z_dim) for item in items])
@@ -71,11 +67,23 @@ class MotionTask(Task):
         height, width = there.shape[1:]
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         landed = torch.stack([x, y]) + there
-        grid = torch.stack([(2 * landed[0] + 1) / width - 1, (2 * landed[1] + 1) / height - 1], dim=2)
-        returned = F.grid_sample(back[None], grid[None], padding_mode="border", align_corners=False)[0]
+        returned = sample(back[None], landed.flatten(1).T[None])[0].T.view_as(back)
         returns = (there + returned).norm(dim=0) < ROUND_TRIP_PX
         x0, y0, x1, y1 = self._content
         corners = torch.tensor([[x0 * width, y0 * height], [x1 * width - 1, y1 * height - 1]])[:, :, None, None]
         start = torch.stack([x, y])
         inside = [((place >= corners[0]) & (place <= corners[1])).all(dim=0) for place in (start, landed)]
         return (there.norm(dim=0) >= self._motion_px * HEIGHT / 512) & returns & inside[0] & inside[1]
+
+
+def flow_item(
+    index: int, attempt: int, pixels: Int[Tensor, "P 2"], flow: Float[Tensor, "2 h w"], resolution: tuple[int, int]
+) -> Item:
+    """The item that drags these pixels (x, y) of the flow field to where the flow takes them.
+
+    resolution: (H, W) of the generator's images, in whose pixels the item is.
+    """
+    x, y = pixels.T
+    ends = (pixels.float(), pixels + flow[:, y, x].T)
+    points = (rescale(each, (flow.shape[1], flow.shape[2]), resolution).tolist() for each in ends)
+    return Item(index, attempt, *(tuple((a, b) for a, b in each) for each in points))

@@ -8,14 +8,13 @@ import torch
 
 from autodrag.evaluation.metrics import squared_error
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
+from autodrag.evaluation.tasks.motion import HEIGHT, flow_item
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_size
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.seeding import rng
 from autodrag.vision.flow import Flow
 from autodrag.vision.networks import Lpips
-
-HEIGHT = 256  # pixels at which flow and differences are measured
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,7 @@ class Paired(Task):
         )
         chosen = draw[: self._config.points]
         x, y = left + chosen % (right - left), top + chosen // (right - left)
-        handles = torch.stack([x, y], dim=1).float()
-        scale = self.generator.resolution[0] / height
-        both = [(points + 0.5) * scale - 0.5 for points in (handles, handles + flow[:, y, x].T)]
-        return Item(index, attempt, *(tuple((a, b) for a, b in points.tolist()) for points in both))
+        return flow_item(index, attempt, torch.stack([x, y], dim=1), flow, self.generator.resolution)
 
     def latents(self, items: Sequence[Item]) -> Latents:
         size = (EDITED_ROWS + 1, self.generator.z_dim)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from autodrag.config import DatasetConfig
 from autodrag.generator import FrozenGenerator
-from autodrag.geometry import sample, to_feature
+from autodrag.geometry import sample_at
 from autodrag.images import to_size
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.latent_transformer import (
@@ -90,8 +90,7 @@ class MotionPairs:
         flow = self.flow(*small)
         fields = torch.cat([flow, log_expansion(flow)[:, None]], dim=1).to(first.device)
         points = grid_points(self.generator.resolution).to(first.device).expand(len(first), -1, -1)
-        hw = (fields.shape[-2], fields.shape[-1])
-        return points, sample(fields, to_feature(points, self.generator.resolution, hw))
+        return points, sample_at(fields, points, self.generator.resolution)
 
     def scale(self, pairs: int = 64) -> MotionScale:
         """Deviation of the flow and of the log expansion over that many pairs."""

@@ -1,6 +1,6 @@
 """Readers of StyleGAN2 generator files, chosen by content and never by name; nothing in a file is ever executed."""
 
-from third_party.stylegan2.readers.checkpoint import (
+from .checkpoint import (
     Checkpoint,
     read_arrays,
     read_checkpoint,
@@ -8,8 +8,8 @@ from third_party.stylegan2.readers.checkpoint import (
     write_safetensors,
     write_state_dict,
 )
-from third_party.stylegan2.readers.convert import Conversion, convert
-from third_party.stylegan2.readers.errors import CheckpointError
+from .convert import Conversion, convert
+from .errors import CheckpointError
 
 __all__ = [
     "Checkpoint",

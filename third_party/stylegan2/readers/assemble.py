@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable
-from third_party.stylegan2.readers.expected import expected_shapes
-from third_party.stylegan2.readers.fill import (
+from ..config import GeneratorConfig
+from .errors import GET_AGAIN, UnreadableError, printable
+from .expected import expected_shapes
+from .fill import (
     USUAL_TAPS,
     W_AVG,
     flat_average,

@@ -11,17 +11,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.describe import describe_root, malformed
-from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, UnreadableError, printable
-from third_party.stylegan2.readers.machine import MalformedError
-from third_party.stylegan2.readers.nvidia import holds_generator, is_nvidia, read_nvidia, read_nvidia_state
-from third_party.stylegan2.readers.ours import is_safetensors, read_safetensors, serialized
-from third_party.stylegan2.readers.rosinality import read_rosinality, rosinality_checkpoint
-from third_party.stylegan2.readers.statedict import CONFIG_KEY, find_state_dict, stored_tensors
-from third_party.stylegan2.readers.tensorflow import is_tensorflow, read_tensorflow
-from third_party.stylegan2.readers.torchfile import read_root
-from third_party.stylegan2.readers.widths import widened
+from ..config import GeneratorConfig
+from .describe import describe_root, malformed
+from .errors import GET_AGAIN, CheckpointError, UnreadableError, printable
+from .machine import MalformedError
+from .nvidia import holds_generator, is_nvidia, read_nvidia, read_nvidia_state
+from .ours import is_safetensors, read_safetensors, serialized
+from .rosinality import read_rosinality, rosinality_checkpoint
+from .statedict import CONFIG_KEY, find_state_dict, stored_tensors
+from .tensorflow import is_tensorflow, read_tensorflow
+from .torchfile import read_root
+from .widths import widened
 
 _MAX_PATH = 400
 _MAX_ARRAYS = 1000

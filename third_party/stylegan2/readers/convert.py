@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from third_party.stylegan2.readers.checkpoint import (
+from .checkpoint import (
     Checkpoint,
     read_checkpoint,
     write_rosinality,
     write_safetensors,
     write_state_dict,
 )
-from third_party.stylegan2.readers.errors import CheckpointError
+from .errors import CheckpointError
 
 _WRITERS = {".safetensors": write_safetensors, ".pt": write_rosinality, ".pth": write_state_dict}
 

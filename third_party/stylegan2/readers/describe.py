@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable
-from third_party.stylegan2.readers.machine import Known, Stub
-from third_party.stylegan2.readers.statedict import AVERAGED
+from .errors import GET_AGAIN, UnreadableError, printable
+from .machine import Known, Stub
+from .statedict import AVERAGED
 
 _MAGIC = (
     (b"PK", "a zip archive that is cut short or holds nothing"),

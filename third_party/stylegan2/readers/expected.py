@@ -5,7 +5,7 @@ They are those of `Generator(config).state_dict()`, without building it: even on
 
 from collections.abc import Iterator
 
-from third_party.stylegan2.config import GeneratorConfig
+from ..config import GeneratorConfig
 
 Shape = tuple[int, ...]
 _SEPARABLE = 8  # filters of that many taps are stored as one row

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.mapping import Mapping as MappingNetwork
-from third_party.stylegan2.ops import resample_kernel
-from third_party.stylegan2.readers.errors import UnreadableError
-from third_party.stylegan2.readers.expected import expected_shapes
+from ..config import GeneratorConfig
+from ..mapping import Mapping as MappingNetwork
+from ..ops import resample_kernel
+from .errors import UnreadableError
+from .expected import expected_shapes
 
 W_AVG = "mapping.w_avg"
 USUAL_TAPS = (1.0, 3.0, 3.0, 1.0)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from third_party.stylegan2.readers.errors import TruncatedError, UnreadableError
+from .errors import TruncatedError, UnreadableError
 
 MAX_INSTRUCTIONS = 250_000  # a 1024 px snapshot with its discriminator needs about a quarter of it
 _MAX_LINE = 1 << 20

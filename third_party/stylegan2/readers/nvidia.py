@@ -11,14 +11,14 @@ from typing import Any
 
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.assemble import Recorded, assemble, checked
-from third_party.stylegan2.readers.errors import UnreadableError, printable, warn_of_unknown
-from third_party.stylegan2.readers.fill import W_AVG, flat_average
-from third_party.stylegan2.readers.machine import MalformedError, Stub
-from third_party.stylegan2.readers.ours import parse_config
-from third_party.stylegan2.readers.rebuild import PERSISTENT_OBJECT, StoredTensor
-from third_party.stylegan2.readers.statedict import AVERAGED, StateDict
+from ..config import GeneratorConfig
+from .assemble import Recorded, assemble, checked
+from .errors import UnreadableError, printable, warn_of_unknown
+from .fill import W_AVG, flat_average
+from .machine import MalformedError, Stub
+from .ours import parse_config
+from .rebuild import PERSISTENT_OBJECT, StoredTensor
+from .statedict import AVERAGED, StateDict
 
 _MAX_DEPTH = 16
 _MAX_MODULES = 4096

@@ -8,9 +8,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.assemble import checked
-from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError
+from ..config import GeneratorConfig
+from .assemble import checked
+from .errors import GET_AGAIN, UnreadableError
 
 KIND = "stylegan2"
 _MAX_HEADER = 1 << 32

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from third_party.stylegan2.readers.errors import UnreadableError, printable
-from third_party.stylegan2.readers.machine import Known, MalformedError, Stub, key
+from .errors import UnreadableError, printable
+from .machine import Known, MalformedError, Stub, key
 
 DTYPES = {
     "FloatStorage": torch.float32,

@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from third_party.stylegan2.config import MAX_BLOCKS, GeneratorConfig
-from third_party.stylegan2.ops import resample_kernel
-from third_party.stylegan2.readers.assemble import Recorded, assemble, filter_taps, lacks, unknown, usual_filter
-from third_party.stylegan2.readers.errors import GET_AGAIN, CheckpointError, UnreadableError
-from third_party.stylegan2.readers.fill import USUAL_TAPS, W_AVG, flat_average
-from third_party.stylegan2.readers.statedict import StateDict
+from ..config import MAX_BLOCKS, GeneratorConfig
+from ..ops import resample_kernel
+from .assemble import Recorded, assemble, filter_taps, lacks, unknown, usual_filter
+from .errors import GET_AGAIN, CheckpointError, UnreadableError
+from .fill import USUAL_TAPS, W_AVG, flat_average
+from .statedict import StateDict
 
 _LR_MULTIPLIER = 0.01
 _FILTER_GAIN = 4  # makes up for the zeros inserted between pixels

@@ -8,8 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from third_party.stylegan2.readers.machine import MalformedError, Stub
-from third_party.stylegan2.readers.rebuild import Attributed, StoredArray, StoredTensor
+from .machine import MalformedError, Stub
+from .rebuild import Attributed, StoredArray, StoredTensor
 
 #: What programs call an averaged generator, and what they call a state dict of which there is only one.
 AVERAGED = ("G_ema", "g_ema", "Gs", "params_ema", "generator_ema", "netG_ema", "model_ema", "ema")

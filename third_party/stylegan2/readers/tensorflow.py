@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.assemble import Recorded, assemble, unknown
-from third_party.stylegan2.readers.errors import GET_AGAIN, UnreadableError, printable, warn_of_unknown
-from third_party.stylegan2.readers.machine import MalformedError, Stub
-from third_party.stylegan2.readers.rebuild import TF_NETWORK, StoredArray
+from ..config import GeneratorConfig
+from .assemble import Recorded, assemble, unknown
+from .errors import GET_AGAIN, UnreadableError, printable, warn_of_unknown
+from .machine import MalformedError, Stub
+from .rebuild import TF_NETWORK, StoredArray
 
 _MAX_DEPTH = 4
 _MAX_HEIGHT = 1 << 16

@@ -10,11 +10,11 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
-from third_party.stylegan2.readers.describe import describe_bytes, malformed
-from third_party.stylegan2.readers.errors import GET_AGAIN, TruncatedError, UnreadableError, printable
-from third_party.stylegan2.readers.machine import Budget, Known, MalformedError, refuse_persistent
-from third_party.stylegan2.readers.rebuild import DTYPES, Storage, find
-from third_party.stylegan2.readers.unpickler import unpickle
+from .describe import describe_bytes, malformed
+from .errors import GET_AGAIN, TruncatedError, UnreadableError, printable
+from .machine import Budget, Known, MalformedError, refuse_persistent
+from .rebuild import DTYPES, Storage, find
+from .unpickler import unpickle
 
 ZIP_MAGIC = b"PK\x03\x04"
 _PICKLE = 0x80  # the first byte of a pickle of protocol 2 or higher

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from third_party.stylegan2.readers.machine import Budget, Known, Machine, MalformedError, Stub, key, refuse_persistent
+from .machine import Budget, Known, Machine, MalformedError, Stub, key, refuse_persistent
 
 _MAX_INTEGER_BYTES = 64  # states of random number generators are that long
 

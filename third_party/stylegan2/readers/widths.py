@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from torch import Tensor
 
-from third_party.stylegan2.config import GeneratorConfig
-from third_party.stylegan2.readers.errors import CheckpointError
+from ..config import GeneratorConfig
+from .errors import CheckpointError
 
 _WIDEST = 512
 _MAX_HEIGHT = 1024
