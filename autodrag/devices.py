@@ -1,4 +1,4 @@
-"""Devices: which one a config means, and what makes the CPU faster."""
+"""Device selection, and settings that make the CPU faster."""
 
 import ctypes
 import sys
@@ -14,10 +14,10 @@ T = TypeVar("T")
 
 
 def pick_device(device: str, local: int | None = None) -> torch.device:
-    """The device that a config's text means, with an index where it is a GPU.
+    """The device that a config names, with an index where it is a GPU.
 
-    local: number of this process among those of its machine, which then takes the GPU of that number. Raises InputError
-    for a device that is not there.
+    local: rank of this process on its machine, which then takes the GPU of that index. Raises InputError for a device
+    that does not exist.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -30,15 +30,15 @@ def pick_device(device: str, local: int | None = None) -> torch.device:
             raise InputError(f"device={device}, but PyTorch sees no CUDA device here; choose device=cpu.")
         chosen = torch.device("cuda", local if local is not None else chosen.index or 0)
         if chosen.index >= (count := torch.cuda.device_count()):
-            raise InputError(f"{chosen} is not there: PyTorch sees {count} CUDA device(s), counted from 0.")
+            raise InputError(f"{chosen} does not exist: PyTorch sees {count} CUDA device(s), numbered from 0.")
         torch.cuda.set_device(chosen)
     return chosen
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next tensor: training on a CPU is about 15 % faster for it.
+    """Make the C library keep freed memory for the next tensor, which makes training on a CPU about 15 % faster.
 
-    For programs that train, before they allocate much; does nothing where the C library is not glibc.
+    To be called before large allocations. Does nothing where the C library is not glibc.
     """
     trim_threshold, mmap_max = -1, -4
     library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
@@ -48,11 +48,11 @@ def keep_freed_memory() -> None:
 
 
 def in_passing(work: Callable[[], T]) -> T:
-    """Do `work` in a thread that ends with it, and return what it returns.
+    """Run `work` in a temporary thread and return its result.
 
-    A thread that has computed keeps OpenMP threads of its own. Once all together are more than the cores, OpenMP lets
-    them sleep between operations, and a drag, which is many small ones, takes four times as long. So a program whose
-    computing is left to one thread prepares it in passing.
+    A thread that has computed keeps its own OpenMP threads. Where these outnumber the cores, OpenMP lets them sleep
+    between operations, and a drag, which consists of many small ones, takes four times as long. So a program that
+    computes in one thread does its preparations in a temporary one.
     """
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(work).result()

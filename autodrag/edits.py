@@ -17,7 +17,7 @@ COLUMNS = ("name", "seed", "latent", *POINTS)
 
 @dataclass(frozen=True)
 class Edit:
-    """A drag of one image. name: of the files it is written to. seed: of the image, unless `latent` names a file."""
+    """A drag of one image. name: of its files. seed: of the image, unless `latent` is a file."""
 
     name: str
     seed: int
@@ -29,9 +29,9 @@ class Edit:
 def read_edits(path: Path) -> list[Edit]:
     """The edits of a file.
 
-    JSON: a list of {"handles": [[x, y], ...], "targets": [...]}, with "seed" (0), "latent" and "name" if wanted. CSV:
-    columns handle_x, handle_y, target_x, target_y, and name, seed, latent if wanted; lines of one name are one edit.
-    Fields are divided by commas, semicolons or tabs, with either a decimal comma or point; text is UTF-8 or UTF-16, as
+    JSON: a list of {"handles": [[x, y], ...], "targets": [...]}, optionally with "seed" (0), "latent" and "name". CSV:
+    columns handle_x, handle_y, target_x, target_y, optionally name, seed, latent; lines of one name are one edit.
+    Fields are separated by commas, semicolons or tabs, with a decimal comma or point; text is UTF-8 or UTF-16, as
     spreadsheets write it. Raises InputError, with the number of the entry, for anything else.
     """
     try:
@@ -48,16 +48,16 @@ def read_edits(path: Path) -> list[Edit]:
         except InputError as error:
             raise InputError(f"Edit {number} of {path}: {error}") from None
         if any(kind(edits[-1].name).name != edits[-1].name for kind in (PurePosixPath, PureWindowsPath)):
-            raise InputError(f"Edit {number} of {path} is called {edits[-1].name!r}; a name must be no path.")
+            raise InputError(f"Edit {number} of {path} is named {edits[-1].name!r}; a name must not be a path.")
     if not edits:
         raise InputError(f"{path} lists no edits.")
     first: dict[str, int] = {}
     for number, edit in enumerate(edits, 1):
-        before = first.setdefault(edit.name.casefold(), number)  # some systems keep no two names that differ in case
+        before = first.setdefault(edit.name.casefold(), number)  # some file systems ignore case
         if before != number:
             raise InputError(
                 f"Edits {before} and {number} of {path} have the same name {edit.name!r}, so one would overwrite the "
-                "other; rename one."
+                "other: rename one."
             )
     return edits
 
@@ -66,7 +66,7 @@ def _from_json(text: str, path: Path) -> list[Mapping[str, Any]]:
     try:
         entries = json.loads(text)
     except ValueError as error:
-        raise InputError(f"{path} is no JSON ({error}).") from None
+        raise InputError(f"{path} is not valid JSON ({error}).") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} must hold a list of edits, each with handles and targets.")
     return entries
@@ -74,14 +74,14 @@ def _from_json(text: str, path: Path) -> list[Mapping[str, Any]]:
 
 def _from_csv(text: str, path: Path) -> list[Mapping[str, Any]]:
     head, _, body = text.lstrip("\r\n").partition("\n")
-    if head.lower().startswith("sep="):  # a line that Excel writes and reads
+    if head.lower().startswith("sep="):  # written by Excel
         head, _, body = body.partition("\n")
     divider = max(",;\t", key=head.count)
     columns = [column.strip().lower() for column in next(csv.reader([head], delimiter=divider), [])]
     if missing := [name for name in POINTS if name not in columns]:
         raise InputError(f"{path} has no column {missing[0]}; it needs {', '.join(POINTS)}.")
     if unknown := [name for name in columns if name and name not in COLUMNS]:
-        raise InputError(f"{path} has a column {unknown[0]!r}, which is none of {', '.join(COLUMNS)}; rename it.")
+        raise InputError(f"{path} has an unknown column {unknown[0]!r}; the columns are {', '.join(COLUMNS)}.")
     entries: dict[str, dict[str, Any]] = {}
     for number, fields in enumerate(csv.reader(io.StringIO(body), delimiter=divider), 1):
         if any(field.strip() for field in fields):
@@ -91,20 +91,20 @@ def _from_csv(text: str, path: Path) -> list[Mapping[str, Any]]:
 
 
 def _add(entries: dict[str, dict[str, Any]], row: Mapping[str, str], number: int, path: Path, point: str) -> None:
-    """Add a line's pair of points to the edit of its name. point: what else than a point may begin the decimals."""
+    """Add a line's pair of points to the edit of its name. point: the decimal sign besides "."."""
     name = row.get("name") or f"edit-{number:04d}"
     try:
         hx, hy, tx, ty = (float(row[column].replace(point, ".")) for column in POINTS)
         seed = int(row.get("seed") or 0)
     except (KeyError, ValueError):
-        raise InputError(f"Line {number + 1} of {path} holds something that is no number.") from None
+        raise InputError(f"Line {number + 1} of {path} has a value that is not a number.") from None
     source = {"seed": seed, "latent": row.get("latent") or None}
     entry = entries.setdefault(name, {"name": name, **source, "handles": [], "targets": []})
     for key, value in source.items():
         if entry[key] != value:
             raise InputError(
                 f"Line {number + 1} of {path} gives {name!r} another {key} than the lines before it, but lines of one "
-                "name are one edit; rename it."
+                "name are one edit: rename it."
             )
     entry["handles"].append([hx, hy])
     entry["targets"].append([tx, ty])

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Atomic writes: a file is complete or absent."""
 
 import contextlib
 import json
@@ -14,17 +14,16 @@ from autodrag.errors import InputError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file under a temporary name, bring it to the disk, then give it its name.
+    """Write a safetensors file under a temporary name, sync it to the disk, then rename it.
 
-    Whatever happens on the way, a file that was at `path` before is still there and whole. Raises OSError where the
-    disk is full or cannot be written.
+    A failure leaves an earlier file at `path` intact. Raises OSError where the disk is full or cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, partial, dict(metadata))
         _sync(partial)
         partial.replace(path)
-        with contextlib.suppress(OSError):  # Windows opens no folder, and some network drives bring none to the disk
+        with contextlib.suppress(OSError):  # Windows cannot open folders, and some network drives cannot sync them
             _sync(path.parent, os.O_RDONLY)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
@@ -32,7 +31,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors by name, metadata) of a safetensors file. Raises InputError where it is missing, cut short or other."""
+    """(tensors by name, metadata) of a safetensors file. Raises InputError where it cannot be read."""
     try:
         with safe_open(path, framework="pt", device=device) as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -44,7 +43,7 @@ def read_tensors(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], di
 def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     """(tensors by name, metadata) of a safetensors file's bytes; nothing in them is executed.
 
-    Raises SafetensorError or ValueError where they are anything else.
+    Raises SafetensorError or ValueError for anything else.
     """
     tensors = load(data)
     size = int.from_bytes(data[:8], "little")
@@ -52,13 +51,13 @@ def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then give it its name. Raises InputError where that cannot be done."""
+    """Write a file under a temporary name, then rename it. Raises InputError where that fails."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # where a folder is missing, so is the part
+        with contextlib.suppress(OSError):  # there is none where the folder is missing
             part.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another folder.") from None
 
@@ -72,7 +71,7 @@ def read_whole(path: Path) -> bytes:
 
 
 def _sync(path: Path, mode: int = os.O_RDWR) -> None:
-    """Bring a file's content, or a folder's names, to the disk. Windows syncs only what is open for writing."""
+    """Sync a file or a folder to the disk. Windows syncs only what is open for writing."""
     descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""Films of pictures: GIF and MP4, written in one place."""
+"""Animations: GIF and MP4."""
 
 import io
 import tempfile
@@ -13,8 +13,8 @@ from PIL import Image
 from autodrag.errors import InputError
 
 KINDS = ("gif", "mp4")
-SLOWEST = 0.1  # pictures a second
-FASTEST = {"gif": 50, "mp4": 240}  # GIF counts hundredths of a second, and browsers slow down below two
+SLOWEST = 0.1  # frames a second
+FASTEST = {"gif": 50, "mp4": 240}  # GIF delays are hundredths of a second, and browsers replace delays below two
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
@@ -23,32 +23,32 @@ def film_kind(path: Path | str) -> str:
     """ "gif" or "mp4", by the suffix. Raises InputError for another."""
     kind = Path(path).suffix.lower().lstrip(".")
     if kind not in KINDS:
-        raise InputError(f"{path} is no animation that can be written; give a name that ends in .gif or .mp4.")
+        raise InputError(f"{path} is not an animation; give a name that ends in .gif or .mp4.")
     return kind
 
 
 def check_rate(kind: str, fps: int | float) -> None:
-    """Raises InputError where films of this kind cannot show `fps` pictures a second."""
+    """Raises InputError where this kind cannot show `fps` frames a second."""
     if SLOWEST <= fps <= FASTEST[kind]:
         return
-    other = "; an .mp4 can show up to 240" if kind == "gif" and fps <= FASTEST["mp4"] else ""
+    other = "; use .mp4 for up to 240" if kind == "gif" and fps <= FASTEST["mp4"] else ""
     raise InputError(
-        f"fps={fps:g} cannot be shown: a .{kind} shows {SLOWEST} to {FASTEST[kind]} pictures a second{other}."
+        f"fps={fps:g} is out of range: a .{kind} shows {SLOWEST} to {FASTEST[kind]} frames a second{other}."
     )
 
 
 def write_film(kind: str, pictures: Sequence[Picture], fps: int | float) -> bytes:
-    """The bytes of a film of at least one picture, all of one size. Raises InputError for a rate it cannot show."""
+    """The bytes of an animation of one or more pictures of one size. Raises InputError for a rate out of range."""
     check_rate(kind, fps)
     return _gif(pictures, fps) if kind == "gif" else _mp4(pictures, fps)
 
 
 def _gif(pictures: Sequence[Picture], fps: int | float) -> bytes:
-    """An endless GIF with one palette for all of it, so that still parts do not flicker."""
+    """A looping GIF with one palette for all frames, so that still parts do not flicker."""
     frames = [Image.fromarray(picture) for picture in pictures]
     palette = _palette([frames[0], frames[len(frames) // 2], frames[-1]])
     frames = [frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames]
-    # Each picture ends at the nearest hundredth of a second to where it should, so that the film takes its time.
+    # Every end time is rounded to hundredths of a second, so that the errors do not add up.
     ends = [round(100 * (index + 1) / fps) for index in range(len(frames))]
     durations = [10 * (end - begin) for begin, end in zip([0, *ends], ends, strict=False)]
     file = io.BytesIO()
@@ -66,7 +66,7 @@ def _gif(pictures: Sequence[Picture], fps: int | float) -> bytes:
 
 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
-    """256 colours that suit all the frames."""
+    """256 colours for all the frames."""
     width, height = frames[0].size
     sheet = Image.new("RGB", (width * len(frames), height))
     for index, frame in enumerate(frames):
@@ -75,7 +75,7 @@ def _palette(frames: Sequence[Image.Image]) -> Image.Image:
 
 
 def _mp4(pictures: Iterable[Picture], fps: int | float) -> bytes:
-    """H.264 that every browser and player shows; an odd row or column at the edge is repeated, as the format wants."""
+    """H.264 that all browsers play. Sides must be even there, so an odd last row or column is repeated."""
     stream = iter(pictures)
     first = _even(next(stream))
     with tempfile.TemporaryDirectory(prefix="autodrag-") as folder:
@@ -100,9 +100,9 @@ def _mp4(pictures: Iterable[Picture], fps: int | float) -> bytes:
             finally:
                 writer.close()
             return path.read_bytes()
-        except (OSError, RuntimeError) as error:  # no ffmpeg, or no room
+        except (OSError, RuntimeError) as error:  # no ffmpeg, or a full disk
             reason = " ".join(str(error).split())
-            raise InputError(f"The video cannot be encoded ({reason}); choose a .gif instead.") from None
+            raise InputError(f"The video cannot be encoded ({reason}); use .gif instead.") from None
 
 
 def _even(picture: Picture) -> UInt8[np.ndarray, "h w 3"]:

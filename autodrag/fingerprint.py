@@ -1,4 +1,4 @@
-"""Which generator is this? A hash of its weights: latents must only be mapped by the network they came from."""
+"""Hashes of weights, which tell whether latents belong to a generator."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from autodrag.generator import FrozenGenerator
 def fingerprint(generator: FrozenGenerator) -> str:
     """sha256 over the names, shapes and values of the float32 weights: the same on every device and in every dtype.
 
-    A chosen class is part of it.
+    Includes the chosen class.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(generator.network.state_dict().items()):

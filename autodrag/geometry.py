@@ -1,4 +1,4 @@
-"""Points and feature maps: the one place that converts between image pixels and feature pixels.
+"""Points and feature maps: conversion between image pixels and feature pixels.
 
 A point is (x, y) in pixels and the centre of the top-left pixel is (0, 0), in images and in feature maps alike. A map
 of h x w covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
@@ -24,7 +24,7 @@ def to_unit(points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int]) -> Flo
 
 
 def _pair(points: Tensor, x: int | float, y: int | float) -> Tensor | float:
-    """A number for each axis where they differ, made on the device: a copy from the CPU would wait for a GPU."""
+    """One number, or two where the axes differ, made on the device: copying it would synchronise with a GPU."""
     return float(x) if x == y else torch.cat([points.new_full((1,), x), points.new_full((1,), y)])
 
 
@@ -37,8 +37,8 @@ def corner(points: Tensor, image_hw: tuple[int, int]) -> Float[Tensor, " 2"]:
 def sample(features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
     """Bilinear values of a feature map at points in feature pixels.
 
-    Outside the map the nearest border pixel is used. Computed and returned in float32 or better, because coordinates do
-    not survive half precision. Differentiable with respect to features and points.
+    Outside the map the nearest border pixel is used. Computed and returned in float32 or better, because half precision
+    is too coarse for coordinates. Differentiable with respect to features and points.
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
     size = _pair(points, features.shape[-1], features.shape[-2])

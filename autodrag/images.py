@@ -1,4 +1,4 @@
-"""Images as a generator makes them, in [-1, 1], and as bytes."""
+"""Conversion of images between [-1, 1] and bytes, and between sizes."""
 
 import cv2
 import numpy as np
@@ -44,7 +44,7 @@ def encode(image: UInt8[np.ndarray, "H W 3"], lossless: bool) -> bytes:
         factor = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
         options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, factor]
         ok, data = cv2.imencode(".jpg", bgr, options)
-    assert ok  # an array of bytes in memory always encodes
+    assert ok  # encoding bytes in memory cannot fail
     return data.tobytes()
 
 

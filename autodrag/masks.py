@@ -14,16 +14,15 @@ from autodrag.errors import InputError
 from autodrag.pictures import as_array, read_pixels
 
 EXPECTED = "give [H, W] in [0, 1], 1 where the image may change, or a picture file"
-SAYS_NOTHING = 1 / 16  # levels of a mask that are no farther apart than this are one
+UNIFORM = 1 / 16  # a mask whose levels differ by no more than this is uniform
 
 
 def read_mask(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
     """A mask from a picture, white = 1, or from an array.
 
-    Pictures are files, their bytes, or PIL images: they are brought upright and to the resolution, and what is
-    transparent in them is black. Arrays and tensors have the image's size, with or without channels: booleans, floats
-    in [0, 1], or whole numbers, 0..1 or 0..255. Raises InputError for anything else, and for a picture that is one
-    level all over, which says nothing.
+    Pictures are files, their bytes, or PIL images: they are rotated upright and resized to the resolution, and
+    transparent parts count as black. Arrays and tensors have the image's size, with or without channels: booleans,
+    floats in [0, 1], or integers, 0..1 or 0..255. Raises InputError for anything else, and for a uniform picture.
     """
     if isinstance(mask, str | Path | bytes | Image.Image):
         return torch.from_numpy(_of_picture(mask, resolution))
@@ -37,11 +36,11 @@ def _of_picture(mask: str | Path | bytes | Image.Image, resolution: tuple[int, i
     if alpha is not None:
         grey *= alpha.astype(np.float32) / 255
     low, high = float(grey.min()), float(grey.max())
-    if high - low <= SAYS_NOTHING:
-        colour = "black (or transparent)" if high <= SAYS_NOTHING else "white" if low >= 1 - SAYS_NOTHING else "grey"
+    if high - low <= UNIFORM:
+        colour = "black (or transparent)" if high <= UNIFORM else "white" if low >= 1 - UNIFORM else "grey"
         raise InputError(
-            f"{name} says nothing, it is {colour} everywhere: paint white where the image may change and black where "
-            "not, or do without a mask."
+            f"{name} is {colour} everywhere: paint white where the image may change and black elsewhere, or leave out "
+            "the mask."
         )
     height, width = resolution
     shrinks = grey.shape[0] >= height and grey.shape[1] >= width
@@ -51,7 +50,7 @@ def _of_picture(mask: str | Path | bytes | Image.Image, resolution: tuple[int, i
 def _of_array(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
     array = as_array(mask)
     if array is None or array.dtype.kind not in "buif":
-        raise InputError(f"The mask is no array of numbers; {EXPECTED}.")
+        raise InputError(f"The mask is not an array of numbers; {EXPECTED}.")
     height, width = resolution
     values = array.astype(np.float32)
     if array.dtype.kind in "ui" and array.size and 1 < array.max() <= 255:
@@ -63,5 +62,5 @@ def _of_array(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
     if values.shape != resolution:
         raise InputError(f"The mask has shape {list(array.shape)}, but the image needs [{height}, {width}]; resize it.")
     if not bool(((values >= 0) & (values <= 1)).all()):
-        raise InputError("The mask holds numbers outside [0, 1] or NaN; give 1 where the image may change, else 0.")
+        raise InputError("The mask holds NaN or numbers outside [0, 1]; give 1 where the image may change, else 0.")
     return torch.from_numpy(np.ascontiguousarray(values))

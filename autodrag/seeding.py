@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of (seed, stage, index): a resumed or split run draws what a whole one would."""
+"""Random numbers as a pure function of (seed, stage, index), so that a resumed or split run equals a whole one."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ import torch
 def rng(seed: int, stage: str, *index: int) -> torch.Generator:
     """A CPU generator whose stream depends on its arguments alone.
 
-    seed: the run's seed. stage: what the draws are for ("trajectory", "stage1", ...). index: any number of integers
-    (sample, step, rank, ...). Different arguments give unrelated streams.
+    seed: of the run. stage: purpose of the draws ("trajectory", "stage1", ...). index: any integers (sample, step,
+    rank, ...). Different arguments give unrelated streams.
     """
     return torch.Generator().manual_seed(_state(seed, stage, *index))
 

@@ -4,17 +4,29 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING or find_spec("autodrag.third_party") is None:
-    from third_party.stylegan2 import Generator, GeneratorConfig, readers
+    from third_party.stylegan2 import Generator, GeneratorConfig
     from third_party.stylegan2.plain import plain_synthesis
+    from third_party.stylegan2.readers import (
+        CheckpointError,
+        Conversion,
+        convert,
+        read_arrays,
+        read_checkpoint,
+        write_safetensors,
+    )
     from third_party.stylegan2.synthesis import NOISE_MODES, Hook
 else:
-    from autodrag.third_party.stylegan2 import Generator, GeneratorConfig, readers
+    from autodrag.third_party.stylegan2 import Generator, GeneratorConfig
     from autodrag.third_party.stylegan2.plain import plain_synthesis
+    from autodrag.third_party.stylegan2.readers import (
+        CheckpointError,
+        Conversion,
+        convert,
+        read_arrays,
+        read_checkpoint,
+        write_safetensors,
+    )
     from autodrag.third_party.stylegan2.synthesis import NOISE_MODES, Hook
-
-CheckpointError, Conversion = readers.CheckpointError, readers.Conversion
-convert, read_arrays, read_checkpoint = readers.convert, readers.read_arrays, readers.read_checkpoint
-write_safetensors = readers.write_safetensors
 
 __all__ = [
     "NOISE_MODES",

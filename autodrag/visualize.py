@@ -16,7 +16,7 @@ from autodrag.films import film_kind, write_film
 from autodrag.images import to_uint8
 
 HANDLE, TARGET, ARROW = (230, 57, 70), (38, 100, 235), (255, 255, 255)  # RGB: red to blue, as in the paper's figures
-SUB = 4  # bits of a pixel's fraction that OpenCV draws with
+SUB = 4  # fractional bits of the coordinates in OpenCV
 
 
 def draw_points(
@@ -25,7 +25,7 @@ def draw_points(
     targets: Float[Tensor, "P 2"] | None = None,
 ) -> UInt8[Tensor, "3 H W"]:
     """The image with handles (red), targets (blue) and, with both, an arrow from each handle to its target."""
-    canvas = image.permute(1, 2, 0).cpu().contiguous().numpy().copy()  # the picture itself stays as it is
+    canvas = image.permute(1, 2, 0).cpu().contiguous().numpy().copy()  # a copy
     size = max(1.0, image.shape[1] / 128)
     if handles is not None and targets is not None:
         for start, end in zip(_fixed(handles), _fixed(targets), strict=True):
@@ -54,7 +54,7 @@ def sheet(rows: Sequence[Sequence[UInt8[Tensor, "3 H W"]]], gap: int = 4) -> UIn
 def motion_sheet(
     images: Float[Tensor, "B frames 3 H W"], points: Sequence[tuple[Float[Tensor, "_ 2"], Float[Tensor, "_ 2"]]]
 ) -> UInt8[Tensor, "3 height width"]:
-    """A row a motion: its first image with (handles, targets) and arrows, the others with the targets."""
+    """One row for each motion: its first image with (handles, targets) and arrows, the others with the targets."""
     rows = []
     for frames, (handles, targets) in zip(to_uint8(images), points, strict=True):
         first = draw_points(frames[0], handles, targets)
@@ -63,7 +63,7 @@ def motion_sheet(
 
 
 def save_image(image: UInt8[Tensor, "3 H W"], path: Path | str) -> None:
-    """Write a picture in the format of the path's suffix. Raises InputError for one that is unknown."""
+    """Write an image in the format of the suffix. Raises InputError for an unknown one."""
     try:
         Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(path)
     except (OSError, ValueError) as error:
@@ -71,12 +71,12 @@ def save_image(image: UInt8[Tensor, "3 H W"], path: Path | str) -> None:
 
 
 def save_animation(frames: Sequence[UInt8[Tensor, "3 H W"]], path: Path | str, fps: int | float = 12.0) -> None:
-    """Write frames as .gif (for ever, colours fitted to the whole) or .mp4. Raises InputError for another suffix."""
+    """Write frames as a looping .gif or as .mp4. Raises InputError for another suffix."""
     kind = film_kind(path)
     pictures = [np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy()) for frame in frames]
     write_whole(Path(path), write_film(kind, pictures, fps))
 
 
 def _fixed(points: Float[Tensor, "P 2"]) -> list[tuple[int, int]]:
-    """Coordinates as OpenCV takes fractions of pixels."""
+    """Coordinates in the fixed-point format of OpenCV."""
     return [(round(x * 2**SUB), round(y * 2**SUB)) for x, y in points.tolist()]

@@ -1,4 +1,4 @@
-"""Where the trained weights of a dataset lie."""
+"""Locations of the trained weights of a dataset."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from autodrag.errors import InputError
 
 RUNS = Path("runs")  # where scripts/train.py writes by default
 
-#: File name -> (what the model is called, the stages that train it, one after another).
+#: File name -> (name of the model, the stages that train it in order).
 TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
     "autodrag.safetensors": ("AutoDrag", ("1", "2")),
     "encoder.safetensors": ("encoder", ("encoder",)),
@@ -17,10 +17,9 @@ TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
-    """The trained weights `file` of a dataset: those that ship with the package, else those put into the models folder,
-    else what training has written into its default folder under `runs`.
+    """The trained weights `file` of a dataset.
 
-    Raises InputError, with the commands that train them, where there are none.
+    The first of: the package, the models folder, the default folder of training in `runs`. Raises InputError, with the commands that train them, where there are none.
     """
     path = find_weights(dataset, file)
     if path is not None:
@@ -30,17 +29,17 @@ def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
     commands = " and ".join(f"`python scripts/train.py stage={stage} dataset={named}`" for stage in stages)
     raise InputError(
         f"There are no {name} weights for {dataset!r}: train them with {commands}, which writes {_run(dataset, file)}, "
-        "or name others with method.options.weights=FILE (scripts/app.py: weights=FILE)."
+        "or give others with method.options.weights=FILE (scripts/app.py: weights=FILE)."
     )
 
 
 def find_weights(dataset: str, file: str) -> Path | None:
-    """As `weights_path`; None where there are none."""
+    """As `weights_path`, but None where there are none."""
     paths = (config.ASSET_DIR / dataset / file, config.MODEL_DIR / dataset / file, _run(dataset, file))
     return next((path for path in paths if path.is_file()), None)
 
 
 def _run(dataset: str, file: str) -> Path:
-    """Where training writes these weights by default."""
+    """The default place where training writes these weights."""
     _, stages = TRAINED[file]
     return RUNS / f"{dataset}-stage{stages[-1]}" / "weights.safetensors"

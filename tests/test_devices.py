@@ -38,7 +38,7 @@ def test_a_gpu_is_set_by_its_number(
 
 @pytest.mark.parametrize(("device", "local"), [("cuda:2", None), ("auto", 2)])
 def test_a_gpu_that_is_not_there_is_refused(two_gpus: list[torch.device], device: str, local: int | None) -> None:
-    with pytest.raises(InputError, match=r"cuda:2 is not there: PyTorch sees 2"):
+    with pytest.raises(InputError, match=r"cuda:2 does not exist: PyTorch sees 2"):
         pick_device(device, local)
     assert two_gpus == []
 

@@ -265,16 +265,20 @@ def test_options_of_methods_are_typed(given: str, sentence: str) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("a.json", "{", "no JSON"),
+        ("a.json", "{", "not valid JSON"),
         ("a.json", "{}", "list of edits"),
         ("a.json", "[]", "no edits"),
         ("a.json", '[{"handles": [[1, 2]]}]', "Edit 1 .* 'targets' is missing"),
         ("a.json", '[{"handles": 3, "targets": []}]', "Edit 1 .* 'handles'"),
-        ("a.json", '[{"name": "../x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must be no path"),
+        ("a.json", '[{"name": "../x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must not be a path"),
         ("a.csv", "x,y\n1,2\n", "no column handle_x"),
         ("a.csv", "handle_x,handle_y,target_x,target_y\n1,2,3,z\n", "Line 2"),
         ("a.csv", "handle_x,handle_y,target_x,target_y\n1,2,3\n", "Line 2"),
-        ("a.csv", "nmae,handle_x,handle_y,target_x,target_y\nx,1,2,3,4\n", "a column 'nmae', which is none of name"),
+        (
+            "a.csv",
+            "nmae,handle_x,handle_y,target_x,target_y\nx,1,2,3,4\n",
+            "an unknown column 'nmae'; the columns are name",
+        ),
         (
             "a.csv",
             "name,seed,handle_x,handle_y,target_x,target_y\nx,1,1,2,3,4\nx,2,1,2,3,4\n",
@@ -285,7 +289,7 @@ def test_options_of_methods_are_typed(given: str, sentence: str) -> None:
             json.dumps([{"name": n, "handles": [[1, 2]], "targets": [[1, 2]]} for n in "xyX"]),
             "Edits 1 and 3 .*'X'",
         ),
-        ("a.json", '[{"name": "a\\\\x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must be no path"),
+        ("a.json", '[{"name": "a\\\\x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must not be a path"),
     ],
 )
 def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sentence: str) -> None:
@@ -307,8 +311,8 @@ def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sent
         (["mask=nowhere.png"], "cannot be read"),
         (["frames=-1"], "at least 0"),
         (["frames=1000000000"], "at most 10000"),
-        (["fps=1e9"], "fps=1e\\+09 cannot be shown"),
-        (["fps=0.001"], "fps=0.001 cannot be shown"),
+        (["fps=1e9"], "fps=1e\\+09 is out of range"),
+        (["fps=0.001"], "fps=0.001 is out of range"),
         (["fps=120"], r"a \.gif shows 0.1 to 50 .* \.mp4 can"),
     ],
 )

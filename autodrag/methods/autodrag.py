@@ -1,4 +1,4 @@
-"""AutoDrag as a drag method: the trained model, asked once or several times, and optimisation to finish if wanted."""
+"""AutoDrag as a drag method: one or more rounds of the trained model, then optional optimisation."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -22,12 +22,12 @@ from autodrag.tracking import BLOCK, Locator, Tracker, search_radius
 from autodrag.weights import weights_path
 
 MASK_WEIGHT = 20.0  # DragGAN's
-BUCKET = 8  # point pairs: from so many on, multiples of it are recorded
-LEAST_WEIGHT = 0.05  # of a point whose place the features cannot tell
+BUCKET = 8  # above this number of point pairs, CUDA graphs are recorded for multiples of it
+LEAST_WEIGHT = 0.05  # of a point that the features cannot locate
 
 
 class Source:
-    """The images that a drag starts from, with features for the model (`features`) and for tracking (`details`)."""
+    """The images that a drag starts from, with their features, computed when they are first read."""
 
     def __init__(self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], block: int) -> None:
         self.ws = ws
@@ -35,13 +35,13 @@ class Source:
 
     @cached_property
     def features(self) -> Float[Tensor, "B C h w"]:
-        """Output of the block that the model reads."""
+        """Output of the generator block that the model reads."""
         with torch.no_grad():
             return self._generator.features(self.ws, block=self._block).float()
 
     @cached_property
     def details(self) -> Float[Tensor, "B C h w"]:
-        """Output of the block that points are told apart by."""
+        """Output of the generator block that tracking reads."""
         with torch.no_grad():
             return self._generator.features(self.ws, block=BLOCK).float()
 
@@ -49,14 +49,16 @@ class Source:
 class AutoDragMethod:
     """The paper's method.
 
-    weights: a weights.safetensors of stage 2; None: those that ship with the generator's dataset. rounds: how often the
-    model is asked. The first round is the paper's, and a step for each of its n; every other one is a step that asks
-    again from the source, with the targets moved by what the generator's features say was missed. miss: how far a drag
-    is expected to miss, as a share of its length: what the features say counts for less, the less it can be told from
-    that. polish: Adam steps at the end, which bring what lay under the handles to the targets (0: the paper); their
-    size is `polish_lr` mean deviations of W. n: steps of a drag; None: as trained. track: a step's points are the
-    handles found in its image (when they are read); otherwise they are where the handles should be by then.
-    A mask takes part in polishing alone: latents cannot hold a part of an image still, blending can.
+    weights: weights.safetensors of stage 2; None: those that ship with the generator's dataset.
+    rounds: number of rounds of the model. The first is the paper's and gives n steps. Each further round is one step:
+    the model starts from the source again, with the targets shifted by the error that the generator's features show.
+    miss: expected error of a round, relative to the length of the drag; the prior for measuring that error.
+    polish: Adam steps at the end that move the content under the handles to the targets (0: the paper).
+    n: steps of the first round; None: as trained.
+    track: a step's points are the handles found in its image (when they are read); otherwise their expected positions.
+    polish_lr: learning rate of the polish, in mean standard deviations of W.
+
+    A mask affects the polish only: latents cannot keep part of an image fixed; blending can.
     """
 
     def __init__(
@@ -72,8 +74,8 @@ class AutoDragMethod:
     ) -> None:
         if rounds < 1 or polish < 0 or (n is not None and n < 1):
             raise InputError(
-                f"autodrag cannot work with rounds={rounds}, polish={polish}, n={n}; give at least one round and one "
-                "step, and polish of 0 or more."
+                f"autodrag got rounds={rounds}, polish={polish}, n={n}; give rounds and n of at least 1 and polish of "
+                "at least 0."
             )
         check_positive("autodrag", polish_lr=polish_lr, miss=miss)
         path = weights_path(generator.name) if weights is None else Path(weights)
@@ -84,10 +86,10 @@ class AutoDragMethod:
         self.miss = miss
         self.n = self.model.config.steps if n is None else n
         self._graphed = Graphed(self._rollout)
-        self._source: Source | None = None  # the last one: a live drag starts from it many times
+        self._source: Source | None = None  # the latest: a live drag starts from it many times
 
     def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
-        """See `DragMethod.drag`. Steps: n of the first round, one of each further round, then those of the polish."""
+        """See `DragMethod.drag`. Steps: n of the first round, one for each further round, then the polish."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
@@ -110,7 +112,7 @@ class AutoDragMethod:
     def _walk(
         self, source: Source, request: Request, targets: Float[Tensor, "B P 2"]
     ) -> Iterator[Float[Tensor, "B L D"]]:
-        """The steps of the model from the source; on a GPU all at once, by a CUDA graph from the second time on."""
+        """The steps of the model from the source; on a GPU all at once, by a CUDA graph from the second call on."""
         mask = None if request.whole else request.valid
         if source.ws.is_cuda:
             return iter(self._graphed(source.ws, source.features, *in_bucket(request.handles, targets, mask)))
@@ -122,7 +124,7 @@ class AutoDragMethod:
         return self.model.rollout(ws, features, handles, targets, mask, self.n)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
-        """The source, with its features at hand if it is the same as last time."""
+        """The source; the previous one, with its features, where the latents are the same."""
         if self._source is None or not torch.equal(self._source.ws, ws):
             self._source = Source(self.generator, ws, self.model.config.feature_block)
         return self._source
@@ -130,10 +132,10 @@ class AutoDragMethod:
     def _polished(
         self, request: Request, source: Source, ws: Float[Tensor, "B L D"], view: "_View", locator: Locator
     ) -> Iterator[Update]:
-        """Gradient steps on Eq. 13's distance between the source's handles and the targets, and on the mask's term.
+        """Gradient steps on the distance of Eq. 13 between the source's handles and the targets, and on the mask term.
 
-        A point counts as much as its place can be told: between two jaws of other shapes the features know no better
-        than the model.
+        A point is weighted by how well the features locate it: between jaws of different shapes, for instance, they
+        know no better than the model.
         """
         if self.polish == 0:
             return
@@ -153,7 +155,7 @@ class AutoDragMethod:
 def in_bucket(
     handles: Float[Tensor, "B P 2"], targets: Float[Tensor, "B P 2"], mask: Bool[Tensor, "B P"] | None
 ) -> tuple[Float[Tensor, "B Q 2"], Float[Tensor, "B Q 2"], Bool[Tensor, "B Q"] | None]:
-    """Padded to a multiple of `BUCKET` pairs, or as they are where they are fewer: a CUDA graph is for one number."""
+    """More than `BUCKET` pairs, padded to a multiple of it: a CUDA graph is recorded for one number of pairs."""
     count = handles.shape[1]
     more = -count % BUCKET if count > BUCKET else 0
     if more == 0:
@@ -163,13 +165,13 @@ def in_bucket(
 
 
 class _View:
-    """Updates as they are handed out; tracked points are found when they are read, with a tracker made by then."""
+    """Makes the updates that are handed out. Tracked points are found when they are first read."""
 
     def __init__(self, generator: FrozenGenerator, source: Source, request: Request, track: bool) -> None:
         self._generator, self._source, self._request, self._track = generator, source, request, track
 
     def update(self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], done: bool) -> Update:
-        """expected: where the handles should be in the images of `ws`."""
+        """expected: positions of the handles in the images of `ws`, as far as known without tracking."""
         points = partial(self._find, ws, expected) if self._track else expected
         return Update(ws, points, torch.full((len(ws),), done, device=ws.device))
 
@@ -197,7 +199,7 @@ def _check_fits(model: AutoDrag, generator: FrozenGenerator, path: Path) -> None
     feature_shape = generator.feature_shape(model.config.feature_block)
     if shape != DomainShape(generator.num_ws, generator.w_dim, feature_shape, generator.resolution):
         raise InputError(
-            f"{path} was trained for a generator of {shape.num_ws} rows of {shape.w_dim} at {list(shape.resolution)} "
-            f"px, but {generator.name} has {generator.num_ws} of {generator.w_dim} at {list(generator.resolution)}, "
-            "or other widths; give the weights of this generator."
+            f"{path} was trained for a generator with {shape.num_ws} x {shape.w_dim} latents and images of "
+            f"{list(shape.resolution)} px, but {generator.name} has {generator.num_ws} x {generator.w_dim} and "
+            f"{list(generator.resolution)} px, or other features; give weights for this generator."
         )

@@ -1,4 +1,4 @@
-"""The one call of every drag method, and the checks and book-keeping they share."""
+"""The interface of drag methods, and the checks and bookkeeping that they share."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,10 +15,10 @@ from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.masks import read_mask
 
-#: A field that takes whole numbers too: the run-time type checks of the tests do not take an int for a float.
+#: For fields that also take integers: the run-time type checks of the tests do not accept an int as a float.
 Number = int | float
 
-#: [N, 2] points (x, y) in pixels of the image for one image, or a sequence of such, one an image (N may differ).
+#: Points (x, y) in pixels of the image: [N, 2] for one image, or one such array for each image (N may differ).
 Points = Tensor | np.ndarray | Sequence[object]
 
 
@@ -27,12 +27,12 @@ class Step:
     """The state of an edit after one update of the latents.
 
     index: number of the update, from 1.
-    ws: latents [B, L, D] after the update; never changed afterwards.
-    seconds: time this method has worked since the call; what the caller does between two steps is not counted.
-    done: [B], True where the edit is finished: its latents and points stay as they are in all later steps.
-    short: [B], True where the drag was stopped short of its targets because the generator's latents end there; None
-    where the method does not know.
-    look, valid: what makes `points`, padded, and which of them are real.
+    ws: latents [B, L, D] after the update; never modified afterwards.
+    seconds: computing time of the method since the call, without what the caller does between steps.
+    done: [B], True where the edit is finished: its latents and points stay the same in all later steps.
+    short: [B], True where the drag stopped short of its targets at the limits of the generator's latents; None where
+    the method cannot tell.
+    look, valid: computes the padded points; which of them are real.
     """
 
     index: int
@@ -47,7 +47,7 @@ class Step:
     def points(self) -> Float[Tensor, "N 2"] | list[Float[Tensor, "_ 2"]]:
         """Where the handles are in the image of `ws`: [N, 2] (x, y) pixels for B = 1, else a list of B such.
 
-        A method that can go on without them looks for them when they are first read; `seconds` does not count that.
+        A method that does not need them itself computes them when they are first read; `seconds` does not include that.
         """
         points = [p[v] for p, v in zip(self.look(), self.valid, strict=True)]
         return points[0] if len(points) == 1 else points
@@ -55,7 +55,7 @@ class Step:
 
 @runtime_checkable
 class DragMethod(Protocol):
-    """A drag method: yields a step after each update of the latents, none for the start."""
+    """A drag method. It yields a step after each update of the latents, none for the start."""
 
     def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
         """Move what lies under the handles to the targets.
@@ -63,17 +63,17 @@ class DragMethod(Protocol):
         ws: latents of the images to edit.
         handles, targets: [N, 2] (x, y) pixels of the image for B = 1, or a sequence of B such; N >= 1 may differ.
         mask: anything that `read_mask` takes, or [B, H, W], in [0, 1], 1 = may change; None: everything may.
-        Raises InputError when called, before the first step, where the input makes no sense.
+        Raises InputError when called, before the first step, where the input is invalid.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """A checked drag: float32 on one device, points of a batch padded to the largest N.
+    """A validated drag: float32 on one device, the points of a batch padded to the largest N.
 
     handles, targets: [B, P, 2] (x, y) pixels. valid: [B, P], True at real points; padding repeats a real one.
-    mask: [B, H, W], 1 = may change, or None. whole: whether all points are real, known without asking the device.
+    mask: [B, H, W], 1 = may change, or None. whole: whether there is no padding, known without a GPU synchronisation.
     """
 
     ws: Float[Tensor, "B L D"]
@@ -88,7 +88,7 @@ class Request:
 class Update:
     """What a method's loop yields: latents, padded points in image pixels and which images are finished.
 
-    points: themselves, or what finds them, for a method that does not need them to go on. short: as in `Step`.
+    points: the points, or a function that finds them where the method does not need them. short: as in `Step`.
     """
 
     ws: Float[Tensor, "B L D"]
@@ -98,17 +98,17 @@ class Update:
 
 
 def read_request(generator: FrozenGenerator, ws: Tensor, handles: Points, targets: Points, mask: Any) -> Request:
-    """Check the arguments of `drag` against the generator and bring them to one form, on its device.
+    """Validate the arguments of `drag` and move them to the generator's device. Raises InputError.
 
-    Raises InputError, one sentence, for anything a user can get wrong.
+    Checks shapes, finite values, and that the handles lie inside the image.
     """
     resolution, num_ws, w_dim, device = generator.resolution, generator.num_ws, generator.w_dim, generator.device
     if ws.ndim != 3 or ws.shape[0] == 0 or ws.shape[1:] != (num_ws, w_dim):
         raise InputError(
-            f"ws has shape {list(ws.shape)}, but this generator needs [B, {num_ws}, {w_dim}]; make ws with g.map."
+            f"ws has shape {list(ws.shape)}, but this generator needs [B, {num_ws}, {w_dim}]; make ws with its `map`."
         )
     if not bool(torch.isfinite(ws).all()):
-        raise InputError("ws holds NaN or infinite numbers; start from the latents of an image.")
+        raise InputError("ws holds NaN or infinite numbers; give the latents of an image.")
     batch = ws.shape[0]
     starts = _read_points("handles", handles, batch)
     ends = _read_points("targets", targets, batch)
@@ -129,7 +129,7 @@ def read_request(generator: FrozenGenerator, ws: Tensor, handles: Points, target
 
 
 def run_steps(make_updates: Callable[[Request], Iterator[Update]], request: Request) -> Iterator[Step]:
-    """Number and time the updates of a method, and hand out the points without their padding."""
+    """The updates of a method as steps: numbered, timed, and without the padding of the points."""
     updates = make_updates(request)
     seconds = 0.0
     index = 0
@@ -152,21 +152,21 @@ def _same(points: Float[Tensor, "B P 2"]) -> Float[Tensor, "B P 2"]:
 
 
 def check_positive(method: str, **values: object) -> None:
-    """Raises InputError where an option is no positive, finite number (None: not set)."""
+    """Raises InputError where an option is not a positive, finite number. None means not set."""
     for name, value in values.items():
         if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
-            raise InputError(f"{name} of {method} is {value!r}; a positive number was expected.")
+            raise InputError(f"{method}: {name} is {value!r}; give a positive number.")
 
 
 def _read_points(what: str, points: Points, batch: int) -> list[Float[Tensor, "_ 2"]]:
-    """One [N, 2] tensor an image, from a single array (B = 1), a [B, N, 2] array or a sequence of B arrays.
+    """One [N, 2] tensor for each image, from one array (B = 1), a [B, N, 2] array or a sequence of B arrays.
 
-    On the CPU, where they are checked without waiting for a GPU.
+    On the CPU, where the checks need no GPU synchronisation.
     """
     sets = [item.detach().cpu() for item in _split(what, points)]
     if len(sets) != batch:
         raise InputError(
-            f"{what} are given for {len(sets)} image(s), but ws holds {batch}; give one [N, 2] array each."
+            f"There are {what} for {len(sets)} image(s), but ws holds {batch}; give one [N, 2] array for each."
         )
     for index, item in enumerate(sets):
         where = what if batch == 1 else f"{what} of image {index}"
@@ -174,7 +174,7 @@ def _read_points(what: str, points: Points, batch: int) -> list[Float[Tensor, "_
             raise InputError(f"There are no {where}; give at least one (x, y) point.")
         if item.ndim != 2 or item.shape[1] != 2:
             raise InputError(
-                f"The {where} have shape {list(item.shape)}; give [N, 2], an (x, y) pair of pixels a point."
+                f"The {where} have shape {list(item.shape)}; give [N, 2], an (x, y) pair in pixels for each point."
             )
         if not bool(torch.isfinite(item).all()):
             raise InputError(f"The {where} hold NaN or infinite numbers; give (x, y) in pixels of the image.")
@@ -189,7 +189,7 @@ def _split(what: str, points: Points) -> list[Tensor]:
         items = [torch.as_tensor(item, dtype=torch.float32) for item in points]
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"The {what} are no array of numbers ({error}); give [N, 2], an (x, y) pair a point."
+            f"The {what} are not an array of numbers ({error}); give [N, 2], an (x, y) pair for each point."
         ) from None
     if items and all(item.ndim == 1 and item.shape == items[0].shape for item in items):
         return [torch.stack(items)]  # [[x, y], ...]: the points of one image

@@ -14,16 +14,16 @@ from autodrag.methods.masks import fixed_loss
 from autodrag.methods.optimise import EditedRows
 from autodrag.methods.sampling import every, indices, read_windows
 
-CHUNK = 1 << 25  # numbers of the search windows held at a time
+CHUNK = 1 << 25  # elements of the search windows held at a time
 
 
 @dataclass(frozen=True)
 class DragGAN:
     """DragGAN as published, in W+ on the first six rows, batched over images.
 
-    lr: Adam's learning rate (2e-3 for FFHQ, AFHQ cats and LSUN cars, else 1e-3). max_steps: at most so many updates.
+    lr: Adam's learning rate (2e-3 for FFHQ, AFHQ cats and LSUN cars, else 1e-3). max_steps: largest number of updates.
     r1, r2: radii of supervision and search in pixels of a 512 px image. mask_weight: weight of the mask term.
-    stop_distance: pixels within which every handle has arrived; None: the official max(2 h / 512, 2).
+    stop_distance: distance in pixels at which a handle counts as arrived; None: the official max(2 h / 512, 2).
     block: generator block whose features are used.
     """
 
@@ -40,7 +40,7 @@ class DragGAN:
         check_positive("draggan", lr=self.lr, max_steps=self.max_steps, r1=self.r1, r2=self.r2, block=self.block)
 
     def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
-        """See `DragMethod.drag`. Handles are rounded to whole pixels, where tracking keeps them."""
+        """See `DragMethod.drag`. Handles are rounded to whole pixels, and tracking returns whole pixels."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
@@ -99,7 +99,7 @@ class DragGAN:
         owner, points = edits.owner[moving], edits.points[moving]
         direction = (way / (distance + 1e-7))[moving]
         radius = max(1, round(self.r1 * image_hw[0] / 512))
-        # Two pixels more than the disk: its pixels are placed on ramps that end at h, and are read one pixel further.
+        # Two pixels more than the disk: its coordinates are scaled by h / (h - 1), and reads are shifted by up to one.
         windows = read_windows(features, owner, points, radius + 2, image_hw)
         disk = _disk(windows.y, windows.x, points, radius, image_hw)
         change = (windows.values().detach() - windows.shifted(direction)).abs().mean(dim=3)
@@ -127,9 +127,9 @@ class DragGAN:
 
 @dataclass(frozen=True)
 class _Edits:
-    """The points of the images still optimised, without padding.
+    """The points of the images that are still optimised, without padding.
 
-    images: [A] rows of the request. owner: [M] which of these a point belongs to. slot: [M] its place in the request.
+    images: [A] indices in the request. owner: [M] index into `images` of each point. slot: [M] index in the request.
     points, targets: [M, 2] (x, y) pixels. reference: [M, C] features of the handles at the start. start, fixed: the
     features at the start and 1 - mask, where there is a mask.
     """
@@ -144,7 +144,7 @@ class _Edits:
     fixed: Float[Tensor, "A H W"] | None
 
     def keep(self, going: Bool[Tensor, " A"]) -> "_Edits":
-        """Only these images."""
+        """The edits of these images alone."""
         mine = going[self.owner]
         return _Edits(
             images=self.images[going],

@@ -17,7 +17,7 @@ from autodrag.methods.sampling import every, indices, read
 
 SUB_STEPS = 5  # Adam steps of a sub-motion, at most
 CANDIDATES = 10  # of a line search
-LAST_STEPS = 10  # after a sub-motion that ends with every point within the distance that counts as arrived
+LAST_STEPS = 10  # at most, after a sub-motion that ends with every point within a pixel of its target
 PATCH = 3.0  # reach of the 3 x 3 samples around a point, image pixels
 
 
@@ -25,8 +25,8 @@ PATCH = 3.0  # reach of the 3 x 3 samples around a point, image pixels
 class FreeDrag:
     """FreeDrag as published, in W+ on the first six rows, batched over images.
 
-    l: loss that a sub-motion aims at. d: longest sub-motion in feature pixels (0.4 and 4 for lions, elephants, dogs,
-    giraffes). lr: Adam's learning rate. max_steps: at most so many updates. mask_weight: weight of the mask term.
+    l: target loss of a sub-motion. d: longest sub-motion in feature pixels (0.4 and 4 for lions, elephants, dogs,
+    giraffes). lr: Adam's learning rate. max_steps: largest number of updates. mask_weight: weight of the mask term.
     block: generator block whose features are used.
     """
 
@@ -46,7 +46,7 @@ class FreeDrag:
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
-        # The slope of the mask's term is the sign of F - F_0, mostly rounding: round as published code does.
+        # The gradient of the mask term is the sign of F - F_0, mostly rounding error: round as the published code does.
         rows = EditedRows(self.generator, request.ws, self.lr, self.block, plain=request.mask is not None)
         features = rows.features()
         edits = self._start(request, features.detach())
@@ -117,7 +117,7 @@ class FreeDrag:
         goal: Float[Tensor, " M"],
         which: Bool[Tensor, " M"],
     ) -> Float[Tensor, "M 2"]:
-        """Of points on the way to the target, up to `longest` ahead, the one whose loss is nearest to the goal."""
+        """The point towards the target, at most `longest` ahead, whose loss is nearest to the goal."""
         those = indices(which)
         if isinstance(those, Tensor) and len(those) == 0:
             return edits.aims
@@ -135,10 +135,10 @@ class FreeDrag:
     def _conclude(
         self, edits: "_Edits", losses: Float[Tensor, " M"], features: Float[Tensor, "A C h w"], step: int
     ) -> tuple["_Edits", Bool[Tensor, " A"]]:
-        """After an Adam step: where a sub-motion ends, blend the templates; and which images are finished.
+        """After an Adam step: blend the templates where a sub-motion ends. Also returns which images are finished.
 
-        losses: those that the step went down. Whether to leave early is decided by them, as in the official loop, so a
-        sub-motion makes one step more than the losses after it would allow.
+        losses: before the step. As in the official loop they decide whether a sub-motion ends early, so it makes one
+        step more than the losses after the step would allow.
         """
         patches = edits.patches(features, edits.aims)
         end = (patches - edits.template).abs().mean(dim=(1, 2))
@@ -148,7 +148,7 @@ class FreeDrag:
         mine = over[edits.owner]
         within = (edits.targets - edits.aims).norm(dim=1) < edits.scale
         arrived = torch.where(mine, within & (end <= 0.25 * self.l), edits.arrived)
-        # FreeDrag Eq. 6: the template follows the features the faster, the better they fitted it.
+        # FreeDrag Eq. 6: the better the features fit the template, the faster it follows them.
         share = 1 / (1 + torch.exp(math.log(9) / (0.6 * self.l) * (end - 0.2 * self.l)))
         share = torch.where(arrived, 1.0, share)[:, None, None]
         blended = share * patches + (1 - share) * edits.template
@@ -166,11 +166,11 @@ class FreeDrag:
 
 @dataclass(frozen=True)
 class _Edits:
-    """The images still optimised and their points, without padding. Places are in feature pixels.
+    """The images that are still optimised and their points, without padding. Positions are in feature pixels.
 
-    Of an image: images [A] rows of the request, count: steps of the sub-motion so far, limit: step after which to stop,
+    Of an image: images [A] indices in the request, count: steps of the sub-motion so far, limit: step to stop after,
     start, fixed: features at the start and 1 - mask, where there is a mask. Of a point: owner [M] which of these images
-    it belongs to, slot its place in the request, aims: the moving target, template: [M, 9, C], begin, end: the loss of
+    it belongs to, slot its index in the request, aims: the moving target, template: [M, 9, C], begin, end: the loss of
     the sub-motion's first step before it and of its last one after it, arrived.
     """
 
@@ -191,11 +191,11 @@ class _Edits:
 
     @property
     def fresh(self) -> Bool[Tensor, " M"]:
-        """Points whose image begins a sub-motion."""
+        """Points whose image starts a sub-motion."""
         return (self.count == 0)[self.owner]
 
     def way(self) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 1"]]:
-        """What remains to the targets, and its length (a little more than zero)."""
+        """The offsets to the targets, and their lengths (never zero)."""
         way = self.targets - self.aims
         return way, way.norm(dim=1, keepdim=True) + 1e-8
 
@@ -229,7 +229,7 @@ class _Edits:
         )
 
     def keep(self, going: Bool[Tensor, " A"]) -> "_Edits":
-        """Only these images."""
+        """The edits of these images alone."""
         kept = self.points_only(going[self.owner])
         return replace(
             kept,

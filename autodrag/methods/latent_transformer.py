@@ -17,11 +17,11 @@ from autodrag.models.latent_transformer import FEATURE_BLOCK, UNIT_HEIGHT, Laten
 from autodrag.tracking import BLOCK, Tracker, search_radius
 from autodrag.weights import weights_path
 
-DRAG_OF_ALPHA_1 = 10.0  # pixels of a 256 px image: a single drag of this length has alpha 1
+DRAG_OF_ALPHA_1 = 10.0  # pixels of a 256 px image: length of a single drag with alpha 1
 
 
 class LatentTransformerMethod:
-    """A drag is one step. A mask is checked and not used: the method knows none.
+    """A drag is one step. A mask is validated and ignored: the method does not support masks.
 
     weights: a weights.safetensors of stage=latent_transformer; None: those that ship with the generator's dataset.
     track: find the handles in the image of the step; otherwise its points are the targets.
@@ -35,7 +35,7 @@ class LatentTransformerMethod:
         )
         if self.model.shape != shape:
             raise InputError(
-                f"{path} was trained for a generator of other sizes than {generator.name}; give its own weights."
+                f"{path} was trained for a generator of another shape than {generator.name}; give weights for this one."
             )
         self.generator, self.track = generator, track
 
@@ -54,7 +54,7 @@ class LatentTransformerMethod:
 
     @torch.no_grad()
     def _found(self, request: Request, ws: Float[Tensor, "B L D"]) -> Float[Tensor, "B P 2"]:
-        """The handles, in the images of `ws`."""
+        """The handles, tracked in the images of `ws`."""
         before = self.generator.features(request.ws, block=BLOCK).float()
         radius = search_radius(request.handles, request.targets, self.generator.resolution)
         return Tracker(self.generator, before, request.handles).find(ws, request.targets, radius)

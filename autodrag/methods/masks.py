@@ -1,4 +1,4 @@
-"""The mask term of DragGAN: what lies outside the mask keeps its features."""
+"""The mask term of DragGAN, which keeps the features outside the mask."""
 
 from typing import Any
 
@@ -7,17 +7,16 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 1 << 24  # numbers of the resized map held at a time
+CHUNK = 1 << 24  # elements of the resized map held at a time
 
 
 def fixed_loss(change: Float[Tensor, "B C h w"], fixed: Float[Tensor, "B H W"]) -> Float[Tensor, ""]:
-    """Sum over images of the mean of |change * fixed|, change being resized to the image's size first (bilinear).
+    """Sum over images of the mean of |change * fixed|, with the change resized to the image (bilinear).
 
     The mean runs over channels and the whole image. fixed: 1 where the image must not change. The resized map (a
-    gigabyte for 1024 px) and its graph are never held: the gradient is made on the way, part by part.
+    gigabyte for 1024 px) is never held in memory: loss and gradient are computed part by part.
     """
-    loss: Float[Tensor, ""] = _FixedLoss.apply(change, fixed)
-    return loss
+    return _FixedLoss.apply(change, fixed)
 
 
 class _FixedLoss(torch.autograd.Function):

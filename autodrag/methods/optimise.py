@@ -1,4 +1,4 @@
-"""Adam on the edited rows of a batch of latents, image by image: the part that DragGAN and FreeDrag share."""
+"""Adam on the edited rows of a batch of latents, shared by DragGAN, FreeDrag and the polish of AutoDrag."""
 
 import math
 
@@ -11,14 +11,14 @@ from autodrag.latents import join, split
 from autodrag.methods.base import Number
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-CPU_IMAGES = 2  # whose features a CPU computes at a time: those of more no longer fit its caches (1.3 times slower)
+CPU_IMAGES = 2  # images at a time on a CPU: features of more do not fit the caches (1.3 times slower)
 
 
 class EditedRows:
-    """Latents whose first rows are optimised, each image with its own Adam state: a batch gives what single runs give.
+    """Latents whose first rows are optimised. Each image has its own Adam state, so a batch equals single runs.
 
-    One iteration is `features()`, a loss made from them, `step(loss)`. `keep` drops finished images, which then cost
-    nothing; it may be called between `features` and `step`.
+    One iteration is `features()`, a loss of the features, `step(loss)`. `keep` drops finished images; it may be called
+    between `features` and `step`.
     """
 
     def __init__(
@@ -31,15 +31,15 @@ class EditedRows:
         self._square = torch.zeros_like(self._head)
         self._count = 0
         self._leaf = self._head
-        self._rows = torch.arange(len(ws), device=ws.device)  # rows of the leaf that are still optimised
+        self._rows = torch.arange(len(ws), device=ws.device)  # images of the leaf that are still optimised
 
     @property
     def ws(self) -> Float[Tensor, "B L D"]:
-        """The latents now, of the images that are still optimised."""
+        """The current latents of the images that are still optimised."""
         return join(self._head, self._tail)
 
     def features(self) -> Float[Tensor, "B C h w"]:
-        """Generator features of the latents, float32, differentiable up to the next `step`."""
+        """Generator features of the latents, float32, differentiable until the next `step`."""
         self._leaf = self._head.detach().requires_grad_()
         self._rows = torch.arange(len(self._leaf), device=self._leaf.device)
         size = len(self._leaf) if self._leaf.is_cuda else CPU_IMAGES
@@ -51,7 +51,7 @@ class EditedRows:
             return torch.cat(parts) if len(parts) > 1 else parts[0]
 
     def keep(self, keep: Bool[Tensor, " B"]) -> None:
-        """Go on with these images only."""
+        """Continue with these images only."""
         self._rows = self._rows[keep]
         self._head, self._tail = self._head[keep], self._tail[keep]
         self._mean, self._square = self._mean[keep], self._square[keep]
@@ -60,7 +60,7 @@ class EditedRows:
         """One Adam step down `loss`, the sum of the losses of the images."""
         gradient = torch.autograd.grad(loss, self._leaf)[0][self._rows]
         self._count += 1
-        # The order of the arithmetic is that of torch.optim.Adam.
+        # The same order of operations as torch.optim.Adam.
         self._mean = torch.lerp(self._mean, gradient, 1 - BETA1)
         self._square = (self._square * BETA2).addcmul(gradient, gradient, value=1 - BETA2)
         scale = self._square.sqrt() / math.sqrt(1 - BETA2**self._count) + EPSILON

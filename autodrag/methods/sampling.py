@@ -1,6 +1,6 @@
-"""Reading the features of a batch at ragged sets of points: single places, and windows of the resized map.
+"""Features of a batch at ragged sets of points: single positions, and windows of the resized map.
 
-Points of all images lie in one list, `owner` says which image each belongs to; so images may have any number of points.
+The points of all images are one list; `owner` is the image of each, so images may have any number of points.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def every(flags: Bool[Tensor, " M"], owner: Int[Tensor, " M"], images: int) -> Bool[Tensor, " B"]:
-    """Which images have the flag set for all of their points."""
+    """The images whose points all have the flag set."""
     missing = torch.zeros(images, dtype=torch.long, device=flags.device)
     return missing.index_add_(0, owner, (~flags).long()) == 0
 
 
 def indices(flags: Bool[Tensor, " M"]) -> Int[Tensor, " K"] | slice:
-    """What to index with to get where the flags are set. Waits for a GPU once; each index by flags would wait again."""
+    """An index of the set flags. It synchronises with a GPU once; indexing by the flags would do so every time."""
     asked = flags.tolist()
     if all(asked):
         return slice(None)
@@ -29,7 +29,7 @@ def read(
 ) -> Float[Tensor, "*n C"]:
     """Bilinear values at points (x, y) in feature pixels, border-clamped.
 
-    The order of the arithmetic is that of published code, which recordings of it can tell.
+    The same order of operations as the published code, to match recordings of it.
     """
     channels, height, width = features.shape[1:]
     table = features.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -50,8 +50,8 @@ def read(
 class Windows:
     """Square windows of pixels around points, in the feature map resized bilinearly to the image, without resizing it.
 
-    Half-pixel centres, border-clamped. Bilinear weights are a product of a row's and a column's, so a window is R P C^T
-    with P the few feature cells under it and R, C matrices of hat functions; a shift multiplies two more of them in.
+    Half-pixel centres, border-clamped. Bilinear interpolation is separable, so a window is R P C^T with P the few
+    feature cells under it and R, C matrices of hat functions; a shift multiplies by two more such matrices.
 
     cells: [M, ch, cw, C]. rows: [M, k, ch] and columns: [M, k, cw] interpolate cells at pixels y - r .. y + r and
     x - r .. x + r. y, x: [M, k] those pixels, some of which may lie outside the image of `image_hw`.
@@ -71,7 +71,7 @@ class Windows:
     def shifted(self, shift: Float[Tensor, "M 2"]) -> Float[Tensor, "M k k C"]:
         """The resized map bilinearly read at every pixel + shift (x, y); zero outside the image.
 
-        Only pixels at least |shift| + 1 from the window's border are right.
+        Correct only for pixels at least |shift| + 1 from the border of the window.
         """
         rows = _resample(self.y, shift[:, 1], self.image_hw[0]) @ self.rows
         columns = _resample(self.x, shift[:, 0], self.image_hw[1]) @ self.columns

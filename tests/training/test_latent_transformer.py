@@ -103,7 +103,7 @@ def test_weights_of_another_generator_or_kind_are_one_sentence(
     tiny: FrozenGenerator, weights: Path, tmp_path: Path
 ) -> None:
     other = FrozenGenerator.random(resolution=(32, 32), w_dim=32)
-    with pytest.raises(InputError, match="trained for a generator of other sizes"):
+    with pytest.raises(InputError, match="trained for a generator of another shape"):
         load_method("latent_transformer", other, weights=weights)
     with pytest.raises(InputError, match=r"no latent transformer weights .* `python scripts/train.py stage=latent_tra"):
         load_method("latent_transformer", tiny)
