@@ -19,7 +19,8 @@ TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
 def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
     """The trained weights `file` of a dataset.
 
-    The first of: the package, the models folder, the default folder of training in `runs`. Raises InputError, with the commands that train them, where there are none.
+    The first of: the package, the models folder, the default folder of training in `runs`. Raises InputError, with the
+    commands that train them, where there are none.
     """
     path = find_weights(dataset, file)
     if path is not None:

@@ -277,7 +277,7 @@ def test_options_of_methods_are_typed(given: str, sentence: str) -> None:
         (
             "a.csv",
             "nmae,handle_x,handle_y,target_x,target_y\nx,1,2,3,4\n",
-            "an unknown column 'nmae'; the columns are name",
+            "unknown column 'nmae'; the columns are",
         ),
         (
             "a.csv",
