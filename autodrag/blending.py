@@ -1,9 +1,9 @@
-"""A picture that stays around another one: the outside of a mask, kept by blending generator features with a soft edge.
+"""Keeps an image outside a mask, by blending generator features with a soft edge.
 
-Rows 0-5 of `ws` reach up to the block of 32 px; blocks above it differ between two pictures of a drag by their inputs
-alone. So features are blended from there on, each map under the mask at its own size and with an edge as wide as one of
-its cells: coarse structure passes over gradually and the blocks above draw it as one picture. The image itself is
-blended last, with an edge inside the mask, and is the kept one, bit for bit, outside.
+Rows 0-5 of `ws` reach up to the block of 32 px; the blocks above differ between two images of a drag only by their
+inputs. So features are blended from there on, each map under the mask at its own size and with an edge as wide as one
+of its cells: coarse structure blends gradually, and the blocks above render it as one image. The image is blended last,
+with an edge inside the mask; outside, it is the kept image bit for bit.
 """
 
 from dataclasses import dataclass, field
@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-FIRST, LAST = 32, 256  # heights of the blocks whose features are blended
-EDGE = 1 / 64  # width of the soft edge of the image, a share of its height
+FIRST, LAST = 32, 256  # heights of the first and last block whose features are blended
+EDGE = 1 / 64  # width of the soft edge of the image, relative to its height
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,9 +24,9 @@ class Record:
     outputs: dict[int, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
 
     def __call__(self, block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
-        """What a synthesis calls after each block; it goes on with what is returned."""
+        """Called by a synthesis after each block, which continues with the returned values."""
         if last:
-            self.outputs[block] = (features[:, :0], image)  # nothing reads its features any more
+            self.outputs[block] = (features[:, :0], image)  # its features are not read again
         elif FIRST <= features.shape[-2] <= LAST:
             self.outputs[block] = (features, image)
         return features, image
@@ -34,18 +34,18 @@ class Record:
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """The recorded outputs of the picture that stays, and the mask: [1, 1, H, W], 1 where a new picture shows."""
+    """The recorded outputs of the kept image, and the mask: [1, 1, H, W], 1 where a new image shows."""
 
     outputs: dict[int, tuple[Tensor, Tensor | None]]
     mask: Float[Tensor, "1 1 H W"]
 
     def __call__(self, block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
-        """What a synthesis calls after each block; it goes on with what is returned."""
+        """Called by a synthesis after each block, which continues with the returned values."""
         if block not in self.outputs:
             return features, image
         old_features, old_image = self.outputs[block]
         if last:
-            assert image is not None and old_image is not None  # a whole synthesis was recorded and is under way
+            assert image is not None and old_image is not None  # both syntheses are complete
             return features, torch.lerp(old_image, image, inner_edge(self.mask))
         mask = shrunk(self.mask, (features.shape[-2], features.shape[-1]))
         blended = torch.lerp(old_features, features, mask.to(features))
@@ -60,7 +60,7 @@ def shrunk(mask: Float[Tensor, "1 1 H W"], size: tuple[int, int]) -> Float[Tenso
 
 
 def inner_edge(mask: Float[Tensor, "1 1 H W"]) -> Float[Tensor, "1 1 H W"]:
-    """The mask with an edge that rises from its border inwards: 0 wherever the mask is 0."""
+    """The mask with an edge that rises inwards from its border: 0 wherever the mask is 0."""
     radius = max(1, round(mask.shape[-2] * EDGE))
     blurred = mask
     for _ in range(2):

@@ -1,10 +1,10 @@
-"""What a file is that is no picture we can read, told from its first bytes, and what to do about it."""
+"""Describes files that cannot be read as images, by their first bytes, and what to do about them."""
 
 import importlib
 
 from PIL import Image
 
-#: (first bytes, what begins so).
+#: (first bytes, description).
 MAGIC = (
     (b"\xff\xd8", "a damaged JPEG file"),
     (b"\x89PNG", "a damaged PNG file"),
@@ -31,11 +31,11 @@ MAGIC = (
     (b"\0\0\x01\0", "an icon, which cannot be read"),
     (b"%PDF", "a PDF document, which cannot be read"),
     (b"%!PS", "a PostScript document, which cannot be read"),
-    (b"PK\x03\x04", "a ZIP archive, which is no picture"),
-    (b"\x1aE\xdf\xa3", "a video, which is no picture"),
+    (b"PK\x03\x04", "a ZIP archive, which is not an image"),
+    (b"\x1aE\xdf\xa3", "a video, which is not an image"),
 )
 
-#: Brands of files that are built like MPEG-4: (brands, what they are, what to do).
+#: Brands of files in the MPEG-4 container: (brands, format, what to do).
 BRANDS = (
     ((b"avif", b"avis"), "AVIF", "update Pillow (pip install -U pillow), or save it as PNG or JPEG"),
     (
@@ -49,7 +49,7 @@ AS_PICTURE = "save it as PNG or JPEG, or give another file"
 
 
 def register_plugins() -> None:
-    """Have Pillow know all its kinds, and HEIC where `pillow-heif` is installed. Costs nothing a second time."""
+    """Register all formats of Pillow, and HEIC where `pillow-heif` is installed. Repeated calls cost nothing."""
     Image.init()
     if "HEIF" not in Image.OPEN:
         try:
@@ -59,22 +59,22 @@ def register_plugins() -> None:
 
 
 def kind_of(data: bytes) -> tuple[str, str | None]:
-    """(what the file is, with its article, what to do; None: give another). For files that could not be read."""
+    """(description with its article, what to do; None: give another file) of a file that could not be read."""
     if not data:
         return "an empty file", None
     if data[4:8] == b"ftyp":
         return _kind_of_brand(data)
     if data[:4] == b"RIFF":
-        return ("a damaged WebP file", None) if data[8:12] == b"WEBP" else ("a RIFF file and no picture", None)
+        return ("a damaged WebP file", None) if data[8:12] == b"WEBP" else ("a RIFF file, not an image", None)
     begin = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if begin.startswith((b"<!doctype html", b"<html")):
-        return "a web page and no picture", "save the picture itself from it"
+        return "a web page, not an image", "save the image itself from it"
     if begin.startswith((b"<svg", b"<?xml")):
         return "an SVG drawing or other XML, which cannot be read", AS_PICTURE
     for magic, kind in MAGIC:
         if data.startswith(magic):
             return kind, AS_PICTURE if "cannot be read" in kind else None
-    return "no picture, or it is damaged", None
+    return "not an image, or it is damaged", None
 
 
 def _kind_of_brand(data: bytes) -> tuple[str, str | None]:
@@ -84,5 +84,5 @@ def _kind_of_brand(data: bytes) -> tuple[str, str | None]:
         return "a raw photograph of a camera, which cannot be read", AS_PICTURE
     for known, name, advice in BRANDS:
         if any(brand in known for brand in brands):
-            return f"a picture of the kind {name}, which cannot be read here, or it is damaged", advice
-    return "a video or another file built like one, and no picture", None
+            return f"a picture of the format {name}, which cannot be read here, or it is damaged", advice
+    return "a video or another file of that container, not an image", None

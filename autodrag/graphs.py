@@ -1,6 +1,6 @@
-"""Many small operations as one CUDA graph: a GPU does those of a drag faster than Python can ask for them, one by one.
+"""Many small operations as one CUDA graph: a GPU runs those of a drag faster than Python can launch them one by one.
 
-What is recorded is replayed on the memory it was recorded with; so inputs are copied there and outputs copied out.
+A graph is replayed on the memory of its recording, so inputs are copied in and outputs copied out.
 """
 
 import sys
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 Work: TypeAlias = Callable[[], Sequence[Tensor]]
-#: Records work; returns what does it again, and the tensors that this writes to.
+#: Records work; returns a function that replays it, and the tensors that it writes to.
 Recorder: TypeAlias = Callable[[Work], tuple[Callable[[], object], Sequence[Tensor]]]
 
-WARM_UPS = 2  # runs before a recording, in which libraries choose their kernels
-REMEMBERED = 8  # recordings of a function, by the shapes of its inputs
+WARM_UPS = 2  # runs before a recording, during which libraries choose their kernels
+REMEMBERED = 8  # recordings kept for a function, by the shapes of its inputs
 
 
 def record_cuda(work: Work) -> tuple[Callable[[], object], Sequence[Tensor]]:
-    """The `Recorder` of a real GPU. Other threads may go on using it meanwhile."""
+    """The `Recorder` for a GPU. Other threads may use the GPU meanwhile."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -37,9 +37,9 @@ def record_cuda(work: Work) -> tuple[Callable[[], object], Sequence[Tensor]]:
 class Graphed:
     """A function of tensors (or None), without gradients, that is recorded at its second call with the same shapes.
 
-    The first such call is plain, so that what is asked for once costs no recording. So is every call on a CPU, every
-    call while a gradient is recorded, and all of them once a recording has failed, which is said. The function must
-    depend on its arguments alone, and must neither wait for the GPU nor copy to it. Safe for several threads.
+    The first call for given shapes runs the function, so that a single call costs no recording. So do calls on a CPU,
+    calls while a gradient is recorded, and all calls after a recording has failed, which prints a warning. The function
+    must depend on its arguments alone and must neither synchronise with the GPU nor copy to it. Thread-safe.
     """
 
     def __init__(self, function: Callable[..., Sequence[Tensor]], record: Recorder | None = None) -> None:
@@ -50,7 +50,7 @@ class Graphed:
         self._failed = False
 
     def __call__(self, *inputs: Tensor | None) -> Sequence[Tensor]:
-        """What the function returns, in memory of its own."""
+        """The results of the function, in new memory."""
         given = [x for x in inputs if x is not None]
         usable = self._record is not None or all(x.is_cuda for x in given)
         if self._failed or not usable or (torch.is_grad_enabled() and any(x.requires_grad for x in given)):
@@ -65,7 +65,7 @@ class Graphed:
             except RuntimeError as error:
                 self._failed = True
                 reason = str(error).strip().partition("\n")[0]
-                print(f"CUDA graphs are not used, which is slower: {reason}", file=sys.stderr)
+                print(f"CUDA graphs are off, which is slower: {reason}", file=sys.stderr)
                 return self._function(*inputs)
             self._remember(key, recording)
             return recording.replay(inputs)
@@ -78,7 +78,7 @@ class Graphed:
 
 
 class _Recording:
-    """Of one call: the memory of its inputs, what to replay, and the memory of its outputs."""
+    """The recording of one call: the memory of its inputs and outputs, and the replay."""
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor | None], record: Recorder

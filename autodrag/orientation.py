@@ -1,4 +1,4 @@
-"""How a picture lies: the one thing of its metadata that is read."""
+"""The orientation of an image, which is all that is read of its metadata."""
 
 import re
 import struct
@@ -10,12 +10,12 @@ from jaxtyping import UInt8
 
 TAG = 0x0112  # Orientation, of EXIF
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
-SIZES = {1: "B", 3: "H", 4: "I"}  # the types of EXIF that whole numbers are written in
+SIZES = {1: "B", 3: "H", 4: "I"}  # the integer types of EXIF
 
 # "infe" of version 2 or 3: flags, number of the item, protection, type.
 _EXIF_ITEM = re.compile(rb"(infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2})Exif", re.DOTALL)
 
-#: Orientation -> (whether rows and columns change places, then whether rows, and columns, run backwards).
+#: Orientation -> (whether to transpose, then whether to reverse the rows, and the columns).
 TURNS = {
     1: (False, False, False),
     2: (False, False, True),
@@ -29,7 +29,7 @@ TURNS = {
 
 
 def upright(pixels: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.ndarray, "h w C"]:
-    """The picture as it is to be seen."""
+    """The image as it should be shown."""
     swapped, up, left = TURNS[orientation]
     if swapped:
         pixels = pixels.swapaxes(0, 1)
@@ -37,9 +37,9 @@ def upright(pixels: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.nd
 
 
 def split_jpeg(data: bytes) -> tuple[bytes, int]:
-    """A JPEG without EXIF, XMP and the index of further pictures, and its orientation.
+    """A JPEG without EXIF, XMP and the index of further images, and its orientation.
 
-    A decoder that never sees them cannot stumble over what is wrong in them.
+    Without them a decoder cannot fail because of errors in them.
     """
     kept, found, place = [data[:2]], [], 2
     while data[place : place + 1] == b"\xff" and place + 4 <= len(data):
@@ -47,7 +47,7 @@ def split_jpeg(data: bytes) -> tuple[bytes, int]:
         if marker == 0xFF:  # padding
             place += 1
             continue
-        if marker in (0xD9, 0xDA):  # from here on it is the picture
+        if marker in (0xD9, 0xDA):  # the image data starts here
             break
         end = place + 2 + struct.unpack_from(">H", data, place + 2)[0]
         content = data[place + 4 : end]
@@ -60,17 +60,17 @@ def split_jpeg(data: bytes) -> tuple[bytes, int]:
 
 
 def hide_exif(data: bytes) -> bytes:
-    """An AVIF or HEIC file whose EXIF no decoder finds: how such a picture lies is told by boxes of the file.
+    """An AVIF or HEIC file with its EXIF hidden from decoders: the orientation of such files is in their boxes.
 
-    The item of EXIF is given a type that nobody reads, in the box that lists the items.
+    The EXIF item gets an unknown type in the box that lists the items.
     """
     return _EXIF_ITEM.sub(rb"\1skip", data)
 
 
 def orientation_of(info: Mapping[Any, Any]) -> int:
-    """The orientation in what Pillow knows of a picture (`Image.info`); 1 where there is none that makes sense."""
+    """The orientation in the metadata that Pillow has read (`Image.info`); 1 where there is no valid one."""
     exif, xmp = info.get("exif"), info.get("xmp", info.get("XML:com.adobe.xmp"))
-    if exif is None and isinstance(text := info.get("Raw profile type exif"), str):  # as ImageMagick writes PNG
+    if exif is None and isinstance(text := info.get("Raw profile type exif"), str):  # PNG as written by ImageMagick
         digits = "".join(text.split("\n")[3:])
         exif = bytes.fromhex(digits) if re.fullmatch("([0-9a-f]{2})*", digits) else None
     turns = [_of_exif(exif.removeprefix(EXIF)) if isinstance(exif, bytes) else None]
@@ -79,7 +79,7 @@ def orientation_of(info: Mapping[Any, Any]) -> int:
 
 
 def _of_exif(tiff: bytes) -> int | None:
-    """The tag's value in the first directory of an EXIF block; the other tags are passed over unread."""
+    """The tag's value in the first directory of an EXIF block; other tags are not read."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
     try:
         if order is None:
@@ -91,7 +91,7 @@ def _of_exif(tiff: bytes) -> int | None:
             if tag == TAG and kind in SIZES:
                 (value,) = struct.unpack_from(order + SIZES[kind], tiff, place + 8)
                 return value if value in TURNS else None
-    except struct.error:  # cut short
+    except struct.error:  # truncated
         return None
     return None
 

@@ -1,4 +1,4 @@
-"""Pictures that a user gives, whatever their kind: read with bounds, upright, as bytes."""
+"""Reads images of any kind that a user gives, upright and as bytes, with bounds on their size."""
 
 import io
 import warnings
@@ -16,11 +16,11 @@ from autodrag.errors import InputError
 from autodrag.filekinds import kind_of, register_plugins
 from autodrag.orientation import hide_exif, orientation_of, split_jpeg, upright
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # the decoders that a file may reach
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # the decoders that are used
 READABLE = "give a PNG, JPEG, WebP, GIF, BMP or TIFF file"
 EXPECTED = "give a file, a PIL image, or an array [H, W], [H, W, C] or [C, H, W] with C = 1, 3 or 4"
-MAX_PIXELS = 52_000_000  # 8192 x 6144, what phones of 50 megapixels make, and a little more
-SLACK = 0.1  # floats may lie this far outside [0, 1] or [-1, 1], as resizing leaves them
+MAX_PIXELS = 52_000_000  # a little more than the 8192 x 6144 of 50 megapixel phones
+SLACK = 0.1  # floats may exceed [0, 1] or [-1, 1] by this much, as after resizing
 
 Pixels = tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]
 
@@ -29,8 +29,8 @@ def read_picture(picture: Any, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray
     """Any picture as upright RGB bytes; transparent parts become white.
 
     picture: a file or its bytes; a PIL image; an array or tensor [H, W], [H, W, C] or [C, H, W] with 1, 3 or 4
-    channels (or a batch of one such): bytes, 16 bits, booleans, or floats in [0, 1] or, where some are negative,
-    [-1, 1]. Raises InputError, one sentence, for anything else, or for more than `max_pixels`.
+    channels (or a batch of one): bytes, 16 bits, booleans, or floats in [0, 1] or, where some are negative, [-1, 1].
+    Raises InputError for anything else, and for more than `max_pixels`.
     """
     rgb, alpha = read_pixels(picture, "The picture", max_pixels)
     if alpha is None:
@@ -40,7 +40,7 @@ def read_picture(picture: Any, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray
 
 
 def read_pixels(picture: Any, name: str, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """(RGB, alpha or None) of any picture, as `read_picture` takes them. name: what errors call it."""
+    """(RGB, alpha or None) of any picture that `read_picture` takes. name: of the picture in errors."""
     if isinstance(picture, str | Path):
         name = str(picture)
         try:
@@ -52,8 +52,8 @@ def read_pixels(picture: Any, name: str, max_pixels: int = MAX_PIXELS) -> Pixels
     if isinstance(picture, Image.Image):
         try:
             return _turned(_unpacked(picture, name), orientation_of(picture.info))
-        except OSError as error:  # files are decoded when they are looked at
-            raise InputError(f"{name} cannot be decoded ({error}); give another one.") from None
+        except OSError as error:  # Pillow decodes files lazily
+            raise InputError(f"{name} cannot be decoded ({error}); give another file.") from None
     return _from_array(picture, name)
 
 
@@ -65,19 +65,19 @@ def _from_file(data: bytes, name: str, max_pixels: int) -> Pixels:
         content = hide_exif(data)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `max_pixels` decides about bombs, and nothing but the picture matters
+            warnings.simplefilter("ignore")  # `max_pixels` bounds the size; other warnings do not matter
             image = Image.open(io.BytesIO(content), formats=[kind for kind in FORMATS if kind in Image.OPEN])
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
             if orientation is None:
-                orientation = 1 if image.format == "TIFF" else orientation_of(image.info)  # Pillow turns TIFFs itself
+                orientation = 1 if image.format == "TIFF" else orientation_of(image.info)  # Pillow rotates TIFFs itself
             alpha = _colour_key(image, data)
             return _turned(_unpacked(image, name, alpha), orientation)
     except (InputError, MemoryError):
         raise
     except Image.DecompressionBombError:
         raise _too_large(name, "far too many pixels", max_pixels) from None
-    except Exception:  # noqa: BLE001 (of a damaged file decoders say so by any error)
+    except Exception:  # noqa: BLE001 (decoders raise anything on a damaged file)
         kind, advice = kind_of(data)
         raise InputError(f"{name} is {kind}; {advice or READABLE}.") from None
 
@@ -92,8 +92,8 @@ def _turned(pixels: Pixels, orientation: int) -> tuple[UInt8[np.ndarray, "h w 3"
 
 
 def _unpacked(image: Image.Image, name: str, alpha: UInt8[np.ndarray, "H W"] | None = None) -> Pixels:
-    """(RGB, alpha) of a PIL image of any mode. alpha: where it is known better than Pillow knows it."""
-    if image.mode[0] in "IF":  # more than 8 bits a pixel, which Pillow's own conversion would cut off
+    """(RGB, alpha) of a PIL image of any mode. alpha: replaces what Pillow finds; None: Pillow's."""
+    if image.mode[0] in "IF":  # more than 8 bits a pixel; Pillow's own conversion would clip them
         values = np.asarray(image)
         return np.repeat(_levels(values, name)[:, :, None], 3, axis=2), alpha
     if alpha is None and image.has_transparency_data:
@@ -108,9 +108,9 @@ def _unpacked(image: Image.Image, name: str, alpha: UInt8[np.ndarray, "H W"] | N
 
 
 def _colour_key(image: Image.Image, data: bytes) -> UInt8[np.ndarray, "H W"] | None:
-    """Alpha of a PNG that calls one grey or colour transparent, of any depth; None where it is no such PNG.
+    """Alpha of a PNG of any depth with one transparent grey or colour; None for anything else.
 
-    Pillow compares the key with pixels that it has brought to 8 bits already.
+    Needed because Pillow compares that colour with pixels already reduced to 8 bits.
     """
     key = image.info.get("transparency")
     if image.format != "PNG" or image.mode in ("P", "LA", "RGBA") or key is None:
@@ -128,11 +128,11 @@ def _colour_key(image: Image.Image, data: bytes) -> UInt8[np.ndarray, "H W"] | N
 
 
 def _from_array(values: Any, name: str) -> Pixels:
-    """(RGB, alpha) of an array or tensor. Channels are looked for at the end, in a tensor at the front first."""
+    """(RGB, alpha) of an array or tensor. Channels are the last or first axis; tensors try the first one first."""
     array = as_array(values)
     if array is None or array.dtype.kind not in "buif":
         what = type(values).__name__ if array is None else f"an array of {array.dtype}"
-        raise InputError(f"{name} is {what}, which is no picture; {EXPECTED}.")
+        raise InputError(f"{name} is {what}, which is not an image; {EXPECTED}.")
     shape = array.shape
     if array.ndim == 4 and len(array) == 1:
         array = array[0]
@@ -141,14 +141,14 @@ def _from_array(values: Any, name: str) -> Pixels:
     places = [place for place in ((0, -1) if isinstance(values, Tensor) else (-1, 0)) if array.ndim == 3]
     channels = next((place for place in places if array.shape[place] in (1, 3, 4)), None)
     if channels is None or array.size == 0:
-        raise InputError(f"{name} has shape {list(shape)}, which is no picture; {EXPECTED}.")
+        raise InputError(f"{name} has shape {list(shape)}, which is not an image; {EXPECTED}.")
     levels = _levels(np.moveaxis(array, channels, -1), name)
     rgb = np.ascontiguousarray(np.broadcast_to(levels[:, :, :3], (*levels.shape[:2], 3)))
     return rgb, np.ascontiguousarray(levels[:, :, 3]) if levels.shape[2] == 4 else None
 
 
 def as_array(values: Any) -> np.ndarray | None:
-    """Anything like an array of numbers as one; None where it is nothing of the kind."""
+    """An array-like of numbers as a NumPy array; None for anything else."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
@@ -160,7 +160,7 @@ def as_array(values: Any) -> np.ndarray | None:
 
 
 def _levels(values: np.ndarray, name: str) -> UInt8[np.ndarray, "*shape"]:
-    """Numbers of any kind as bytes, rounded to the nearest, so that black stays black and white stays white."""
+    """Numbers of any range as bytes, rounded to the nearest; black stays black and white stays white."""
     if values.dtype == np.uint8:
         return values
     if values.dtype == bool:

@@ -1,4 +1,4 @@
-"""Which type a config means by `auto`: bfloat16 where the device computes it fast, else float32."""
+"""The type that `auto` stands for in a config: bfloat16 where the device computes it fast, else float32."""
 
 import sys
 from functools import cache
@@ -9,16 +9,16 @@ from typing import Literal
 import torch
 from torch.nn import functional as F
 
-#: What a config may ask for. "auto" is decided by `choose`.
+#: Values in a config; `choose` resolves "auto".
 Asked = Literal["auto", "float32", "bfloat16", "float16"]
 Chosen = Literal["float32", "bfloat16", "float16"]
 
-UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # what Linux calls the units of processors that multiply bfloat16
-WORTH = 0.8  # of float32's time: a convolution in bfloat16 must take less to be called fast
+UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # processor flags of Linux for units that multiply bfloat16
+WORTH = 0.8  # bfloat16 is fast if a convolution takes less than this share of its time in float32
 
 
 def choose(asked: Asked, device: torch.device) -> Chosen:
-    """`asked`, or what suits the device where it is "auto"; the choice is then said on stderr."""
+    """`asked`, or the type that suits the device where it is "auto"; that choice is printed to stderr."""
     if asked != "auto":
         return asked
     fast, why = computes_bfloat16_fast(device)
@@ -29,12 +29,12 @@ def choose(asked: Asked, device: torch.device) -> Chosen:
 
 @cache
 def computes_bfloat16_fast(device: torch.device) -> tuple[bool, str]:
-    """Whether bfloat16 pays on this device, and why: a GPU is asked, a processor that may is timed once a process."""
+    """Whether bfloat16 is fast on this device, and why. Processors with a unit for it are timed, once a process."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)  # by the current device, which is this one
         return fast, f"the GPU {'multiplies' if fast else 'does not multiply'} bfloat16 natively"
     if device.type != "cpu":
-        return False, f"nothing is known of bfloat16 on {device}"
+        return False, f"the speed of bfloat16 on {device} is unknown"
     flags = processor_flags()
     if flags and not flags & UNITS:
         return False, f"this processor has no unit for bfloat16 (none of {', '.join(sorted(UNITS))})"
@@ -43,14 +43,14 @@ def computes_bfloat16_fast(device: torch.device) -> tuple[bool, str]:
 
 
 def processor_flags() -> set[str]:
-    """What Linux says of the processor; empty where nothing is said."""
+    """The processor flags that Linux reports; empty elsewhere."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
 
 
 def bfloat16_time(device: torch.device, rounds: int = 3) -> float:
-    """Time of a 3 x 3 convolution in bfloat16 as a multiple of its time in float32: best of `rounds` in turns."""
+    """Time of a 3 x 3 convolution in bfloat16 relative to float32: the best of `rounds` alternating runs."""
     x = torch.randn(1, 128, 64, 64, device=device).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(128, 128, 3, 3, device=device).contiguous(memory_format=torch.channels_last)
     cases = [(x.to(kind), weight.to(kind)) for kind in (torch.bfloat16, torch.float32)]

@@ -1,4 +1,4 @@
-"""Where the points of one image are in another, by the generator's features: as DragGAN tracks, but farther."""
+"""Tracks points from one image to another by the generator's features, like DragGAN but over larger distances."""
 
 from dataclasses import dataclass
 
@@ -10,15 +10,15 @@ from torch.nn import functional as F
 from autodrag.generator import FrozenGenerator
 from autodrag.geometry import corner, sample_at
 
-BLOCK = 6  # of the generator: the features that DragGAN found to tell points apart best
-SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (places a side, steps from its centre to its edge) of each finer grid
-LOCATOR_BLOCK = 5  # whose features change less from one shape of a face to another than those of block 6
-LOCATOR_SIDE, WITHIN = 13, 3.0  # places a side of the Locator's grid, which reaches that many deviations
-AROUND = 5  # feature pixels whose mean is compared in the first, coarse search
+BLOCK = 6  # of the generator: the most discriminative features according to DragGAN
+SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (points a side, steps from centre to edge) of each finer grid
+LOCATOR_BLOCK = 5  # its features change less with the shape of a face than those of block 6
+LOCATOR_SIDE, WITHIN = 13, 3.0  # points a side of the Locator's grid, and its reach in standard deviations
+AROUND = 5  # side of the neighbourhood whose mean the first, coarse search compares, in feature pixels
 
 
 class Tracker:
-    """Remembers what lies at points of some images and finds it in others.
+    """Stores the features at points of some images and finds them in others.
 
     features: of the images, the generator's output of `BLOCK`. points: image pixels.
     """
@@ -32,17 +32,17 @@ class Tracker:
     def find(
         self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
     ) -> Float[Tensor, "B P 2"]:
-        """Where the points are in the images of `ws`.
+        """The points in the images of `ws`.
 
-        Looked for within `radius` pixels of `expected` in x and y: on a grid of 13 x 13 places, then around the best of
-        them on two finer ones. What lies outside the image is never chosen.
+        Searched within `radius` pixels of `expected` in x and y: on a grid of 13 x 13 positions, then around the best
+        one on two finer grids. Positions outside the image are never chosen.
         """
         return self.find_in(self._generator.features(ws, block=BLOCK), expected, radius)
 
     def find_in(
         self, features: Float[Tensor, "B C h w"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
     ) -> Float[Tensor, "B P 2"]:
-        """`find`, in images whose features of `BLOCK` are given."""
+        """`find`, given the images' features of `BLOCK`."""
         maps = _coarse_to_fine(features)
         height, width = self._generator.resolution
         limit = corner(expected, (height, width))
@@ -62,19 +62,19 @@ class Tracker:
 
 @dataclass(frozen=True)
 class Located:
-    """points: image pixels. certainty: in [0, 1], the share of what was expected that the features overrule."""
+    """points: image pixels. certainty: in [0, 1], 0 where the features add nothing to the expectation."""
 
     points: Float[Tensor, "B P 2"]
     certainty: Float[Tensor, "B P"]
 
 
 class Locator:
-    """Where points of some images probably are in others, by the features and by what is expected.
+    """Estimates points of some images in others from the features and from where they are expected.
 
-    A jaw looks alike all along, and a mouth that opens does not look as it did: the best match alone can be farther off
-    than the drag was. So places are weighed: a normal distribution around where the point should be, times
-    exp(-E / 2 E_min), E being the mean square difference of standardised features and E_min the least of them, which
-    tells how much the point has changed its looks.
+    A jaw looks alike along its length, and an opening mouth changes its look, so the best match alone can be farther
+    off than the drag was long. So positions are weighted: a normal distribution around the expected one, times
+    exp(-E / 2 E_min), with E the mean squared difference of standardised features and E_min the smallest of them, a
+    measure of how much the look of the point has changed.
     ws: latents of the images. points: in their pixels.
     """
 
@@ -88,7 +88,7 @@ class Locator:
     def find(
         self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], spread: Float[Tensor, " B"]
     ) -> Located:
-        """Posterior mean in the images of `ws`, over a grid of 13 x 13 places. spread: deviation in x and y, pixels."""
+        """Posterior mean in the images of `ws`, on a grid of 13 x 13 positions. spread: of the prior, in pixels."""
         height, width = self._generator.resolution
         unit = WITHIN * _grid(LOCATOR_SIDE, expected)  # [places, 2], in deviations
         sigma = spread.clamp(min=1e-3)[:, None, None]
@@ -110,7 +110,7 @@ class Locator:
 
 
 def _coarse_to_fine(features: Float[Tensor, "B C h w"]) -> list[Float[Tensor, "B C h w"]]:
-    """The map for each search: means of neighbourhoods, which a wide search confuses less, then the features."""
+    """The map for each search: means of neighbourhoods for the first, wide search, then the features."""
     smooth = F.avg_pool2d(features, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
     return [smooth, features, features]
 
@@ -118,7 +118,7 @@ def _coarse_to_fine(features: Float[Tensor, "B C h w"]) -> list[Float[Tensor, "B
 def search_radius(
     handles: Float[Tensor, "B P 2"], targets: Float[Tensor, "B P 2"], image_hw: tuple[int, int]
 ) -> Float[Tensor, "B P"]:
-    """How far from its target a dragged handle may have ended: half its way, from 12 to 64 px of an image 512 high."""
+    """Search radius for a dragged handle: half the length of its drag, from 12 to 64 px of an image 512 high."""
     half_way = (targets - handles).norm(dim=-1) / 2
     return half_way.clamp(12 * image_hw[0] / 512, 64 * image_hw[0] / 512)
 

@@ -1,4 +1,4 @@
-"""Nested mappings -> nested frozen dataclasses, strictly, with one sentence about what does not fit."""
+"""Strict conversion of nested mappings to nested frozen dataclasses, with one-sentence errors."""
 
 import difflib
 import math
@@ -17,11 +17,10 @@ T = TypeVar("T")
 
 
 def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "", what: str = "Config key") -> T:
-    """`data` as the dataclass `cls`. Sequences become tuples and integers floats where a field asks for them.
+    """`data` as the dataclass `cls`. Sequences become tuples, and integers floats where a field is a float.
 
-    Of a union of dataclasses the one counts whose values `data` has in those fields that are Literals in all of them.
-    prefix, what: of the keys in errors. Raises InputError for an unknown key (with the keys that look like it), a
-    missing key, or a value of another type.
+    In a union of dataclasses the fields that are Literals in all of them decide which one `data` is. prefix, what: how
+    error messages name a key. Raises InputError for an unknown key (with similar ones), a missing key, or a wrong type.
     """
     data = _chosen(cls, data, prefix)
     unknown = list(_unknown(cls, data, prefix))
@@ -36,13 +35,13 @@ def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "", what: str = "
     except DaciteFieldError as error:
         path, kind = str(error.field_path), getattr(error, "field_type", None)
         value: Any = data
-        for key in path.split("."):  # as the user wrote it: the error holds a half-converted value
+        for key in path.split("."):  # as the user wrote it: the error holds a partly converted value
             value = value[key]
         raise InputError(f"{what} {prefix + path!r} is {value!r}, expected {describe(kind)}.") from None
 
 
 def check_bounds(section: str, config: object, **bounds: tuple[int | float, int | float]) -> None:
-    """Raises InputError for a number of a config that lies outside its (lowest, highest); None is no number."""
+    """Raises InputError for a number of a config outside its (lowest, highest); None is skipped."""
     for name, (low, high) in bounds.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
@@ -53,12 +52,12 @@ def check_bounds(section: str, config: object, **bounds: tuple[int | float, int 
 def near(key: str, known: Iterable[str]) -> str:
     """ " (near: ...)" with up to three of the dotted keys in `known` that resemble `key`; "" where none does."""
 
-    def likeness(other: str) -> tuple[float, float]:
+    def similarity(other: str) -> tuple[float, float]:
         pairs = ((key.rpartition(".")[2], other.rpartition(".")[2]), (key, other))
         last, whole = (difflib.SequenceMatcher(None, a, b).ratio() for a, b in pairs)
         return last, whole
 
-    ranked = sorted(((*likeness(other), other) for other in known), reverse=True)[:3]
+    ranked = sorted(((*similarity(other), other) for other in known), reverse=True)[:3]
     names = [other for last, _, other in ranked if last >= 0.6]
     return f" (near: {', '.join(names)})" if names else ""
 
@@ -79,7 +78,7 @@ def describe(kind: Any) -> str:
         int: "an integer",
         float: "a number",
         bool: "true or false",
-        str: "a text",
+        str: "text",
         Path: "a path",
         type(None): "null",
         Any: "anything",
@@ -99,7 +98,7 @@ def describe(kind: Any) -> str:
 
 
 def _unknown(cls: type, data: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, list[str]]]:
-    """(dotted key, keys known at that place) of every key in `data` that is no field, nested dataclasses included."""
+    """(dotted key, known keys at that level) of every key in `data` that is not a field, at all levels."""
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]
     for key, value in data.items():
@@ -110,7 +109,7 @@ def _unknown(cls: type, data: Mapping[Any, Any], prefix: str) -> Iterator[tuple[
 
 
 def _chosen(cls: type, data: Mapping[Any, Any], prefix: str) -> dict[Any, Any]:
-    """`data` with the mappings built that stand for one of several dataclasses."""
+    """`data`, with the mappings for unions of dataclasses already built."""
     hints = get_type_hints(cls)
     built = dict(data)
     for key, value in data.items():
@@ -134,7 +133,7 @@ def _literals(cls: type) -> dict[str, tuple[Any, ...]]:
 
 
 def _dataclass_in(hint: Any) -> type | None:
-    """The one dataclass that `hint` or its union names; None for anything less clear, which dacite then decides."""
+    """The only dataclass in `hint` or its union; None where there are none or several, which dacite then resolves."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     found = [option for option in options if isinstance(option, type) and is_dataclass(option)]
     return found[0] if len(found) == 1 else None

@@ -61,7 +61,7 @@ def test_typed_builds_nested_dataclasses() -> None:
         ),
         ({"inner": 3}, "Config key 'inner' is 3, expected a mapping."),
         ({"size": [3]}, "Config key 'size' is [3], expected a list of 2: an integer, an integer."),
-        ({"stage": None}, "Config key 'stage' is None, expected an integer or a text."),
+        ({"stage": None}, "Config key 'stage' is None, expected an integer or text."),
     ],
 )
 def test_typed_says_in_one_sentence_what_does_not_fit(change: dict[str, Any], sentence: str) -> None:

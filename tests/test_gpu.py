@@ -15,7 +15,7 @@ from autodrag.editor.inversion import Inversion, InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.evaluation import run as evaluation
-from autodrag.evaluation.metric_networks import Instruments
+from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import Encoder
 from autodrag.training import run as training
@@ -128,7 +128,7 @@ def test_drag(place: Path, weights: Path, tmp_path: Path, method: str, dtype: st
 
 
 def test_eval(place: Path, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "load_instruments", lambda *_: Instruments(None, None, [], {}))
+    monkeypatch.setattr(evaluation, "load_metric_networks", lambda *_: MetricNetworks(None, None, [], {}))
     given = [f"dataset={place / 'tiny.safetensors'}", "task=paired", "task.flow=dis", "task.points=4", "task.count=2"]
     places = [f"manifest={tmp_path / 'manifest.json'}", f"out={tmp_path / 'out'}", f"device={DEVICE}", "timed=1"]
     options = [f"method.options.weights={weights}", "download=false", "batch=2"]

@@ -242,7 +242,7 @@ def test_what_is_no_picture_is_said(given: object, says: str) -> None:
         (b"\x89PNG\r\n\x1a\n", "damaged PNG"),
         (b"\xff\xd8\xff\xe0" + bytes(30), "damaged JPEG"),
         (b"", "empty file"),
-        (b"\0" * 40, "no picture, or it is damaged"),
+        (b"\0" * 40, "not an image, or it is damaged"),
     ],
 )
 def test_kinds_that_cannot_be_read_are_named(data: bytes, says: str) -> None:

@@ -18,7 +18,7 @@ from autodrag.commands import COMMANDS, _named
 from autodrag.config import CONFIG_DIR, compose, load_dataset, typed
 from autodrag.errors import InputError
 from autodrag.evaluation import run as evaluation
-from autodrag.evaluation.metric_networks import Instruments
+from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.generator import FrozenGenerator
 from autodrag.vision.detectors import LandmarkDetector
 from autodrag.weights import find_weights
@@ -154,7 +154,7 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         path.symlink_to(tmp_path / "tiny.safetensors")
     for module in ("evaluation.tasks", "data.workers", "demo"):
         monkeypatch.setattr(f"autodrag.{module}.load_detector", lambda *_: Grid())
-    monkeypatch.setattr(evaluation, "load_instruments", lambda *_: Instruments(None, None, [], {}))
+    monkeypatch.setattr(evaluation, "load_metric_networks", lambda *_: MetricNetworks(None, None, [], {}))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "README.md").write_text(README)
     return tmp_path

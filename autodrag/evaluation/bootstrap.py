@@ -1,4 +1,4 @@
-"""The one place where values of items become a number: means with bootstrap intervals."""
+"""Means over items with bootstrap intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over n items and its 95 % interval; all None where no item counts."""
+    """A mean over n items and its 95 % interval; None without items."""
 
     n: int
     mean: float | None
@@ -30,7 +30,7 @@ def estimate(values: Sequence[float], seed: int, stage: str) -> Estimate:
     means = torch.cat(
         [
             data[torch.randint(len(data), (part, len(data)), generator=draws)].mean(dim=1)
-            for part in [RESAMPLES // 100] * 100  # a hundred parts, for memory
+            for part in [RESAMPLES // 100] * 100  # in a hundred parts, to save memory
         ]
     )
     tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)

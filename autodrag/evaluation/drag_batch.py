@@ -16,7 +16,7 @@ Pairs = Sequence[Float[Tensor, "_ 2"]]
 
 @dataclass(frozen=True)
 class Edited:
-    """Where drags ended: latents, and after how many steps of each image; seconds of the whole batch."""
+    """Results of drags: latents and number of steps of each image; seconds of the whole batch."""
 
     ws: Float[Tensor, "B L D"]
     steps: Int[Tensor, " B"]
@@ -37,7 +37,7 @@ def edit(method: DragMethod, ws: Float[Tensor, "B L D"], handles: Pairs, targets
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of single edits: of the method alone, and with the picture of its result."""
+    """Seconds of single edits: of the method alone, and including the rendered result."""
 
     method: list[float]
     rendered: list[float]
@@ -46,7 +46,7 @@ class Timing:
 def time_edits(
     generator: FrozenGenerator, method: DragMethod, ws: Float[Tensor, "B L D"], handles: Pairs, targets: Pairs
 ) -> Timing:
-    """Each edit alone (batch 1), synchronised, after one that does not count."""
+    """Time each edit alone (batch 1), synchronised, after one warm-up."""
     timing = Timing([], [])
     for index in [0, *range(len(ws))]:
         edited = edit(method, ws[index : index + 1], handles[index : index + 1], targets[index : index + 1])

@@ -1,13 +1,13 @@
-"""The folder of an evaluation: what was asked, what a method made of each item, and the scores.
+"""The folder of an evaluation: config, predictions and scores.
 
 ```
 folder/
   config.yaml       the resolved config        env.json   versions, machine, commit, command
-  predictions/      latents of the edits, a file a chunk of items: the cache that scores are made from
-  scores/           values of the items and features of their images, a file a chunk
-  per_item.jsonl    all values, a line an item and setting
+  predictions/      latents of the edits, one file for each chunk of items: the cache for scoring
+  scores/           values of the items and features of their images, one file for each chunk
+  per_item.jsonl    all values, one line for each item and setting
   timing.json       seconds of single edits    made_with.json   hashes of the manifest and of the method's weights
-  summary.json      means, intervals, counts: what tables are made from
+  summary.json      means, intervals, counts: the input of the tables
 ```
 """
 
@@ -28,26 +28,26 @@ from autodrag.latents import join, split
 
 @dataclass(frozen=True)
 class Chunk:
-    """Consecutive items of a setting, which are edited together."""
+    """Consecutive items of a setting that are edited together."""
 
     setting: str
     items: Sequence[Item]
 
     @property
     def name(self) -> str:
-        """Of its files."""
+        """The name of its files."""
         return f"{self.setting}-{self.items[0].index:06d}-{self.items[-1].index:06d}"
 
 
 def chunks(settings: Sequence[str], items: Sequence[Item], size: int) -> Iterator[Chunk]:
-    """All items of all settings, in an order that depends on nothing else."""
+    """All items of all settings, in a fixed order."""
     for setting in settings:
         for start in range(0, len(items), size):
             yield Chunk(setting, items[start : start + size])
 
 
 class EvaluationFolder:
-    """Files are whole or not there, so an interrupted evaluation goes on with what is missing."""
+    """Files are complete or absent, so an interrupted evaluation resumes with what is missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -56,7 +56,7 @@ class EvaluationFolder:
         return self._prediction(chunk).is_file()
 
     def write_prediction(self, chunk: Chunk, prediction: Prediction) -> None:
-        """The edited rows and the notes; the other rows are those of the source."""
+        """Store the edited rows and the notes; the other rows are those of the source."""
         heads = split(prediction.ws)[0].cpu().float().contiguous()
         write_tensors(self._made(self._prediction(chunk)), {"heads": heads}, {"notes": json.dumps(prediction.notes)})
 
@@ -64,25 +64,25 @@ class EvaluationFolder:
         """With the kept rows of `source` [B, L, D]. Raises InputError where the file is damaged."""
         tensors, metadata = read_tensors(self._prediction(chunk))
         if len(tensors["heads"]) != len(chunk.items):
-            raise InputError(f"{self._prediction(chunk)} holds other items: delete {self.path} or choose another out=.")
+            raise InputError(f"{self._prediction(chunk)} holds other items; delete {self.path} or choose another out=.")
         ws = join(tensors["heads"].to(source), split(source)[1])
         return Prediction(ws, json.loads(metadata["notes"]))
 
-    def has_scores(self, chunk: Chunk, instruments: Mapping[str, str]) -> bool:
-        """Whether they were made with these instruments (name -> hash), all of them and no others."""
+    def has_scores(self, chunk: Chunk, networks: Mapping[str, str]) -> bool:
+        """Whether there are scores made with exactly these networks (name -> hash)."""
         path = self._scores(chunk)
-        return path.is_file() and json.loads(read_tensors(path)[1].get("instruments", "null")) == dict(instruments)
+        return path.is_file() and json.loads(read_tensors(path)[1].get("instruments", "null")) == dict(networks)
 
     def write_scores(
         self,
         chunk: Chunk,
         rows: Sequence[Mapping[str, Any]],
         features: Mapping[str, Tensor],
-        instruments: Mapping[str, str],
+        networks: Mapping[str, str],
     ) -> None:
-        """features: vectors of the chunk's images, by the name of the Frechet distance and of the images."""
+        """features: of the chunk's images, by the name of the Frechet distance and of the images."""
         empty = {"none": torch.zeros(1)}
-        made = {"rows": json.dumps(list(rows)), "instruments": json.dumps(dict(instruments))}
+        made = {"rows": json.dumps(list(rows)), "instruments": json.dumps(dict(networks))}
         write_tensors(self._made(self._scores(chunk)), features or empty, made)
 
     def read_scores(self, chunk: Chunk) -> tuple[list[dict[str, Any]], dict[str, Tensor]]:
@@ -91,11 +91,11 @@ class EvaluationFolder:
         return json.loads(metadata["rows"]), {name: value for name, value in tensors.items() if name != "none"}
 
     def write_text(self, name: str, text: str) -> None:
-        """A file of the folder, replaced as a whole."""
+        """Write a file of the folder."""
         write_whole(self.path / name, text.encode())
 
     def read_json(self, name: str) -> Any:
-        """The content of a file, None where there is none."""
+        """The content of a file; None where there is none."""
         path = self.path / name
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""The manifest of a task: pairs, seeds and points, drawn once and the same for every method."""
+"""The manifest of a task: its items, drawn once and shared by all methods."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Header:
-    """What a manifest belongs to. generator: fingerprint of its weights. task: its config. tools: as `Task.tools`."""
+    """What the items depend on. generator: fingerprint of its weights. task: its config. tools: as `Task.tools`."""
 
     dataset: str
     generator: str
@@ -36,12 +36,12 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of its content, by which a folder of predictions knows it."""
+        """sha256 of its content, stored with the predictions."""
         return hashlib.sha256(_text(self).encode()).hexdigest()
 
 
 def read_manifest(path: Path) -> Manifest:
-    """Raises InputError where the file is missing or no manifest."""
+    """Raises InputError where the file is missing or not a manifest."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         if raw["format"] != FORMAT:
@@ -52,34 +52,34 @@ def read_manifest(path: Path) -> Manifest:
         ]
         return Manifest(Header(**raw["header"]), items)
     except FileNotFoundError:
-        raise InputError(f"There is no manifest at {path}: an evaluation makes it.") from None
+        raise InputError(f"There is no manifest at {path}; an evaluation makes it.") from None
     except (OSError, ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is no manifest, or it is damaged: delete it, and it will be made again.") from None
+        raise InputError(f"{path} is not a manifest, or it is damaged; delete it, and it will be made again.") from None
 
 
 def check_manifest(manifest: Manifest, wanted: Header, path: Path) -> None:
-    """Raises InputError where the manifest belongs to something else."""
+    """Raises InputError where the manifest was drawn for something else."""
     have, want = asdict(manifest.header), json.loads(json.dumps(asdict(wanted)))
     for key, value in want.items():
         if have[key] != value:
             shown = "" if key == "generator" else f" ({_short(have[key])}, not {_short(value)})"
-            raise InputError(f"The manifest {path} is of another {key}{shown}: choose another manifest= or delete it.")
+            raise InputError(f"The manifest {path} is for another {key}{shown}; choose another manifest= or delete it.")
 
 
 def make_manifest(path: Path, header: Header, task: Task, count: int, say: Callable[[str], None]) -> Manifest:
-    """Draw the items and write them; one process does."""
+    """Draw the items and write them; to be called by one process."""
     say(f"drawing {count} items of {path}")
     items = [task.item(index) for index in tqdm(range(count), unit="item", leave=False)]
     manifest = Manifest(header, items)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, _text(manifest).encode())
     redrawn = sum(item.attempt for item in items)
-    say(f"{path} holds {count} items; {redrawn} draws would not do")
+    say(f"{path} holds {count} items; {redrawn} draws were rejected")
     return read_manifest(path)
 
 
 def _text(manifest: Manifest) -> str:
-    """JSON, an item a line."""
+    """JSON with one line for each item."""
     header = json.dumps(asdict(manifest.header))
     items = ",\n".join(json.dumps(asdict(item)) for item in manifest.items)
     return f'{{"format": {FORMAT}, "header": {header}, "items": [\n{items}\n]}}\n'

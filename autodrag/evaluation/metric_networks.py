@@ -1,4 +1,4 @@
-"""What a dataset is measured with on this machine, and for what is not to be had, the line that says why."""
+"""The networks behind the metrics of a dataset, and why some are missing on this machine."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Instruments:
-    """lpips, identity: None where there is none. features: networks for Frechet distances. missing: metric -> why."""
+class MetricNetworks:
+    """The networks that could be loaded."""
 
     lpips: Lpips | None
-    identity: Reader | None
-    features: list[FeatureNetwork]
-    missing: dict[str, str]
+    identity: Reader | None  # reads parameters from synthface images
+    features: list[FeatureNetwork]  # for Frechet distances
+    missing: dict[str, str]  # metric -> why it is missing
 
     @cached_property
     def fingerprint(self) -> dict[str, str]:
-        """What scores are made with: the name of each instrument that is here, and the hash of its weights."""
+        """Name -> hash of the weights, for each network that is there."""
         single = {"LPIPS": self.lpips, "identity": self.identity}
         named = {name: one.fingerprint for name, one in single.items() if one is not None}
         return named | {network.name: network.fingerprint for network in self.features}
 
 
-def load_instruments(dataset: str, device: torch.device, download: bool) -> Instruments:
-    """Everything that can be loaded; `download`: weights that are not on this machine too."""
+def load_metric_networks(dataset: str, device: torch.device, download: bool) -> MetricNetworks:
+    """All networks that can be loaded. download: fetch weights that are not on this machine."""
     missing: dict[str, str] = {}
 
     def attempt(metric: str, load: Callable[[], T]) -> T | None:
@@ -46,4 +46,4 @@ def load_instruments(dataset: str, device: torch.device, download: bool) -> Inst
     inception = attempt("FID", lambda: Inception(device, download))
     reader = attempt("identity and FD-synthface", lambda: Reader.load(reader_path(dataset), device))
     features: list[FeatureNetwork] = [network for network in (inception, reader) if network is not None]
-    return Instruments(lpips, reader, features, missing)
+    return MetricNetworks(lpips, reader, features, missing)

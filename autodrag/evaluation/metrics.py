@@ -1,4 +1,4 @@
-"""Metrics as pure functions of predictions and references: one value an item, averaged elsewhere (`statistics`)."""
+"""Metrics as pure functions of predictions and references, with one value for each item (averaged in `bootstrap`)."""
 
 import cv2
 import numpy as np
@@ -21,14 +21,14 @@ def distance_decay(
 
 
 def squared_error(image: Float[Tensor, "N C H W"], wanted: Float[Tensor, "N C H W"]) -> Float[Tensor, " N"]:
-    """MSE of images in [-1, 1], over pixels and channels; a quarter of it is that of images in [0, 1]."""
+    """MSE of images in [-1, 1], over pixels and channels (four times that of images in [0, 1])."""
     return (image - wanted).square().mean(dim=(1, 2, 3))
 
 
 def change_outside(
     image: Float[Tensor, "N C H W"], source: Float[Tensor, "N C H W"], moved: Bool[Tensor, "N H W"]
 ) -> Float[Tensor, " N"]:
-    """Mean absolute change where nothing should have moved, as a share of the range from black to white."""
+    """Mean absolute change outside the moved region, relative to the range from black to white."""
     outside = (~moved)[:, None]
     total = ((image - source).abs() * outside).sum(dim=(1, 2, 3)) / 2
     return total / (outside.sum(dim=(1, 2, 3)) * image.shape[1]).clamp(min=1)
@@ -47,15 +47,15 @@ def moved_region(points: Float[Tensor, "P 2"], image_hw: tuple[int, int], margin
 
 
 def mean_difference(values: Float[Tensor, "N D"], wanted: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-    """Mean absolute difference of parameter vectors: how far identity has drifted, read back from the images."""
+    """Mean absolute difference of parameter vectors, such as the appearance read from two images."""
     return (values - wanted).abs().mean(dim=1)
 
 
 def frechet_distance(first: Float[Tensor, "N D"], second: Float[Tensor, "M D"]) -> float:
     """Frechet distance between Gaussians fitted to two sets of features, in float64.
 
-    With the features of torch-fidelity's InceptionV3 this is the FID; it is biased upwards for few items, so N is part
-    of every result. Two or more items a set.
+    With the features of torch-fidelity's InceptionV3 this is the FID. It is biased upwards for few items, so results
+    state N. Each set needs two or more items.
     """
     mean1, covariance1 = _gaussian(first)
     mean2, covariance2 = _gaussian(second)

@@ -18,7 +18,7 @@ from autodrag.evaluation.drag_batch import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
 from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
 from autodrag.evaluation.method import load_evaluated, missing_weights, weights_hash
-from autodrag.evaluation.metric_networks import Instruments, load_instruments
+from autodrag.evaluation.metric_networks import MetricNetworks, load_metric_networks
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
 from autodrag.fingerprint import fingerprint
@@ -36,26 +36,26 @@ class EvalConfig:
     task: TaskConfig
     dataset: DatasetConfig
     method: MethodConfig
-    manifest: str  # file that fixes the items; made where it is missing
+    manifest: str  # file that lists the items; made where it is missing
     out: str  # the evaluation's folder
     seed: int
     device: str
-    items: int | None  # evaluate the first so many of the manifest's; None: all
-    batch: int  # edits at once
-    download: bool  # weights of FID and LPIPS that are not on this machine
-    timed: int  # edits that are made once more, alone, for their time; 0: none
-    untrained: Literal["stop", "skip"]  # a method whose weights are not there yet: an error, or a line
-    c: int | tuple[float, ...] | None = None  # class of a conditional generator; folders of earlier versions have none
-    settings: tuple[str, ...] | None = None  # evaluate these of the task's settings; None: all
+    items: int | None  # number of items to evaluate, the first of the manifest; None: all
+    batch: int  # edits at a time
+    download: bool  # fetch weights of FID and LPIPS that are not on this machine
+    timed: int  # edits that are repeated one at a time for the timing; 0: none
+    untrained: Literal["stop", "skip"]  # what to do where the method has no weights yet
+    c: int | tuple[float, ...] | None = None  # class of a conditional generator; missing in folders of earlier versions
+    settings: tuple[str, ...] | None = None  # settings of the task to evaluate; None: all
 
 
 def evaluate(config: EvalConfig) -> None:
-    """Evaluate, or go on with it; `out`/summary.json holds the result. Raises InputError."""
+    """Start or resume an evaluation and write `out`/summary.json. Raises InputError."""
     lacking = missing_weights(config.method, config.dataset.name)
     if lacking is not None:
         if config.untrained == "stop":
             raise InputError(lacking)
-        _say(f"{config.method.label} is left out. {lacking}")
+        _say(f"{config.method.label} is skipped. {lacking}")
         return
     counts = (config.batch, config.task.count, 1 if config.items is None else config.items)
     if min(counts) < 1 or config.timed < 0:
@@ -72,8 +72,8 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     _check_same(out, config)
     generator = load_generator(config.dataset, ranks.device, c=config.c)
     method = load_evaluated(config.method, generator, config.task.max_steps)
-    instruments = load_instruments(config.dataset.name, ranks.device, config.download)
-    task = make_task(config.task, config.dataset, generator, instruments, config.seed)
+    networks = load_metric_networks(config.dataset.name, ranks.device, config.download)
+    task = make_task(config.task, config.dataset, generator, networks, config.seed)
     manifest = _manifest(config, task, generator, ranks)
     folder = EvaluationFolder(out)
     if ranks.first:
@@ -82,8 +82,8 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
     ranks.wait()
 
-    # Predict, then score; every rank takes its share of the chunks, and what a file already holds is not made again,
-    # scores as long as the instruments are the same.
+    # Predict, then score. Every rank takes its share of the chunks. Existing predictions are kept, and scores too where
+    # they were made with the same networks.
     size = 1 if task.alone else config.batch
     items = manifest.items[: config.items]
     settings = _settings(config, task)
@@ -93,12 +93,12 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
         _say(f"{config.method.label}: {len(items)} items, {config.task.name} {', '.join(settings)}")
     for chunk in _progress([c for c in mine if not folder.has_prediction(c)], "predict", ranks):
         folder.write_prediction(chunk, _predict(method, task, chunk))
-    for chunk in _progress([c for c in mine if not folder.has_scores(c, instruments.fingerprint)], "score", ranks):
-        _score(folder, task, instruments, chunk)
+    for chunk in _progress([c for c in mine if not folder.has_scores(c, networks.fingerprint)], "score", ranks):
+        _score(folder, task, networks, chunk)
     ranks.wait()
     if ranks.first:
         timing = _timing(config, folder, generator, method, task, items)
-        summary = _summary(config, folder, task, instruments, manifest, everything)
+        summary = _summary(config, folder, task, networks, manifest, everything)
         summary |= {"device": _device_name(ranks.device), "commit": commit()}
         summary["seconds"] = None if timing is None else seconds(timing, config.seed)
         folder.write_text("summary.json", to_json(summary))
@@ -118,13 +118,14 @@ def _manifest(config: EvalConfig, task: Task, generator: FrozenGenerator, ranks:
 
 
 def _settings(config: EvalConfig, task: Task) -> list[str]:
-    """Those that are asked for, in the task's order."""
+    """The chosen settings, in the order of the task."""
     if config.settings is None:
         return list(task.settings)
     unknown = [setting for setting in config.settings if setting not in task.settings]
     if unknown or not config.settings:
         raise InputError(
-            f"settings={list(config.settings)} are not all of {config.task.name}: choose of {', '.join(task.settings)}."
+            f"settings={list(config.settings)} do not all exist in {config.task.name}; choose from "
+            f"{', '.join(task.settings)}."
         )
     return [setting for setting in task.settings if setting in config.settings]
 
@@ -135,7 +136,7 @@ def _predict(method: DragMethod | None, task: Task, chunk: Chunk) -> Prediction:
     )
 
 
-def _score(folder: EvaluationFolder, task: Task, instruments: Instruments, chunk: Chunk) -> None:
+def _score(folder: EvaluationFolder, task: Task, networks: MetricNetworks, chunk: Chunk) -> None:
     source = task.latents(chunk.items).source
     prediction = folder.read_prediction(chunk, source)
     scores = task.score(chunk.setting, chunk.items, prediction)
@@ -147,8 +148,8 @@ def _score(folder: EvaluationFolder, task: Task, instruments: Instruments, chunk
     if task.judged_by_frechet(chunk.setting):
         for which, ws in (("edited", prediction.ws), ("source", source)):
             images = task.images(ws)
-            features |= {f"{network.name} {which}": network.features(images) for network in instruments.features}
-    folder.write_scores(chunk, rows, features, instruments.fingerprint)
+            features |= {f"{network.name} {which}": network.features(images) for network in networks.features}
+    folder.write_scores(chunk, rows, features, networks.fingerprint)
 
 
 def _timing(
@@ -159,9 +160,9 @@ def _timing(
     task: Task,
     items: Sequence[Item],
 ) -> Timing | None:
-    """Of the first setting; kept in timing.json, so that an evaluation that goes on does not measure again.
+    """The timing of the first setting, kept in timing.json so that a resumed evaluation does not repeat it.
 
-    It does where more edits are to be timed than were: all in one go, for the machine may be busier than it was.
+    Where more edits are to be timed than before, all are timed again: the load of the machine may have changed.
     """
     if method is None or config.timed == 0:
         return None
@@ -180,7 +181,7 @@ def _summary(
     config: EvalConfig,
     folder: EvaluationFolder,
     task: Task,
-    instruments: Instruments,
+    networks: MetricNetworks,
     manifest: Manifest,
     everything: Sequence[Chunk],
 ) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _summary(
     folder.write_text("per_item.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
     settings = _settings(config, task)
     features = {s: [part for chunk, _, part in read if part and chunk.setting == s] for s in settings}
-    captions = {network.name: network.caption for network in instruments.features}
+    captions = {network.name: network.caption for network in networks.features}
     return {
         "task": json.loads(json.dumps(asdict(config.task))),
         "dataset": config.dataset.name,
@@ -206,48 +207,48 @@ def _summary(
         "frechet": frechet(features[settings[0]], captions) if features[settings[0]] else {},
         "frechet_of": {s: frechet(part, captions) for s, part in features.items() if part},
         "curves": curves(rows),
-        "missing": instruments.missing,
+        "missing": networks.missing,
     }
 
 
 def _check_same(out: Path, config: EvalConfig) -> None:
-    """Predictions of two configs never mix."""
+    """Raises InputError where the folder holds predictions of another config."""
     if not (out / "config.yaml").is_file():
         return
     try:
         before = load_yaml(out / "config.yaml", EvalConfig)
     except InputError as error:
         raise InputError(
-            f"{out} holds an evaluation of another version ({error}) Choose another out=, or delete it."
+            f"{out} holds an evaluation of another version ({error}) Choose another out= or delete it."
         ) from None
     ours, theirs = (_comparable(c) for c in (config, before))
     differing = [key for key in ours if ours[key] != theirs[key]]
     if differing:
         raise InputError(
-            f"{out} holds an evaluation with another {' and '.join(differing)}: choose another out=, or delete it."
+            f"{out} holds an evaluation with another {' and '.join(differing)}; choose another out= or delete it."
         )
 
 
 def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None]) -> None:
-    """The same paths may hold other contents than at the first start: then what is cached does not count."""
+    """Raises InputError where the manifest or the weights have changed since the predictions were made."""
     before = folder.read_json("made_with.json")
     differing = [key for key in made_with if before is not None and before[key] != made_with[key]]
     if differing:
         raise InputError(
-            f"{folder.path} was begun with another content of the {' and the '.join(differing)}: choose another out=, "
-            "or delete it."
+            f"The {' and the '.join(differing)} of {folder.path} changed since it was started; choose another out= or "
+            "delete it."
         )
     folder.write_text("made_with.json", json.dumps(made_with) + "\n")
 
 
 def _comparable(config: EvalConfig) -> dict[str, object]:
-    """What predictions depend on: an evaluation may go on with more items or settings, or with more of them timed."""
+    """What predictions depend on. A resumed evaluation may have more items or settings, or time more edits."""
     keys = ("task", "dataset", "method", "manifest", "seed", "batch", "c")
     return {key: getattr(config, key) for key in keys}
 
 
 def _progress(todo: Sequence[Chunk], what: str, ranks: Ranks) -> Iterable[Chunk]:
-    """smoothing 0: the time left is that of the average chunk."""
+    """A progress bar that estimates from the average time of a chunk (smoothing 0)."""
     bar: Iterable[Chunk] = tqdm(todo, what, unit="chunk", smoothing=0, disable=not ranks.first or not todo)
     return bar
 
@@ -259,4 +260,5 @@ def _say(line: str) -> None:
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"CPU, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"CPU, {threads} thread{'s' * (threads != 1)}"

@@ -1,4 +1,4 @@
-"""From the values of items to `summary.json`."""
+"""Summaries of the values of items: the content of `summary.json`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,14 +16,14 @@ from autodrag.evaluation.metrics import frechet_distance
 
 Row = Mapping[str, Any]
 
-MOMENTS = 40  # of a curve
+MOMENTS = 40  # points of a curve
 FIRST_MOMENT = 1e-3  # seconds
 
 
 def summarise(rows: Sequence[Row], columns: Mapping[str, str], seed: int) -> dict[str, Any]:
-    """Estimates of a setting's columns. Items without a value are dropped; MD is also given with them penalised.
+    """Estimates of the columns of a setting, over the items that have a value.
 
-    md_penalised: failed items count with the distance they had before the edit. md_left: MD / MD before it.
+    md_penalised: MD where failed items keep their distance before the edit. md_left: total distance after / before.
     """
     medians: dict[str, float | None] = {}
     summary: dict[str, Any] = {"items": len(rows), "medians": medians}
@@ -44,7 +44,7 @@ def summarise(rows: Sequence[Row], columns: Mapping[str, str], seed: int) -> dic
 
 
 def frechet(features: Sequence[Mapping[str, Tensor]], captions: Mapping[str, str]) -> dict[str, Any]:
-    """Frechet distances of edited and source images; `floor`: of two halves of the sources, which differ in nothing."""
+    """Frechet distances between edited and source images; `floor`: between two halves of the sources."""
     results = {}
     for name, caption in captions.items():
         edited, sources = (torch.cat([part[f"{name} {which}"] for part in features]) for which in ("edited", "source"))
@@ -67,7 +67,7 @@ def seconds(timing: Timing, seed: int) -> dict[str, Any]:
 
 
 def curves(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """What Fig. 9 draws: MDD of each item at moments spread evenly over the logarithm of time; None without traces.
+    """The curves of Fig. 9: MDD of each item at times on a logarithmic scale; None without traces.
 
     A finished edit keeps its last value.
     """
@@ -75,7 +75,7 @@ def curves(rows: Sequence[Row]) -> dict[str, Any] | None:
     if not traces:
         return None
     moments = np.geomspace(FIRST_MOMENT, max(FIRST_MOMENT * 2, *(trace[-1, 0] for trace in traces)), MOMENTS)
-    moments[-1] *= 1 + 1e-9  # the last value is on the curve, however the power is rounded
+    moments[-1] *= 1 + 1e-9  # so that rounding does not drop the last value
     values = [trace[np.searchsorted(trace[:, 0], moments, side="right") - 1, 1] for trace in traces]
     return {
         "seconds": [float(f"{moment:.4g}") for moment in moments],
@@ -84,6 +84,6 @@ def curves(rows: Sequence[Row]) -> dict[str, Any] | None:
 
 
 def to_json(summary: Mapping[str, Any]) -> str:
-    """As it is written: a line a key."""
+    """JSON with one line for each key."""
     lines = [f" {json.dumps(key)}: {json.dumps(value)}" for key, value in summary.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"

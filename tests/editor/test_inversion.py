@@ -135,7 +135,7 @@ def test_own_pictures_are_dragged_saved_and_loaded(
 
 def test_wrong_pictures_are_one_sentence(models: ModelCache, tiny: FrozenGenerator, tmp_path) -> None:
     (tmp_path / "x.png").write_bytes(b"no")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="not an image"):
         Editor.invert(tmp_path / "x.png", tiny.name, models=models)
     with pytest.raises(InputError, match="resize"):
         Inversion(tiny, torch.zeros(1, 3, 8, 8), SHORT)

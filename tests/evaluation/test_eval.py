@@ -17,7 +17,7 @@ from autodrag.config import compose, typed
 from autodrag.domains.synthface.reader import Reader
 from autodrag.errors import InputError
 from autodrag.evaluation import run as module
-from autodrag.evaluation.metric_networks import Instruments
+from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from autodrag.methods.none import NoEdit
@@ -67,8 +67,8 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def instruments(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     flat = Flat()
-    have = Instruments(None, flat, [flat], {"LPIPS": "LPIPS needs a file."})
-    monkeypatch.setattr(module, "load_instruments", lambda *_: have)
+    have = MetricNetworks(None, flat, [flat], {"LPIPS": "LPIPS needs a file."})
+    monkeypatch.setattr(module, "load_metric_networks", lambda *_: have)
     monkeypatch.setattr("autodrag.evaluation.tasks.load_detector", lambda *_: Corners())
     yield
 
@@ -206,7 +206,7 @@ def test_a_short_drag_asks_for_a_part_of_the_way(file: Path, tmp_path: Path) -> 
         [json.loads(line)["md"] for line in (tmp_path / out / "per_item.jsonl").open()] for out in ("whole", "part")
     )
     assert part == pytest.approx([0.2 * distance for distance in whole], rel=1e-3)
-    with pytest.raises(InputError, match="no image to be reached, so it has no oracle"):
+    with pytest.raises(InputError, match="no goal images, so it has no oracle"):
         short = ["task=short", "method=oracle", f"manifest={tmp_path / 'short.json'}", f"out={tmp_path / 'other'}"]
         evaluate(config(file, tmp_path, *short))
 
@@ -263,12 +263,12 @@ def test_scores_are_made_anew_with_other_instruments_and_predictions_are_kept(
 ) -> None:
     """Weights that come to this machine later count for all items, also of an evaluation that was interrupted."""
     flat, both = Flat(), [Flat(), Twice()]
-    few = Instruments(None, flat, [flat], {"LPIPS": "LPIPS needs a file."})
+    few = MetricNetworks(None, flat, [flat], {"LPIPS": "LPIPS needs a file."})
     landmarks, paired = (
         ["task=landmarks"],
         [*SMALL["paired"], f"out={tmp_path / 'pairs'}", f"manifest={tmp_path}/p.json"],
     )
-    monkeypatch.setattr(module, "load_instruments", lambda *_: few)
+    monkeypatch.setattr(module, "load_metric_networks", lambda *_: few)
     evaluate(config(file, tmp_path, *landmarks))
     evaluate(config(file, tmp_path, *paired))
     next((tmp_path / "pairs" / "scores").iterdir()).unlink()  # killed before it was through
@@ -278,8 +278,8 @@ def test_scores_are_made_anew_with_other_instruments_and_predictions_are_kept(
         raise AssertionError("predictions are kept")
 
     monkeypatch.setattr(module, "_predict", never)
-    many = Instruments(Distance(), flat, both, {})
-    monkeypatch.setattr(module, "load_instruments", lambda *_: many)
+    many = MetricNetworks(Distance(), flat, both, {})
+    monkeypatch.setattr(module, "load_metric_networks", lambda *_: many)
     evaluate(config(file, tmp_path, *landmarks))
     found = summary(tmp_path)["frechet"]
     assert set(found) == {"FD-flat", "FD-twice"} and found["FD-twice"]["n"] == 3
@@ -301,16 +301,16 @@ def test_a_folder_of_another_version_is_named(file: Path, tmp_path: Path) -> Non
 
 def test_what_does_not_belong_together_does_not_mix(file: Path, tmp_path: Path) -> None:
     evaluate(config(file, tmp_path, *SMALL["paired"]))
-    with pytest.raises(InputError, match="holds an evaluation with another method: choose another out="):
+    with pytest.raises(InputError, match="holds an evaluation with another method; choose another out="):
         evaluate(config(file, tmp_path, *SMALL["paired"], "method=draggan"))
     other = f"out={tmp_path / 'other'}"
-    with pytest.raises(InputError, match=r"manifest .* is of another seed \(0, not 1\)"):
+    with pytest.raises(InputError, match=r"manifest .* is for another seed \(0, not 1\)"):
         evaluate(config(file, tmp_path, *SMALL["paired"], "seed=1", other))
-    with pytest.raises(InputError, match="is of another task"):
+    with pytest.raises(InputError, match="is for another task"):
         evaluate(config(file, tmp_path, *SMALL["mdd"], other))
     renamed = file.with_name("another.safetensors")
     renamed.write_bytes(file.read_bytes())
-    with pytest.raises(InputError, match=r"is of another dataset \(\"tiny\", not \"another\"\)"):
+    with pytest.raises(InputError, match=r"is for another dataset \(\"tiny\", not \"another\"\)"):
         evaluate(config(renamed, tmp_path, *SMALL["paired"], other))
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(InputError, match="is no manifest, or it is damaged"):
@@ -343,7 +343,7 @@ def test_untrained_methods_are_an_error_or_left_out(
             evaluate(given)
         evaluate(replace(given, untrained="skip"))
         said = capsys.readouterr().err
-        assert said.count("\n") == 1 and re.search(f"^{given.method.label} is left out. There are {says}", said)
+        assert said.count("\n") == 1 and re.search(f"^{given.method.label} is skipped. There are {says}", said)
     assert not (tmp_path / "out").exists()
 
 
@@ -356,7 +356,7 @@ def test_an_experiment_runs_what_can_be_run_and_goes_on(file: Path, tmp_path: Pa
     folder = tmp_path / "runs" / "eval" / "tiny" / "mdd"
     assert {path.parent.name for path in folder.glob("*/summary.json")} == {"draggan", "freedrag"}
     for label in ("latent-transformer", "autodrag"):
-        assert f"\n{label} is left out. There are no" in done.stderr
+        assert f"\n{label} is skipped. There are no" in done.stderr
     curves = json.loads((folder / "draggan" / "summary.json").read_text())["curves"]
     assert len(curves["mdd"]) == 1 and curves["mdd"][0][0] == 1 and len(curves["seconds"]) == len(curves["mdd"][0])
 
@@ -366,7 +366,7 @@ def test_an_experiment_runs_what_can_be_run_and_goes_on(file: Path, tmp_path: Pa
     [
         ("task.preset=mine", "no landmarks 'mine'"),
         ("task.points=[2]", "points="),
-        ("task.way=1.5", "way=1.5 is no share of the way"),
+        ("task.way=1.5", "way=1.5 is out of range"),
         ("task.count=0", "at least 1"),
         ("items=0", "at least 1"),
         ("method=draggan method.options.lr=-1", "positive"),

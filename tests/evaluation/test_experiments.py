@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from autodrag.config import CONFIG_DIR, compose, typed
 from autodrag.domains.synthface import reader as reader_module
 from autodrag.domains.synthface.reader import Reader, ReaderNetwork
-from autodrag.evaluation.metric_networks import load_instruments
+from autodrag.evaluation.metric_networks import load_metric_networks
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.run import EvalConfig
 from autodrag.training.run import TrainConfig
@@ -87,13 +87,13 @@ def test_the_reader_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(reader_module, "ASSET_DIR", tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cpu = torch.device("cpu")
-    without = load_instruments("synthface", cpu, download=False)
+    without = load_metric_networks("synthface", cpu, download=False)
     assert without.identity is None and without.features == []
     assert set(without.missing) == {"LPIPS", "FID", "identity and FD-synthface"}
     assert without.missing["identity and FD-synthface"].startswith(f"{tmp_path}/synthface/reader.safetensors cannot")
     (tmp_path / "synthface").mkdir()
     Reader(ReaderNetwork(), cpu).save(tmp_path / "synthface" / "reader.safetensors", {})
-    found = load_instruments("synthface", cpu, download=False)
+    found = load_metric_networks("synthface", cpu, download=False)
     assert found.identity is not None and [network.name for network in found.features] == ["FD-synthface"]
     assert set(found.missing) == {"LPIPS", "FID"}
-    assert "identity and FD-synthface" in load_instruments("dog", cpu, download=False).missing
+    assert "identity and FD-synthface" in load_metric_networks("dog", cpu, download=False).missing

@@ -9,7 +9,7 @@ import torch
 
 from autodrag.config import DatasetConfig, compose, dataset_names, load_dataset, typed
 from autodrag.evaluation import run as module
-from autodrag.evaluation.metric_networks import Instruments
+from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
@@ -59,7 +59,7 @@ def test_one_item_of_every_task(name: str, tmp_path: Path, monkeypatch: pytest.M
     weights = tmp_path / "weights.safetensors"
     save_random_model(generator, weights)
     monkeypatch.setattr(module, "load_generator", lambda *_, **__: generator)
-    monkeypatch.setattr(module, "load_instruments", lambda *_: Instruments(None, None, [], {}))
+    monkeypatch.setattr(module, "load_metric_networks", lambda *_: MetricNetworks(None, None, [], {}))
     monkeypatch.setattr("autodrag.evaluation.tasks.load_detector", lambda *_: Corners())
     moving = ["task.psi=1", "task.motion_px=1", "task.flow=dis"]
     tasks = {"mdd": ["method=draggan", *moving], "paired": ["method=autodrag", "task.flow=dis"]}

@@ -43,7 +43,7 @@ def test_no_edit_leaves_all_and_the_oracle_little(tmp_path: Path) -> None:
 
 
 def test_settings_that_do_not_exist_and_other_generators_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"settings=\['free-41'\] are not all of pulls: choose of free-10"):
+    with pytest.raises(InputError, match=r"settings=\['free-41'\] do not all exist in pulls; choose from free-10"):
         run(tmp_path, "method=none", "settings=[free-41]")
 
 

@@ -7,7 +7,7 @@ import torch
 
 from autodrag.config import compose, typed
 from autodrag.evaluation import run as module
-from autodrag.evaluation.metric_networks import Instruments
+from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.report.results import read_results
 from autodrag.evaluation.report.sheets import SIDE, TITLE, _titled, _wrapped, drags, fig6, fig8, fig10
 from autodrag.evaluation.run import EvalConfig, evaluate
@@ -16,7 +16,7 @@ from third_party.stylegan2.readers import write_safetensors
 
 
 def test_methods_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "load_instruments", lambda *_: Instruments(None, None, [], {}))
+    monkeypatch.setattr(module, "load_metric_networks", lambda *_: MetricNetworks(None, None, [], {}))
     network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
     write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
     common = ["task=paired", "task.points=4", "task.flow=dis", "task.max_steps=1", "task.count=3", "batch=2", "timed=0"]

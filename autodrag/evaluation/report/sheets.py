@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from autodrag.config import load_dataset, load_yaml
 from autodrag.evaluation.folder import EvaluationFolder, chunks
 from autodrag.evaluation.manifest import read_manifest
-from autodrag.evaluation.metric_networks import Instruments
+from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.tables import ABLATION
@@ -191,7 +191,7 @@ def _task(result: Result, shown: int = SHOWN) -> tuple[Task, Sequence[Item], Seq
     """The task of an evaluation, the items that a sheet shows, and all of them."""
     config = load_yaml(result.folder / "config.yaml", EvalConfig)
     generator = load_generator(config.dataset, c=config.c)
-    task = make_task(config.task, config.dataset, generator, Instruments(None, None, [], {}), config.seed)
+    task = make_task(config.task, config.dataset, generator, MetricNetworks(None, None, [], {}), config.seed)
     items = read_manifest(Path(config.manifest)).items
     return task, items[:shown], items
 

@@ -1,7 +1,7 @@
 """The tasks that methods are measured on."""
 
 from autodrag.config import MODEL_DIR, DatasetConfig
-from autodrag.evaluation.metric_networks import Instruments
+from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.evaluation.tasks.landmarks import Landmarks, LandmarksConfig
 from autodrag.evaluation.tasks.mdd import Mdd, MddConfig
@@ -18,19 +18,19 @@ TaskConfig = LandmarksConfig | PairedConfig | MddConfig | RoundtripConfig | Pull
 
 
 def make_task(
-    config: TaskConfig, dataset: DatasetConfig, generator: FrozenGenerator, instruments: Instruments, seed: int
+    config: TaskConfig, dataset: DatasetConfig, generator: FrozenGenerator, networks: MetricNetworks, seed: int
 ) -> Task:
-    """The task of a config. Raises InputError where it cannot be done on this dataset."""
+    """The task of a config. Raises InputError where it does not work on this dataset."""
     if isinstance(config, LandmarksConfig):
         detector = load_detector(dataset.name, MODEL_DIR)
-        identity = None if instruments.identity is None else instruments.identity.appearance
+        identity = None if networks.identity is None else networks.identity.appearance
         return Landmarks(generator, seed, config, dataset.psi, detector, identity)
     if isinstance(config, PairedConfig):
-        return Paired(generator, seed, config, dataset.content, instruments.lpips)
+        return Paired(generator, seed, config, dataset.content, networks.lpips)
     if isinstance(config, RoundtripConfig):
-        return Roundtrip(generator, seed, config, dataset.psi, dataset.content, instruments.lpips)
+        return Roundtrip(generator, seed, config, dataset.psi, dataset.content, networks.lpips)
     if isinstance(config, PullsConfig):
-        return Pulls(generator, seed, config, instruments.identity)
+        return Pulls(generator, seed, config, networks.identity)
     psi = dataset.psi if config.psi is None else config.psi
     flow = Flow(config.flow, generator.device)
     return Mdd(generator, seed, psi, config.lam, config.points, config.motion_px, flow, dataset.content)

@@ -15,8 +15,8 @@ from autodrag.generator import FrozenGenerator
 from autodrag.images import to_pixels
 from autodrag.vision.detectors import LandmarkDetector
 
-#: Which landmarks each number of points means. `dlib5-nose`: corners of the eyes and base of the nose, as in dlib's
-#: five-point model; the paper does not say which it took.
+#: Number of points -> indices of the landmarks. `dlib5-nose`: corners of the eyes and base of the nose, as in dlib's
+#: five-point model; the paper does not say which ones it uses.
 PRESETS: dict[str, dict[int, list[int]]] = {"dlib5-nose": {1: [33], 5: [36, 39, 42, 45, 33], 68: list(range(68))}}
 
 Identity = Callable[[Float[Tensor, "N 3 H W"]], Float[Tensor, "N D"]]
@@ -24,19 +24,15 @@ Identity = Callable[[Float[Tensor, "N 3 H W"]], Float[Tensor, "N D"]]
 
 @dataclass(frozen=True)
 class LandmarksConfig:
-    """count: pairs. psi: truncation of both images; None: the dataset's. preset: of `PRESETS`. points: its settings.
-
-    way: share of the way to the second face's landmarks that is asked for. Below 1 these are short drags, for which no
-    face is the goal. max_steps: updates that the optimisers may make.
-    """
+    """`configs/task/landmarks.yaml` and `short.yaml`."""
 
     name: Literal["landmarks", "short"]
-    count: int
-    psi: float | None
-    preset: str
-    points: tuple[int, ...]
-    way: float
-    max_steps: int
+    count: int  # pairs of faces
+    psi: float | None  # truncation of both images; None: the dataset's
+    preset: str  # one of `PRESETS`
+    points: tuple[int, ...]  # numbers of points, one setting each
+    way: float  # targets are this share of the way to the second face's landmarks; below 1 no face is the goal
+    max_steps: int  # limit for the optimisers
 
 
 class Landmarks(Task):
@@ -54,16 +50,16 @@ class Landmarks(Task):
         detector: LandmarkDetector,
         identity: Identity | None = None,
     ) -> None:
-        """psi: the dataset's. identity: reads parameters that a drag must keep from images; None: no such column."""
+        """psi: the dataset's. identity: reads what a drag must keep from images; None: no such column."""
         super().__init__(generator, seed)
         if config.preset not in PRESETS:
-            raise InputError(f"There are no landmarks {config.preset!r}: choose preset={' or '.join(PRESETS)}.")
+            raise InputError(f"There is no preset {config.preset!r}; choose {' or '.join(PRESETS)}.")
         chosen = PRESETS[config.preset]
         if not config.points or not set(config.points) <= set(chosen):
-            raise InputError(f"points={list(config.points)} names others than {list(chosen)}, the preset's numbers.")
+            raise InputError(f"points={list(config.points)} are not all in the preset; choose from {list(chosen)}.")
         self._settings = {str(number): chosen[number] for number in config.points}
         if not 0 <= config.way <= 1:
-            raise InputError(f"way={config.way:g} is no share of the way between two faces: choose 0 to 1.")
+            raise InputError(f"way={config.way:g} is out of range; give a number from 0 to 1.")
         self._psi = psi if config.psi is None else config.psi
         self._way = config.way
         self._detector, self._identity = detector, identity
@@ -114,7 +110,7 @@ class Landmarks(Task):
         return scores
 
     def _faces(self, items: Sequence[Item]) -> Float[Tensor, "N 2 L D"]:
-        """The latents of both."""
+        """The latents of both faces."""
         z = torch.stack([self.draws("landmarks", i.index, i.attempt, 2, self.generator.z_dim) for i in items])
         return self.generator.map(z.flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2))
 

@@ -1,4 +1,4 @@
-"""Mean Distance Decay (section 4.3.4, Eq. 15): how far the handles are from their targets, second by second."""
+"""Mean Distance Decay (section 4.3.4, Eq. 15): the distance of the handles from their targets over time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,31 +18,29 @@ from autodrag.tracking import BLOCK, Tracker, search_radius
 
 @dataclass(frozen=True)
 class MddConfig:
-    """count: edits. psi: truncation; None: the dataset's. lam, motion_px: as in `MotionTask`. points: pairs of an edit
-    (1: the paper). flow: auto | raft | dis. max_steps: updates that the optimisers may make.
-    """
+    """`configs/task/mdd.yaml`."""
 
     name: Literal["mdd"]
-    count: int
-    psi: float | None
-    lam: float
-    points: int
-    motion_px: float
+    count: int  # edits
+    psi: float | None  # truncation; None: the dataset's
+    lam: float  # see `MotionTask`
+    points: int  # pairs of an edit; the paper: 1
+    motion_px: float  # see `MotionTask`
     flow: Literal["auto", "raft", "dis"]
-    max_steps: int
+    max_steps: int  # limit for the optimisers
 
 
 class Mdd(MotionTask):
-    """Handles are found by the same tracker for every method, in time that is not the method's."""
+    """Handles are tracked the same way for all methods, outside the timing."""
 
     columns: ClassVar = {"mdd": "MDD"}
     alone = True
     _warm: DragMethod | None = None
 
     def predict(self, method: DragMethod, setting: str, items: Sequence[Item]) -> Prediction:
-        """Each edit alone, with its trace [[seconds, MDD], ...] from the start to the end.
+        """Each edit alone, with its trace [[seconds, MDD], ...] from start to end.
 
-        A method's first edit is made twice: the time that its kernels take to load is not counted.
+        A method's first edit is made twice, as a warm-up.
         """
         latents = self.latents(items).source
         if self._warm is not method:

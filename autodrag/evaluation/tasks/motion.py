@@ -1,4 +1,4 @@
-"""Items for any kind of image: a few points whose motion between two images of the generator is known from flow."""
+"""Items for images of any kind: points whose motion between two generated images is known from optical flow."""
 
 from collections.abc import Sequence
 
@@ -15,11 +15,11 @@ from autodrag.seeding import rng
 from autodrag.vision.flow import Flow
 
 HEIGHT = 256  # pixels at which flow is computed
-ROUND_TRIP_PX = 1.0  # how far flow there and back may miss the start, at that height
+ROUND_TRIP_PX = 1.0  # largest error of the flow there and back, at that height
 
 
 class MotionTask(Task):
-    """The second image has rows 0-5 moved by `lam` towards those of another latent. Points are where flow goes far."""
+    """The second image has rows 0-5 moved by `lam` towards those of another latent. The flow gives the points."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class MotionTask(Task):
         flow: Flow,
         content: tuple[float, float, float, float] | None,
     ) -> None:
-        """motion_px: how far points must move, in pixels of a 512 px image. content: as in `Paired`."""
+        """motion_px: least motion of a point, in pixels of a 512 px image. content: as in `Paired`."""
         super().__init__(generator, seed)
         self._psi, self._lam, self._points, self._motion_px = psi, lam, points, motion_px
         self._flow, self._content = flow, content or (0.0, 0.0, 1.0, 1.0)
@@ -63,7 +63,7 @@ class MotionTask(Task):
         return Latents(first, join(torch.lerp(head, split(second)[0], self._lam), tail))
 
     def _usable(self, there: Float[Tensor, "2 h w"], back: Float[Tensor, "2 h w"]) -> Bool[Tensor, "h w"]:
-        """Pixels of the content that move far, stay on it, and come back by the flow of the other direction."""
+        """Pixels of the content that move far, stay inside it, and are mapped back by the reverse flow."""
         height, width = there.shape[1:]
         y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
         landed = torch.stack([x, y]) + there

@@ -1,4 +1,4 @@
-"""Paired image reconstruction (section 4.3.2): make an image from another and 32 arrows of the flow between them."""
+"""Paired image reconstruction (section 4.3.2): turn an image into another, given 32 points of the flow between them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,19 +19,15 @@ from autodrag.vision.networks import Lpips
 
 @dataclass(frozen=True)
 class PairedConfig:
-    """count: pairs. psi: truncation of the first image. lam: how far the second goes towards random rows, untruncated
-    and another for each. points: pixels of the flow that a method is given. flow: auto | raft | dis.
-
-    max_steps: updates that the optimisers may make.
-    """
+    """`configs/task/paired.yaml`."""
 
     name: Literal["paired"]
-    count: int
-    psi: float
-    lam: float
-    points: int
+    count: int  # pairs
+    psi: float  # truncation of the first image
+    lam: float  # how far each row of the second goes towards that of its own random, untruncated latent
+    points: int  # of the flow that the method gets
     flow: Literal["auto", "raft", "dis"]
-    max_steps: int
+    max_steps: int  # limit for the optimisers
 
 
 class Paired(Task):

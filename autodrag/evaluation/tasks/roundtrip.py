@@ -17,18 +17,16 @@ from autodrag.vision.networks import Lpips
 
 @dataclass(frozen=True)
 class RoundtripConfig:
-    """count: edits. psi: truncation; None: the dataset's. lam, motion_px: as in `MotionTask`. points: pairs of an edit.
-    flow: auto | raft | dis. max_steps: updates that the optimisers may make.
-    """
+    """`configs/task/roundtrip.yaml`."""
 
     name: Literal["roundtrip"]
-    count: int
-    psi: float | None
-    lam: float
-    points: int
-    motion_px: float
+    count: int  # edits
+    psi: float | None  # truncation; None: the dataset's
+    lam: float  # see `MotionTask`
+    points: int  # pairs of an edit
+    motion_px: float  # see `MotionTask`
     flow: Literal["auto", "raft", "dis"]
-    max_steps: int
+    max_steps: int  # limit for the optimisers
 
 
 class Roundtrip(MotionTask):
@@ -52,7 +50,7 @@ class Roundtrip(MotionTask):
         self._lpips = lpips
 
     def predict(self, method: DragMethod, setting: str, items: Sequence[Item]) -> Prediction:
-        """Where both drags end; a method that went nowhere would win, so `there` keeps how far the first one went."""
+        """Both drags. `there` is the change by the first one: a method that changes nothing would win otherwise."""
         pairs = [item.pair(self.settings[setting]) for item in items]
         handles, targets = [h for h, _ in pairs], [t for _, t in pairs]
         there = edit(method, self.latents(items).source, handles, targets)
