@@ -313,7 +313,7 @@ def test_what_does_not_belong_together_does_not_mix(file: Path, tmp_path: Path) 
     with pytest.raises(InputError, match=r"is for another dataset \(\"tiny\", not \"another\"\)"):
         evaluate(config(renamed, tmp_path, *SMALL["paired"], other))
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(InputError, match="is no manifest, or it is damaged"):
+    with pytest.raises(InputError, match="is not a manifest, or it is damaged"):
         evaluate(config(file, tmp_path, *SMALL["paired"], other))
 
 
@@ -323,7 +323,7 @@ def test_a_manifest_that_was_made_anew_is_noticed(file: Path, tmp_path: Path) ->
     raw = json.loads(manifest.read_text())
     raw["items"][0]["targets"][0][0] += 1
     manifest.write_text(json.dumps(raw))
-    with pytest.raises(InputError, match="begun with another content of the manifest"):
+    with pytest.raises(InputError, match="The manifest of .* changed since it was started"):
         evaluate(config(file, tmp_path, *SMALL["paired"]))
 
 
