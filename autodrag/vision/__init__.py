@@ -1,1 +1,1 @@
-"""Networks and measures that look at pictures of any origin: landmarks, optical flow, features."""
+"""Computer vision on images of any origin: landmarks, optical flow, features."""

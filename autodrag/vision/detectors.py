@@ -19,13 +19,13 @@ from autodrag.download import PHOTO_PREDICTOR
 from autodrag.errors import InputError
 from autodrag.geometry import rescale
 
-#: Where each kind of face has its predictor: a file of the package (synthface) or of the model folder (photographs).
+#: The predictors: a file of the package for synthface, of the model folder for photographs.
 SYNTHFACE_PREDICTOR = Path(__file__).parent.parent / "assets" / "synthface" / "landmarks.dat"
-PHOTO_PACKAGE = "face_recognition_models"  # of PyPI; it carries the same file, and the extra `faces` installs it
+PHOTO_PACKAGE = "face_recognition_models"  # of PyPI, installed by the extra `faces`; it contains the same file
 
 LANDMARKS = 68
-SYNTHFACE_SCALE = 4  # a quarter of a pixel: at 256 px whole pixels would be a good part of the distances measured
-# dlib's detector was trained on photographs; at its own threshold of 0 it misses 2 % of the drawn faces.
+SYNTHFACE_SCALE = 4  # quarter pixels: at 256 px whole pixels would be too coarse for the distances measured
+# dlib's detector was trained on photographs; at its default threshold of 0 it misses 2 % of the rendered faces.
 SYNTHFACE_THRESHOLD = -0.4
 
 
@@ -40,11 +40,11 @@ class Box:
 
 
 def find_face(image: UInt8[np.ndarray, "H W 3"], upsample: int = 0, threshold: float = 0.0) -> Box | None:
-    """The face of an RGB image that dlib's frontal face detector is surest of, or None.
+    """The face with the highest score of dlib's frontal face detector in an RGB image, or None.
 
-    threshold: the least score that counts; 0 is dlib's own.
+    threshold: least score; dlib's default is 0.
     """
-    faces, _, _ = _face_detector().run(image, upsample, threshold)  # surest first
+    faces, _, _ = _face_detector().run(image, upsample, threshold)  # highest score first
     if len(faces) == 0:
         return None
     face = faces[0]
@@ -52,12 +52,12 @@ def find_face(image: UInt8[np.ndarray, "H W 3"], upsample: int = 0, threshold: f
 
 
 class LandmarkDetector:
-    """Detector and predictor as one callable; the predictor's file decides what kind of face it knows.
+    """Face detector and landmark predictor as one callable.
 
-    path: a dlib shape predictor (.dat) with 68 points in iBUG order. scale: dlib places landmarks at whole pixels, so
-    the predictor looks at the image enlarged this many times and its points are steps of 1 / scale pixels; 1 is what
-    the field does. upsample: how many times the face detector doubles the image first (it finds faces from about
-    80 px). threshold: as in `find_face`. Raises InputError where the file is missing or no such model.
+    path: a dlib shape predictor (.dat) with 68 points in iBUG order. scale: factor by which images are enlarged for the
+    predictor; dlib returns whole pixels, so its points are multiples of 1 / scale pixels (usual: 1). upsample: how
+    often the face detector doubles the image first (it finds faces from about 80 px). threshold: as in `find_face`.
+    Raises InputError where the file is missing or not such a model.
     """
 
     def __init__(self, path: Path | str, scale: int = 1, upsample: int = 0, threshold: float = 0.0) -> None:
@@ -67,7 +67,7 @@ class LandmarkDetector:
         try:
             self._predictor: Any = dlib.shape_predictor(str(path))
         except RuntimeError:
-            raise InputError(f"{path} is no dlib shape predictor, or it is damaged; {_how_to_get(path)}.") from None
+            raise InputError(f"{path} is not a dlib shape predictor, or it is damaged; {_how_to_get(path)}.") from None
         self.path = path
         self.scale = scale
         self.upsample = upsample
@@ -75,7 +75,7 @@ class LandmarkDetector:
 
     @property
     def fingerprint(self) -> str:
-        """Which detector it is: sha256 of the predictor's file, and the settings."""
+        """sha256 of the predictor's file, and the settings."""
         digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         return (
             f"{self.path.name} {digest[:16]}, scale {self.scale}, upsample {self.upsample}, threshold {self.threshold}"
@@ -84,7 +84,7 @@ class LandmarkDetector:
     def __call__(self, images: UInt8[np.ndarray, "N H W 3"]) -> list[Float[Tensor, "68 2"] | None]:
         """Landmarks (x, y) in pixels of each RGB image; None where no face is found.
 
-        Of several faces the surest counts.
+        Of several faces the one with the highest score counts.
         """
         return [self._one(np.ascontiguousarray(image)) for image in images]
 
@@ -102,16 +102,16 @@ class LandmarkDetector:
 
 
 def load_detector(dataset: str, model_dir: Path) -> LandmarkDetector:
-    """The detector that belongs to a dataset: the predictor that ships for synthface, else `photo_predictor`."""
+    """The detector for a dataset: with the shipped predictor for synthface, else with `photo_predictor`."""
     if dataset == "synthface":
         return LandmarkDetector(SYNTHFACE_PREDICTOR, SYNTHFACE_SCALE, threshold=SYNTHFACE_THRESHOLD)
     return LandmarkDetector(photo_predictor(model_dir))
 
 
 def photo_predictor(model_dir: Path) -> Path:
-    """dlib's predictor for photographs: the file in `model_dir` if it is there, else that of the extra `faces`.
+    """dlib's predictor for photographs: the file in `model_dir`, else that of the extra `faces`.
 
-    Without either it is where the file belongs. The package is only looked up, never imported.
+    Without either, the path where the file belongs. The package of the extra is never imported.
     """
     own = model_dir / PHOTO_PREDICTOR.file
     package = find_spec(PHOTO_PACKAGE)
@@ -130,11 +130,10 @@ def train_predictor(
     scale: int = SYNTHFACE_SCALE,
     **options: int | float | str,
 ) -> None:
-    """Train a predictor with dlib's own `train_shape_predictor` and write it to `path`.
+    """Train a predictor with dlib's `train_shape_predictor` and write it to `path`.
 
-    boxes: of each image's face, as the detector gives them (`find_face`), so that training sees what use will see.
-    scale: as the `LandmarkDetector` that will use it. options: attributes of dlib's `shape_predictor_training_options`,
-    e.g. `tree_depth=4`.
+    boxes: of each image's face, from the detector (`find_face`), as in use. scale: as of the `LandmarkDetector`.
+    options: attributes of dlib's `shape_predictor_training_options`, e.g. `tree_depth=4`.
     """
     settings: Any = dlib.shape_predictor_training_options()
     for name, value in options.items():
@@ -146,7 +145,7 @@ def train_predictor(
         enlarged = rescale(torch.from_numpy(points), (1, 1), (scale, scale))
         parts = [dlib.point(round(x), round(y)) for x, y in enlarged.tolist()]
         shapes.append([dlib.full_object_detection(_rectangle(box, scale), parts)])
-    # dlib learns from grey levels, the mean of red, green and blue: given as such they are a third of the memory.
+    # dlib trains on grey levels, the mean of red, green and blue; passing them takes a third of the memory.
     grey = [(_enlarge(image, scale).sum(axis=2, dtype=np.uint16) // 3).astype(np.uint8) for image in images]
     predictor = dlib.train_shape_predictor(grey, shapes, settings)
     part = Path(f"{path}.part")

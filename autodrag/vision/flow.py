@@ -1,7 +1,7 @@
 """Optical flow of two images and its expansion: input of the paired task and of UserControllableLT's training.
 
 torchvision's RAFT where its weights are on this machine, else OpenCV's DIS; UserControllableLT used VCN with optical
-expansion. Which one it was is part of every manifest that is made with it.
+expansion. Manifests record which one was used.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ class Flow:
     """Images in [-1, 1] to their flow. `name`: raft or dis."""
 
     def __init__(self, kind: str = "auto", device: torch.device | str = "cpu") -> None:
-        """kind: raft, dis, or auto, which is raft where its weights are. Raises InputError where raft is missing."""
+        """kind: raft, dis, or auto (raft where its weights are, else dis). Raises InputError where raft is missing."""
         if kind not in FLOWS:
             raise InputError(f"There is no flow {kind!r}; choose one of {', '.join(FLOWS)}.")
         weights = None if kind == "dis" else _raft_file()
@@ -44,8 +44,7 @@ class Flow:
         if self._raft is not None:
             device = next(self._raft.parameters()).device
             updates = self._raft(first.to(device), second.to(device), num_flow_updates=RAFT_UPDATES)
-            flow: Tensor = updates[-1].cpu()
-            return flow
+            return updates[-1].cpu()
         pairs = zip(_gray(first), _gray(second), strict=True)
         return torch.stack([torch.from_numpy(self._dis.calc(a, b, None)).permute(2, 0, 1) for a, b in pairs])
 
@@ -74,6 +73,6 @@ def _raft_file() -> Path:
 def _raft(path: Path, device: torch.device) -> torch.nn.Module:
     from torchvision.models.optical_flow import Raft_Large_Weights, raft_large
 
-    assert path.is_file()  # so that torchvision loads it and does not download
+    assert path.is_file()  # otherwise torchvision would download it
     network: torch.nn.Module = raft_large(weights=Raft_Large_Weights.C_T_SKHT_V2, progress=False)
     return network.to(device).eval()

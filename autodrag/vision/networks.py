@@ -1,6 +1,6 @@
-"""Networks that metrics look through: InceptionV3 (torch-fidelity) and LPIPS, by their libraries' own loaders.
+"""The networks of perceptual metrics: InceptionV3 (torch-fidelity) and LPIPS, loaded by their libraries.
 
-Where their weights cannot be had, loading raises InputError with the one line that the table prints in their place.
+Where weights are missing, loading raises InputError, whose sentence is shown in place of the metric.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ INCEPTION = (
 
 @runtime_checkable
 class FeatureNetwork(Protocol):
-    """Images to feature vectors, for a Frechet distance that is called `name`; caption: net and resize, for a table."""
+    """Images to feature vectors, for the Frechet distance `name`. caption: network and resizing, for tables."""
 
     name: str
     caption: str
@@ -49,7 +49,7 @@ class Inception:
     caption = "torch-fidelity InceptionV3, layer 2048, bytes resized to 299 px as TensorFlow 1 does"
 
     def __init__(self, device: torch.device, download: bool = True) -> None:
-        """Raises InputError where the weights are not on this machine and cannot, or should not, be downloaded."""
+        """Raises InputError where the weights are missing and cannot be downloaded, or `download` is false."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         self._network: Any = _load(
@@ -66,13 +66,13 @@ class Inception:
 
     @torch.no_grad()
     def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
-        """Images in [-1, 1]; they are rounded to bytes first, as files would be."""
+        """Images in [-1, 1], rounded to bytes first, as in files."""
         (features,) = self._network(to_uint8(images).to(self._device))
         return features.float().cpu()
 
 
 class Lpips:
-    """LPIPS by the `lpips` package (AlexNet, version 0.1). One distance an item."""
+    """LPIPS of the `lpips` package (AlexNet, version 0.1), with one distance for each item."""
 
     name = "LPIPS"
 
@@ -111,26 +111,26 @@ def load_lpips(download: bool) -> nn.Module:
 
 
 def _load(build: Callable[[], nn.Module], metric: str, url: str, download: bool) -> nn.Module:
-    """What `build` makes of the file of an address whose name ends, as torch's do, with the hash of its content.
+    """The network that `build` loads from torch's cache, after the file of `url` was fetched there and verified.
 
-    Libraries read the file from torch's cache without a look at it, so it is fetched and checked before they do; what
-    they print goes to stderr.
+    The file name ends with the hash of its content, as is usual for torch. Libraries do not check it. Their output
+    goes to stderr.
     """
     file = url.rpartition("/")[2]
     path = Path(torch.hub.get_dir()) / "checkpoints" / file
     wanted = file.rpartition("-")[2].partition(".")[0]
     if not path.is_file():
         if not download:
-            raise InputError(f"{metric} needs {file}: download it with download=true, or put it into {path.parent}.")
+            raise InputError(f"{metric} needs {file}; download it with download=true, or put it into {path.parent}.")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(path), hash_prefix=wanted, progress=False)
-        except (OSError, RuntimeError) as error:  # no network, or other content than was asked for
+        except (OSError, RuntimeError) as error:  # no network, or a wrong hash
             reason = str(error).partition("\n")[0]
             raise InputError(
                 f"{metric} needs {file}, which could not be downloaded ({reason}); put it into {path.parent}."
             ) from None
     if not hashlib.sha256(path.read_bytes()).hexdigest().startswith(wanted):
-        raise InputError(f"{metric} needs {file}, but {path} is damaged or another file: delete it and start again.")
+        raise InputError(f"{metric} needs {file}, but {path} is damaged or another file; delete it and start again.")
     with redirect_stdout(stderr):
         return build()

@@ -323,7 +323,7 @@ def test_a_manifest_that_was_made_anew_is_noticed(file: Path, tmp_path: Path) ->
     raw = json.loads(manifest.read_text())
     raw["items"][0]["targets"][0][0] += 1
     manifest.write_text(json.dumps(raw))
-    with pytest.raises(InputError, match="The manifest of .* changed since it was started"):
+    with pytest.raises(InputError, match=r"The manifest of .* changed since it was started"):
         evaluate(config(file, tmp_path, *SMALL["paired"]))
 
 

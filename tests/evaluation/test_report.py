@@ -268,8 +268,8 @@ def test_a_report_writes_what_there_is_and_again_from_what_is_kept(
         f"{p}-synthface.{s}" for p in ("fig1", "fig9") for s in ("png", "svg")
     }
     said = capsys.readouterr()
-    assert "table2: nothing of it has been run on synthface" in said.err and "table1-synthface.tex" in said.out
-    assert "fig5-synthface.jpg is not made. There are no weights for synthface." in said.err
+    assert "table2: there are no results on synthface" in said.err and "table1-synthface.tex" in said.out
+    assert "fig5-synthface.jpg is skipped. There are no weights for synthface." in said.err
     text = readme.read_text()
     assert text.startswith(f"before\n{BEGIN}\nLandmarks of a face of `synthface`") and text.endswith(f"{END}\nafter\n")
     assert "| Ours | 100 | 1.25 ± 0.12 | 2.50 ± 0.25 | 3.75 ± 0.38 | 0.04 |" in text
@@ -330,5 +330,5 @@ def test_damaged_and_unkept_results_are_one_sentence(tmp_path: Path) -> None:
         make_report(config(tmp_path, "results=null"))
     folder = write(tmp_path / "results", "paired", "draggan")
     (folder / "summary.json").write_text("{")
-    with pytest.raises(InputError, match=r"summary.json is damaged: delete it"):
+    with pytest.raises(InputError, match=r"summary.json is damaged; delete it"):
         make_report(config(tmp_path))

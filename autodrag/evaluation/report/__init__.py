@@ -1,4 +1,4 @@
-"""`scripts/tables.py`: tables, figures and sheets, made from the files of evaluations and never by hand."""
+"""`scripts/tables.py`: tables, figures and sheets from the results of evaluations."""
 
 import os
 import sys
@@ -24,24 +24,24 @@ PARTS = (*TABLES, *FIGURES, *SHEETS)
 class ReportConfig:
     """`configs/tables.yaml`."""
 
-    results: str | None
-    data: str
+    results: str | None  # folder with evaluations, whose summaries replace the stored ones; None: none
+    data: str  # folder of the stored summaries
     dataset: DatasetConfig
-    parts: tuple[str, ...]
-    out: str
-    page: str
-    readme: str | None
+    parts: tuple[str, ...]  # of PARTS
+    out: str  # folder of the LaTeX tables, figures and sheets
+    page: str  # Markdown file with all results
+    readme: str | None  # Markdown file that gets a short table; None: none
 
 
 def make_report(config: ReportConfig) -> None:
-    """Keep the summaries of new results, then write what there are results for. Raises InputError.
+    """Store the summaries of new results, then write the parts that have results. Raises InputError.
 
-    Tables, figures, the page and the README's block are made of the kept summaries, sheets of the evaluations' folders
-    or, where they show no evaluation, of the generator and the weights that ship.
+    Tables, figures, the page and the README's block are made from the stored summaries; sheets from the folders of the
+    evaluations, or from the shipped generator and weights where they show no evaluation.
     """
     for part in config.parts:
         if part not in PARTS:
-            raise InputError(f"There is no part {part!r}: choose parts of {', '.join(PARTS)}.")
+            raise InputError(f"There is no part {part!r}; choose from {', '.join(PARTS)}.")
     data, out, name = Path(config.data), Path(config.out), config.dataset.name
     fresh = [] if config.results is None else read_results(Path(config.results))
     keep(fresh, data)
@@ -55,7 +55,7 @@ def make_report(config: ReportConfig) -> None:
         for path in paths:
             print(path)
         if not paths and (fresh or part not in SHEETS):
-            print(f"{part}: nothing of it has been run on {name}", file=sys.stderr)
+            print(f"{part}: there are no results on {name}", file=sys.stderr)
     _write_texts(config, kept)
 
 
@@ -74,11 +74,11 @@ def _write(part: str, results: list[Result], dataset: str, target: Path) -> list
 def _write_sheet(
     make: Callable[[list[Result], str], Tensor | None], results: list[Result], dataset: str, target: Path
 ) -> list[Path]:
-    """A sheet that lacks weights is a line on stderr."""
+    """A sheet; where weights are missing, a line on stderr instead."""
     try:
         picture = make(results, dataset)
     except InputError as error:
-        print(f"{target.name} is not made. {error}", file=sys.stderr)
+        print(f"{target.name} is skipped. {error}", file=sys.stderr)
         return []
     if picture is None:
         return []

@@ -1,4 +1,4 @@
-"""What the paper claims, and what the results say about it."""
+"""The claims of the paper, compared with the results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from autodrag.evaluation.report.results import Result, of_task
 
 NOTHING, NOT_RUN = "–", "not run here"
 ABLATIONS = {"autodrag-without-regularizer": "Regularizer", "autodrag-without-predictor": "Predictor"}
-#: Why a claim does not hold here, as far as that was found: shown only where it does not.
+#: Why a claim does not hold here, where known. Shown only where it does not hold.
 REASONS = {
     "reconstruction": "Likely: a pair moves each of the rows 0-5 towards another latent, ours is trained on motions "
     "towards one latent for all of them, and DragGAN fits each pair by itself.",
@@ -23,9 +23,9 @@ BEST_STEPS = 5
 
 @dataclass(frozen=True)
 class Claim:
-    """theirs, ours: the numbers, as text. verdict: holds | does not hold | not run here, and how sure that is.
+    """theirs, ours: the numbers, as text. verdict: holds | does not hold | not run here, and how certain that is.
 
-    compared: what was compared with what. reason: why it does not hold; empty where it does or was not run.
+    compared: the two sides of the comparison. reason: why the claim does not hold; otherwise empty.
     """
 
     text: str
@@ -41,7 +41,7 @@ class Claim:
 
 
 def claims(results: list[Result], dataset: str) -> list[Claim]:
-    """All of them, whether they have been measured on the dataset or not."""
+    """All claims, whether measured on the dataset or not."""
     landmarks, paired = (of_task(results, task, dataset) for task in ("landmarks", "paired"))
     found = [_distance(landmarks, setting, number) for number, setting in enumerate(("1", "5", "68"))]
     found += [_reconstruction(paired)]
@@ -73,7 +73,7 @@ def _reconstruction(found: Mapping[str, Result]) -> Claim:
 
 
 def _ablation(found: Mapping[str, Result], label: str) -> Claim:
-    """Against the full model of the same budget where that has been run."""
+    """Compared with the full model of the same budget where that has been run."""
     full = "autodrag-n5" if "autodrag-n5" in found else "autodrag"
     settings = list(next(iter(found.values())).summary["settings"]) if found else []
     ours, verdict = _compared(found, label, full, settings, "md", smaller=False)
@@ -115,7 +115,7 @@ def _faster(found: Mapping[str, Result]) -> Claim:
 
 
 def _sides(found: Mapping[str, Result], first: str, second: str, setting: str) -> str:
-    """Who is compared on how many pairs; the difference is taken over those that both have."""
+    """The two sides and their numbers of pairs; the difference is taken over the pairs that both have."""
     if first not in found or second not in found:
         return NOTHING
     return " with ".join(
@@ -144,7 +144,7 @@ def _compared(
     unsure = [d["low"] <= 0 <= d["high"] for d in known]
     if all(holding):
         verdict = _verdict(True, any(unsure))
-    else:  # one setting that fails for sure is enough
+    else:  # one setting that certainly fails is enough
         verdict = _verdict(False, all(u for u, holds in zip(unsure, holding, strict=True) if not holds))
     return f"{means[0]} against {means[1]}; difference {shown}", verdict
 

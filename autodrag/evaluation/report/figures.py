@@ -16,11 +16,11 @@ from matplotlib.transforms import Bbox
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.results import Result, of_task
 
-matplotlib.rcParams["svg.hashsalt"] = "autodrag"  # the same figure gives the same file
+matplotlib.rcParams["svg.hashsalt"] = "autodrag"  # makes files reproducible
 
 
 def fig1(results: list[Result], dataset: str) -> Figure | None:
-    """Seconds against MD (and a Frechet distance where one was measured), a point a method."""
+    """Seconds against MD (and a Frechet distance where measured), one point for each method."""
     found = {k: r for k, r in of_task(results, "landmarks", dataset).items() if r.summary["seconds"] is not None}
     found = {label: result for label, result in found.items() if label != "no-edit"}
     if not found:
@@ -52,9 +52,9 @@ def fig1(results: list[Result], dataset: str) -> Figure | None:
 
 
 def _write_labels(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None:
-    """A label beside each point: on the first side where it is inside the frame and covers no point and no label.
+    """A label beside each point, on the first side where it is inside the frame and covers no point and no label.
 
-    Where there is no such side, the one inside the frame that covers least.
+    Otherwise on the side where it covers fewest, preferably inside the frame.
     """
     frame = axis.get_window_extent()
     taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in axis.transData.transform([*places.values()])]
@@ -75,14 +75,14 @@ def _write_labels(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None
 
 
 def _halves(label: str) -> list[str]:
-    """A label in two lines of about the same length, or as it is where it is one word."""
+    """A label in two lines of about the same length; a single word stays one line."""
     words = label.split()
     cuts = [(" ".join(words[:i]), " ".join(words[i:])) for i in range(1, len(words))]
     return list(min(cuts, key=lambda cut: max(map(len, cut)))) if cuts else [label]
 
 
 def fig9(results: list[Result], dataset: str) -> Figure | None:
-    """MDD against seconds: each edit faintly, their mean strongly."""
+    """MDD against seconds: thin lines for the edits, a thick line for their mean."""
     found = {label: result for label, result in of_task(results, "mdd", dataset).items() if result.summary["curves"]}
     if not found:
         return None

@@ -1,4 +1,4 @@
-"""What "Ours" is, in two sentences made of the recipe of the weights that ship."""
+"""Describes "Ours" in two sentences, from the recipe of the shipped weights."""
 
 from autodrag.config import compose, typed
 from autodrag.training.run import TrainConfig
@@ -7,12 +7,12 @@ RECIPE = "synthface"  # configs/experiment/RECIPE.yaml
 
 
 def about_ours() -> str:
-    """Two sentences: what is not the paper's, and what its training has to do with the evaluation."""
+    """Two sentences: what differs from the paper, and what training and evaluation have in common."""
     return describe(typed(TrainConfig, compose("train", [f"experiment={RECIPE}"])))
 
 
 def describe(recipe: TrainConfig) -> str:
-    """The two sentences of a recipe."""
+    """The two sentences for a recipe."""
     stage, aim = recipe.stage2, recipe.model.predictor.aim
     added = ["the aim (a first guess of where a drag ends)"] if aim is not None else []
     added += ["the landing loss (on where handles come to)"] if stage.motion is not None and stage.gamma else []

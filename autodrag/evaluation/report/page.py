@@ -1,4 +1,4 @@
-"""`docs/results.md` and the README's block: text made of kept summaries, and put between marks."""
+"""`docs/results.md` and the README's block, made from the stored summaries."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from autodrag.evaluation.report.table import markdown_table
 from autodrag.evaluation.report.tables import TABLES
 
 BUNDLED = "synthface"
-#: Methods of the README, in its order: those that were trained in full.
+#: Methods of the README in its order: those trained with the full budget.
 HEADLINE = (
     "no-edit",
     "latent-transformer",
@@ -59,7 +59,7 @@ def page(results: list[Result], folder: Path, data: Path) -> str:
 
 
 def headline(results: list[Result], link: str) -> str:
-    """A short table on the bundled dataset for the README; `link`: where the whole page is."""
+    """A short table on the bundled dataset for the README. link: of the whole page."""
     every = of_task(results, "landmarks", BUNDLED)
     found = {label: every[label] for label in HEADLINE if label in every}
     if not found:
@@ -95,11 +95,11 @@ def headline(results: list[Result], link: str) -> str:
 
 
 def insert(text: str, block: str, path: Path) -> str:
-    """`text` with `block` between the marks. Raises InputError where the marks of the file `path` are not there."""
+    """`text` with `block` between the marks. Raises InputError where the file `path` lacks the marks."""
     before, begun, rest = text.partition(BEGIN)
     _, ended, after = rest.partition(END)
     if not (begun and ended):
-        raise InputError(f"{path} has no {BEGIN} and {END}: put them where the results belong, or set readme=null.")
+        raise InputError(f"{path} has no {BEGIN} and {END}; put them where the results belong, or set readme=null.")
     return f"{before}{BEGIN}\n{block}{END}{after}"
 
 

@@ -1,4 +1,4 @@
-"""What the paper (Cai et al. 2024) prints. Its "FreeGAN" is FreeDrag; n = 5 in its Table 3 is not Table 2's Dog."""
+"""The numbers printed in the paper (Cai et al. 2024). "FreeGAN" is FreeDrag; n = 5 of Table 3 differs from Table 2."""
 
 #: Table 1, FFHQ-512: method -> (MD at 1, 5 and 68 points, FID, seconds).
 TABLE1: dict[str, tuple[float, float, float, float | None, float | None]] = {

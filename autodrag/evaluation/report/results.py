@@ -1,4 +1,4 @@
-"""Finding what evaluations have left behind, and keeping the small part of it that tables are made from."""
+"""Finds the results of evaluations, and stores the summaries that tables are made from."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -10,10 +10,10 @@ from autodrag.errors import InputError
 from autodrag.evaluation.bootstrap import estimate
 from autodrag.evaluation.summary import to_json
 
-#: The number of each task that methods are compared by.
+#: The column of each task that methods are compared by.
 COMPARED_BY = {"landmarks": "md", "short": "md", "paired": "mse", "mdd": "mdd", "roundtrip": "lpips", "pulls": "left"}
 
-#: Methods that make up to so many steps as the task allows, or their own max_steps.
+#: Methods whose steps are limited by the task, or by their own max_steps.
 OPTIMISERS = ("draggan", "freedrag")
 
 
@@ -26,34 +26,31 @@ class Result:
 
     @property
     def label(self) -> str:
-        """What its method is called."""
-        label: str = self.summary["method"]["label"]
-        return label
+        """The label of its method."""
+        return str(self.summary["method"]["label"])
 
     def estimate(self, setting: str, column: str) -> dict[str, Any] | None:
-        """A column's estimate, None where nothing could be measured."""
+        """The estimate of a column; None where there is none."""
         found: dict[str, Any] | None = self.summary["settings"].get(setting, {}).get(column)
         return found if found is not None and found["mean"] is not None else None
 
     def minus(self, other: str, setting: str) -> dict[str, Any] | None:
-        """Estimate of its number less that of the method `other`, item by item; None where they were not compared."""
+        """Estimate of the difference to the method `other`, item by item; None where they were not compared."""
         found: dict[str, Any] | None = self.summary.get("minus", {}).get(other, {}).get(setting)
         return found if found is not None and found["mean"] is not None else None
 
     def pairs(self, setting: str) -> int:
-        """Items of a setting."""
-        count: int = self.summary["settings"][setting]["items"]
-        return count
+        """Number of items of a setting."""
+        return int(self.summary["settings"][setting]["items"])
 
     @property
     def max_steps(self) -> int | None:
-        """Steps that it could make, None where the method is no optimiser."""
+        """Limit of its steps; None where the method is not an optimiser."""
         method = self.summary["method"]
         if method["name"] not in OPTIMISERS:
             return None
         own, tasks = method["options"].get("max_steps"), self.summary["task"].get("max_steps")
-        steps: int | None = tasks if own is None else own
-        return steps
+        return tasks if own is None else own
 
     def items(self) -> list[dict[str, Any]]:
         """The lines of per_item.jsonl."""
@@ -67,11 +64,11 @@ def read_results(root: Path) -> list[Result]:
         try:
             summary = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
-            raise InputError(f"{path} is damaged: delete it and run its evaluation again.") from None
+            raise InputError(f"{path} is damaged; delete it and run its evaluation again.") from None
         if "settings" in summary:
             results.append(Result(path.parent, summary))
     if not results:
-        raise InputError(f"There are no results under {root}: run scripts/eval.py first, or name another results=.")
+        raise InputError(f"There are no results under {root}; run scripts/eval.py first, or give another results=.")
     return results
 
 
@@ -82,20 +79,20 @@ def of_task(results: list[Result], task: str, dataset: str) -> dict[str, Result]
     for result in found:
         if result.label in table:
             other = table[result.label].folder
-            raise InputError(f"{result.folder} and {other} both hold {result.label}: give one another method.label.")
+            raise InputError(f"{result.folder} and {other} both hold {result.label}; give one another method.label.")
         if not _same_items(result.summary, found[0].summary):
             raise InputError(
-                f"{result.folder} and {found[0].folder} were measured on different items: a table needs one manifest."
+                f"{result.folder} and {found[0].folder} were measured on different items; a table needs one manifest."
             )
         table[result.label] = result
     return table
 
 
 def _same_items(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether two evaluations were of the same pairs, in their order.
+    """Whether two evaluations have the same items in the same order.
 
-    A manifest's hash covers the whole task. Items do not depend on the steps that optimisers may make, so evaluations
-    that differ in nothing else belong together.
+    A manifest's hash covers the whole task. Items do not depend on the limit of the steps, so evaluations that differ
+    only in that have the same items.
     """
     if one["task"].get("max_steps") == other["task"].get("max_steps"):
         return bool(one["manifest"] == other["manifest"])
@@ -104,10 +101,10 @@ def _same_items(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def keep(results: list[Result], data: Path) -> None:
-    """Copy the summaries to `data`/DATASET/TASK/LABEL/summary.json, with comparisons that need single items.
+    """Copy the summaries to `data`/DATASET/TASK/LABEL/summary.json, adding the item-by-item comparisons.
 
-    What names places of this machine is left out, and of older summaries what they say about results that are
-    replaced. Raises InputError as `of_task` does.
+    Paths of this machine are dropped, and in older summaries the comparisons with results that are replaced. Raises
+    InputError as `of_task` does.
     """
     for dataset, task in sorted({(r.summary["dataset"], r.summary["task"]["name"]) for r in results}):
         table = of_task(results, task, dataset)
@@ -123,7 +120,7 @@ def keep(results: list[Result], data: Path) -> None:
 
 
 def _forget(path: Path, labels: Collection[str]) -> None:
-    """Drop a kept summary's comparisons with results that are no longer those it was compared with."""
+    """Drop the comparisons with these labels from a stored summary."""
     summary = json.loads(path.read_text(encoding="utf-8"))
     others = {label: found for label, found in summary.get("minus", {}).items() if label not in labels}
     if others != summary.get("minus", {}):
@@ -131,7 +128,7 @@ def _forget(path: Path, labels: Collection[str]) -> None:
 
 
 def _minus(result: Result, other: Result) -> dict[str, Any]:
-    """Setting -> estimate of the difference over the items that both have a value of."""
+    """Setting -> estimate of the difference over the items that both have a value for."""
     column, seed = COMPARED_BY[result.summary["task"]["name"]], result.summary["seed"]
     mine, theirs = (_values(r, column) for r in (result, other))
     differences: dict[str, Any] = {}

@@ -29,31 +29,31 @@ from autodrag.visualize import draw_points, sheet
 from autodrag.weights import weights_path
 
 SHOWN = 6  # rows of a sheet
-DRAGS, ABREAST = 20, 4  # drags of the sheet of ours, and how many of them in a row
+DRAGS, ABREAST = 20, 4  # drags in the sheet of our method, and how many of them in a row
 PULLED = 8  # faces of the sheet of pulls
-SIDE = 256  # pixels of a picture's height in a sheet
+SIDE = 256  # height of an image in a sheet, in pixels
 GAP = 4
 TITLE = 22  # pixels of a line above the columns
-FEW = 8  # points: so many do not hide the pictures
+FEW = 8  # more points than this would hide the images
 SEQUENCES, STEPS = 3, 5  # of Fig. 6: latents, and steps of each
 NOISE, DROP = 0.5, 0.25  # of Fig. 5's outliers: those of stage 1
-LEFT_OUT = ("no-edit", "oracle")  # of the side-by-side sheets: the first and the last column show them
+LEFT_OUT = ("no-edit", "oracle")  # of the side-by-side sheets, whose first and last column show them
 
 Picture = UInt8[Tensor, "3 H W"]
 
 
 def fig8(results: list[Result], dataset: str) -> Tensor | None:
-    """Items of the landmark task: the source with its points, what each method made of it, the face to be matched."""
+    """Items of the landmark task: the source with its points, the result of each method, and the goal."""
     return _side_by_side(of_task(results, "landmarks", dataset), "5")
 
 
 def fig10(results: list[Result], dataset: str) -> Tensor | None:
-    """The same of the paired task, with the seconds that each method took for an edit."""
+    """The same for the paired task, with the seconds of an edit for each method."""
     return _side_by_side(of_task(results, "paired", dataset), None, timed=True)
 
 
 def fig5(results: list[Result], dataset: str) -> Tensor | None:
-    """A row a latent: w, the outlier w' that Eq. 1 makes of it, and what the regularizer makes of that."""
+    """One row for each latent: w, its outlier w' by Eq. 1, and the outlier restored by the regularizer."""
     weights = weights_path(dataset)
     model = AutoDrag.load(weights)
     if model.regularizer is None:
@@ -70,9 +70,9 @@ def fig5(results: list[Result], dataset: str) -> Tensor | None:
 
 
 def fig6(results: list[Result], dataset: str) -> Tensor | None:
-    """The sequence w_0 .. w_n of Eq. 7, two rows a latent: away from w* as the equation is printed, and towards it.
+    """The sequence w_0 .. w_n of Eq. 7, two rows for each latent: away from w*, as printed, and towards it.
 
-    lambda is the middle of the range that the dataset's trajectories are drawn from.
+    lambda is the middle of the dataset's range.
     """
     config = load_dataset(dataset)
     generator = load_generator(config)
@@ -90,7 +90,7 @@ def fig6(results: list[Result], dataset: str) -> Tensor | None:
 
 
 def steps(results: list[Result], dataset: str) -> Tensor | None:
-    """A row a drag of the trained model: the source with its points, w_1 .. w_n."""
+    """One row for each drag of the trained model: the source with its points, then w_1 .. w_n."""
     found = of_task(results, "landmarks", dataset)
     if not found:
         return None
@@ -111,7 +111,7 @@ def steps(results: list[Result], dataset: str) -> Tensor | None:
 
 
 def drags(results: list[Result], dataset: str) -> Tensor | None:
-    """The first of our drags of five landmarks, none picked: each a source with its points and what came of it."""
+    """Our first drags of five landmarks, without selection: each source with its points, and its edit."""
     ours = of_task(results, "landmarks", dataset).get("autodrag")
     if ours is None:
         return None
@@ -127,7 +127,7 @@ def drags(results: list[Result], dataset: str) -> Tensor | None:
 
 
 def pull_sheet(results: list[Result], dataset: str) -> Tensor | None:
-    """The first pulls of ours, none picked: a row a face, its source and what came of each setting."""
+    """Our first pulls, without selection: one row for each face, with source and edit for each setting."""
     ours = of_task(results, "pulls", dataset).get("autodrag")
     if ours is None:
         return None
@@ -157,7 +157,7 @@ SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
 
 
 def _side_by_side(found: dict[str, Result], setting: str | None, timed: bool = False) -> Tensor | None:
-    """setting: whose points are dragged; None, or one that was not run: the first. timed: with seconds of an edit."""
+    """setting: its points are dragged; None, or one that was not run: the first. timed: show the seconds of an edit."""
     order = [label for label in paper.METHODS if label in found] + sorted(set(found) - set(paper.METHODS))
     shown = [label for label in order if not (label in LEFT_OUT or "-n" in label or label.startswith(ABLATION))]
     if not shown:
@@ -201,7 +201,7 @@ def _points(task: Task, setting: str) -> list[int]:
 
 
 def _edited(result: Result, task: Task, setting: str, items: Sequence[Item], shown: int = SHOWN) -> Tensor:
-    """Latents [at least `shown`, L, D] of what a method made of the first items."""
+    """Latents [at least `shown`, L, D] of the edits of the first items."""
     size = load_yaml(result.folder / "config.yaml", EvalConfig).batch
     folder = EvaluationFolder(result.folder)
     read = [c for c in chunks([setting], items, size) if c.items[0].index < shown]
@@ -210,12 +210,12 @@ def _edited(result: Result, task: Task, setting: str, items: Sequence[Item], sho
 
 @torch.no_grad()
 def _bytes(generator: FrozenGenerator, ws: Tensor) -> UInt8[Tensor, "B 3 H W"]:
-    """Pictures of latents, one at a time: the generators of the paper are large."""
+    """The images of latents, one at a time because the paper's generators are large."""
     return torch.cat([to_uint8(generator.synthesize(w).cpu()) for w in ws.split(1)])
 
 
 def _titled(titles: Sequence[str], rows: Sequence[Sequence[Picture]], below: Sequence[str] = ()) -> Tensor:
-    """A sheet with a title above each column. Long titles are set in two lines. below: a last line for each title."""
+    """A sheet with a title above each column, in up to two lines. below: another line for each title."""
     table = sheet([[_small(picture) for picture in row] for row in rows], GAP)
     width = _small(rows[0][0]).shape[2] + GAP
     font = ImageFont.load_default(size=TITLE * 2 // 3)
@@ -231,7 +231,7 @@ def _titled(titles: Sequence[str], rows: Sequence[Sequence[Picture]], below: Seq
 
 
 def _wrapped(title: str, fits: Callable[[str], bool]) -> list[str]:
-    """The title as one line, or broken at a blank into two."""
+    """The title in one line, or in two."""
     words = title.split(" ")
     last = len(words) if fits(title) else max((n for n in range(1, len(words)) if fits(" ".join(words[:n]))), default=1)
     return [line for line in (" ".join(words[:last]), " ".join(words[last:])) if line]

@@ -8,7 +8,7 @@ _LATEX = {"&": r"\&", "%": r"\%", "_": r"\_", "#": r"\#", "±": r"$\pm$", "×": 
 
 @dataclass(frozen=True)
 class Table:
-    """name: of its files. notes: what has to be known to read it (N, seeds, device, ...), a sentence each."""
+    """name: of its files. notes: sentences on how to read it (N, seeds, device, ...)."""
 
     name: str
     title: str

@@ -1,4 +1,4 @@
-"""Tables 1, 2 and 3 of the paper, from summaries, with the paper's numbers beside ours where it has any."""
+"""Tables 1, 2 and 3 of the paper from summaries, with the paper's numbers beside ours where there are any."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -10,15 +10,15 @@ from autodrag.evaluation.report.pulls import pulls
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import Table
 
-ABLATION = "ablation-"  # how the labels of models that miss a part of the recipe begin
-REFERENCE = "autodrag-n5"  # what they are compared with, and the paper's ablations, too
+ABLATION = "ablation-"  # prefix of the labels of models without a part of the recipe
+REFERENCE = "autodrag-n5"  # the model that these and the paper's ablations are compared with
 SHORT = "Ours w/o a part was trained shortly: it compares with ours of the ablations' budget, not with ours."
-SAMPLES = re.compile(r"plain-(\d+)")  # labels of the transformer without our parts: training samples
+SAMPLES = re.compile(r"plain-(\d+)")  # labels of the transformer without our parts, with its training samples
 WITHOUT = ("autodrag-without-regularizer", "autodrag-without-predictor")  # the paper's
 
 
 def table1(results: list[Result], dataset: str) -> Table | None:
-    """Face-landmark manipulation; None where nothing of it has been run."""
+    """Face-landmark manipulation; None without results."""
     every = of_task(results, "landmarks", dataset)
     found = {k: r for k, r in every.items() if not (k.startswith(ABLATION) or SAMPLES.fullmatch(k))}
     printed = paper.TABLE1 if dataset == "ffhq" else dict.fromkeys(paper.TABLE1)
@@ -26,7 +26,7 @@ def table1(results: list[Result], dataset: str) -> Table | None:
 
 
 def short_drags(results: list[Result], dataset: str) -> Table | None:
-    """Landmarks dragged a part of the way: not in the paper."""
+    """Landmarks dragged part of the way. Not in the paper."""
     found = of_task(results, "short", dataset)
     return _moved_landmarks(found, dataset, {}, "short", "Short drags of face landmarks") if found else None
 
@@ -34,7 +34,7 @@ def short_drags(results: list[Result], dataset: str) -> Table | None:
 def _moved_landmarks(
     found: dict[str, Result], dataset: str, printed: Mapping[str, Sequence[float | None] | None], name: str, title: str
 ) -> Table:
-    """printed: the paper's rows, with its numbers where it has them for this dataset."""
+    """printed: the paper's rows, with its numbers where there are any for this dataset."""
     first = next(iter(found.values()))
     settings = list(first.summary["settings"])
     distances = sorted({metric for result in found.values() for metric in result.summary["frechet"]})
@@ -73,7 +73,7 @@ def _moved_landmarks(
 
 
 def ablations(results: list[Result], dataset: str) -> Table | None:
-    """What each part of a recipe is worth: models of equal, short budgets, labelled `ablation-...`: not the paper's."""
+    """Ablations of our recipe: models with equal, short budgets, labelled `ablation-...`. Not in the paper."""
     shown = (REFERENCE, *WITHOUT)
     every = of_task(results, "landmarks", dataset)
     found = {label: r for label, r in every.items() if label.startswith(ABLATION) or label in shown}
@@ -93,7 +93,7 @@ def ablations(results: list[Result], dataset: str) -> Table | None:
 
 
 def samples(results: list[Result], dataset: str) -> Table | None:
-    """What is left against the samples that the transformer saw, without our parts: not in the paper."""
+    """Remaining distance against training samples, for the transformer without our parts. Not in the paper."""
     every = of_task(results, "landmarks", dataset)
     found = {int(m[1]): every[label] for label in every if (m := SAMPLES.fullmatch(label))}
     if not found:
@@ -116,7 +116,7 @@ def _left_columns(first: str, settings: Sequence[str]) -> list[str]:
 
 
 def _left(name: str, result: Result, settings: Sequence[str]) -> list[str]:
-    """A row of distances and what is left of them."""
+    """A row with distances, absolute and relative to no edit."""
     left = [result.summary["settings"][s].get("md_left") for s in settings]
     distances = [_interval(result.estimate(s, "md"), 2) for s in settings]
     return [name, str(_items(result)), *distances, " / ".join(_number(value, 2) for value in left)]
@@ -185,7 +185,7 @@ TABLES: dict[str, Callable[[list[Result], str], Table | None]] = {
 
 
 def _ordered(found: Collection[str], printed: Collection[str]) -> list[str]:
-    """Labels of a table's rows: those in the paper's table (`printed`), its own recipe, and those that were run."""
+    """Labels of the rows: those in the paper's table (`printed`), its recipe, and those that were run."""
     known = [label for label in paper.METHODS if label in found or label in printed or label == paper.PAPER]
     return known + sorted(label for label in found if label not in paper.METHODS)
 
