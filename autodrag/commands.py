@@ -11,14 +11,11 @@ from autodrag.threads import share_cores
 
 @dataclass(frozen=True)
 class Command:
-    """about: one line. settings, run: MODULE:NAME of the config's dataclass and of the function that it is given to.
+    """A command. Its modules are imported when it is called, because torch takes seconds."""
 
-    Modules are imported when their command is chosen: torch takes seconds.
-    """
-
-    about: str
-    settings: str
-    run: str
+    about: str  # one line
+    settings: str  # MODULE:NAME of the config's dataclass
+    run: str  # MODULE:NAME of the function that receives it
 
 
 def _bench(name: str, about: str) -> Command:
@@ -51,14 +48,14 @@ COMMANDS = {
     "bench drag": _bench("drag", "time drags"),
     "bench editor": _bench("editor", "time the editor while a pointer pulls"),
     "bench generator": _bench("generator", "time images and features"),
-    "bench invert": _bench("invert", "time inversions, and say how good they are"),
-    "bench suite": _bench("suite", "all of them, with the tests of a GPU, in one table"),
+    "bench invert": _bench("invert", "time inversions and measure their quality"),
+    "bench suite": _bench("suite", "all of these and the GPU tests, in one table"),
     "bench train": _bench("train", "time a step of stage 2"),
 }
 
 
 def run(name: str) -> None:
-    """Run a command with the key=value arguments that are left in `sys.argv`."""
+    """Run a command with the key=value arguments in `sys.argv`."""
     if name == "bench":
         name = f"bench {sys.argv.pop(1)}" if len(sys.argv) > 1 else name
     if name not in COMMANDS:
@@ -70,7 +67,7 @@ def run(name: str) -> None:
 
 
 def main() -> None:
-    """The console command `autodrag`: the first argument is the command's name."""
+    """The console command `autodrag`, whose first argument is the name of a command."""
     if len(sys.argv) < 2 or sys.argv[1] in {"-h", "--help"}:
         print("autodrag COMMAND [key=value ...]; --help after a command prints its keys.\n")
         print("\n".join(f"  {name:16} {command.about}" for name, command in COMMANDS.items()))

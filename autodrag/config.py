@@ -1,7 +1,7 @@
-"""Configs: where they lie, how they compose, and how YAML becomes typed, frozen dataclasses.
+"""Configs: where they are, how they compose, and how YAML becomes typed, frozen dataclasses.
 
-This and `scripts/` are the only places that know Hydra. Everything else receives dataclasses: from `run` at the entry
-points, from `load_dataset` in the library.
+Only this module uses Hydra. Everything else receives dataclasses: from `run` at the entry points, from `load_dataset`
+in the library.
 """
 
 import os
@@ -32,7 +32,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _VERSION_BASE = "1.3"
 CHECKPOINT_SUFFIXES = (".pkl", ".pt", ".pth", ".ckpt", ".safetensors")
 
-#: Keys whose values are paths: any text, as it is, and not what Hydra's grammar makes of it.
+#: Keys whose values are paths: taken literally, not parsed by Hydra's grammar.
 PATH_KEYS = frozenset(
     (
         *("out", "data", "manifest", "weights", "mask", "latent", "edits", "src", "dst", "results", "page", "readme"),
@@ -49,12 +49,12 @@ MODEL_DIR = Path(os.environ.get("AUTODRAG_MODELS") or Path.home() / ".cache" / "
 
 @dataclass(frozen=True)
 class Source:
-    """Where a generator file comes from: with neither `url` nor `drive_id` it is shipped or the user's own."""
+    """The origin of a generator file. Without `url` and `drive_id` it is shipped, or the user's own."""
 
     file: str  # name under MODEL_DIR (downloaded) or ASSET_DIR (shipped), or an absolute path
     url: str | None  # direct address
     drive_id: str | None  # Google Drive id
-    sha256: str | None  # of the file, unpacked; None where nobody published one
+    sha256: str | None  # of the unpacked file; None where none was published
     licence: str  # of the weights
 
     @property
@@ -64,27 +64,27 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """Where the file lies or belongs on this machine."""
+        """The path of the file on this machine, whether it exists or not."""
         return (MODEL_DIR if self.remote else ASSET_DIR) / self.file
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """One image domain: its generator and the constants that methods and protocols use for it (`configs/dataset/`)."""
+    """An image domain: its generator, and its constants for methods and protocols (`configs/dataset/`)."""
 
     name: str
-    resolution: tuple[int, int] | None  # (H, W) in pixels; None: whatever the file says
+    resolution: tuple[int, int] | None  # (H, W) in pixels; None: that of the file
     psi: float  # truncation of the images that are dragged
-    lam: tuple[float, float]  # range that lambda of Eq. 7 is drawn from
-    motion_px: float  # how far lam and psi move points from I_0 to I_n, in pixels of an image 512 high
-    handle_px: float  # handles and targets for training are matches that move farther, in the same pixels
-    content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1) as fractions; None: the whole canvas
+    lam: tuple[float, float]  # range of lambda in Eq. 7
+    motion_px: float  # typical motion of points from I_0 to I_n with lam and psi, in pixels of an image 512 high
+    handle_px: float  # least motion of the matches used as handles and targets in training, in the same pixels
+    content: tuple[float, float, float, float] | None  # part of the canvas, (x0, y0, x1, y1) as fractions; None: all
     source: Source
-    draggan_lr: float
-    draggan_stop: float | None  # pixels from the target that count as arrived; None: the official code's
-    freedrag_lr: float
-    freedrag_l: float
-    freedrag_d: float  # feature pixels
+    draggan_lr: float  # learning rate of DragGAN
+    draggan_stop: float | None  # distance in pixels that counts as arrived; None: the official code's
+    freedrag_lr: float  # learning rate of FreeDrag
+    freedrag_l: float  # target loss of a sub-motion
+    freedrag_d: float  # longest sub-motion, in feature pixels
     sigma_f: float | None  # UserControllableLT's flow scale, px at 256; None: measured before its training
     sigma_e: float | None  # its scale of log expansion; None: measured
 
@@ -95,7 +95,7 @@ def dataset_names() -> list[str]:
 
 
 def load_dataset(name: str) -> DatasetConfig:
-    """The config of a dataset by name, or of a generator file by path. Raises InputError for a name nobody knows."""
+    """The config of a dataset by name, or of a generator file by path. Raises InputError for an unknown name."""
     if _is_checkpoint(name):
         path = Path(name).expanduser().resolve()
         cfg = OmegaConf.load(CONFIG_DIR / "dataset" / "custom.yaml")
@@ -110,13 +110,13 @@ def load_dataset(name: str) -> DatasetConfig:
 def typed(cls: type[T], cfg: object) -> T:
     """A composed config, or a plain mapping, as the frozen dataclass `cls`.
 
-    Strict: an unknown or missing key, or a value of another type, raises InputError that names the key.
+    An unknown or missing key, or a value of the wrong type, raises InputError that names the key.
     """
     if OmegaConf.is_config(cfg):
         try:
             cfg = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
         except MissingMandatoryValue as error:
-            raise InputError(f"{error.full_key} has no value: give one as {error.full_key}=...") from None
+            raise InputError(f"{error.full_key} has no value; give {error.full_key}=...") from None
         except OmegaConfBaseException as error:
             raise InputError(f"The config does not resolve: {_joined(error)}.") from None
     if not isinstance(cfg, Mapping):
@@ -130,15 +130,15 @@ def dump(cfg: Any) -> str:
 
 
 def load_yaml(path: str | Path, cls: type[T]) -> T:
-    """The dataclass that `dump` wrote to `path`. Raises InputError where the file is missing or no such config."""
+    """The dataclass that `dump` wrote to `path`. Raises InputError where the file is missing or invalid."""
     try:
         return typed(cls, OmegaConf.load(path))
     except FileNotFoundError:
-        raise InputError(f"There is no config at {path}: give a folder that a run has written.") from None
+        raise InputError(f"There is no config at {path}; give the folder of a run.") from None
 
 
 def compose(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:
-    """The config `config_name` with `key=value` overrides, as the command line composes it."""
+    """The config `config_name` with `key=value` overrides, as on the command line."""
     GlobalHydra.instance().clear()
     with (
         _as_input_errors(config_name),
@@ -151,8 +151,8 @@ def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
     """A script's whole body: compose `config_name` with the command line's overrides, call `main` with it as `cls`.
 
     The command line is Hydra's (`key=value`, `--help`, `--multirun`, `--cfg job`, launchers) without its output folder,
-    logging and change of directory. What the user got wrong is printed as one sentence; the exit status is then 2. In a
-    sweep (`-m`), `${swept:...}` in a config tells the jobs' folders apart.
+    logging and change of directory. An InputError is printed as one sentence, with exit status 2. In a sweep (`-m`),
+    `${swept:...}` in a config distinguishes the folders of the jobs.
     """
 
     def task(cfg: DictConfig) -> None:
@@ -163,15 +163,15 @@ def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
     with _one_sentence():
         sys.argv[1:] = _expanded(sys.argv[1:])
         with _as_input_errors(config_name):
-            sys.argv[1:] += _told_fixed(sys.argv[1:])
+            sys.argv[1:] += _exclude_fixed(sys.argv[1:])
             hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base=_VERSION_BASE)(task)()
 
 
-_FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's own place for keys that name no folder
+_FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's setting for keys that are not in folder names
 
 
-def _told_fixed(arguments: Sequence[str]) -> list[str]:
-    """The override that tells the jobs of a sweep which of the command line's keys do not vary."""
+def _exclude_fixed(arguments: Sequence[str]) -> list[str]:
+    """The override that lists the keys of the command line that do not vary in a sweep."""
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     parsed = [OverridesParser.create().parse_override(override) for override in overrides]
     fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
@@ -179,7 +179,7 @@ def _told_fixed(arguments: Sequence[str]) -> list[str]:
 
 
 def _swept(*carried: str) -> str:
-    """`${swept:dataset,...}` in a config: "-key=value" for all that a sweep varies besides `carried`; else nothing."""
+    """`${swept:dataset,...}`: "-key=value" for each key that a sweep varies, except those in `carried`; else ""."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return ""
     job = HydraConfig.get()
@@ -202,7 +202,7 @@ def _one_sentence() -> Iterator[None]:
 
 @contextmanager
 def _as_input_errors(config_name: str) -> Iterator[None]:
-    """Turns what Hydra says about a command line into one sentence."""
+    """Turns Hydra's errors into an InputError of one sentence."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
@@ -210,7 +210,7 @@ def _as_input_errors(config_name: str) -> Iterator[None]:
 
 
 def _hydra_sentence(error: Exception, config_name: str) -> str:
-    """One sentence for an error of Hydra's; for an unknown key, with the keys that look like it."""
+    """One sentence for an error of Hydra; for an unknown key, with similar keys."""
     text = str(error)
     if (start := "Could not override '") in text:
         key = text.partition(start)[2].partition("'")[0]
@@ -224,10 +224,9 @@ def _hydra_sentence(error: Exception, config_name: str) -> str:
 
 
 def _expanded(overrides: Iterable[str]) -> list[str]:
-    """Overrides whose values are paths, spelt as Hydra's grammar wants them.
+    """The overrides, with paths quoted for Hydra's grammar.
 
-    `dataset=FILE`, which is no choice of the group, becomes the overrides of `dataset=custom`. A list of values for a
-    sweep stays one.
+    `dataset=FILE` becomes the overrides of `dataset=custom`. A list of values for a sweep stays a list.
     """
     overrides = list(overrides)
     swept = not {"-m", "--multirun"}.isdisjoint(overrides)
@@ -249,12 +248,12 @@ def _is_checkpoint(name: str) -> bool:
 
 
 def _at_home(path: str) -> str:
-    """With the home folder for a `~` at its beginning; otherwise to the letter."""
+    """The path with a leading `~` expanded, otherwise unchanged."""
     return str(Path(path).expanduser()) if path == "~" or path.startswith(("~/", "~\\")) else path
 
 
 def _is_written_out(value: str) -> bool:
-    """Whether the user has quoted a value for Hydra, or means no path."""
+    """Whether a value is already quoted for Hydra, or is not a path."""
     return value in ("", "null", "???") or (len(value) > 1 and value[0] == value[-1] and value[0] in "'\"")
 
 

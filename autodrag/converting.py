@@ -7,10 +7,10 @@ __all__ = ["Conversion", "run"]
 
 
 def run(cfg: Conversion) -> None:
-    """Convert, and print what was read. Raises InputError where the file is no generator or cannot be written."""
+    """Convert, and print what was read. Raises InputError where the file is not a generator or cannot be written."""
     try:
         checkpoint = convert(cfg.src, cfg.dst, cfg.standard_widths)
     except CheckpointError as error:
         raise InputError(str(error)) from error
     height, width = checkpoint.config.resolution
-    print(f"{cfg.dst}: a generator of {height} x {width} pixels, read from a file of the {checkpoint.kind} kind.")
+    print(f"{cfg.dst}: a generator of {height} x {width} px images, read from a file of the {checkpoint.kind} format.")

@@ -1,4 +1,4 @@
-"""Downloads of published generator files: with progress, resumed, checked, and whole or not there."""
+"""Downloads of published generator files: with progress, resumed, verified and atomic."""
 
 import bz2
 import hashlib
@@ -27,7 +27,7 @@ if sys.platform != "win32":
 
 DRIVE_DOWNLOAD = "https://drive.usercontent.google.com/download?id={}&export=download"
 DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
-RETRIES = 4  # of a server that once answered
+RETRIES = 4  # after the server has answered once
 RETRY_SECONDS = 2.0
 TIMEOUT_SECONDS = 30.0
 _CHUNK = 1 << 20
@@ -35,7 +35,7 @@ _PACKED = ".bz2"
 _Response: TypeAlias = http.client.HTTPResponse | urllib.error.HTTPError
 _MAX_PAGE = 1 << 20
 
-#: dlib's 68 landmarks on photographs; its address holds it packed, the hash is that of the file
+#: dlib's predictor of 68 landmarks for photographs. Its address is packed; the hash is of the unpacked file.
 PHOTO_PREDICTOR = Source(
     file="shape_predictor_68_face_landmarks.dat",
     url="https://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2",
@@ -47,14 +47,14 @@ PHOTO_PREDICTOR = Source(
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    """What `scripts/download.py` gets: a dataset's generator and, on request, dlib's landmark predictor."""
+    """`configs/download.yaml`."""
 
-    dataset: DatasetConfig
-    landmarks: bool
+    dataset: DatasetConfig  # whose generator to download
+    landmarks: bool  # also dlib's landmark predictor
 
 
 def run(cfg: DownloadConfig) -> None:
-    """Fetch and check what is asked for, and print where it lies and its licence."""
+    """Download and verify the files, and print their paths and licences."""
     for source in (cfg.dataset.source, *([PHOTO_PREDICTOR] if cfg.landmarks else [])):
         path = fetch(source)
         verify(source)
@@ -64,11 +64,11 @@ def run(cfg: DownloadConfig) -> None:
 def fetch(source: Source) -> Path:
     """The file of `source`, downloaded first where it is not on this machine.
 
-    An interrupted download continues where it stopped (`.part` beside the target). Several processes may ask for one
-    file: one downloads it, the others wait. A `.bz2` address of a file that is not named so is unpacked.
+    An interrupted download is resumed (`.part` beside the target). Several processes may request one file: one
+    downloads it, the others wait. A file from a `.bz2` address is unpacked where its own name does not end so.
 
     Raises:
-        InputError: one sentence with the address and the folder to put the file into, where it cannot be had.
+        InputError: where it cannot be downloaded; names the address and the folder to put the file into.
     """
     target = source.path
     if target.is_file() or not source.remote:
@@ -80,32 +80,32 @@ def fetch(source: Source) -> Path:
                 _download(source, target)
     except OSError as error:
         raise InputError(
-            f"{target} cannot be written ({_reason(error)}): free space or set AUTODRAG_MODELS."
+            f"{target} cannot be written ({_reason(error)}); free some space or set AUTODRAG_MODELS."
         ) from error
     return target
 
 
 def verify(source: Source) -> None:
-    """Raises InputError where the file is missing or is not the published one, as far as its hash is known."""
+    """Raises InputError where the file is missing or, if its hash is known, not the published one."""
     if not source.path.is_file():
-        raise InputError(f"{source.path} does not exist: it came with the package, so install or check that out again.")
+        raise InputError(f"{source.path} does not exist; it ships with the package, so install the package again.")
     if not _is_right(source.path, source.sha256):
         raise InputError(
-            f"{source.path} is not the published file (its SHA-256 differs): delete it and download it again."
+            f"{source.path} is not the published file (its SHA-256 differs); delete it and download it again."
         )
 
 
 def address(source: Source) -> str:
-    """Where a person finds the file."""
+    """The address of the file for people."""
     return source.url or DRIVE_PAGE.format(source.drive_id)
 
 
 class _UnavailableError(Exception):
-    """The server does not give the file; the message says why."""
+    """The server does not provide the file; the message says why."""
 
 
 class _BrokenError(_UnavailableError):
-    """The connection failed or ended early; another may do better."""
+    """The connection failed or ended early; a retry may succeed."""
 
 
 def _download(source: Source, target: Path) -> None:
@@ -116,21 +116,21 @@ def _download(source: Source, target: Path) -> None:
         _receive(source, part)
         if (
             resumed and not packed and not _is_right(part, source.sha256)
-        ):  # an older version of the file may have left the part
+        ):  # the part may be of an older version of the file
             part.unlink()
             _receive(source, part)
     except _UnavailableError as error:
         raise InputError(
-            f"{source.file} cannot be downloaded from {address(source)} ({error}): "
-            f"fetch it on a machine that can, and put it into {target.parent}."
+            f"{source.file} cannot be downloaded from {address(source)} ({error}); "
+            f"download it on another machine and put it into {target.parent}."
         ) from error
     if packed:
         _unpack(part)
     if not _is_right(part, source.sha256):
         part.unlink()
         raise InputError(
-            f"What {address(source)} gave is not the published {source.file} (its SHA-256 differs) and was deleted: "
-            f"try again, or put the right file into {target.parent}."
+            f"The download from {address(source)} is not the published {source.file} (its SHA-256 differs) and was "
+            f"deleted; try again, or put the right file into {target.parent}."
         )
     part.replace(target)
 
@@ -142,13 +142,13 @@ def _unpack(part: Path) -> None:
         with bz2.open(part) as packed, whole.open("wb") as file:
             shutil.copyfileobj(packed, file, _CHUNK)
     except EOFError as error:
-        raise OSError("the archive is cut short") from error
+        raise OSError("the archive is truncated") from error
     whole.replace(part)
 
 
 def _receive(source: Source, part: Path) -> None:
-    """All of the remote file into `part`, which may hold its beginning. Raises _UnavailableError, OSError (disk)."""
-    patience = 0  # an address that never answered is not tried again; one that did is
+    """Download the file into `part`, which may hold its beginning. Raises _UnavailableError, OSError (disk)."""
+    patience = 0  # retries left; none for a server that never answered
     while True:
         before = _size(part)
         try:
@@ -161,16 +161,16 @@ def _receive(source: Source, part: Path) -> None:
 
 
 def _continue(source: Source, part: Path) -> None:
-    """One connection: what is still missing of `part`."""
+    """One connection, for the missing rest of `part`."""
     offset = _size(part)
     with closing(_response(source, offset)) as response:
         if response.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             if response.headers.get("Content-Range", "").endswith(f"/{offset}"):
                 return None  # it was already complete
-            part.unlink()  # it is longer than the file
+            part.unlink()  # it is longer than the published file
             return _continue(source, part)
         if response.status != http.client.PARTIAL_CONTENT:
-            offset = 0  # the server knows no ranges
+            offset = 0  # the server does not support ranges
         length = response.headers.get("Content-Length")
         total = None if length is None else offset + int(length)
         with (
@@ -193,7 +193,7 @@ def _read(response: _Response) -> bytes:
 
 
 def _response(source: Source, offset: int) -> _Response:
-    """The answer that carries the file from byte `offset` on. Google Drive wants large files confirmed first."""
+    """The response with the file from byte `offset`. Google Drive asks to confirm large files first."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     url = source.url or DRIVE_DOWNLOAD.format(source.drive_id)
     response = _open(opener, url, offset)
@@ -201,11 +201,11 @@ def _response(source: Source, offset: int) -> _Response:
         with closing(response):
             confirmed = _confirmation(url, _read(response)[:_MAX_PAGE].decode("utf-8", "replace"))
         if confirmed is None:
-            raise _UnavailableError("Google Drive shows a page without a download, its quota may be used up")
+            raise _UnavailableError("Google Drive shows a page without a download; its quota may be used up")
         response = _open(opener, confirmed, offset)
     if _is_page(response):
         response.close()
-        raise _UnavailableError("a web page came instead of the file")
+        raise _UnavailableError("the server sent a web page instead of the file")
     return response
 
 
@@ -214,8 +214,8 @@ def _open(opener: urllib.request.OpenerDirector, url: str, offset: int) -> _Resp
         {"Range": f"bytes={offset}-"} if offset else {}
     )
     if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-        raise _UnavailableError("the address is not one of the web")
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 (its scheme was looked at)
+        raise _UnavailableError("the address is not http or https")
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 (its scheme is checked above)
     try:
         response: _Response = opener.open(request, timeout=TIMEOUT_SECONDS)
         return response
@@ -232,7 +232,7 @@ def _is_page(response: _Response) -> bool:
 
 
 class _Form(HTMLParser):
-    """The address that a page's download form, or its link with a confirmation, leads to."""
+    """The address of the download form of a page, or of its confirmation link."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -241,7 +241,7 @@ class _Form(HTMLParser):
         self.link: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keeps a form's action and its fields."""
+        """Collects the action of a form and its fields."""
         found = {name: value or "" for name, value in attrs}
         if tag == "form" and self.action is None:
             self.action = found.get("action")
@@ -252,7 +252,7 @@ class _Form(HTMLParser):
 
 
 def _confirmation(url: str, page: str) -> str | None:
-    """Where Google Drive's warning about large files leads on; None where the page holds no way on."""
+    """The address behind Google Drive's warning about large files; None where the page has none."""
     form = _Form()
     form.feed(page)
     if form.action is not None and "confirm" in form.fields:
@@ -262,7 +262,7 @@ def _confirmation(url: str, page: str) -> str | None:
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """Waits until no other process holds `path`. On Windows, whose locks do not wait, everyone passes."""
+    """A lock between processes; does nothing on Windows, whose locks do not wait."""
     if sys.platform == "win32":
         yield
         return

@@ -42,7 +42,7 @@ class FrozenGenerator:
     def __init__(
         self, network: Generator, name: str = "custom", dtype: torch.dtype = torch.float32, channels_last: bool = True
     ):
-        """Takes `network` over, on the device where it is; its weights must not be changed afterwards."""
+        """Takes ownership of `network`, on its device; its weights must not be changed afterwards."""
         together = network.mapping.w_avg.device.type != "cpu"
         self.network = network.eval().freeze(dtype, channels_last, together)
         self.name, self.dtype = name, dtype
@@ -70,9 +70,9 @@ class FrozenGenerator:
         dtype: torch.dtype = torch.float32,
         channels_last: bool = True,
     ) -> "FrozenGenerator":
-        """Random weights, a pure function of the arguments: for tests and timings.
+        """A generator with random weights that depend on the arguments alone, for tests and timings.
 
-        channels: by number in a block's name; None: few. z_dim None: `w_dim`.
+        channels: of each block, by its name's number; None: a small default. z_dim: None: `w_dim`.
         """
         heights = [2**i for i in range(2, resolution[0].bit_length())]
         config = GeneratorConfig(
@@ -95,12 +95,12 @@ class FrozenGenerator:
 
     @property
     def device(self) -> torch.device:
-        """Where it computes; inputs are moved there."""
+        """The device of the weights; inputs are moved there."""
         return self.w_avg.device
 
     @property
     def w_avg(self) -> Float[Tensor, " D"]:
-        """The average latent that truncation pulls to."""
+        """The average latent, the target of truncation."""
         return self.network.mapping.w_avg
 
     @property
@@ -117,19 +117,19 @@ class FrozenGenerator:
     def label(self, c: Class) -> Float[Tensor, "1 C"]:
         """A class, by its number from 0 or by its label of `c_dim` numbers, as `map` takes it. Raises InputError."""
         if self.c_dim == 0:
-            raise InputError(f"{self.name} has no classes: leave c out.")
+            raise InputError(f"{self.name} has no classes; leave out c.")
         if isinstance(c, int) and 0 <= c < self.c_dim:
             return torch.eye(self.c_dim, device=self.device)[c : c + 1]
         label = None if isinstance(c, int) else torch.tensor([[float(value) for value in c]], device=self.device)
         if label is None or label.shape != (1, self.c_dim) or not bool(label.isfinite().all()):
             raise InputError(
-                f"c is {c}, but {self.name} has {self.c_dim} classes: give a number from 0 to {self.c_dim - 1}, "
+                f"c is {c}, but {self.name} has {self.c_dim} classes; give a number from 0 to {self.c_dim - 1}, "
                 f"or a label of {self.c_dim} numbers."
             )
         return label
 
     def with_class(self, c: Class) -> "FrozenGenerator":
-        """The same network, whose `map` takes this class where it is given none. Raises InputError."""
+        """The same network with this class as the default of `map`. Raises InputError."""
         other = copy.copy(self)
         other.chosen = self.label(c)
         return other
@@ -147,17 +147,17 @@ class FrozenGenerator:
         _check_tensor("z", z, [self.z_dim])
         if c is not None:
             if self.c_dim == 0:
-                raise InputError(f"{self.name} has no classes: leave c out.")
+                raise InputError(f"{self.name} has no classes; leave out c.")
             _check_tensor("c", c, [self.c_dim])
             if len(c) != len(z):
-                raise InputError(f"z has {len(z)} rows and c has {len(c)}: give one label for every z.")
+                raise InputError(f"z has {len(z)} rows and c has {len(c)}; give one label for every z.")
             c = c.to(self.device, torch.float32)
         elif self.chosen is not None:
             c = self.chosen.expand(len(z), -1)
         if not math.isfinite(psi):
-            raise InputError(f"psi is {psi}: give a number, 1 for no truncation and 0 for the average image.")
+            raise InputError(f"psi is {psi}; give a finite number: 1 for no truncation, 0 for the average image.")
         if cutoff is not None and not 0 <= cutoff <= self.num_ws:
-            raise InputError(f"cutoff is {cutoff}: give a number of rows from 0 to {self.num_ws}, or None for all.")
+            raise InputError(f"cutoff is {cutoff}; give a number of rows from 0 to {self.num_ws}, or None for all.")
         return self.network.mapping(z.to(self.device, torch.float32), c, float(psi), cutoff).contiguous()
 
     @overload
@@ -175,7 +175,7 @@ class FrozenGenerator:
     ) -> Tensor | tuple[Tensor, Tensor]:
         """Images [B, 3, H, W] in about [-1, 1], float32; with `return_features` also what `features` returns.
 
-        A generator of grey images makes them as RGB of three equal channels.
+        Grey images are returned as RGB with three equal channels.
 
         ws: [B, L, D]. noise: const (the generator's own), random or none. keep: from the method `keep`. Raises
         InputError.
@@ -187,22 +187,22 @@ class FrozenGenerator:
             return self._picture(ws)[0]
         with torch.autocast(self.device.type, enabled=False):
             image, taken = self.network.synthesis(ws, noise, () if number is None else (number,), hook=keep)
-        assert image is not None  # nothing stops it early
+        assert image is not None  # there is no `stop`
         image = as_rgb(image)
         return image if number is None else (image, taken[number])
 
     def _plainly(self, ws: Float[Tensor, "B L D"]) -> list[Tensor]:
-        """The pictures alone, with the generator's own noise."""
+        """The images alone, with the generator's own noise."""
         with torch.autocast(self.device.type, enabled=False):
             image, _ = self.network.synthesis(ws)
-        assert image is not None  # nothing stops it early
+        assert image is not None  # there is no `stop`
         return [as_rgb(image)]
 
     def features(self, ws: Tensor, block: int = 6, noise: str = "const", plain: bool = False) -> Tensor:
         """Output [B, C, h, w] of a block, counted from 1, or of the last one if there are fewer, in `dtype`.
 
-        Blocks above it are not computed. plain: slower, in float32 and with noise const, rounding as published programs
-        do. Raises InputError.
+        Blocks above it are not computed. plain: slower, in float32 and with noise const, with the rounding of published
+        programs. Raises InputError.
         """
         ws, number = self._checked(ws, noise), self._block(block)
         if plain:
@@ -212,9 +212,9 @@ class FrozenGenerator:
         return taken[number]
 
     def begun(self, ws: Tensor, block: int, keep: Kept | None = None) -> tuple[Tensor, Tensor | None]:
-        """A synthesis that ends after a block: its output [B, C, h, w], in `dtype`, and the image so far [B, 3, h, w].
+        """A synthesis up to a block: its output [B, C, h, w], in `dtype`, and the image so far [B, 3, h, w].
 
-        The image is float32, and None where the architecture makes colours in its last block only. keep: from the
+        The image is float32; None where the architecture converts to colours in its last block only. keep: from the
         method `keep`. Raises InputError.
         """
         ws, number = self._checked(ws, "const"), self._block(block)
@@ -223,14 +223,13 @@ class FrozenGenerator:
         return taken[number], image
 
     def keep(self, ws: Tensor, mask: Tensor, under: Kept | None = None, noise: str = "const") -> Kept:
-        """What `synthesize` needs to keep the picture of `ws` [1, L, D] wherever `mask` [H, W] is 0.
+        """What `synthesize` needs to keep the image of `ws` [1, L, D] wherever `mask` [H, W] is 0.
 
-        mask: in [0, 1], 1 where another picture may show. under: what that picture itself was made with. Raises
-        InputError.
+        mask: in [0, 1], 1 where another image may show. under: `keep` of the kept image itself. Raises InputError.
         """
         if tuple(mask.shape) != self.resolution:
             raise InputError(
-                f"The mask has shape {list(mask.shape)}, but images have {list(self.resolution)}: resize it."
+                f"The mask has shape {list(mask.shape)}, but images have {list(self.resolution)}; resize it."
             )
         record = Record()
         hook: Hook = record if under is None else _after(under, record)
@@ -240,14 +239,14 @@ class FrozenGenerator:
 
     def _checked(self, ws: Tensor, noise: str) -> Float[Tensor, "B L D"]:
         if noise not in NOISE_MODES:
-            raise InputError(f"noise is {noise!r}: give one of {', '.join(NOISE_MODES)}.")
+            raise InputError(f"noise is {noise!r}; give one of {', '.join(NOISE_MODES)}.")
         _check_tensor("ws", ws, [self.num_ws, self.w_dim])
         return ws.to(self.device, torch.float32)
 
     def _block(self, block: int) -> int:
         if not isinstance(block, int) or isinstance(block, bool) or block < 1:
             raise InputError(
-                f"block is {block!r}: give a whole number from 1; beyond {self.num_blocks} it is the last."
+                f"block is {block!r}; give an integer of at least 1, where {self.num_blocks} is the last block."
             )
         return min(block, self.num_blocks)
 
@@ -261,7 +260,7 @@ def load_generator(
 ) -> FrozenGenerator:
     """A generator by dataset name (downloaded where it must be), by path of a file of any known format, or by config.
 
-    dtype: type of the convolutions: float32, bfloat16 or float16. c: class of its pictures, see `with_class`. Raises
+    dtype: of the convolutions: float32, bfloat16 or float16. c: class of its images, see `with_class`. Raises
     InputError.
     """
     place = _usable(device, dtype)
@@ -273,7 +272,7 @@ def load_generator(
     found = checkpoint.config.resolution
     if dataset is not None and dataset.resolution not in (None, found):
         raise InputError(
-            f"{path} makes images of {found}, but {dataset.name} has {dataset.resolution}: give its own file."
+            f"{path} makes images of {found} px, but {dataset.name} has {dataset.resolution} px; give its own file."
         )
     network = Generator(checkpoint.config)
     network.load_state_dict(checkpoint.state, strict=True)
@@ -282,15 +281,15 @@ def load_generator(
         return generator.with_class(c)
     if generator.c_dim:
         warnings.warn(
-            f"{generator.name} has {generator.c_dim} classes and none was chosen: its label is all zeros, which no "
-            f"picture of its training had; choose one with c=0 to {generator.c_dim - 1}.",
+            f"{generator.name} has {generator.c_dim} classes and none was chosen. The label is all zeros, which did not "
+            f"occur in its training; choose a class with c=0 to {generator.c_dim - 1}.",
             stacklevel=2,
         )
     return generator
 
 
 def read_arrays(source: Path | bytes) -> list[tuple[str, Tensor]]:
-    """Tensors by their places in a torch file or pickle, of which nothing is executed. Raises InputError."""
+    """Tensors of a torch file or pickle by their places in it. Nothing is executed. Raises InputError."""
     try:
         return arrays_of(source)
     except CheckpointError as error:
@@ -298,12 +297,12 @@ def read_arrays(source: Path | bytes) -> list[tuple[str, Tensor]]:
 
 
 def as_rgb(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
-    """Images of a network, grey or RGB, as RGB."""
+    """Grey or RGB images as RGB."""
     return images if images.shape[1] == 3 else images.repeat(1, 3, 1, 1)
 
 
 def _find(name_or_path: str | Path | DatasetConfig) -> tuple[DatasetConfig | None, Path]:
-    """The dataset, None for a bare file, and its file. A file counts by its content, so any name will do."""
+    """The dataset (None for a bare file) and its file, which may have any name: its content decides."""
     if isinstance(name_or_path, DatasetConfig):
         dataset = name_or_path
     else:
@@ -315,40 +314,40 @@ def _find(name_or_path: str | Path | DatasetConfig) -> tuple[DatasetConfig | Non
 
 
 def _usable(device: str | torch.device, dtype: torch.dtype) -> torch.device:
-    """The device, once a small convolution has worked there in this type."""
+    """The device, after a test convolution there in this type."""
     if dtype not in DTYPES:
-        raise InputError(f"dtype is {dtype}: give torch.float32, torch.bfloat16 or torch.float16.")
+        raise InputError(f"dtype is {dtype}; give torch.float32, torch.bfloat16 or torch.float16.")
     try:
         place = torch.device(device)
     except RuntimeError as error:
         raise InputError(
-            f"There is no device {str(device)!r}: give cpu, cuda, cuda:1 or another that torch knows."
+            f"There is no device {str(device)!r}; give cpu, cuda, cuda:1 or another device of torch."
         ) from error
     try:
         x = torch.zeros(1, 8, 4, 4, device=place, dtype=dtype)
         torch.nn.functional.conv2d(x, x[:, :, :3, :3].expand(8, -1, -1, -1))
     except (RuntimeError, AssertionError) as error:  # torch without CUDA fails an assertion
         reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise InputError(f"{device} cannot compute in {dtype} ({reason}): choose another device or dtype.") from error
+        raise InputError(f"{device} cannot compute in {dtype} ({reason}); choose another device or dtype.") from error
     prefer_fast_convolutions(place)
     return place
 
 
 def prefer_fast_convolutions(device: torch.device) -> None:
-    """On a GPU let cuDNN try its convolutions once for each shape: a generator has few shapes and meets them often."""
+    """Let cuDNN benchmark its convolutions on a GPU: a generator has few shapes and uses them often."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
 
 
 def _check_tensor(name: str, value: Tensor, shape: Sequence[int]) -> None:
-    """Floating point numbers [B, *shape] with B > 0."""
+    """Raises InputError unless `value` is floating point, [B, *shape] with B > 0."""
     wanted = f"[B, {', '.join(map(str, shape))}]"
     if not isinstance(value, Tensor):
-        raise InputError(f"{name} is a {type(value).__name__}: give a float tensor {wanted}.")
+        raise InputError(f"{name} is a {type(value).__name__}; give a float tensor {wanted}.")
     if not value.is_floating_point() or value.ndim != len(shape) + 1 or list(value.shape[1:]) != list(shape):
-        raise InputError(f"{name} is {value.dtype} {list(value.shape)}: give a float tensor {wanted}.")
+        raise InputError(f"{name} is {value.dtype} {list(value.shape)}; give a float tensor {wanted}.")
     if len(value) == 0:
-        raise InputError(f"{name} has no rows: give a float tensor {wanted} with B of at least 1.")
+        raise InputError(f"{name} has no rows; give a float tensor {wanted} with B of at least 1.")
 
 
 def _nothing(block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
@@ -366,7 +365,7 @@ def _after(first: Hook, second: Hook) -> Hook:
 
 
 def _randomise(network: Generator, seed: int) -> None:
-    """Weights as they are initialised, but seeded; biases and noise small, as in trained generators, but not 0."""
+    """The usual initialisation, but seeded, and with small biases and noise strengths instead of zeros."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     for index, (name, tensor) in enumerate(sorted(tensors)):
         if name.endswith(("resample_filter", "affine.bias")):

@@ -250,7 +250,7 @@ def test_sweeps_go_to_slurm(script: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ((), "out has no value: give one as out=..."),
+        ((), "out has no value; give out=..."),
         (("out=x", "lrr=1"), "Unknown config key 'lrr' (near: lr); `--help` lists all of them."),
         (("out=x", "dataset=fhq"), "Unknown dataset 'fhq': choose one of afhqcat, "),
         (("out=x", "lr=[1"), "The command line cannot be read: "),

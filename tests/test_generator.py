@@ -193,7 +193,7 @@ def test_what_else_can_be_wrong(tiny: FrozenGenerator) -> None:
     ws, z = latents(tiny), torch.zeros(2, 32)
     classes = FrozenGenerator.random(c_dim=3)
     cases = [
-        (lambda: tiny.synthesize(ws, noise="some"), "noise is 'some': give one of const, random, none"),
+        (lambda: tiny.synthesize(ws, noise="some"), "noise is 'some'; give one of const, random, none"),
         (lambda: tiny.features(ws, noise=""), "noise is ''"),
         (lambda: tiny.features(ws, block=0), "block is 0"),
         (lambda: tiny.features(ws, block=-1), "block is -1"),
@@ -264,7 +264,7 @@ def test_a_class_is_chosen_by_its_number_or_its_label() -> None:
         assert fingerprint(chosen) != fingerprint(g)
     assert torch.equal(g.map(z), g.map(z, torch.zeros(2, 3)))
     for wrong in (3, -1, (1.0, 2.0), (1.0, float("nan"), 0.0)):
-        with pytest.raises(InputError, match=r"3 classes: give a number from 0 to 2, or a label of 3 numbers\.$"):
+        with pytest.raises(InputError, match=r"3 classes; give a number from 0 to 2, or a label of 3 numbers\.$"):
             g.with_class(wrong)
     with pytest.raises(InputError, match="no classes"):
         FrozenGenerator.random().with_class(0)
