@@ -281,8 +281,8 @@ def load_generator(
         return generator.with_class(c)
     if generator.c_dim:
         warnings.warn(
-            f"{generator.name} has {generator.c_dim} classes and none was chosen. The label is all zeros, which did not "
-            f"occur in its training; choose a class with c=0 to {generator.c_dim - 1}.",
+            f"{generator.name} has {generator.c_dim} classes and none was chosen. The label is all zeros, which "
+            f"did not occur in its training; choose a class with c=0 to {generator.c_dim - 1}.",
             stacklevel=2,
         )
     return generator

@@ -194,7 +194,7 @@ def test_an_offline_machine_gets_the_address_and_the_folder(server, folder):
     wanted = Source("g.pkl", url=address, drive_id=None, sha256=SHA, licence="none")
     refused(wanted, address, folder, "refused")
     assert left(folder) == []
-    refused(Source("g.pkl", url="file:///etc/hosts", drive_id=None, sha256=None, licence=""), "not one of the web")
+    refused(Source("g.pkl", url="file:///etc/hosts", drive_id=None, sha256=None, licence=""), "not http or https")
 
 
 def test_a_folder_that_cannot_be_written(server, folder):
