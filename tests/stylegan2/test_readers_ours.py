@@ -76,7 +76,7 @@ def test_cut_short(tiny_config, make_random, tmp_path):
     data = path.read_bytes()
     for size in (20, 1000, len(data) // 2, len(data) - 1):
         path.write_bytes(data[:size])
-        refuses(path, "cut short")
+        refuses(path, "truncated")
 
 
 def test_state_dict_has_nvidias_names(tiny_config, make_random, tmp_path):

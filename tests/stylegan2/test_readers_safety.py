@@ -91,11 +91,11 @@ def test_calls_in_torch_files_are_refused(refuses, forger, tmp_path, legacy):
 def test_files_cut_short(refuses, forger, tiny_config):
     snapshot = forger.nvidia(tiny_config).read_bytes()
     for size in (1, 2, 100, len(snapshot) // 2, len(snapshot) - 1):
-        refuses(snapshot[:size], "cut short")
+        refuses(snapshot[:size], "truncated")
     for legacy in (False, True):
         whole = torch_bytes({"g_ema": {"x": torch.ones(3000)}, "latent_avg": torch.ones(9)}, legacy)
         for size in (20, len(whole) // 2, len(whole) - 1):
-            refuses(whole[:size], "cut short")
+            refuses(whole[:size], "truncated")
 
 
 def test_other_kinds_of_files(refuses, tmp_path):
@@ -118,9 +118,9 @@ def test_other_kinds_of_files(refuses, tmp_path):
 
 
 def test_absurd_sizes(refuses):
-    refuses(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"abc.", "cut short")
-    refuses(b"\x80\x04B" + struct.pack("<I", (1 << 32) - 1) + b"abc.", "cut short")
-    refuses(b"\x80\x04X" + struct.pack("<I", (1 << 32) - 1) + b"abc.", "cut short")
+    refuses(b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b"abc.", "truncated")
+    refuses(b"\x80\x04B" + struct.pack("<I", (1 << 32) - 1) + b"abc.", "truncated")
+    refuses(b"\x80\x04X" + struct.pack("<I", (1 << 32) - 1) + b"abc.", "truncated")
     refuses(b"\x80\x04\x8b" + struct.pack("<I", 100_000) + b"\xff" * 100_000 + b".", "damaged")
     refuses(b"\x80\x04]r\xff\xff\xff\x7f.", "pickle")  # a memo slot far away
     storage = torch_bytes({"g_ema": {"x": torch.ones(7)}}, legacy=True)

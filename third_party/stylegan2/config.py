@@ -1,4 +1,4 @@
-"""Everything that has to be known to build a StyleGAN2 generator, apart from its weights."""
+"""The configuration of a StyleGAN2 generator: all that is needed to build it, except its weights."""
 
 import dataclasses
 import json
@@ -11,11 +11,10 @@ MAX_SIDE = 1 << 16  # pixels
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorConfig:
-    """Shape of a generator. Widths and sizes are those of the file's tensors, never a formula's.
+    """Shape of a generator. Widths and sizes are explicit, not computed by a formula.
 
     Raises:
-        ValueError: a field is out of its range, or halving the image once for each block after the first does not come
-            out even.
+        ValueError: a field is out of range, or the image cannot be halved evenly once for each block after the first.
     """
 
     z_dim: int
@@ -34,7 +33,7 @@ class GeneratorConfig:
     conv_clamp: float | None = None  # bound on the output of every convolution
     resample_filter: tuple[float, ...] = (1, 3, 3, 1)
     use_noise: bool = True
-    num_fp16_res: int = 0  # recorded; computing in low precision is the caller's choice
+    num_fp16_res: int = 0  # informative; the caller chooses the precision
 
     def __post_init__(self) -> None:
         blocks, found = len(self.channels), sorted(self.channels)
@@ -54,18 +53,18 @@ class GeneratorConfig:
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """Numbers in the names of the blocks: 4, 8, 16, ... up to the last."""
+        """The numbers in the names of the blocks: 4, 8, 16, ..."""
         return tuple(sorted(self.channels))
 
     def size(self, block: int) -> tuple[int, int]:
-        """(h, w) in pixels of what the block of that name puts out."""
+        """(h, w) of the output of the block with this number in its name."""
         height, width = self.resolution
         shrink = self.blocks[-1] // block
         return height // shrink, width // shrink
 
     @property
     def num_ws(self) -> int:
-        """Rows of `ws`: one for every convolution and one for the last conversion to colours."""
+        """Rows of `ws`: one for each convolution, and one for the last conversion to colours."""
         return 2 * len(self.channels)
 
     def to_json(self) -> str:
@@ -74,7 +73,7 @@ class GeneratorConfig:
 
     @classmethod
     def from_json(cls, text: str) -> "GeneratorConfig":
-        """Raises ValueError where the text is not the JSON of a config: a key too many or too few, or a wrong type."""
+        """The config in a JSON text. Raises ValueError for unknown or missing keys and wrong types."""
         raw: Any = json.loads(text)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         if not isinstance(raw, dict) or set(raw) - set(fields):

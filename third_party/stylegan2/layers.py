@@ -1,7 +1,7 @@
 """Layers with equalised learning rates, and the modulated convolutions built from them (StyleGAN2, section 2).
 
-Every layer has `kernel`, which makes the weight that the computation wants from the one that is trained (gains, type,
-memory layout), and `freeze`, which makes it once for all.
+Every layer has `kernel`, which converts the trained weight into the one used in the computation (gains, type, memory
+layout), and `freeze`, which caches it.
 """
 
 import math
@@ -16,25 +16,25 @@ from torch import Tensor, nn
 from . import ops
 from .pointwise import LRELU_SLOPE, mix, modulate, recording, scale_shift_lrelu, shift_lrelu_
 
-LRELU_GAIN = math.sqrt(2)  # keeps the second moment of what a leaky ReLU lets through
+LRELU_GAIN = math.sqrt(2)  # preserves the second moment through a leaky ReLU
 
 
 @dataclass(frozen=True)
 class Numbers:
-    """How a frozen layer computes: the type of its convolutions, and how maps lie in memory."""
+    """How a frozen layer computes: type of the convolutions and memory layout of the maps."""
 
     dtype: torch.dtype = torch.float32
     layout: torch.memory_format = torch.channels_last
 
     @classmethod
     def of(cls, x: Tensor) -> "Numbers":
-        """Of a layer in training: autocast's type where it is on, else that of `x`."""
+        """For a layer in training: the type of autocast where it is on, else of `x`."""
         device = x.device.type
         return cls(torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype)
 
 
 class Dense(nn.Module):
-    """Fully connected layer; the gains that equalise learning rates are applied at run time, always in float32."""
+    """Fully connected layer; the gains of equalised learning rates are applied at run time, in float32."""
 
     def __init__(
         self, inputs: int, outputs: int, lr_multiplier: float = 1.0, bias_init: float = 0.0, lrelu: bool = False
@@ -52,11 +52,11 @@ class Dense(nn.Module):
         return self.weight.float() * self.weight_gain, self.bias.float() * self.bias_gain
 
     def freeze(self, numbers: Numbers | None) -> None:
-        """Keep the kernel; None: make it anew every time."""
+        """Cache the kernel; None: compute it every time."""
         self.frozen = None if numbers is None else self.kernel()
 
     def forward(self, x: Float[Tensor, "B I"]) -> Float[Tensor, "B O"]:
-        """Float32, whatever comes in and whatever autocast says."""
+        """Always float32, regardless of the input and of autocast."""
         with torch.autocast(x.device.type, enabled=False):
             y = F.linear(x.float(), *(self.frozen or self.kernel()))
             return F.leaky_relu(y, LRELU_SLOPE) * LRELU_GAIN if self.lrelu else y
@@ -64,16 +64,16 @@ class Dense(nn.Module):
 
 @dataclass(frozen=True)
 class StyledKernel:
-    """What a styled convolution computes with."""
+    """The tensors that a styled convolution uses."""
 
     weight: Tensor  # [O, I, 3, 3], or [I, O, 3, 3] where it doubles the size
     energy: Tensor  # [O, I] squared norm of each kernel, float32
-    gain: Tensor | None  # [O] what `weight` was divided by to stay in the range of float16
+    gain: Tensor | None  # [O] divisor of `weight` that keeps it in the range of float16
     bias: Tensor  # [O] times the leaky ReLU's gain
 
 
 class Modulation(NamedTuple):
-    """Factors of a layer's input and output. Layers compute them from their row of `ws`, `Modulations` for all."""
+    """Factors of the input and output of a layer, computed from its row of `ws`."""
 
     styles: Float[Tensor, "B I"]
     scale: Float[Tensor, "B O"]
@@ -101,10 +101,10 @@ class StyledConv(nn.Module):
         use_noise: bool,
         gain: float = 1.0,
     ):
-        """`size` is that of the output, `gain` a residual block's share."""
+        """size: of the output. gain: weight of a residual branch."""
         super().__init__()
         self.size, self.up, self.use_noise = size, up, use_noise
-        # A leaky ReLU lets positive factors through, so its gain is part of what is done before.
+        # A leaky ReLU commutes with positive factors, so its gain is applied before it.
         self.gain = LRELU_GAIN * gain
         self.clamp = None if clamp is None else clamp * gain
         self.affine = Dense(w_dim, inputs, bias_init=1.0)
@@ -119,7 +119,7 @@ class StyledConv(nn.Module):
         self._fixed_fir: ops.Passes | None = None
 
     def kernel(self, numbers: Numbers) -> StyledKernel:
-        """What to compute with in these numbers."""
+        """The kernel for these numbers."""
         weight: Tensor = self.weight
         gain = None
         energy = weight.float().square().sum(dim=(2, 3))
@@ -131,7 +131,7 @@ class StyledConv(nn.Module):
         return StyledKernel(weight.contiguous(memory_format=numbers.layout), energy, gain, bias)
 
     def freeze(self, numbers: Numbers | None) -> None:
-        """Keep the kernel, the noise and the filter for these numbers; None: make them anew every time."""
+        """Cache the kernel, the noise and the filter for these numbers; None: compute them every time."""
         self.frozen = self._fixed_noise = self._fixed_fir = None
         if numbers is not None:
             self.frozen = numbers, self.kernel(numbers)
@@ -140,12 +140,12 @@ class StyledConv(nn.Module):
             self._fixed_fir = ops.low_pass(self.resample_filter, numbers.dtype)
 
     def fixed_kernel(self) -> StyledKernel:
-        """What `freeze` has kept."""
-        assert self.frozen is not None  # callers freeze first
+        """The kernel that `freeze` has cached."""
+        assert self.frozen is not None  # the layer is frozen
         return self.frozen[1]
 
     def _noise(self, mode: str, batch: int) -> Tensor | None:
-        """[1 or B, H, W], times its learned strength; None where there is none."""
+        """The noise times its learned strength, [1 or B, H, W]; None where there is none."""
         if not self.use_noise or mode == "none":
             return None
         if mode == "const" and self._fixed_noise is not None:
@@ -156,7 +156,7 @@ class StyledConv(nn.Module):
         return noise * (self.noise_strength * self.gain)
 
     def modulation(self, w: Float[Tensor, "B D"], kernel: StyledKernel) -> Modulation:
-        """From the row of `ws` that the layer reads."""
+        """The modulation by the layer's row of `ws`."""
         styles = self.affine(w)  # [B, I]
         scale = ops.demodulation(kernel.energy, styles) * self.gain  # [B, O]
         if kernel.gain is None:
@@ -176,7 +176,7 @@ class StyledConv(nn.Module):
             fir = (self._fixed_fir or self.resample_filter) if self.up else None
             x = x.to(numbers.dtype)
             if len(x) == 1 and kernel.weight.numel() <= x.numel() and not recording(x, styles, kernel.weight):
-                # One image: its weights are smaller than its maps, so they take the scales.
+                # One image whose weights are smaller than its maps: scale the weights instead.
                 weight = kernel.weight * _outer(styles, scale, self.up).to(numbers.dtype)
                 return shift_lrelu_(ops.conv(x, weight, fir, kernel.bias), drawn, self.clamp)
             y = ops.conv(modulate(x, styles), kernel.weight, fir)
@@ -184,7 +184,7 @@ class StyledConv(nn.Module):
 
 
 def _outer(styles: Float[Tensor, "1 I"], scale: Float[Tensor, "1 O"], up: bool) -> Tensor:
-    """Factors of a kernel: [O, I, 1, 1], or [I, O, 1, 1] where it doubles the size."""
+    """Factors of a kernel: [O, I, 1, 1], or [I, O, 1, 1] where the layer doubles the size."""
     product = styles.T * scale if up else scale.T * styles
     return product[:, :, None, None]
 

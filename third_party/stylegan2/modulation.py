@@ -1,7 +1,7 @@
-"""The styles and demodulation factors of many layers at once: seven operations instead of six for each layer.
+"""The styles and demodulation factors of all layers at once: seven operations in total instead of six for each layer.
 
-On a GPU an operation on a few hundred numbers costs its launch, and a network of 16 rows has 23 layers. The matrices of
-the layers are padded to one size with zeros, which change no result.
+On a GPU an operation on a few hundred numbers costs as much as its launch, and a network of 16 rows has 23 layers. The
+matrices of the layers are padded to one size with zeros, which do not change the results.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from .ops import EPSILON
 
 
 class Modulations:
-    """Of frozen layers, in the order in which they are computed, each with the row of `ws` that it reads."""
+    """The modulations of frozen layers, in the order of their computation, each with the index of its row of `ws`."""
 
     def __init__(self, layers: Sequence[tuple[int, StyledConv | ToRGB]]):
         kernels = [layer.affine.kernel() for _, layer in layers]
@@ -43,7 +43,7 @@ class Modulations:
         self._narrow = torch.tensor(narrow, device=self._weight.device)[:, None, None] if any(narrow) else None
 
     def __call__(self, ws: Float[Tensor, "B L D"], count: int) -> list[Modulation]:
-        """Of the first `count` layers."""
+        """The modulations of the first `count` layers."""
         w = ws.transpose(0, 1).index_select(0, self._rows[:count])  # [N, B, D]
         styles = torch.baddbmm(self._bias[:count], w, self._weight[:count])  # [N, B, I]
         norm = torch.baddbmm(self._eps, styles.square(), self._energy[:count])
@@ -61,12 +61,12 @@ def _padded(matrix: Float[Tensor, "r c"], rows: int, columns: int) -> Float[Tens
 
 
 def _energy(layer: StyledConv | None, like: Tensor) -> Float[Tensor, "O I"]:
-    """Squared norms of a layer's kernels; none for a conversion to colours, which is not demodulated."""
+    """Squared norms of a layer's kernels; zero for a conversion to colours, which is not demodulated."""
     return like.new_zeros(1, 1) if layer is None else layer.fixed_kernel().energy
 
 
 def _scale(layer: StyledConv | None, like: Tensor) -> Float[Tensor, " O"]:
-    """What the demodulation of a layer is multiplied by."""
+    """The factor of a layer's demodulation."""
     if layer is None:
         return like.new_zeros(1)
     gain = layer.fixed_kernel().gain

@@ -13,7 +13,7 @@ from .synthesis import Block, Synthesis
 class Generator(nn.Module):
     """`mapping` makes ws from z, `synthesis` images from ws.
 
-    A new one is initialised as StyleGAN2's training starts. `freeze` makes it fast for use with fixed weights.
+    A new generator has the initialisation of StyleGAN2's training. `freeze` makes one with fixed weights fast.
     """
 
     def __init__(self, config: GeneratorConfig):
@@ -25,11 +25,11 @@ class Generator(nn.Module):
     def freeze(
         self, dtype: torch.dtype = torch.float32, channels_last: bool = True, together: bool = False
     ) -> "Generator":
-        """Fix the weights: no gradients to them, and everything that depends on them alone is computed once.
+        """Fix the weights: they get no gradients, and everything that depends on them alone is computed once.
 
         Blocks then compute in `dtype`; the mapping, the modulation and the sum of the blocks' colours stay in float32.
-        together: compute the styles of all layers at once, which a GPU prefers. Call it after the weights are loaded
-        and moved to their device. Returns self.
+        together: compute the styles of all layers at once, which is faster on a GPU. To be called after the weights are
+        loaded and moved to their device. Returns self.
         """
         self.requires_grad_(False)
         self._apply_numbers(Numbers(dtype, torch.channels_last if channels_last else torch.contiguous_format))
@@ -55,5 +55,5 @@ class Generator(nn.Module):
     ) -> Float[Tensor, "B C H W"]:
         """Images straight from z."""
         image, _ = self.synthesis(self.mapping(z, c, psi), noise)
-        assert image is not None  # nothing stops it early
+        assert image is not None  # there is no `stop`
         return image

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-#: What to convolve with in turn: taps [kh, kw], and whether they act on rows and on columns.
+#: Successive convolutions: taps [kh, kw], and whether they act on rows and on columns.
 Passes: TypeAlias = Sequence[tuple[Tensor, tuple[bool, bool]]]
 EPSILON = 1e-8  # added to squared norms
 
@@ -21,26 +21,26 @@ def resample_kernel(taps: tuple[float, ...]) -> Tensor:
 
 
 def _passes(kernel: Tensor) -> list[tuple[Tensor, tuple[bool, bool]]]:
-    """What to apply in turn: taps [kh, kw] and the axes they act on. Gain 2 an axis makes up for inserted zeros."""
+    """The passes of a filter. A gain of 2 for each axis compensates for the inserted zeros."""
     if kernel.ndim == 2:
         return [(kernel * 4, (True, True))]
     return [(kernel[:, None] * 2, (True, False)), (kernel[None, :] * 2, (False, True))]
 
 
 def low_pass(kernel: Tensor, dtype: torch.dtype) -> Passes:
-    """A FIR filter as `filter_upsampled` applies it, in the type of what it is applied to."""
+    """A FIR filter as `filter_upsampled` applies it, in the type of the maps."""
     return [(taps.flip(0, 1).to(dtype), axes) for taps, axes in _passes(kernel)]
 
 
 def interpolation(kernel: Tensor, dtype: torch.dtype) -> Passes:
-    """A FIR filter as `upsample` applies it, in the type of what it is applied to."""
+    """A FIR filter as `upsample` applies it, in the type of the maps."""
     return [(taps.to(dtype), axes) for taps, axes in _passes(kernel)]
 
 
 def filter_upsampled(x: Tensor, kernel: Tensor | Passes, bias: Tensor | None = None) -> Tensor:
     """Low-pass the output of a 3 x 3 transposed convolution of stride 2; 2n + 1 rows and columns become 2n.
 
-    kernel: FIR filter, or what `low_pass` has made of it once.
+    kernel: FIR filter, or the result of `low_pass`.
     """
     passes = low_pass(kernel, x.dtype) if isinstance(kernel, Tensor) else kernel
     size, channels = passes[0][0].shape[0], x.shape[1]
@@ -59,7 +59,7 @@ def filter_upsampled(x: Tensor, kernel: Tensor | Passes, bias: Tensor | None = N
 def upsample(x: Float[Tensor, "B C h w"], kernel: Tensor | Passes) -> Float[Tensor, "B C H W"]:
     """Twice the size: a zero after every pixel, then the FIR filter.
 
-    kernel: FIR filter, or what `interpolation` has made of it once.
+    kernel: FIR filter, or the result of `interpolation`.
     """
     passes = interpolation(kernel, x.dtype) if isinstance(kernel, Tensor) else kernel
     size, channels = passes[0][0].shape[0], x.shape[1]
@@ -85,5 +85,5 @@ def conv(
     """3 x 3 convolution that keeps the size (weight [O, I, 3, 3]), or doubles it with a FIR filter ([I, O, 3, 3])."""
     if fir is None:
         return F.conv2d(x, weight, bias, padding=1)
-    # A transposed convolution is the zero-insertion and the convolution in one, without the products with zeros.
+    # A transposed convolution combines zero insertion and convolution, without the products with zeros.
     return filter_upsampled(F.conv_transpose2d(x, weight, stride=2), fir, bias)

@@ -1,5 +1,5 @@
-"""Per-channel arithmetic around a convolution, with gradients written out so that memory is walked through as few
-times as possible: on a CPU these passes, not the convolutions, are most of the cost at large sizes.
+"""Per-channel arithmetic around a convolution, with explicit gradients that make as few passes over memory as possible:
+on a CPU these passes, not the convolutions, are most of the cost at large sizes.
 """
 
 import math
@@ -15,7 +15,7 @@ ROW_LENGTH = 512  # elements; shorter rows leave vector registers empty
 
 
 def lies_last(x: Float[Tensor, "B C H W"]) -> bool:
-    """Whether a map lies channels-last in memory (and not, as one of 1 pixel or channel may, in both orders)."""
+    """Whether a map is channels-last in memory, and not in both orders at once, as with one pixel or channel."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
@@ -56,7 +56,7 @@ class _Rows:
         if noise is None:
             return self.factors(bias[None])
         one = torch.ones_like
-        if self.last:  # an outer sum as a product of matrices: the fastest way to write it
+        if self.last:  # an outer sum as a matrix product, the fastest way
             map_ = torch.stack([noise, one(noise)], 2) @ torch.stack([one(bias), bias])
             return map_.reshape(len(noise), -1, self.pixels_per_row * self.channels)
         return bias[:, None] + noise[:, None]
@@ -100,7 +100,7 @@ class _ScaleShiftLrelu(torch.autograd.Function):
         flat = rows.flat(grad)
         if ctx.clamp is not None:
             flat = torch.ops.aten.hardtanh_backward(flat, rows.flat(y), -ctx.clamp, ctx.clamp)
-        # The sign of the output is that of the input, so it says which slope was taken.
+        # The output has the sign of the input, which determines the slope.
         flat = torch.ops.aten.leaky_relu_backward(flat, rows.flat(y), LRELU_SLOPE, True)
         grad_x = rows.maps(flat * rows.factors(scale)) if ctx.needs_input_grad[0] else None
         grad_bias = rows.totals(flat).sum(0) if ctx.needs_input_grad[2] else None
@@ -108,7 +108,7 @@ class _ScaleShiftLrelu(torch.autograd.Function):
         if ctx.needs_input_grad[3]:
             grad_noise = rows.maps(flat).sum(1).flatten(1)
             grad_noise = grad_noise.sum(0, keepdim=True) if ctx.noise_batch == 1 else grad_noise
-        # Unless the gradient itself is to be differentiated, the product may take the place of its factor.
+        # Unless the gradient itself is differentiated, the product may overwrite its factor.
         product = flat * rows.flat(x) if torch.is_grad_enabled() else flat.mul_(rows.flat(x))
         return grad_x, rows.totals(product), grad_bias, grad_noise, None
 
@@ -139,7 +139,7 @@ def scale_shift_lrelu(
 ) -> Float[Tensor, "B C H W"]:
     """Leaky ReLU of `scale` x + `bias` + `noise`, then clipped to +-`clamp`, in the type of `x`.
 
-    Where no gradient is recorded the result may take the place of `x`, which the caller must own.
+    Where no gradient is recorded the result may overwrite `x`, which the caller must own.
     """
     scale, bias = scale.to(x.dtype), bias.to(x.dtype)
     noise = None if noise is None else noise.to(x.dtype).flatten(1)
@@ -161,7 +161,7 @@ def broadcast_scale_shift_lrelu_(
     noise: Float[Tensor, "#B N"] | None,
     clamp: float | None,
 ) -> Float[Tensor, "B C H W"]:
-    """`scale_shift_lrelu` in place, without a gradient, in as few operations as a GPU can do it in."""
+    """`scale_shift_lrelu` in place, without a gradient, in as few operations as possible, for a GPU."""
     shift = bias[:, None, None]
     if noise is not None:
         shift = shift + noise.unflatten(1, x.shape[2:])[:, None]
@@ -175,7 +175,7 @@ def shift_lrelu_(
     """`scale_shift_lrelu` without scale and bias, in place and without a gradient."""
     if noise is not None:
         noise = noise.to(x.dtype).flatten(1)
-        if lies_last(x) and x.is_cpu:  # an outer product, which is several times faster than to broadcast over channels
+        if lies_last(x) and x.is_cpu:  # an outer product is several times faster than broadcasting over channels
             pixels = x.permute(0, 2, 3, 1).flatten(1, 2)
             pixels.baddbmm_(noise[:, :, None].expand(len(x), -1, -1), x.new_ones(len(x), 1, x.shape[1]))
         else:
@@ -184,7 +184,7 @@ def shift_lrelu_(
 
 
 def mix(x: Float[Tensor, "B I H W"], weight: Float[Tensor, "#B O I"]) -> Float[Tensor, "B O H W"]:
-    """A 1 x 1 convolution, with its own weights for every sample: products of matrices, in the type of `x`."""
+    """A 1 x 1 convolution with separate weights for every sample, as matrix products in the type of `x`."""
     weight = weight.to(x.dtype)
     if lies_last(x):
         y = x.permute(0, 2, 3, 1).flatten(1, 2) @ weight.transpose(1, 2)

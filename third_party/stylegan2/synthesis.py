@@ -16,7 +16,7 @@ from .pointwise import recording
 
 #: (block, features, image so far, is the last) -> (features, image)
 Hook: TypeAlias = Callable[[int, Tensor, Tensor | None, bool], tuple[Tensor, Tensor | None]]
-HEAP_LIMIT = 2**25  # bytes from which on glibc takes memory from the system and gives it back every time
+HEAP_LIMIT = 2**25  # bytes above which glibc allocates from the system and frees to it every time
 NOISE_MODES = ("const", "random", "none")
 
 
@@ -45,12 +45,12 @@ class Block(nn.Module):
         self._fixed_filter: Passes | None = None
 
     def freeze(self, numbers: Numbers | None) -> None:
-        """Keep the filter that doubles images; None: make it anew every time."""
+        """Cache the filter that doubles images; None: compute it every time."""
         self._fixed_filter = None if numbers is None else interpolation(self.resample_filter, torch.float32)
 
     @property
     def layers(self) -> list[StyledConv | ToRGB]:
-        """What reads rows of ws, one after another."""
+        """The layers that read rows of ws, in order."""
         named = (getattr(self, name, None) for name in ("conv0", "conv1", "torgb"))
         return [layer for layer in named if isinstance(layer, StyledConv | ToRGB)]
 
@@ -64,7 +64,7 @@ class Block(nn.Module):
     ) -> Float[Tensor, "B C H W"]:
         """Output of the block, before the conversion to colours; `x` is that of the block below, None for the first.
 
-        ws: of each convolution the row [B, D] that it reads, or what comes of it.
+        ws: for each convolution its row [B, D], or the modulation computed from it.
         """
         if x is None:
             x = self.const.to(numbers.dtype).expand(batch, -1, -1, -1).contiguous(memory_format=numbers.layout)
@@ -99,7 +99,7 @@ class Synthesis(nn.Module):
         return [block for name in self.blocks if isinstance(block := self.get_submodule(f"b{name}"), Block)]
 
     def modulate_together(self) -> None:
-        """Of a frozen network: from now on compute the styles of all layers at once."""
+        """Compute the styles of all layers at once from now on, for a frozen network."""
         layers = [
             (first_row(number) + i, layer)
             for number, block in enumerate(self.stack(), 1)
@@ -117,10 +117,10 @@ class Synthesis(nn.Module):
     ) -> tuple[Tensor | None, dict[int, Tensor]]:
         """The image and the outputs of the blocks named in `taps`, counted from 1.
 
-        With `stop` no block above that one is computed; the image is that so far where there is a `hook`, else None.
-        Image in float32; features in the type that the blocks are computed in. `hook` is called after each block with
-        its number, its output, the image so far and whether it is the last; synthesis goes on with the output and the
-        image that it returns.
+        With `stop` no block above that one is computed; the image is then that so far where there is a `hook`, else
+        None. The image is float32; features have the type of the blocks. `hook` is called after each block with its
+        number, its output, the image so far and whether it is the last block; synthesis continues with the output and
+        the image that it returns.
         """
         last = len(self.blocks[:stop])
         if hook is None and len(ws) > 1 and ws.device.type == "cpu" and not recording(ws, *self.parameters()):
@@ -155,7 +155,7 @@ class Synthesis(nn.Module):
     def _inputs(
         self, ws: Float[Tensor, "B L D"], numbers: Sequence[int]
     ) -> Iterator[tuple[int, Block, list[Tensor | Modulation]]]:
-        """Of each block its number, itself, and what each of its layers reads, the row of the colours last."""
+        """For each block: its number, itself, and the inputs of its layers from ws, that of the colours last."""
         blocks = self.stack()
         together: list[Modulation] = []
         if self.modulations is not None and numbers:
@@ -173,7 +173,7 @@ class Synthesis(nn.Module):
     ) -> tuple[Tensor | None, dict[int, Tensor]]:
         """All samples at once through the small blocks, one by one through the large ones.
 
-        On a CPU maps of many samples fall out of the caches, and those too large for the heap cost fresh memory.
+        On a CPU the maps of many samples do not fit the caches, and those too large for the heap need new memory.
         """
         cut = next((n for n in range(1, last + 1) if self._is_large(n, len(ws))), last + 1)
         x, image, features = self._run(ws, noise, taps, with_image, range(1, cut))
@@ -189,7 +189,7 @@ class Synthesis(nn.Module):
         return torch.cat(images) if images else None, features
 
     def _is_large(self, number: int, batch: int) -> bool:
-        """Whether maps of the whole batch leave the heap, and maps, not weights, are what a sample costs."""
+        """Whether the maps of the whole batch exceed the heap, and maps, not weights, dominate the cost of a sample."""
         block = self.get_submodule(f"b{self.blocks[number - 1]}")
         assert isinstance(block, Block)
         outputs, per_output, pixels = (
@@ -201,7 +201,7 @@ class Synthesis(nn.Module):
 
 
 def first_row(block: int) -> int:
-    """Of ws, that a block reads: one for the first block's convolutions, two for each of the others'."""
+    """Index of the first row of ws that a block reads."""
     return max(0, 2 * block - 3)
 
 

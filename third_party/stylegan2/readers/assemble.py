@@ -1,6 +1,6 @@
-"""From tensors under NVIDIA's names to a checked config and state: the part that all formats share.
+"""From tensors with NVIDIA's names to a validated config and state, for all formats.
 
-Widths are what most of the tensors say, so that one wrong tensor is found and named instead of believed.
+Widths are those of the majority of tensors, so that a single wrong tensor is found and named.
 """
 
 import re
@@ -31,7 +31,7 @@ COMPLETE = "a complete StyleGAN2 generator"
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a file says about its generator beside the tensors. None: nothing, so the tensors decide."""
+    """What a file states about its generator besides the tensors. None: not stated, so the tensors decide."""
 
     height: int | None = None  # of the image, pixels
     z_dim: int | None = None
@@ -47,13 +47,13 @@ class Recorded:
 
 
 def lacks(name: str) -> UnreadableError:
-    """For a file without one of its tensors."""
+    """For a file that lacks a tensor."""
     return UnreadableError(f"lacks the tensor {printable(name)}", GET_AGAIN, COMPLETE)
 
 
 def unknown(name: str) -> UnreadableError:
-    """For a file with a tensor too many."""
-    return UnreadableError(f"holds the {printable(name)}, which a StyleGAN2 generator of its kind has not")
+    """For a file with an unknown tensor."""
+    return UnreadableError(f"holds the {printable(name)}, which a StyleGAN2 generator of its kind does not have")
 
 
 def assemble(
@@ -68,7 +68,7 @@ def assemble(
         config = _infer(tensors, recorded, origin)
     except ValueError as error:
         raise UnreadableError(f"describes an impossible generator ({error})", GET_AGAIN) from error
-    if 2 * config.mapping_layers > len(tensors):  # before a network of that many layers is laid out
+    if 2 * config.mapping_layers > len(tensors):  # before a network with that many layers is built
         raise lacks(origin(f"mapping.fc{config.mapping_layers - 1}.weight"))
     filled = with_constants(config, tensors)
     if W_AVG in filled:
@@ -133,7 +133,7 @@ def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
     def vote(claims: Iterable[tuple[str, int]], said: int | None = None) -> int:
-        """What most of the (tensor, axis) say; `said`, by the file itself, wins a tie."""
+        """The most common size among the (tensor, axis) pairs; `said`, by the file itself, wins a tie."""
         names = list(claims)
         votes = Counter([] if said is None else [said])
         votes.update(shapes[name][axis] for name, axis in names if name in shapes and axis < len(shapes[name]))
@@ -218,7 +218,7 @@ def _mapping_layers(shapes: Mapping[str, object], origin: Callable[[str], str]) 
 
 
 def _first_size(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    """(h, w) of the first block, as most of the maps that the file holds would have it; its constant wins a tie."""
+    """(h, w) of the first block according to most of the maps in the file; its constant wins a tie."""
     votes: Counter[tuple[int, int]] = Counter()
     for name, shape in sorted(shapes.items(), key=lambda item: not item[0].endswith(".const")):
         block = re.match(r"synthesis\.b(\d{1,6})\.", name)

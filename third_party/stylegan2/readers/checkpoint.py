@@ -110,7 +110,7 @@ def _bytes(path: Path) -> memoryview:
         raise UnreadableError("does not exist", "give the path of a generator file")
     if not path.is_file():
         raise UnreadableError(
-            "is a folder" if path.is_dir() else "is no regular file", "give the path of a generator file"
+            "is a folder" if path.is_dir() else "is not a regular file", "give the path of a generator file"
         )
     try:
         with path.open("rb") as file:

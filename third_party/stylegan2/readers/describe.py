@@ -1,4 +1,4 @@
-"""What a file is that is no generator, in a few words for the error message."""
+"""Describes files that are not generators, for error messages."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from .machine import Known, Stub
 from .statedict import AVERAGED
 
 _MAGIC = (
-    (b"PK", "a zip archive that is cut short or holds nothing"),
+    (b"PK", "a zip archive that is truncated or holds nothing"),
     (b"\x1f\x8b", "a gzip archive"),
     (b"BZh", "a bzip2 archive"),
     (b"\xfd7zXZ", "an xz archive"),
@@ -22,7 +22,7 @@ _KEYS_SHOWN = 6
 
 
 def describe_bytes(data: memoryview) -> UnreadableError:
-    """For bytes that are no checkpoint of any format."""
+    """For bytes that are not a checkpoint of any format."""
     sample = bytes(data[:_SAMPLE])
     if sample.lstrip().lower().startswith((b"<!doctype html", b"<html")):
         return UnreadableError("is a web page, as a failed download leaves behind", GET_AGAIN)
@@ -38,13 +38,13 @@ def describe_bytes(data: memoryview) -> UnreadableError:
 
 
 def malformed(error: Exception) -> UnreadableError:
-    """For a pickle or torch file that holds what none does."""
-    what = "objects nested without end" if isinstance(error, RecursionError) else str(error)
+    """For a malformed pickle or torch file."""
+    what = "objects nested too deeply" if isinstance(error, RecursionError) else str(error)
     return UnreadableError(f"is a damaged pickle or torch file: it holds {what}", GET_AGAIN)
 
 
 def describe_root(root: Any) -> UnreadableError:
-    """For a file whose data could be read but hold no averaged StyleGAN2 generator."""
+    """For a readable file without an averaged StyleGAN2 generator."""
     if not isinstance(root, dict):
         name = root.name if isinstance(root, Stub | Known) else type(root).__name__
         return UnreadableError(f"is a pickle of a single {printable(name)} instead of networks")
@@ -59,6 +59,6 @@ def describe_root(root: Any) -> UnreadableError:
 
 
 def _described(key: str, value: Any) -> str:
-    """A key, with the class of what is under it where that is not rebuilt."""
+    """A key, with the class of its value where that is not rebuilt."""
     kind = f" ({printable(value.name, 60)})" if isinstance(value, Stub) else ""
     return printable(key, 30) + kind

@@ -1,4 +1,4 @@
-"""What a checkpoint that cannot be read raises."""
+"""Errors about checkpoints that cannot be read."""
 
 import warnings
 from collections.abc import Collection, Mapping
@@ -25,17 +25,17 @@ class UnreadableError(Exception):
 
 
 class TruncatedError(UnreadableError):
-    """A file that promises more bytes than it has."""
+    """A file that has fewer bytes than it declares."""
 
     def __init__(self) -> None:
-        what = "is cut short or damaged: it ends inside its own data"
+        what = "is truncated or damaged: it ends inside its own data"
         super().__init__(what, GET_AGAIN, "a complete StyleGAN2 file")
 
 
 def warn_of_unknown(options: Mapping[Any, Any], known: Collection[str]) -> None:
-    """Warns of options of a generator that are on and that nobody here knows.
+    """Warns of unknown options of a generator that are on.
 
-    Whatever such an option adds to the weights is refused as an unknown tensor; this is for the rest.
+    Tensors that such an option adds are refused elsewhere; this is for options without tensors.
     """
     for name, value in options.items():
         if name not in known and value is not None and value is not False:

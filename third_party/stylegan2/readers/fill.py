@@ -1,4 +1,4 @@
-"""What a file may leave out of a generator: made from a seed, and said."""
+"""Fills in what a file may lack of a generator (filters, noise, average latent), with a warning."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -20,17 +20,17 @@ _MAX_LABELS = 1 << 22  # numbers in labels at a time
 
 
 def is_filter(name: str) -> bool:
-    """Whether that is the name of a resampling filter."""
+    """Whether this is the name of a resampling filter."""
     return name.endswith(".resample_filter")
 
 
 def is_noise(name: str) -> bool:
-    """Whether that is the name of a noise map."""
+    """Whether this is the name of a noise map."""
     return name.endswith(".noise_const")
 
 
 def with_constants(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`tensors` with filters or noise maps where there are none at all; a single one that is missing stays missing."""
+    """`tensors` with filters or noise maps added where there are none at all. A single missing one stays missing."""
     filled, shapes = dict(tensors), expected_shapes(config)
 
     def fill(kind: Callable[[str], bool], make: Callable[[tuple[int, ...]], Tensor]) -> bool:
@@ -52,7 +52,7 @@ def with_constants(config: GeneratorConfig, tensors: Mapping[str, Tensor]) -> di
 
 
 def with_average(config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`state` with the mean of the latents of random z, as trainings estimate it; over the classes, where there are."""
+    """`state` with the mean latent of random z, as training estimates it, and of random classes where there are any."""
     mapping = MappingNetwork(config)
     own = {name.removeprefix("mapping."): tensor for name, tensor in state.items() if name.startswith("mapping.")}
     mapping.load_state_dict(own | {"w_avg": torch.zeros(config.w_dim)})
@@ -73,7 +73,7 @@ def with_average(config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[s
 
 
 def flat_average(average: Tensor, w_dim: int | None) -> Tensor:
-    """An average latent stored as [D], [1, D] or [L, D] as [D]; what is neither stays as it is."""
+    """An average latent stored as [D], [1, D] or [L, D] as [D]; other shapes stay unchanged."""
     fits = average.ndim > 1 and average.numel() > 0 and average.is_floating_point() and average.shape[-1] == w_dim
     return average.reshape(-1, average.shape[-1]).float().mean(dim=0) if fits else average
 

@@ -1,4 +1,4 @@
-"""The state of a pickle machine that can build data and nothing else; its instructions are in `unpickler.py`."""
+"""The state of a pickle machine that only builds data; its instructions are in `unpickler.py`."""
 
 import struct
 from collections.abc import Callable
@@ -14,7 +14,7 @@ _PLAIN = (str, int, float, bool, type(None))
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A name in a file, and the function of ours that stands in for it. inert: it only makes stubs."""
+    """A name in a file, and our function that replaces it. inert: it only makes stubs."""
 
     name: str
     build: Callable[..., Any]
@@ -23,7 +23,7 @@ class Known:
 
 @dataclass(eq=False)
 class Stub:
-    """An object of a class that is not rebuilt: what the file has for it.
+    """An object of a class that is not rebuilt, with its data in the file.
 
     items: entries, where it is a kind of dictionary.
     """
@@ -35,18 +35,18 @@ class Stub:
 
 
 class MalformedError(Exception):
-    """The bytes are no pickle, or one that no checkpoint contains."""
+    """The bytes are not a pickle, or not one of a checkpoint."""
 
 
 @dataclass
 class Budget:
-    """How many more instructions one file may have, over all the pickles nested in it."""
+    """Remaining instructions for a file, including the pickles nested in it."""
 
     left: int = MAX_INSTRUCTIONS
 
 
 def key(value: Any) -> Any:
-    """A dictionary key or set member. Nested ones are refused: hashing them would recurse without a bound."""
+    """A dictionary key or set member. Nested ones are refused because hashing them would recurse without bound."""
     if not _is_flat(value) and not (isinstance(value, tuple) and all(map(_is_flat, value))):
         raise MalformedError(f"a key of type {type(value).__name__}")
     return value
@@ -121,7 +121,7 @@ class Machine:
         return items
 
     def call(self, function: Any, args: Any) -> None:
-        """Pushes what the stand-in of a name makes of `args`; calling a stub makes another."""
+        """Pushes the result of calling a replaced name with `args`; calling a stub makes another stub."""
         if not isinstance(function, Known | Stub) or not isinstance(args, tuple):
             raise MalformedError("a call of something that is no function")
         made = Stub(function.name, args) if isinstance(function, Stub) else function.build(*args)

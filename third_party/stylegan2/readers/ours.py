@@ -37,7 +37,7 @@ def read_safetensors(path: Path) -> tuple[GeneratorConfig, dict[str, Tensor]]:
             config = parse_config(metadata["config"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dictionary
     except SafetensorError as error:
-        raise UnreadableError("is a safetensors file that is cut short or damaged", GET_AGAIN) from error
+        raise UnreadableError("is a safetensors file that is truncated or damaged", GET_AGAIN) from error
     return config, checked(config, tensors)
 
 

@@ -1,4 +1,4 @@
-"""Torch's two file formats, parsed without torch.load: the zip archive and the older row of pickles.
+"""Torch's two file formats, parsed without torch.load: the zip archive and the older sequence of pickles.
 
 Both hold a pickle that refers to storages by id, and the storages' bytes beside it. The older one also occurs inside
 plain pickles: it is how torch pickles a single storage.
@@ -140,7 +140,7 @@ def _members(data: memoryview) -> dict[str, memoryview]:
     # What zipfile raises on bytes that are no whole archive: a bad signature, a seek before the start, offsets below
     # zero, a version of the format that it does not know, fields that end too early.
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
-        raise UnreadableError("is a zip archive that is cut short or damaged", GET_AGAIN) from error
+        raise UnreadableError("is a zip archive that is truncated or damaged", GET_AGAIN) from error
     members = {}
     for entry in entries:
         header = data[entry.header_offset : entry.header_offset + _LOCAL_HEADER.size]

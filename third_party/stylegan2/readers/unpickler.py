@@ -1,10 +1,9 @@
 """Reads pickles without executing them.
 
-Python's own unpickler calls whatever a file names. This one interprets the same instructions, but a name is looked up
-in a table given by the caller, and the only things ever called are that table's functions; for a name that is not in
-it, an inert stub is made. Sizes are checked against
-the bytes that are there before anything is allocated, bytes are views of the file instead of copies, and the number of
-instructions is bounded, so a small file cannot ask for much time or memory.
+Python's own unpickler calls whatever a file names. This one interprets the same instructions, but looks names
+up in a table given by the caller and calls only functions of that table; other names become inert stubs. Sizes are
+checked against the available bytes before anything is allocated, bytes are views of the file instead of copies, and the
+number of instructions is bounded, so a small file cannot take much time or memory.
 """
 
 import struct

@@ -1,4 +1,4 @@
-"""The widths that rosinality's own program builds, and generators padded with zeros up to them."""
+"""The widths that rosinality's program builds, and padding of generators to them."""
 
 import dataclasses
 import math
