@@ -1,4 +1,4 @@
-"""`scripts/bench.py data`: what a training sample costs, piece by piece, and how right its matches are."""
+"""`scripts/bench.py data`: the cost of a training sample by stage, and the accuracy of its matches."""
 
 import resource
 import sys
@@ -28,25 +28,25 @@ from autodrag.domains.synthface.renderer import render
 from autodrag.fingerprint import fingerprint
 from autodrag.seeding import rng
 
-STEP_PX = 6.0  # the least motion of the matches that are timed and judged, at 512
+STEP_PX = 6.0  # least motion of the matches, at 512 px
 
 
 @dataclass(frozen=True)
 class DataBench:
-    """What is timed; see configs/bench/data.yaml."""
+    """`configs/bench/data.yaml`."""
 
-    generator: str
-    settings: str
-    dtype: Literal["float32", "bfloat16"]
+    generator: str  # dataset, file, or official-HEIGHT
+    settings: str  # overrides of configs/trajectories.yaml
+    dtype: Literal["float32", "bfloat16"]  # of synthesis
     device: str
-    workers: int | None
-    samples: int
-    pairs: int
-    out: str
+    workers: int | None  # processes; None: one for each core
+    samples: int  # to time
+    pairs: int  # of renders, for the accuracy of matches; 0: none
+    out: str  # JSON file of the results
 
 
 class Clock:
-    """Adds up seconds under names."""
+    """Accumulates seconds by name."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -62,7 +62,7 @@ class Clock:
 
 
 def pieces(load: LoadGenerator, recipe: Recipe, samples: int) -> dict[str, float]:
-    """Mean seconds a sample of n + 1 images and n + 1 pairs in this process, redraws apart.
+    """Mean seconds of a sample of n + 1 images and n + 1 pairs in this process, without redraws.
 
     latents, synthesis (images and features), keypoints (ORB with what it needs), hamming (all keypoints, one way),
     statistics (GMS), guards (the rest of matching, with the search back).
@@ -92,7 +92,7 @@ def pieces(load: LoadGenerator, recipe: Recipe, samples: int) -> dict[str, float
 
 @dataclass(frozen=True)
 class Rate:
-    """Samples a second of all processes together, once they have started, and the largest one's memory."""
+    """Samples a second of all processes together, after their start, and the memory of the largest."""
 
     samples_a_second: float
     redraws: int
@@ -100,7 +100,7 @@ class Rate:
 
 
 def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int, batched: bool) -> Rate:
-    """Make samples as `scripts/trajectories.py` does and count. The clock starts with the first `workers` samples."""
+    """The rate of making samples as `scripts/trajectories.py` does, measured after the first `workers` samples."""
     redraws, start = 0, perf_counter()
     skipped = max(1, workers)
     made = make_samples(load, recipe, workers, range(samples + skipped), batched)
@@ -119,17 +119,17 @@ class Accuracy:
     """Matches of synthface renders against the renderer's true correspondence. Errors are pixels at 256."""
 
     matches: float  # a pair
-    judged: float  # of them on bare skin, where the truth is known
+    judged: float  # of these, on bare skin, where the truth is known
     median_error: float
     high_error: float  # 90th percentile
-    wrong: float  # share farther than 3 px off
+    wrong: float  # share with an error above 3 px
     milliseconds: float  # a pair: two images' keypoints and the match
 
 
 def accuracy(cfg: MatchingConfig, way: float, pairs: int, seed: int = 0) -> Accuracy:
-    """Of pairs that go `way` (0..1) of the way from one random face to another's geometry, appearance kept.
+    """Accuracy on pairs of a random face and itself moved by `way` (0..1) towards another's geometry.
 
-    The renderer has no features, so the guard that compares them is not judged here.
+    The renderer has no features, so the check that compares them is not included.
     """
     errors, counts, seconds = [], [], 0.0
     for index in range(pairs):
@@ -161,7 +161,7 @@ def accuracy(cfg: MatchingConfig, way: float, pairs: int, seed: int = 0) -> Accu
 
 
 def accuracy_table(cfg: MatchingConfig, pairs: int) -> str:
-    """How quality and cost depend on resolution and number of keypoints, for short and long ways."""
+    """Quality and cost by resolution and number of keypoints, for small and large motions."""
     lines = [
         f"matches moved over {STEP_PX:g} px at {REFERENCE_HEIGHT}, {pairs} pairs of renders a row; errors in px at 256",
         " way   px points  matches  judged  median  90 %  > 3 px    ms",
@@ -178,14 +178,14 @@ def accuracy_table(cfg: MatchingConfig, pairs: int) -> str:
 
 @dataclass(frozen=True)
 class DataCost:
-    """seconds: of one sample in one process, by piece. rate: None of random weights, whose pictures have no matches."""
+    """seconds: of one sample in one process, by stage. rate: None for random weights, whose images have no matches."""
 
     seconds: dict[str, float]
     rate: Rate | None
     workers: int
 
     def table(self) -> str:
-        """Samples a second, peak memory, and the share of each piece."""
+        """Samples a second, peak memory, and the share of each stage."""
         total = sum(self.seconds.values())
         shares = "\n".join(f"  {name:<11} {1000 * s:7.1f} ms {s / total:6.1%}" for name, s in self.seconds.items())
         alone = f"one sample in one process: {1000 * total:.0f} ms\n{shares}"
@@ -198,7 +198,7 @@ class DataCost:
 
 
 def run(config: DataBench) -> None:
-    """Prints the tables and writes the numbers to `config.out`."""
+    """Print the tables and write the numbers to `config.out`."""
     device = pick_device(config.device)
     dataset = [f"dataset={config.generator}"] if config.generator in dataset_names() else []
     settings = typed(TrajectoriesConfig, compose("trajectories", [*dataset, *config.settings.split()]))

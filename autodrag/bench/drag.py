@@ -20,48 +20,48 @@ from autodrag.methods import DragMethod, load_method
 from autodrag.models import ModelConfig
 from autodrag.seeding import rng
 
-MOTION = 1 / 12  # of the image's height, how far points are pulled
+MOTION = 1 / 12  # length of a drag, relative to the height of the image
 
 
 @dataclass(frozen=True)
 class DragBench:
-    """What is timed; see configs/bench/drag.yaml."""
+    """`configs/bench/drag.yaml`."""
 
-    generator: str
-    weights: str | None
-    model: ModelConfig
-    rounds: int
-    points: tuple[int, ...]
-    dtype: Literal["float32", "bfloat16"]
+    generator: str  # dataset, file, or official-HEIGHT
+    weights: str | None  # of AutoDrag; None: the shipped ones, else random ones
+    model: ModelConfig  # of random weights
+    rounds: int  # of AutoDrag
+    points: tuple[int, ...]  # numbers of points to time
+    dtype: Literal["float32", "bfloat16"]  # of synthesis
     device: str
-    draggan_steps: int
-    batch: int
-    repeats: int
-    seconds: float
-    out: str
+    draggan_steps: int  # of DragGAN; 0: not timed
+    batch: int  # edits of DragGAN, alone and together
+    repeats: int  # runs of a timing, at most
+    seconds: float  # of a timing, at most
+    out: str  # JSON file of the results
 
 
 @dataclass(frozen=True)
 class Row:
-    """One edit with so many points, the source's features at hand: milliseconds to the latents, and of the image."""
+    """The time of an edit whose source features are already known."""
 
     points: int
-    latents_ms: float
-    image_ms: float
+    latents_ms: float  # until the latents are known
+    image_ms: float  # to render the image
 
 
 @dataclass(frozen=True)
 class Against:
-    """Seconds of an edit, to the latents: ours, DragGAN's alone and in a batch."""
+    """Seconds of an edit until the latents are known, for AutoDrag and DragGAN."""
 
     ours: float
     draggan: float
-    draggan_steps: float  # that it took on average
+    draggan_steps: float  # mean number
     draggan_batched: float
     batch: int
 
     def sentences(self) -> str:
-        """Ratios in words."""
+        """The ratios as text."""
         return (
             f"DragGAN: {self.draggan:.2f} s an edit ({self.draggan_steps:.0f} steps), "
             f"{self.draggan / self.ours:.0f} times AutoDrag's; {self.batch} edits together "
@@ -70,7 +70,7 @@ class Against:
 
 
 def run(config: DragBench) -> None:
-    """Prints the tables and writes the numbers to `config.out`."""
+    """Print the tables and write the numbers to `config.out`."""
     device = pick_device(config.device)
     generator = generator_loader(config.generator, config.dtype, device)()
     with tempfile.TemporaryDirectory() as folder:
@@ -95,7 +95,7 @@ def run(config: DragBench) -> None:
 def _request(
     generator: FrozenGenerator, batch: int, points: int
 ) -> tuple[Float[Tensor, "B L D"], list[Tensor], list[Tensor]]:
-    """Random images, with points of their middle half that are pulled in random directions."""
+    """Random images, with points in their central half that are dragged in random directions."""
     draw = rng(0, "bench drag", points)
     height, width = generator.resolution
     ws = generator.map(torch.randn(batch, generator.z_dim, generator=draw))

@@ -1,4 +1,4 @@
-"""`scripts/bench.py generator`: what images and features cost, beside a plain reading of the paper's formulas."""
+"""`scripts/bench.py generator`: the cost of images and features, compared with the plain synthesis."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ from autodrag.stylegan2 import plain_synthesis
 
 BLOCK = 6
 W_DIM = 512
-#: Titles and widths; a negative width is flushed left.
+#: Titles and widths; a negative width is left-aligned.
 COLUMNS = {
     "px": 4,
     "batch": 5,
@@ -38,23 +38,23 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class GeneratorBench:
-    """What is timed; see configs/bench/generator.yaml."""
+    """`configs/bench/generator.yaml`."""
 
-    sizes: tuple[int, ...]
+    sizes: tuple[int, ...]  # heights of the images
     batches: tuple[int, ...]
     dtypes: tuple[Literal["float32", "bfloat16", "float16"], ...]
     layouts: tuple[Literal["channels_last", "contiguous"], ...]
     device: str
-    compile: Literal["auto", "true", "false"]
-    repeats: int
-    seconds: float
-    quick: bool
-    out: str
+    compile: Literal["auto", "true", "false"]  # time torch.compile; auto: on a GPU
+    repeats: int  # runs of a timing, at most
+    seconds: float  # of a timing, at most
+    quick: bool  # only the first size, one batch and one layout
+    out: str  # JSON file of the results
 
 
 @dataclass(frozen=True)
 class Case:
-    """One thing that is timed."""
+    """A timed case."""
 
     size: int
     batch: int
@@ -67,19 +67,19 @@ class Case:
 
 @dataclass(frozen=True)
 class Row:
-    """A case and what it cost."""
+    """A case and its cost."""
 
     case: Case
     milliseconds: float
     repeats: int
     peak_mib: float | None
-    gigaflops: float  # of the convolutions that the result needs, not of those that the engine carries out
-    bound: float  # their share of the rate of a large product of matrices in the same type
+    gigaflops: float  # of the convolutions that are necessary, not of those that the engine executes
+    bound: float  # their rate, relative to a large matrix product in the same type
     speed_up: float | None = None  # over the plain engine
 
 
 def run(config: GeneratorBench) -> None:
-    """Prints a row as soon as it is known, and writes all to `config.out`. Raises InputError."""
+    """Print each row when it is known, and write all to `config.out`. Raises InputError."""
     if config.quick:
         config = replace(
             config, sizes=config.sizes[:1], batches=(1,), layouts=("channels_last",), repeats=min(2, config.repeats)
@@ -87,11 +87,11 @@ def run(config: GeneratorBench) -> None:
     device = pick_device(config.device)
     out = Path(config.out)
     if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is no folder: create it or give another out=.")
+        raise InputError(f"{out.parent} is not a folder; create it or give another out=.")
     rates: dict[str, float] = {dtype: matmul_rate(device, getattr(torch, dtype)) for dtype in config.dtypes}
     print(f"{device_name(device)}, torch {torch.__version__}")
     for dtype, rate in rates.items():
-        print(f"a large product of matrices in {dtype}: {rate / 1e12:.2f} TFLOP/s")
+        print(f"a large matrix product in {dtype}: {rate / 1e12:.2f} TFLOP/s")
     print(_line(COLUMNS))
     rows: list[Row] = []
     for row in measured(config, device, rates):
@@ -101,7 +101,7 @@ def run(config: GeneratorBench) -> None:
 
 
 def measured(config: GeneratorBench, device: torch.device, rates: Mapping[str, float]) -> Iterator[Row]:
-    """Every row of the table, each plain one before the fast ones of its case."""
+    """The rows of the table, the plain one of each case first."""
     with_compile = device.type == "cuda" if config.compile == "auto" else config.compile == "true"
     for size in config.sizes:
         for dtype in config.dtypes:
@@ -128,7 +128,7 @@ def official(size: int, dtype: str, channels_last: bool, device: torch.device) -
 
 
 def convolution_gigaflops(generator: FrozenGenerator, call: str) -> float:
-    """Of one forward pass of one sample; an up-sampling convolution counts without its inserted zeros."""
+    """GFLOP of the convolutions of a forward pass of one sample, without products with inserted zeros."""
     blocks = generator.num_blocks if call == "synthesize" else min(BLOCK, generator.num_blocks)
     total, below, pixels_below = 0, 0, 0
     for number in range(1, blocks + 1):

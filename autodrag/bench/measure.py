@@ -17,15 +17,15 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one call. peak_mib: memory beyond what was held before; None where the system does not tell."""
+    """The cost of a call."""
 
     milliseconds: float  # median
     repeats: int
-    peak_mib: float | None
+    peak_mib: float | None  # peak memory above that before the call; None where the system does not report it
 
 
 def cost(work: Callable[[], object], device: torch.device, repeats: int, seconds: float) -> Cost:
-    """Times `work`, warmed up and once measured for memory, `repeats` times or until `seconds` are over."""
+    """Time `work` after a warm-up, `repeats` times or for `seconds`, and measure its memory once."""
     work()
     peak = _peak_mib(work, device)
     times: list[float] = []
@@ -39,7 +39,7 @@ def cost(work: Callable[[], object], device: torch.device, repeats: int, seconds
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP a second of a large product of matrices: what convolutions in this type could reach at best."""
+    """FLOP a second of a large matrix product, an upper bound for convolutions in this type."""
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = min(cost(lambda: a @ b, device, repeats=8, seconds=4.0).milliseconds for _ in range(2))
@@ -47,23 +47,24 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 def synchronise(device: torch.device) -> None:
-    """Waits until the device has done what it was given."""
+    """Wait until the device has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def device_name(device: torch.device) -> str:
-    """The GPU's name, or the CPU's and how many threads are used."""
+    """The name of the GPU, or of the CPU with the number of threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else 'CPU'}, {torch.get_num_threads()} threads"
+    threads = torch.get_num_threads()
+    return f"{models[0] if models else 'CPU'}, {threads} thread{'s' * (threads != 1)}"
 
 
 def write_record(out: Path | str, device: torch.device, config: Any, numbers: Mapping[str, object]) -> None:
-    """A bench's numbers as JSON, with the device, torch's version and the settings (a dataclass)."""
+    """Write the numbers of a benchmark as JSON, with the device, the version of torch and the config."""
     head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
     Path(out).write_text(json.dumps({**head, **numbers}, indent=1), encoding="utf-8")
 
@@ -78,10 +79,10 @@ def _peak_mib(work: Callable[[], object], device: torch.device) -> float | None:
         return (torch.cuda.max_memory_allocated(device) - before) / _MIB
     if not sys.platform.startswith("linux"):
         return None
-    # What the heap holds in reserve would be used again unseen: give it back first.
+    # Free the heap's reserve first: its reuse would not be measured.
     ctypes.CDLL(None).malloc_trim(0)
     try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # the high-water mark starts anew
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the high-water mark
     except OSError:
         return None
     before = _status_kib("VmRSS")

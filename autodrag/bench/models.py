@@ -1,4 +1,4 @@
-"""What is timed: generators by name or of published widths, and AutoDrag as it ships or with random weights."""
+"""The models that are timed: generators by name or of published widths, AutoDrag shipped or with random weights."""
 
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ OFFICIAL = "official-"  # then the height
 
 
 def generator_loader(name: str, dtype: str, device: torch.device) -> LoadGenerator:
-    """Loads a dataset's or a file's generator, or, as official-512 say, one of published widths and random weights."""
+    """A loader of a dataset's or file's generator, or of random weights in the published widths (official-512)."""
     if name.startswith(OFFICIAL):
         return partial(official, int(name.removeprefix(OFFICIAL)), dtype, True, device)
     return partial(load_generator, name, device, getattr(torch, dtype))
@@ -26,9 +26,9 @@ def generator_loader(name: str, dtype: str, device: torch.device) -> LoadGenerat
 def autodrag_weights(
     generator: FrozenGenerator, model: ModelConfig, given: str | None, folder: Path
 ) -> tuple[Path, bool]:
-    """A weights file for the generator, and whether it is a trained one: the given, what ships, or random, in `folder`.
+    """A weights file for the generator, and whether it is trained: the given, the shipped, or a random one in `folder`.
 
-    A random one costs what a trained one does.
+    A random model costs the same as a trained one.
     """
     if given is not None:
         return Path(given), True

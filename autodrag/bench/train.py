@@ -1,4 +1,4 @@
-"""`scripts/bench.py train`: what a step of stage 2 costs, piece by piece, and what the paper's schedule would."""
+"""`scripts/bench.py train`: the cost of a step of stage 2 by component, and of the paper's schedule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,31 +23,31 @@ from autodrag.training.latent_statistics import domain_shape, measure
 from autodrag.training.stages.base import Budget, Schedule
 from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 
-POINTS = 8  # pairs of a made-up sample, and of each of its steps
-EPOCHS, SAMPLES = 150, 10_000  # the paper's epochs; samples of an epoch are our choice
+POINTS = 8  # pairs of a synthetic sample, and of each of its steps
+EPOCHS, SAMPLES = 150, 10_000  # epochs of the paper; samples of an epoch: our choice
 
 
 @dataclass(frozen=True)
 class TrainBench:
-    """What is timed; see configs/bench/train.yaml."""
+    """`configs/bench/train.yaml`."""
 
-    generator: str
+    generator: str  # dataset, file, or official-HEIGHT
     model: ModelConfig
     batch: int
-    drag_steps: int | None
+    drag_steps: int | None  # steps of L_drag; None: all
     precision: Literal["float32", "bfloat16"]
     device: str
-    repeats: int
-    seconds: float
-    estimate_tflops: float | None
-    out: str
+    repeats: int  # runs of a timing, at most
+    seconds: float  # of a timing, at most
+    estimate_tflops: float | None  # sustained TFLOP a second of a device to estimate for; None: none
+    out: str  # JSON file of the results
 
 
 @dataclass(frozen=True)
 class TrainCost:
-    """Of one step."""
+    """The cost of a step."""
 
-    milliseconds: dict[str, float]  # by piece: batch, features of w_0, transformer, drag loss, optimiser
+    milliseconds: dict[str, float]  # by component: batch, features of w_0, transformer, drag loss, optimiser
     peak_mib: float | None
     gigaflops: float  # of forward and backward, a sample
     parameters: int
@@ -58,7 +58,7 @@ class TrainCost:
 
 
 def run(config: TrainBench) -> None:
-    """Prints the table and writes its numbers to `config.out`."""
+    """Print the table and write its numbers to `config.out`."""
     device = pick_device(config.device)
     generator = generator_loader(config.generator, config.precision, device)()
     measured = train_cost(generator, config)
@@ -68,7 +68,7 @@ def run(config: TrainBench) -> None:
 
 
 def table(measured: TrainCost, config: TrainBench) -> str:
-    """The pieces and their shares, samples a second, and the hours of the paper's schedule."""
+    """The components and their shares, samples a second, and the hours of the paper's schedule."""
     whole = sum(measured.milliseconds.values())
     lines = [
         f"{measured.parameters / 1e6:.1f} M parameters, {config.generator}, batch {config.batch}, {config.precision}"
@@ -82,19 +82,19 @@ def table(measured: TrainCost, config: TrainBench) -> str:
     if config.estimate_tflops is not None:
         faster = config.estimate_tflops * 1e3 / measured.gigaflops
         lines.append(
-            f"estimated from FLOPs, not run: a device that keeps up {config.estimate_tflops:g} TFLOP a second would do "
-            f"{faster:.0f} samples a second, all epochs in {_hours(faster):.1f} hours"
+            f"estimated from FLOPs, not run: a device that sustains {config.estimate_tflops:g} TFLOP a second would "
+            f"process {faster:.0f} samples a second, all epochs in {_hours(faster):.1f} hours"
         )
     return "\n".join(lines)
 
 
 def _hours(rate: float) -> float:
-    """Of the paper's schedule at so many samples a second."""
+    """Duration of the paper's schedule at this rate of samples a second."""
     return EPOCHS * SAMPLES / rate / 3600
 
 
-class MadeUp(Trajectories):
-    """Straight motions between random latents, with points anywhere: a step costs what it costs on matched ones."""
+class SyntheticTrajectories(Trajectories):
+    """Straight motions between random latents, with random points: a step costs the same as on matched ones."""
 
     def __init__(self, generator: FrozenGenerator, n: int) -> None:
         self.generator, self.n = generator, n
@@ -118,7 +118,7 @@ class MadeUp(Trajectories):
 
 
 def train_cost(generator: FrozenGenerator, config: TrainBench) -> TrainCost:
-    """Time the pieces of a step on made-up samples. Variants, rounds and rollouts are left out."""
+    """Time the components of a step on synthetic samples, without augmentation, rounds and rollouts."""
     whole, plain = (_stage(generator, config, beta) for beta in (1.0, 0.0))
     positions = range(config.batch)
     batch = whole.batch(positions)
@@ -184,5 +184,5 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         half=False,
     )
     model = AutoDrag(config.model, domain_shape(generator, block), measure(generator, block, latents=1000, maps=4))
-    data = MadeUp(generator, config.model.steps)
+    data = SyntheticTrajectories(generator, config.model.steps)
     return PredictorStage(model, data, data, section, seed=0).to(generator.device).train()

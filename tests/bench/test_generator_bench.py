@@ -47,7 +47,7 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_what_a_user_gets_wrong(tmp_path: Path, repository: Path) -> None:
-    for override, words in ((f"out={tmp_path}/none/x.json", "is no folder"), ("device=gpu", "Unknown device 'gpu'")):
+    for override, words in ((f"out={tmp_path}/none/x.json", "is not a folder"), ("device=gpu", "Unknown device 'gpu'")):
         with pytest.raises(InputError, match=words):
             bench.run(typed(bench.GeneratorBench, compose("bench/generator", [override])))
     done = subprocess.run(
