@@ -1,4 +1,4 @@
-"""synthface: a domain that ships with the repo: a procedural face whose landmarks and surface are known exactly."""
+"""synthface, the domain that ships with the repository: procedural faces with exactly known landmarks and surface."""
 
 from autodrag.domains.synthface.parameters import APPEARANCE, GEOMETRY, Z_DIM, parameters
 from autodrag.domains.synthface.renderer import SIZE, Render, render

@@ -1,4 +1,4 @@
-"""The picture being painted and the maps that come with it."""
+"""The image under construction, with its maps."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ def cover(distance: Tensor, pixel: float, softness: float = 1.5) -> Tensor:
 
 
 def fade(x: Tensor) -> Tensor:
-    """exp(-x) for x >= 0. Cut off at e^-20: denormal numbers would make the renderer several times slower."""
+    """exp(-x) for x >= 0, clamped at e^-20: denormal numbers would make the renderer several times slower."""
     return torch.exp(-x.clamp(0, 20))
 
 
@@ -35,14 +35,14 @@ class Canvas:
         self.maps: dict[str, Tensor] = {}
 
     def blend(self, colour: Tensor, alpha: Tensor) -> None:
-        """Lay `colour` ([B, 3, H, W] or [B, 3, 1, 1]) over the picture with coverage alpha [B, H, W]."""
+        """Paint `colour` ([B, 3, H, W] or [B, 3, 1, 1]) over the image with coverage alpha [B, H, W]."""
         self.image = torch.lerp(self.image, colour.expand_as(self.image), alpha[:, None].expand_as(self.image))
 
     def darken(self, amount: Tensor) -> None:
-        """Multiply the picture by 1 - amount, amount [B, H, W]."""
+        """Multiply the image by 1 - amount, amount [B, H, W]."""
         self.image = self.image * (1 - amount)[:, None]
 
     def hide(self, alpha: Tensor) -> None:
-        """Something opaque now covers what was painted before: its maps lose that share."""
+        """Reduce all maps where something opaque with this coverage is painted next."""
         for name, field in self.maps.items():
             self.maps[name] = field * (1 - alpha)

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-# What is measured, the key of its number, how it is written, and what it has to be.
+# Description, key of the number, format, and target.
 BARS: tuple[tuple[str, str, str, str], ...] = (
     ("images that the first numbers are means of", "images", "{:.0f}", "2000"),
     ("generator against renderer, mean absolute error in [0, 1]", "mae", "{:.4f}", "<= 0.03 (floor 0.04)"),

@@ -1,4 +1,4 @@
-"""Where a skin point of one render is in another of the same person: exact, because the renderer maps both ways."""
+"""Exact correspondence of skin points between two renders of a person, because the renderer is invertible."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,14 +8,14 @@ from autodrag.domains.synthface.canvas import MAPS
 from autodrag.domains.synthface.parameters import GEOMETRY, values
 from autodrag.domains.synthface.surface import Head
 
-# Eyes, brows, nose and mouth move on the skin with parameters of their own, and hair is not on it.
+# Eyes, brows, nose and mouth move on the skin by parameters of their own, and hair is not part of it.
 _NOT_SKIN = ("eye", "brow", "nose", "lip", "mouth", "hair")
 
 
 def true_targets(
     geometry: Float[Tensor, " G"], moved_geometry: Float[Tensor, " G"], points: Float[Tensor, "N 2"], size: int
 ) -> Float[Tensor, "N 2"]:
-    """Pixels where the places on the head seen at `points` have gone; renders are size x size."""
+    """The new pixel positions of the head points seen at `points`; renders are size x size."""
     before, after = (Head(values(g[None], GEOMETRY)) for g in (geometry, moved_geometry))
     u, v = ((points + 0.5) * (2 / size) - 1).T[:, None, None]  # [1, 1, N] each
     seen = before.surface(*before.local(u, v))
@@ -24,7 +24,7 @@ def true_targets(
 
 
 def on_skin(maps: Float[Tensor, "M S S"], points: Float[Tensor, "N 2"]) -> Bool[Tensor, " N"]:
-    """Whether `true_targets` holds at these pixels of a render with these maps."""
+    """Whether `true_targets` is valid at these pixels of a render with these maps."""
     x, y = points.round().long().clamp(0, maps.shape[-1] - 1).T
     at = dict(zip(MAPS, maps[:, y, x], strict=True))
     return (at["head"] > 0.95) & (torch.stack([at[name] for name in _NOT_SKIN]).amax(dim=0) < 0.02)

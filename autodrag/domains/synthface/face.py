@@ -1,4 +1,4 @@
-"""The face: shaded skin, then eyes, brows, nose and mouth, drawn in charts of the head so that they turn with it."""
+"""The face: shaded skin, then eyes, brows, nose and mouth, drawn in charts of the head so that they rotate with it."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from autodrag.domains.synthface.textures import FRECKLES, SKIN_LIGHT, SKIN_RED, 
 
 
 def nose_frame(nose: shapes.Nose, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(across, along, strength): local half-widths, 0 at the root to 1 at the tip, how far the relief stands out."""
+    """(across, along, strength): local half-widths, 0 at the root to 1 at the tip, strength of the relief."""
     along = (y - nose.root[1]) / (nose.tip[1] - nose.root[1])
     clipped = along.clamp(0, 1)
     middle = nose.root[0] + clipped * (nose.tip[0] - nose.root[0])

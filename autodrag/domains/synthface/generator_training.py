@@ -1,9 +1,8 @@
 """Training of the synthface generator: a StyleGAN2 learns the renderer, geometry in rows 0-5, appearance in the rest.
 
-The size grows 32 -> 64 -> 128 -> 256; every size keeps the blocks that the ones before it have learned (the skip
-architecture shows an image at each). Squared errors come first: the best answer to an absolute error, for a small
-feature of uncertain place, is no feature. Heads that read the renderer's own maps off the coarse features exist during
-training only.
+The size grows 32 -> 64 -> 128 -> 256; each size keeps the blocks trained before (the skip architecture has an image at
+each). The squared error comes first: with the absolute error the optimal prediction of a small feature of uncertain
+position is no feature. Heads that predict the renderer's maps from the coarse features exist during training only.
 """
 
 import json
@@ -36,27 +35,20 @@ STATE_FILE = "state.safetensors"
 
 @dataclass(frozen=True)
 class GrowthStage:
-    """`images` at `size`; `lr` falls by a cosine to `lr_end`; `loss` is "squared" or "absolute".
-
-    feature_weight: on eyes, brows, nose and mouth, beside 1 everywhere. gradient_weight: of the error of the image's
-    differences. energy_weight: of the error of how large those are on average in patches of ENERGY_PATCH pixels, for
-    where an edge is uncertain the other terms prefer none. mixed: share of a batch whose appearance comes from other
-    latents than its geometry. head_weight: of the heads that read the renderer's maps off the coarse features; geometry
-    is learned from them faster than from pixels.
-    """
+    """A stage of the training at one size."""
 
     name: str
-    size: int
-    images: int
+    size: int  # pixels
+    images: int  # seen by the stage
     batch: int
-    lr: float = 2e-3
-    lr_end: float = 2e-3
-    loss: str = "squared"
-    feature_weight: float = 8.0
-    gradient_weight: float = 2.0
-    energy_weight: float = 0.0
-    mixed: float = 0.5
-    head_weight: float = 0.3
+    lr: float = 2e-3  # at the start
+    lr_end: float = 2e-3  # at the end of a cosine
+    loss: str = "squared"  # squared | absolute
+    feature_weight: float = 8.0  # additional weight of eyes, brows, nose and mouth
+    gradient_weight: float = 2.0  # of the error of pixel differences
+    energy_weight: float = 0.0  # of the error of local sharpness; the other terms prefer no edge to an uncertain one
+    mixed: float = 0.5  # share of a batch with appearance and geometry from different latents
+    head_weight: float = 0.3  # of the heads that predict the renderer's maps, which teach geometry faster than pixels
 
 
 @dataclass(frozen=True)
@@ -65,15 +57,15 @@ class GeneratorTraining:
 
     stages: tuple[GrowthStage, ...]
     seed: int = 0
-    start: str | None = None  # a generator file, or another training's state, that the first stage begins with
+    start: str | None = None  # a generator file, or the state of another training, to start from
     w_dim: int = 128
     mapping_layers: int = 3
     channels: tuple[tuple[int, int], ...] = ((4, 160), (8, 160), (16, 160), (32, 160), (64, 128), (128, 64), (256, 32))
     average_images: int = 4000  # half-life of the averaged weights
     save_seconds: float = 120.0
     device: str = "cpu"
-    precision: Literal["bfloat16", "float32"] = "bfloat16"  # of the networks; float32 where a CPU has no unit for it
-    compile: bool = False  # the synthesis network through torch.compile: a minute of waiting a stage, then faster steps
+    precision: Literal["bfloat16", "float32"] = "bfloat16"  # float32 where a CPU has no unit for bfloat16
+    compile: bool = False  # torch.compile of the synthesis network: costs a minute for each stage, then faster steps
 
     def config(self, size: int) -> GeneratorConfig:
         return GeneratorConfig(
@@ -88,7 +80,7 @@ class GeneratorTraining:
 
 
 class Learner(nn.Module):
-    """The generator at one size with its training-only heads: `forward(target) -> (loss, logs)`."""
+    """The generator at one size with its heads for training: `forward(target) -> (loss, logs)`."""
 
     def __init__(self, training: GeneratorTraining, stage: GrowthStage) -> None:
         super().__init__()
@@ -105,7 +97,7 @@ class Learner(nn.Module):
         place = target.place[:, :, None, None]
         rows = torch.lerp(ends[0], ends[1], place[0]), torch.lerp(ends[2], ends[3], place[1])
         ws = torch.cat([rows[0][:, :EDITED_ROWS], rows[1][:, EDITED_ROWS:]], dim=1)
-        # No noise: everything in the picture is a function of the latents, so nothing is fixed to the pixels.
+        # No noise: the image is a function of the latents alone, so nothing is fixed to the pixels.
         image, features = self.generator.synthesis(ws, noise="none", taps=taps)
         assert image is not None
         return image, features
@@ -134,7 +126,7 @@ class Learner(nn.Module):
 
 
 def energy_error(image: Float[Tensor, "B 3 S S"], target: Float[Tensor, "B 3 S S"]) -> Float[Tensor, ""]:
-    """Mean absolute difference of two images' local sharpness, averaged over patches."""
+    """Mean absolute difference of the local sharpness of two images, averaged over patches."""
     errors = []
     for axis in (2, 3):
         ours, theirs = (F.avg_pool2d(x.diff(dim=axis).abs(), ENERGY_PATCH, ceil_mode=True) for x in (image, target))
@@ -215,7 +207,7 @@ class GeneratorTrainer:
             loss.backward()
             self.optimiser.step()
             with torch.no_grad():
-                # Early in a stage the average follows closely: new blocks must not linger at their first values.
+                # Early in a stage the average follows closely, so that new blocks leave their initial values.
                 keep = min(decay, (1 + self.step) / (10 + self.step))
                 torch._foreach_lerp_(list(self.average.parameters()), list(self.learner.parameters()), 1 - keep)
             self.step += 1
@@ -255,7 +247,7 @@ class GeneratorTrainer:
         return weights | {f"average/{k}": v for k, v in self.average.state_dict().items()} | moments
 
     def _take(self, tensors: dict[str, Tensor]) -> None:
-        """Start from a saved state; blocks it does not have keep their initial values (the same in the average)."""
+        """Load a saved state; blocks that it lacks keep their initial values, in the average too."""
         for prefix, module in (("now/", self.learner), ("average/", self.average)):
             own = module.state_dict()
             found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
@@ -283,7 +275,7 @@ class GeneratorTrainer:
         )
 
     def averaged(self) -> Generator:
-        """The averaged generator of the last save, at the size it has reached."""
+        """The averaged generator of the last save, at its current size."""
         names = [k for k in self.carried if k.startswith("average/generator.")]
         size = max(int(n.split(".b")[1].split(".")[0]) for n in names if ".synthesis.b" in n)
         generator = Generator(self.training.config(size))

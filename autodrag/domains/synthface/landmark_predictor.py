@@ -1,4 +1,4 @@
-"""The landmark predictor of synthface: dlib's own training on renders and on generated images, whose truth is known."""
+"""The landmark predictor of synthface, trained by dlib on renders and generated images with known landmarks."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from autodrag.images import to_pixels
 from autodrag.seeding import rng
 from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, find_face, train_predictor
 
-# Fewer and shallower trees than dlib's 99.7 MB model: 8 MB. Half as many of depth 4 are as large and 4 % less exact.
+# Fewer and shallower trees than dlib's 99.7 MB model: 8 MB. Half as many of depth 4 are as large and 4 % less accurate.
 TREES = {"tree_depth": 3, "cascade_depth": 10, "num_trees_per_cascade_level": 116, "nu": 0.1, "feature_pool_size": 400}
 
 
 def labelled_faces(
     generator: FrozenGenerator, count: int, seed: int, batch: int = 8
 ) -> tuple[UInt8[np.ndarray, "N H W 3"], Float[Tensor, "N 68 2"]]:
-    """RGB bytes, seven batches of eight the generator's and one the renderer's, with the renderer's landmarks."""
+    """RGB bytes with landmarks: of eight batches seven from the generator and one from the renderer."""
     images, landmarks = [], []
     for start in range(0, count, batch):
         z = torch.randn(batch, Z_DIM, generator=rng(seed, "synthface/landmarks", start))

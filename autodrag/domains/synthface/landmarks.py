@@ -1,4 +1,4 @@
-"""The 68 landmarks in iBUG order, exact: projected from the same curves that the painter fills."""
+"""The exact 68 landmarks in iBUG order, projected from the curves that the renderer fills."""
 
 import torch
 from jaxtyping import Float

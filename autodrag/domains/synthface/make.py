@@ -1,4 +1,4 @@
-"""Everything synthface ships, from nothing: generator, landmark predictor, measurements, sheets and the model card."""
+"""Makes everything that ships with synthface: generator, landmark predictor, measurements, sheets and model card."""
 
 import hashlib
 import json
@@ -34,24 +34,24 @@ class MakeSynthfaceConfig:
     """`scripts/make_synthface.py`."""
 
     steps: tuple[str, ...]  # of STEPS, in that order
-    run: str  # folder of the training state; the same command continues from it
-    assets: str  # folder that receives what ships
-    sheets: str  # folder that receives the pictures
-    threads: int | None  # of torch; None: its own choice
+    run: str  # folder of the training state, from which the same command resumes
+    assets: str  # folder for the shipped files
+    sheets: str  # folder for the images
+    threads: int | None  # of torch; None: its default
     generator: GeneratorTraining
-    match: MatchingConfig  # whose matches the report judges ...
-    frames: report.Frames  # ... between these frames
-    landmark_faces: int  # that the predictor is trained on
+    match: MatchingConfig  # of the matches that the report measures
+    frames: report.Frames  # whose matches the report measures
+    landmark_faces: int  # faces for the training of the predictor
     reader: ReaderTraining
-    history: str  # how the shipped files came to be, for the card
-    report_images: int  # held-out images of the first comparison; the slower ones take a share of them
+    history: str  # how the shipped files were made, for the card
+    report_images: int  # validation images of the first measurement; the slower ones use fewer
 
 
 def make(config: MakeSynthfaceConfig) -> None:
-    """Run the steps. Raises InputError for a step nobody knows."""
+    """Run the steps. Raises InputError for an unknown one."""
     unknown = [step for step in config.steps if step not in STEPS]
     if unknown:
-        raise InputError(f"There is no step {unknown[0]!r}: give some of {', '.join(STEPS)}.")
+        raise InputError(f"There is no step {unknown[0]!r}; choose from {', '.join(STEPS)}.")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     assets = Path(config.assets)
@@ -80,7 +80,7 @@ def _generator(config: MakeSynthfaceConfig, path: Path) -> None:
     z = torch.randn(10_000, Z_DIM, generator=rng(config.generator.seed, "synthface/average"))
     with torch.no_grad():
         network.mapping.w_avg.copy_(network.mapping(z)[:, 0].mean(dim=0))
-    # Half precision keeps the file in git small; the picture changes by less than a grey level.
+    # Half precision keeps the file small; images change by less than a grey level.
     half = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
     write_safetensors(path, network.config, half)
     print(f"{path} written after {(time.monotonic() - begin) / 60:.0f} min of this run")

@@ -27,7 +27,7 @@ def tint(colour: Tensor, direction: Colour, amount: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Palette:
-    """One colour a surface; blush is a strength."""
+    """The colour of each surface; blush is a strength."""
 
     skin: Tensor
     blush: Tensor
@@ -40,7 +40,7 @@ class Palette:
 
 
 def palette(a: Values) -> Palette:
-    """The colours that appearance values name."""
+    """The colours of appearance values."""
     skin = mix((0.40, 0.25, 0.18), (0.76, 0.55, 0.43), (0.97, 0.82, 0.73), a.skin_tone)
     skin = tint(skin, (0.035, 0.0, -0.045), a.skin_warmth)
     hair = mix((0.07, 0.06, 0.07), (0.30, 0.18, 0.11), (0.83, 0.66, 0.42), a.hair_tone)

@@ -1,4 +1,4 @@
-"""The parameter vectors of a synthface: what each entry means, its range, and how a latent z decides them."""
+"""The parameter vectors of a synthface: meaning and range of each entry, and their computation from a latent z."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -54,7 +54,7 @@ APPEARANCE: tuple[tuple[str, float, float], ...] = (
     ("cloth_tone", 0.0, 1.0),
     ("light", 0.0, 1.0),
 )
-# How far a standard normal coordinate of z pushes its parameter.
+# Scale of a standard normal coordinate of z before the squashing.
 SPREAD = 0.65
 
 
@@ -78,16 +78,16 @@ def values(vector: Float[Tensor, "B P"], names: tuple[tuple[str, float, float], 
 
 @lru_cache(maxsize=1)
 def projection() -> Float[Tensor, "P Z"]:
-    """The fixed orthonormal rows that read the parameters off a normalised z."""
+    """The fixed orthonormal rows that map a normalised z to coordinates."""
     count = len(GEOMETRY) + len(APPEARANCE)
     square = torch.randn(Z_DIM, Z_DIM, generator=rng(0, "synthface/projection"), dtype=torch.float64)
     return torch.linalg.qr(square).Q[:count].float()
 
 
 def coordinates(z: Float[Tensor, "B Z"]) -> Float[Tensor, "B P"]:
-    """What decides the parameters: unbounded coordinates of z, geometry first.
+    """The unbounded coordinates of z that determine the parameters, geometry first.
 
-    The mapping network sees z only after normalisation, so they are a function of z / |z| alone.
+    The mapping network normalises z, so they are a function of z / |z|.
     """
     unit = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
     return unit @ projection().to(z).T
@@ -107,9 +107,9 @@ def parameters(z: Float[Tensor, "B Z"]) -> tuple[Float[Tensor, "B G"], Float[Ten
 def with_parameters(
     z: Float[Tensor, "B Z"], geometry: Float[Tensor, "B G"], appearance: Float[Tensor, "B A"]
 ) -> Float[Tensor, "B Z"]:
-    """Latents that `parameters` reads as these, as near to z as that allows: the other directions keep their course.
+    """The nearest latents to z with these parameters; the other directions keep their proportions.
 
-    Parameters that are all extreme at once lie on no normalised latent; they are taken back until they do.
+    No normalised latent has only extreme parameters; such parameters are scaled back until one exists.
     """
     unit = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
     rows = projection().to(z)

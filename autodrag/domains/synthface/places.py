@@ -1,8 +1,8 @@
-"""What a point of a render shows, as a place on that part of the face, and where that place is in any other face.
+"""The place on the face that a pixel of a render shows, and the position of that place in any other face.
 
-A place is a part and two coordinates that the part carries along: longitude and latitude on skin and cap of hair, the
-position between its curves on lips, lids and brows, the offset in radii on the iris, the frame of the nose, the outline
-of the hair behind the head, the shoulders' own centre. The background carries nothing.
+A place is a part and two coordinates that move with the part: longitude and latitude on the skin and the cap of hair,
+the position between the curves of lips, lids and brows, the offset in radii on the iris, the frame of the nose, the
+outline of the hair behind the head, the centre of the shoulders. The background has no places.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ PARTS = (
     *("eye left", "eye right", "iris left", "iris right", "brow left", "brow right"),
 )
 BACKGROUND = PARTS.index("background")
-HALF = 0.5  # coverage from which a point belongs to a part
+HALF = 0.5  # least coverage of a point that belongs to a part
 
 Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Places:
-    """part: numbers of PARTS. at: the part's own coordinates, NaN on the background, of which no place is known."""
+    """part: indices into PARTS. at: the coordinates in the part, NaN on the background."""
 
     part: Int[Tensor, " N"]
     at: Float[Tensor, "N 2"]
@@ -39,7 +39,7 @@ class Places:
 
 @torch.no_grad()
 def places(geometry: Float[Tensor, " G"], points: Float[Tensor, "N 2"], size: int) -> Places:
-    """What the render of one face shows at `points`, (x, y) pixels of an image of size x size."""
+    """The places that the render of one face shows at `points`, (x, y) pixels of a size x size image."""
     head = Head(values(geometry[None], GEOMETRY))
     u, v = ((points + 0.5) * (2 / size) - 1).T[:, None, None]  # [1, 1, N] each
     part = _parts(head, u, v, size)
@@ -53,9 +53,9 @@ def places(geometry: Float[Tensor, " G"], points: Float[Tensor, "N 2"], size: in
 
 
 def where(geometry: Float[Tensor, "B G"], found: Places, size: int) -> Float[Tensor, "B N 2"]:
-    """Pixels of places in the renders of other faces; differentiable in `geometry`, NaN for the background.
+    """The pixels of places in the renders of other faces; differentiable in `geometry`, NaN for the background.
 
-    A place that has turned away from the viewer is at the nearest point of the outline.
+    A place that faces away from the viewer is mapped to the nearest point of the outline.
     """
     head = Head(values(geometry, GEOMETRY))
     there = geometry.new_full((len(geometry), len(found.part), 2), torch.nan)
@@ -69,7 +69,7 @@ def where(geometry: Float[Tensor, "B G"], found: Places, size: int) -> Float[Ten
 
 
 def _parts(head: Head, u: Tensor, v: Tensor, size: int) -> Int[Tensor, " N"]:
-    """Painted by the renderer itself, on a canvas whose pixels are the points; later paint hides earlier."""
+    """Determined by rendering, on a canvas whose pixels are the points; later parts hide earlier ones."""
     colours = palette(values(torch.zeros(1, len(APPEARANCE)), APPEARANCE))
     canvas = Canvas(1, size, u)
     canvas.u, canvas.v, canvas.image = u, v, torch.zeros(1, 3, *u.shape[1:])
@@ -204,7 +204,7 @@ def _brow(side: int) -> tuple[Callable[[Head, Tensor, Tensor], Pair], Callable[[
 
 
 def _hair_frame(head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Width, where the skull ends and what falls begins, length of what falls, height of the skull."""
+    """Width, height where the skull ends and the falling hair begins, length of that hair, height of the skull."""
     g = head.g
     top = -0.15 * head.length
     return head.width * 1.17 * g.hair_volume, top, 1.55 * g.hair_length * head.length, head.length * g.hair_volume

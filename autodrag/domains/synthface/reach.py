@@ -1,4 +1,4 @@
-"""How near the true domain comes to what a drag asks for: the best face in the whole range of the geometry."""
+"""The least distance to the targets of a drag over all faces of the domain."""
 
 from dataclasses import dataclass
 
@@ -21,9 +21,9 @@ class Reach:
 
 
 def reach(geometry: Float[Tensor, " G"], found: Places, targets: Float[Tensor, "B N 2"], size: int) -> Reach:
-    """Of B drags of the same places from one face; all parameters may change, none beyond its range.
+    """The best faces for B drags of the same places from one face, within the range of all parameters.
 
-    An upper bound of the least distance: descent from the face itself, along squared distances.
+    An upper bound of the least distance, by gradient descent on squared distances from the face itself.
     """
     start = geometry.clamp(-1, 1).expand(len(targets), -1)
     point = start.clone().requires_grad_(True)

@@ -1,7 +1,7 @@
-"""A small network that reads the parameters of a synthface back from its image.
+"""A small network that predicts the parameters of a synthface from its image.
 
-What it reads of appearance tells whether a drag has kept the person; its features give a Frechet distance on a machine
-that has no Inception weights. That distance is called FD-synthface: it is no FID.
+The predicted appearance shows whether a drag keeps the identity; the features give a Frechet distance on machines
+without Inception weights. That distance is called FD-synthface; it is not the FID.
 """
 
 from collections.abc import Mapping
@@ -19,13 +19,13 @@ from autodrag.fingerprint import hash_of
 from autodrag.images import to_size
 from autodrag.models.stored import read_model, write_model
 
-SIZE = 64  # pixels of the images that it looks at
+SIZE = 64  # input size in pixels
 WIDTHS = (24, 48, 64, 96)
 FEATURES = 64
 
 
 class ReaderNetwork(nn.Module):
-    """Convolutions of stride 2, averaged to a feature vector, and a linear layer that reads the parameters off it."""
+    """Convolutions of stride 2, a linear layer to a feature vector, and a linear layer to the parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,11 +61,11 @@ class Reader:
         return self._read(images)[0]
 
     def appearance(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N A"]:
-        """What makes the person, in [-1, 1]."""
+        """The appearance parameters, in [-1, 1]."""
         return self._read(images)[1][:, len(GEOMETRY) :]
 
     def geometry(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N G"]:
-        """Pose, shape and expression, in [-1, 1]."""
+        """The geometry parameters (pose, shape and expression), in [-1, 1]."""
         return self._read(images)[1][:, : len(GEOMETRY)]
 
     def _read(self, images: Float[Tensor, "N 3 H W"]) -> tuple[Tensor, Tensor]:
@@ -86,13 +86,13 @@ class Reader:
 
 
 def reader_path(dataset: str) -> Path:
-    """The file that ships for synthface. Raises InputError for other datasets, whose parameters nobody knows."""
+    """The shipped file for synthface. Raises InputError for other datasets, which have no known parameters."""
     if dataset != "synthface":
-        raise InputError(f"Identity is read back from synthface images only, not from those of {dataset}.")
+        raise InputError(f"Identity is measured on synthface only, not on {dataset}.")
     return ASSET_DIR / "synthface" / "reader.safetensors"
 
 
 def small(images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 3 size size"]:
-    """Images as the network looks at them."""
+    """Images resized to the input of the network."""
     images = to_size(images.clamp(-1, 1), SIZE)
     return images if images.shape[-1] == SIZE else F.adaptive_avg_pool2d(images, SIZE)

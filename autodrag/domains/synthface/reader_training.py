@@ -1,4 +1,4 @@
-"""Training of the network that reads parameters back from images (`autodrag.domains.synthface.reader`)."""
+"""Training of the network that predicts parameters from images (`autodrag.domains.synthface.reader`)."""
 
 import math
 from collections.abc import Iterator
@@ -18,23 +18,23 @@ from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.seeding import rng
 
-RENDER_SIZE = 128  # pixels; the network looks at half of that
-HELD_OUT = 0.05  # share of the faces that the error is measured on
+RENDER_SIZE = 128  # pixels, twice the input of the network
+HELD_OUT = 0.05  # share of the faces used for validation
 
 
 @dataclass(frozen=True)
 class ReaderTraining:
-    """faces: images, half rendered and half generated. epochs: over all of them, with a cosine to lr 0."""
+    """The training of the reader."""
 
-    faces: int
+    faces: int  # images, half rendered and half generated
     epochs: int
     batch: int
-    lr: float
+    lr: float  # at the start of a cosine to 0
     seed: int
 
 
 def make_reader(generator: FrozenGenerator, path: Path, config: ReaderTraining) -> dict[str, float]:
-    """Train and write the reader; returns the mean absolute error of held-out parameters in [-1, 1]."""
+    """Train and write the reader; returns the mean absolute validation error of the parameters in [-1, 1]."""
     images, wanted = labelled(generator, config.faces, config.seed)
     kept = max(1, round(HELD_OUT * len(images)))
     torch.manual_seed(config.seed)
@@ -52,16 +52,14 @@ def make_reader(generator: FrozenGenerator, path: Path, config: ReaderTraining) 
 def labelled(
     generator: FrozenGenerator, count: int, seed: int, batch: int = 8
 ) -> tuple[Float[Tensor, "N 3 size size"], Float[Tensor, "N P"]]:
-    """Small images with their parameters. Geometry and appearance come from two latents, as an edit mixes them."""
+    """Small images with their parameters. Geometry and appearance come from two latents, as in an edit."""
     images, wanted = [], []
     for start in tqdm(range(0, count, batch), desc="faces", leave=False):
         z = torch.randn(2, batch, Z_DIM, generator=rng(seed, "synthface/reader", start))
         (geometry, _), (_, appearance) = parameters(z[0]), parameters(z[1])
         if start // batch % 2 == 0:
             first, second = (generator.map(part) for part in z)
-            made = generator.synthesize(join(split(first)[0], split(second)[1]))
-            assert isinstance(made, Tensor)  # no features were asked for
-            images.append(small(made.cpu()))
+            images.append(small(generator.synthesize(join(split(first)[0], split(second)[1])).cpu()))
         else:
             images.append(small(render(geometry, appearance, RENDER_SIZE).image))
         wanted.append(torch.cat([geometry, appearance], dim=1))

@@ -1,4 +1,4 @@
-"""What the shipped domain is worth, measured on seeds that training never saw: the numbers of the model card."""
+"""The measurements of the model card, on seeds that were not used in training."""
 
 import time
 from dataclasses import dataclass
@@ -64,7 +64,7 @@ def landmark_error(
 
 
 def swaps(generator: FrozenGenerator, detector: LandmarkDetector, count: int, batch: int = 8) -> dict[str, float]:
-    """How far landmarks move when rows 6.. are another's, and how near rows 0-5 bring them to the other's landmarks."""
+    """Motion of landmarks when rows 6.. are swapped, and their error when rows 0-5 are."""
     kept: list[float] = []
     carried: list[float] = []
     for start in range(0, count, batch):
@@ -79,7 +79,7 @@ def swaps(generator: FrozenGenerator, detector: LandmarkDetector, count: int, ba
 
 
 def walk(generator: FrozenGenerator, z: Float[Tensor, "2 Z"], steps: int) -> tuple[Tensor, Tensor]:
-    """Images of `steps` latents on the line between two, and renders of the faces between the two."""
+    """Images of `steps` interpolated latents, and renders of the interpolated parameters."""
     along = torch.linspace(0, 1, steps)
     ws = generator.map(z)
     images = generator.synthesize(torch.lerp(ws[:1], ws[1:], along[:, None, None]))
@@ -90,7 +90,7 @@ def walk(generator: FrozenGenerator, z: Float[Tensor, "2 Z"], steps: int) -> tup
 def walking(
     generator: FrozenGenerator, detector: LandmarkDetector, walks: int = 16, steps: int = 9
 ) -> dict[str, float]:
-    """Interpolated latents against renders of the faces between; the longest landmark step relative to the mean."""
+    """Error of interpolated latents against interpolated parameters; the longest landmark step relative to the mean."""
     errors, jumps = [], []
     missing = 0
     for index in range(walks):
@@ -106,20 +106,19 @@ def walking(
 
 @dataclass(frozen=True)
 class Frames:
-    """Trajectories whose frames are matched; the keys of `TrajectoryConfig`. pairs: how many trajectories."""
+    """Trajectories whose frames are matched."""
 
-    n: int
+    n: int  # this and the next two as in `TrajectoryConfig`
     angle: tuple[float, float]
     handle_px: float
-    motion_px: float
-    pairs: int
+    motion_px: float  # of the dataset
+    pairs: int  # number of trajectories
 
 
 def frame_matches(generator: FrozenGenerator, settings: MatchingConfig, frames: Frames) -> dict[str, float]:
-    """Matches between the first and the last frame of trajectories, and between neighbouring frames.
+    """Matches between the first and last frames of trajectories, and between neighbouring frames.
 
-    Their numbers a pair and the median errors, in pixels at 256, of those on bare skin, where the renderer knows the
-    truth.
+    Their mean number, and the median error, in pixels at 256, of those on bare skin, where the truth is known.
     """
     found: dict[str, list[tuple[int, Tensor]]] = {"ends": [], "steps": []}
     for index in range(frames.pairs):
@@ -145,7 +144,7 @@ def frame_matches(generator: FrozenGenerator, settings: MatchingConfig, frames: 
 
 
 def _trajectory(generator: FrozenGenerator, frames: Frames, index: int) -> tuple[Tensor, Tensor]:
-    """z_0 and the z of w*, [2, Z], and w_0..w_n, [n + 1, L, D], all the way to w* in equal steps."""
+    """z_0 and the z of w*, [2, Z], and w_0..w_n, [n + 1, L, D], in equal steps to w*."""
     z, other = _draw(2, 5, index).split(1)
     low, high = frames.angle
     degrees = low + (high - low) * torch.rand(1, generator=rng(SEED, "synthface/report", 6, index))

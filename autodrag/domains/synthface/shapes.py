@@ -1,7 +1,7 @@
-"""Where the features of the face lie and what curves bound them: one source for the painter and for the landmarks.
+"""The positions and bounding curves of the facial features, shared by the renderer and the landmarks.
 
-A feature lives in a chart of the head: s to the right and t downward from its centre, in half image sides along the
-surface. `x` is s in half-widths of the feature, so its corners are at x = -1 and 1. Curves return t.
+A feature is defined in a chart of the head: s to the right and t downward from its centre, in half image sides along
+the surface. `x` is s in half-widths of the feature, so its corners are at x = -1 and 1. Curves return t.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Chart:
     scale_t: Tensor
 
     def of(self, surface: Surface) -> tuple[Tensor, Tensor]:
-        """(s, t) of what each pixel sees."""
+        """(s, t) of the surface at each pixel."""
         return (surface.longitude - self.longitude) * self.scale_s, (surface.latitude - self.latitude) * self.scale_t
 
     def place(self, s: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
 
 @dataclass(frozen=True)
 class Surface:
-    """What each pixel sees of an ellipsoid. Fields are [B, H, W]; outside the outline they continue its rim."""
+    """The visible surface of an ellipsoid at each pixel, [B, H, W]; outside the outline the values of its rim."""
 
     longitude: Tensor
     latitude: Tensor
@@ -69,7 +69,7 @@ class Head:
     def camera(self, longitude: Tensor, latitude: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
         """Surface place (raised by `height`, a share of the radius) -> camera position before taper; [B, 1, N] each.
 
-        A place turned away from the viewer is moved to the nearest point of the outline, as landmarks of a jaw are.
+        A place that faces away from the viewer is moved to the nearest point of the outline, like landmarks of a jaw.
         """
         q = (longitude.sin() * latitude.cos(), latitude.sin(), longitude.cos() * latitude.cos())
         _, _, toward = self._scaled_axes(1.0)
@@ -86,7 +86,7 @@ class Head:
         return self.image(*self.camera(longitude, latitude, height))
 
     def surface(self, x: Field, y: Field, inflate: Tensor | float = 1.0) -> Surface:
-        """What the camera positions (x, y) see of the head scaled by `inflate`."""
+        """The visible surface of the head, scaled by `inflate`, at camera positions (x, y)."""
         across, down, toward = self._scaled_axes(inflate)
         o = [x * a + y * d for a, d in zip(across, down, strict=True)]
         mm = dot(toward, toward)

@@ -1,4 +1,4 @@
-"""What the synthface generator learns from: latents and the renders they must give, a function of (seed, step)."""
+"""The training data of the synthface generator: latents and their renders, a function of (seed, step)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, 
 from autodrag.domains.synthface.renderer import render
 from autodrag.seeding import rng
 
-WALKED = 0.25  # share whose latents lie between two draws, so that straight lines in W are walks of the parameters
+WALKED = 0.25  # share with interpolated latents, so that straight lines in W interpolate the parameters
 SMALL_FEATURES = [MAPS.index(name) for name in ("eye", "brow", "nose", "lip", "mouth")]
 
 
@@ -29,7 +29,7 @@ class Target:
 
 
 class Targets(Dataset[Target]):
-    """Batch number `index` of a stage at one size; `mixed`: share whose appearance is another face's."""
+    """The batches of a stage at one size. mixed: share with the appearance of another face."""
 
     def __init__(self, seed: int, size: int, batch: int, mixed: float) -> None:
         self.seed, self.size, self.batch, self.mixed = seed, size, batch, mixed
@@ -45,7 +45,7 @@ class Targets(Dataset[Target]):
         split = len(GEOMETRY)
         geometry = torch.lerp(coordinates(z[0]), coordinates(z[1]), place[0, :, None])[:, :split]
         appearance = torch.lerp(coordinates(z[2]), coordinates(z[3]), place[1, :, None])[:, split:]
-        # Below 64 px the renderer's edges would be wider than its features, so those sizes are averaged down.
+        # Below 64 px the edges of the renderer would be wider than its features, so smaller images are averaged down.
         drawn = render(squash(geometry), squash(appearance), max(64, self.size))
         shrink = max(64, self.size) // self.size
         image, maps = (F.avg_pool2d(x, shrink) if shrink > 1 else x for x in (drawn.image, drawn.maps))

@@ -1,4 +1,4 @@
-"""Fixed band-limited textures attached to surfaces: what ORB finds and tracks. The same on every face."""
+"""Fixed band-limited textures on the surfaces, the same on every face, for ORB to find and track."""
 
 from functools import lru_cache
 from math import pi
