@@ -85,12 +85,12 @@ def test_the_editor_opens_what_is_written(generator: Path, tmp_path: Path, maske
     assert torch.equal(again.state.motion[0].ws, editor.ws) and not list(tmp_path.glob("b-*"))
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_the_result_as_an_image(generator: Path, tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("suffix", "error"), [("png", 1), ("jpg", 15)])
+def test_the_result_as_an_image(generator: Path, tmp_path: Path, suffix: str, error: int) -> None:
     drag(generator, f"out={tmp_path / 'film.gif'}", "seed=3")
     drag(generator, f"out={tmp_path / f'a.{suffix}'}", "seed=3")
     found, wanted = (np.asarray(Image.open(tmp_path / n)).astype(int) for n in (f"a.{suffix}", "film-after.png"))
-    assert np.abs(found - wanted).mean() < 8  # JPEG loses a little
+    assert np.abs(found - wanted).mean() < error  # JPEG is lossy, on noise most of all
 
 
 def test_latents_of_other_programs(generator: Path, tmp_path: Path) -> None:
