@@ -313,7 +313,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sent
         (["frames=1000000000"], "at most 10000"),
         (["fps=1e9"], "fps=1e\\+09 is out of range"),
         (["fps=0.001"], "fps=0.001 is out of range"),
-        (["fps=120"], r"a \.gif shows 0.1 to 50 .* \.mp4 can"),
+        (["fps=120"], r"a \.gif shows 0.1 to 50 .* use \.mp4 for up to 240"),
     ],
 )
 def test_bad_input_is_one_sentence(generator: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:

@@ -55,11 +55,11 @@ def test_a_stack_of_points_is_one_set_an_image(tiny: FrozenGenerator, ws: torch.
         ([[1.0, 2.0, 3.0]], [[1.0, 2.0, 3.0]], None, r"shape \[1, 3\]; give \[N, 2\]"),
         ([1.0, 2.0], T, None, "not an array of numbers|give"),
         ([["a", "b"]], T, None, "not an array of numbers"),
-        ([H, H], [T, T], None, "given for 2 image"),
+        ([H, H], [T, T], None, "handles for 2 image"),
         (H, T, torch.ones(64, 32), r"mask has shape \[64, 32\], but the image needs \[64, 64\]"),
         (H, T, torch.ones(3, 64, 64), "3 masks"),
         (H, T, torch.full((64, 64), 255.0), r"outside \[0, 1\]"),
-        (H, T, torch.full((64, 64), float("nan")), r"outside \[0, 1\] or NaN"),
+        (H, T, torch.full((64, 64), float("nan")), r"NaN or numbers outside \[0, 1\]"),
     ],
 )
 def test_bad_input_is_one_sentence(tiny: FrozenGenerator, ws: torch.Tensor, handles, targets, mask, says: str) -> None:
@@ -92,8 +92,8 @@ def test_no_edit_yields_no_step(tiny: FrozenGenerator, ws: torch.Tensor) -> None
         ("draggan", {"rate": 1}, "'draggan' has no option 'rate'; it has lr, max_steps"),
         ("none", {"lr": 1}, "'none' has no option 'lr'; it has none"),
         ("draggan", {"lr": -1.0}, "draggan: lr is -1.0; give a positive number"),
-        ("freedrag", {"l": 0}, "l of freedrag is 0"),
-        ("freedrag", {"max_steps": 0}, "max_steps of freedrag is 0"),
+        ("freedrag", {"l": 0}, "freedrag: l is 0"),
+        ("freedrag", {"max_steps": 0}, "freedrag: max_steps is 0"),
     ],
 )
 def test_unknown_names_and_options_are_one_sentence(tiny: FrozenGenerator, name: str, options: dict, says: str) -> None:
