@@ -5,7 +5,7 @@ import torch
 from autodrag.domains.synthface import GEOMETRY, parameters, render
 from autodrag.domains.synthface.fit import fit
 from autodrag.domains.synthface.parameters import with_parameters
-from autodrag.domains.synthface.places import places, where
+from autodrag.domains.synthface.places import PARTS, places, where
 from autodrag.domains.synthface.reach import reach
 from autodrag.domains.synthface.reader import Reader, reader_path
 from autodrag.evaluation.truth import BROKEN, fit_source, measure
@@ -56,6 +56,15 @@ def test_what_a_shift_asks_for_is_in_reach_and_a_corner_is_not() -> None:
     best = reach(geometry[0], seen, torch.cat([near, far]), 256)
     assert best.distance[0] < 0.5 and best.distance[1] > 50
     assert best.geometry.abs().max() <= 1
+
+
+def test_shoulders_are_reached_for_by_all_faces_at_once() -> None:
+    geometry, _ = face(shift_x=0.0)
+    shoulder = torch.tensor([[128.0, 250.0]])
+    seen = places(geometry[0], shoulder, 256)
+    assert PARTS[seen.part] == "body"
+    best = reach(geometry[0], seen, torch.stack([shoulder + torch.tensor([1.0, 0]), shoulder + 40]), 256)
+    assert best.distance[0] < 0.1 and best.distance[1] > 20
 
 
 def test_latents_with_wanted_parameters_are_read_as_these() -> None:

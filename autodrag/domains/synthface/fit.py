@@ -67,7 +67,7 @@ def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:
             curvature = slopes @ slopes.T / len(wanted)
             pull = slopes @ (wanted - drawn) / len(wanted) - PRIOR * (point - start)
             curvature.diagonal().mul_(1 + damping).add_(PRIOR)
-            candidate = _within(point, curvature, pull)
+            candidate = minimum_in_box(point, curvature, pull)
             step, there = candidate - point, _draw(candidate[None], blur)[0]
             slopes += torch.outer(step, there - drawn - step @ slopes) / step.square().sum().clamp(min=1e-12)
             error = (wanted - there).square().mean() + PRIOR * (candidate - start).square().sum()
@@ -79,8 +79,14 @@ def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:
     return point
 
 
-def _within(point: Tensor, curvature: Tensor, pull: Tensor) -> Tensor:
-    """The minimum of the quadratic in the box; what runs into a bound stays there, and the others answer to it."""
+def minimum_in_box(
+    point: Float[Tensor, " P"], curvature: Float[Tensor, "P P"], pull: Float[Tensor, " P"]
+) -> Float[Tensor, " P"]:
+    """The minimum of a quadratic around `point` in the box [-1, 1]; what runs into a bound stays there, and the others
+    answer to it.
+
+    pull: minus the gradient at `point`.
+    """
     free = torch.ones_like(point, dtype=torch.bool)
     candidate = point
     for _ in range(PASSES):

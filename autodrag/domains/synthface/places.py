@@ -63,7 +63,8 @@ def where(geometry: Float[Tensor, "B G"], found: Places, size: int) -> Float[Ten
         if number != BACKGROUND:
             here = (found.part == number).nonzero().flatten()
             a, b = found.at[here].T[:, None, None]  # [1, 1, n] each
-            moved = torch.stack(_WRITE[PARTS[number]](head, a, b), dim=-1)  # [B or 1, 1, n, 2]
+            x, y = torch.broadcast_tensors(*_WRITE[PARTS[number]](head, a, b))
+            moved = torch.stack([x, y], dim=-1)  # [B or 1, 1, n, 2]
             there = there.index_copy(1, here, moved[:, 0].expand(len(geometry), -1, -1))
     return (there + 1) * (size / 2) - 0.5
 

@@ -6,10 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from autodrag.domains.synthface.fit import minimum_in_box
 from autodrag.domains.synthface.places import Places, where
 
-STEPS = 120  # of Adam
-RATE = 0.08  # its first learning rate, down to 0
+STEPS = 20  # of Levenberg-Marquardt
+DELTA = 0.01  # of a derivative; parameters are in [-1, 1]
+DAMPING, RAISE, LOWER = 1.0, 8.0, 5.0  # squared pixels that a parameter's unit costs, at first; its factors
+LEAST, MOST = 1e-2, 1e6  # bounds of the damping
 
 
 @dataclass(frozen=True)
@@ -20,28 +23,37 @@ class Reach:
     distance: Float[Tensor, " B"]
 
 
+@torch.no_grad()
 def reach(geometry: Float[Tensor, " G"], found: Places, targets: Float[Tensor, "B N 2"], size: int) -> Reach:
     """The best faces for B drags of the same places from one face, within the range of all parameters.
 
     An upper bound of the least distance, by gradient descent on squared distances from the face itself.
     """
-    start = geometry.clamp(-1, 1).expand(len(targets), -1)
-    point = start.clone().requires_grad_(True)
-    optimizer = torch.optim.Adam([point], lr=RATE)
-    best, least = start.clone(), _distance(start, found, targets, size)
-    with torch.enable_grad():
-        for step in range(STEPS):
-            optimizer.param_groups[0]["lr"] = RATE * (1 - step / STEPS)
-            optimizer.zero_grad()
-            (where(point, found, size) - targets).square().sum().backward()
-            optimizer.step()
-            with torch.no_grad():
-                point.clamp_(-1, 1)
-                distance = _distance(point, found, targets, size)
-                nearer = distance < least
-                best, least = torch.where(nearer[:, None], point, best), torch.where(nearer, distance, least)
-    return Reach(best.detach(), least.detach())
+    point = geometry.clamp(-1, 1).expand(len(targets), -1).clone()
+    missed = (targets - where(point, found, size)).flatten(1)  # [B, 2N]
+    damping = torch.full((len(point),), DAMPING)
+    for _ in range(STEPS):
+        slopes = _slopes(point, found, targets, size, missed)  # [B, G, 2N]
+        curvature = slopes @ slopes.transpose(1, 2) + torch.diag_embed(damping[:, None].expand_as(point))
+        pull = (slopes @ missed[..., None])[..., 0]
+        candidate = torch.stack([minimum_in_box(*one) for one in zip(point, curvature, pull, strict=True)])
+        there = (targets - where(candidate, found, size)).flatten(1)
+        better = there.square().sum(dim=1) < missed.square().sum(dim=1)
+        point = torch.where(better[:, None], candidate, point)
+        missed = torch.where(better[:, None], there, missed)
+        damping = torch.where(better, damping / LOWER, damping * RAISE).clamp(LEAST, MOST)
+    return Reach(point, missed.unflatten(1, (-1, 2)).norm(dim=2).mean(dim=1))
 
 
-def _distance(geometry: Tensor, found: Places, targets: Tensor, size: int) -> Float[Tensor, " B"]:
-    return (where(geometry, found, size) - targets).norm(dim=2).mean(dim=1).detach()
+def _slopes(
+    point: Float[Tensor, "B G"],
+    found: Places,
+    targets: Float[Tensor, "B N 2"],
+    size: int,
+    missed: Float[Tensor, "B Q"],
+) -> Float[Tensor, "B G Q"]:
+    """Derivatives of where the places are, each with a step towards the middle of the range."""
+    delta = torch.where(point > 0, -DELTA, DELTA)
+    changed = (point[:, None] + torch.diag_embed(delta)).flatten(0, 1)  # [B G, G]
+    there = where(changed, found, size).unflatten(0, point.shape)  # [B, G, N, 2]
+    return (missed[:, None] - (targets[:, None] - there).flatten(2)) / delta[..., None]

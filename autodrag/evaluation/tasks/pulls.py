@@ -110,17 +110,10 @@ class Pulls(Task):
 
     def oracle(self, setting: str, items: Sequence[Item]) -> Prediction:
         """The rows of the face that was asked for; for a pull, of the nearest that the domain reaches."""
-        z = self._z(items)
-        geometry, appearance = parameters(z[:, 0])
-        if setting.startswith("surface"):
-            ends = parameters(z[:, 1])[0]
-        elif setting.startswith("local"):
-            ends = torch.stack(
-                [pull_items.changed(g, i.index + i.attempt) for g, i in zip(geometry, items, strict=True)]
-            )
-        else:
-            ends = torch.cat([self._reach(setting, i, g)[0] for g, i in zip(geometry, items, strict=True)])
-        goal = self.generator.map(with_parameters(z[:, 0], ends, appearance))
+        z = self._z(items)[:, 0]
+        geometry, appearance = parameters(z)
+        ends = torch.cat([self._reach(setting, item, g)[0] for item, g in zip(items, geometry, strict=True)])
+        goal = self.generator.map(with_parameters(z, ends, appearance))
         ws = join(split(goal)[0], split(self.latents(items).source)[1])
         return Prediction(ws, [{"steps": 0, "seconds": 0.0} for _ in items])
 
@@ -182,6 +175,13 @@ class Pulls(Task):
         return (targets - handles).norm(dim=1) * (PULLS if setting == "chain-on" else 1)
 
     def _reach(self, setting: str, item: Item, geometry: Float[Tensor, " G"]) -> tuple[Float[Tensor, "1 G"], float]:
+        """The face of the domain that comes nearest to what is asked of `geometry`, and its mean pixels from it."""
+        if setting.startswith("local"):
+            return pull_items.changed(geometry, item.index + item.attempt)[None], 0.0
+        if setting.startswith("surface"):
+            return parameters(self._z([item])[:, 1])[0], 0.0
+        if setting == "chain-back":
+            return geometry[None], 0.0
         handles, targets = self._asked(setting, item)
         seen = places(geometry, handles, self._size)
         known = ~on_background(geometry, handles, self._size)
