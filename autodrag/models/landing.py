@@ -35,6 +35,8 @@ class LandingConfig:
     """sigma: how far a point may miss, in hundredths of the image's sides. change: weight of what changes in the image.
 
     common, apart: weights of squared deviations of W, of the move that the rows share and of what they do apart.
+    parted: how far the rows may part, in root mean square deviations: farther, and pictures fade.
+    robust: hundredths that a point may be behind its target before it pulls less (Huber); pins never do.
     settle: steps at the end, with the targets where they were asked for.
     """
 
@@ -42,6 +44,8 @@ class LandingConfig:
     change: float = 0.05
     common: float = 0.5
     apart: float = 2.0
+    parted: float = 0.6
+    robust: float = 1.0
     settle: int = 3
 
 
@@ -149,6 +153,7 @@ class Drag:
         self._codes = landing.motion.codes(source.rows, handles, image_hw)
         self._places = landing.motion.places(source.rows, self._codes)
         self._way = 50 * (to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw))
+        self._pinned = self._way.norm(dim=2) == 0
         real = torch.ones_like(self._way[..., 0]) if mask is None else mask.to(self._way)
         self._real = real[..., None]
         self._variance = landing.config.sigma**2 * (real.sum(dim=1) / MOST).clamp(min=1)  # [B]
@@ -157,6 +162,7 @@ class Drag:
         self._moved = torch.zeros_like(source.y)  # [B, K, Y]
         self._gone = torch.zeros_like(self._places)  # by the handles, in units in which an image spans -1..1
         self._sides = self._places.new_tensor([image_hw[1] / 2, image_hw[0] / 2])
+        self._share = 0.0
 
     def moves(self) -> Float[Tensor, "B P 2"]:
         """How far the handles have come, in image pixels."""
@@ -169,38 +175,61 @@ class Drag:
 
     def step(self, share: float) -> None:
         """One Gauss-Newton step towards targets that share of the way from the handles."""
-        manifold, motion, source = self._landing.manifold, self._landing.motion, self._source
-        missed = share * self._way - 50 * self._gone  # hundredths
+        config, manifold = self._landing.config, self._landing.manifold
+        motion, source = self._landing.motion, self._source
+        come = 50 * self._gone  # hundredths
+        missed, behind = share * self._way - come, (self._share * self._way - come).norm(dim=2)
+        self._share = share
         by_rows = 50 * motion.derivative(self.rows, self._codes) * self._real[..., None, None]  # [B, P, 2, K, D]
         turn = manifold.derivative(self.rows)  # [B, K, D, Y]
         by_y = torch.einsum("bpikd,bkdy->bpiky", by_rows, turn).flatten(3).flatten(1, 2)  # [B, 2P, KY]
         asked = (missed * self._real).flatten(1) + (by_y @ self._moved.flatten(1)[..., None])[..., 0]
-        variance = self._variance[:, None].expand_as(asked)
+        # Huber's weights: what is out of reach, or contradicts the other points, does not pull ever harder.
+        lost = torch.where(self._pinned, 1.0, (behind / config.robust).clamp(min=1))
+        variance = (self._variance[:, None] * lost).repeat_interleave(2, dim=1)
         response = source.cheapest @ by_y.transpose(1, 2)
         points = by_y.shape[1]
         moved = self._moves(response, _forces(by_y, asked, response, variance))
         self.at_limit = torch.zeros_like(self.at_limit)
         # Where that leaves the manifold, the walls it broke are asked for like points, so that others give way.
         for number in range(WALLS):
-            normals, places = manifold.walls(source.mean + moved.mean(dim=1), source.mean_allowed)
+            normals, beyond, pushed = self._walls(moved)
             broken = normals.flatten(1).any(dim=1)[:, None, None]
             asks = number == 0 or not moved.is_cuda  # to ask a GPU is to wait for it: once a step
             if asks and not bool(broken.any()):
                 break
             self.at_limit = self.at_limit | broken[:, 0, 0]
-            beyond = places - (normals @ source.mean[..., None])[..., 0]
-            by_y = torch.cat([by_y, (normals / EDITED_ROWS).repeat(1, 1, EDITED_ROWS)], dim=1)
-            asked = torch.cat([asked, beyond], dim=1)
-            response = torch.cat([response, source.shared @ normals.transpose(1, 2)], dim=2)
+            by_y, asked = torch.cat([by_y, normals], dim=1), torch.cat([asked, beyond], dim=1)
+            response = torch.cat([response, pushed], dim=2)
             variance = torch.cat([variance, torch.full_like(beyond, WALL_VARIANCE)], dim=1)
             forces = _forces(by_y, asked, response, variance)
             needed = ~broken | (forces <= 0) | (torch.arange(forces.shape[1], device=forces.device) < points)[..., None]
             by_y, response = by_y * needed, response * needed.transpose(1, 2)  # a wall may push, not pull
             asked = asked * needed[..., 0]
             moved = torch.where(broken, self._moves(response, _forces(by_y, asked, response, variance)), moved)
-        self._moved = manifold.inside(source.y + moved, source.y, source.allowed) - source.y
+        kept = manifold.inside(source.y + moved, source.y, source.allowed) - source.y
+        mean, apart, size = _parted(kept)
+        self._moved = mean + apart * (config.parted / size.clamp(min=1e-9)).clamp(max=1)
         self.rows = manifold.moved(source.rows, self._moved)
         self._gone = motion.places(self.rows, self._codes) - self._places
+
+    def _walls(
+        self, moved: Float[Tensor, "B K Y"]
+    ) -> tuple[Float[Tensor, "B W KY"], Float[Tensor, "B W"], Float[Tensor, "B KY W"]]:
+        """Limits that a move breaks, as planes normals @ move <= places, and the cheapest moves along the normals; 0
+        where it keeps them.
+        """
+        source, parted = self._source, self._landing.config.parted
+        mean, apart, size = _parted(moved)
+        normals, places = self._landing.manifold.walls(source.mean + mean[:, 0], source.mean_allowed)
+        beyond = places - (normals @ source.mean[..., None])[..., 0]
+        too_far = (size > parted)[:, 0]  # [B, 1]
+        away = apart.flatten(1) / (size.flatten(1) * EDITED_ROWS**0.5).clamp(min=1e-9) * too_far  # [B, KY]
+        return (
+            torch.cat([(normals / EDITED_ROWS).repeat(1, 1, EDITED_ROWS), away[:, None]], dim=1),
+            torch.cat([beyond, too_far * (parted * EDITED_ROWS**0.5)], dim=1),
+            torch.cat([source.shared @ normals.transpose(1, 2), source.cheapest @ away[..., None]], dim=2),
+        )
 
     def _moves(self, response: Float[Tensor, "B KY A"], forces: Float[Tensor, "B A 1"]) -> Float[Tensor, "B K Y"]:
         return (response @ forces)[..., 0].unflatten(1, self._source.y.shape[1:])
@@ -220,3 +249,12 @@ def _forces(
     # Positive definite, so there is no error to ask for, which a GPU would have to be waited for.
     forces, _ = torch.linalg.solve_ex(by_y @ response + torch.diag_embed(variance), asked[..., None])
     return forces
+
+
+def _parted(
+    moved: Float[Tensor, "B K Y"],
+) -> tuple[Float[Tensor, "B 1 Y"], Float[Tensor, "B K Y"], Float[Tensor, "B 1 1"]]:
+    """What the rows' moves share, how they differ from it, and the root mean square norm of that."""
+    mean = moved.mean(dim=1, keepdim=True)
+    apart = moved - mean
+    return mean, apart, apart.square().sum(dim=2, keepdim=True).mean(dim=1, keepdim=True).sqrt()

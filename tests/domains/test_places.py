@@ -59,3 +59,13 @@ def test_an_opening_mouth_lowers_the_lower_lip_alone() -> None:
     assert lip.any() and (moved[lip, 1] > 4).all()
     others = (found.part != PARTS.index("mouth")) & (found.part != PARTS.index("background"))
     assert moved[others].abs().max() < 0.01
+
+
+def test_hair_that_grows_takes_its_end_along_and_leaves_its_strands() -> None:
+    short, long = face(hair_length=-0.8), face(hair_length=0.0)
+    found = places(short, grid(), 256)
+    hair = found.part == PARTS.index("back hair")
+    moved = (where(long[None], found, 256)[0] - grid())[hair].norm(dim=1)
+    lowest = grid()[hair][:, 1] > grid()[hair][:, 1].max() - 4
+    assert (moved[lowest] > 20).all()
+    assert (moved[grid()[hair][:, 1] < grid()[hair][:, 1].max() - 20] < 0.01).all()

@@ -1,5 +1,6 @@
 """Drags by where points go: they arrive, compromise, hold pins and stop where the manifold ends."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,43 @@ def test_a_pin_holds_while_another_point_moves(landing: Landing) -> None:
 
 
 def test_points_that_contradict_each_other_meet_half_way(landing: Landing) -> None:
-    end = last(landing, [[40.0, 30.0], [44.0, 30.0]], [[46.0, 30.0], [44.0, 30.0]])
-    assert torch.allclose(end.points[0, :, 0], torch.tensor([43.0, 47.0]), atol=0.1)
+    end = last(landing, [[40.0, 30.0], [44.0, 30.0]], [[41.0, 30.0], [43.5, 30.0]])
+    assert torch.allclose(end.points[0, :, 0], torch.tensor([40.25, 44.25]), atol=0.1)
+
+
+def test_most_points_win_over_one_that_wants_elsewhere(landing: Landing) -> None:
+    handles = [[40.0, 20.0], [44.0, 30.0], [48.0, 40.0]]
+    end = last(landing, handles, [[45.0, 20.0], [49.0, 30.0], [18.0, 40.0]])
+    moved = end.points[0, :, 0] - torch.tensor(handles)[:, 0]
+    assert (moved > 2).all()  # the mean of what is asked for is -6.7
+
+
+def test_a_pin_wins_over_a_pull_that_contradicts_it(landing: Landing) -> None:
+    end = last(landing, [[40.0, 30.0], [44.0, 30.0]], [[52.0, 30.0], [44.0, 30.0]])
+    assert abs(end.points[0, 1, 0] - 44) < 3  # half-way would be 6
+
+
+def test_rows_part_only_so_far(landing: Landing) -> None:
+    class FirstRow(Straight):
+        """The first row alone moves points."""
+
+        def places(self, rows: Any, codes: Any) -> Any:
+            return super().places(rows[:, :1], codes)
+
+        def derivative(self, rows: Any, codes: Any) -> Any:
+            slopes = ROWS * super().derivative(rows, codes)
+            slopes[..., 1:, :] = 0
+            return slopes
+
+    motion = FirstRow(PointMotionConfig(16), WIDTH)
+    apart = []
+    for parted in (0.3, 100.0):
+        config = replace(landing.config, parted=parted, apart=1e-3, common=10.0)
+        end = last(Landing(config, motion, landing.manifold, landing.metric), [[40.0, 30.0]], [[52.0, 30.0]])
+        y = landing.manifold.coordinates(end.rows)
+        apart.append((y - y.mean(dim=1, keepdim=True)).square().sum(dim=2).mean().sqrt().item())
+        assert end.points[0, 0, 0] > 51  # where the rows may not part, they move together
+    assert apart[0] < 0.31 and apart[1] > 0.5
 
 
 def test_a_far_pull_stops_where_the_manifold_ends(landing: Landing) -> None:

@@ -204,6 +204,10 @@ def _brow(side: int) -> tuple[Callable[[Head, Tensor, Tensor], Pair], Callable[[
     return read, write
 
 
+TIP = 0.1  # of half the image: so far from where the hair ends, it moves with the end
+FROM_TIP = 10.0  # added to the coordinate of places there
+
+
 def _hair_frame(head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Width, height where the skull ends and the falling hair begins, length of that hair, height of the skull."""
     g = head.g
@@ -212,19 +216,22 @@ def _hair_frame(head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _read_back_hair(head: Head, u: Tensor, v: Tensor) -> Pair:
+    """Down the hair, its strands stay where they are when it grows, and the end moves: as a picture shows it."""
     g = head.g
     width, top, fall, skull = _hair_frame(head)
     c, s = g.roll.cos(), g.roll.sin()
     du, dv = u - g.shift_x, v - g.shift_y
     x, y = c * du + s * dv + 0.10 * g.yaw.sin(), c * dv - s * du - top
-    return x / width, torch.where(y > 0, y / fall, y / skull)
+    down = torch.where(y > fall - TIP, FROM_TIP + y - fall, y)
+    return x / width, torch.where(y > 0, down, y / skull)
 
 
 def _write_back_hair(head: Head, a: Tensor, b: Tensor) -> Pair:
     g = head.g
     width, top, fall, skull = _hair_frame(head)
     c, s = g.roll.cos(), g.roll.sin()
-    x, y = a * width - 0.10 * g.yaw.sin(), top + torch.where(b > 0, b * fall, b * skull)
+    down = torch.where(b > FROM_TIP / 2, b - FROM_TIP + fall, torch.minimum(b, fall))
+    x, y = a * width - 0.10 * g.yaw.sin(), top + torch.where(b > 0, down, b * skull)
     return c * x - s * y + g.shift_x, s * x + c * y + g.shift_y
 
 

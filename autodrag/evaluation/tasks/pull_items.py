@@ -110,7 +110,9 @@ def local(
     """What moves most and, as pins, what stays; None where the change hardly shows."""
     ends = where(there[None], seen, size)[0]
     moved = (ends - points).norm(dim=1).nan_to_num(0.0)
-    order = moved.argsort(descending=True, stable=True)
+    ends_inside = ((ends >= 0) & (ends <= size - 1)).all(dim=1)
+    shown = ends_inside & (places(there, ends.nan_to_num(0.0), size).part == seen.part)  # hair that is cut off is not
+    order = (moved * shown).argsort(descending=True, stable=True)
     handles = _apart(points[order], points[:0], LOCAL, APART)
     on_face = (seen.part != BACKGROUND) & (seen.part != PARTS.index("body"))
     still = (on_face & (moved < STILL)).nonzero().flatten()
