@@ -101,7 +101,7 @@ def test_rows_part_only_so_far(landing: Landing) -> None:
     motion = FirstRow(PointMotionConfig(16), WIDTH)
     apart = []
     for parted in (0.3, 100.0):
-        config = replace(landing.config, parted=parted, apart=1e-3, common=10.0)
+        config = replace(landing.config, parted=parted, apart=1e-3, common=1e-2)
         end = last(Landing(config, motion, landing.manifold, landing.metric), [[40.0, 30.0]], [[52.0, 30.0]])
         y = landing.manifold.coordinates(end.rows)
         apart.append((y - y.mean(dim=1, keepdim=True)).square().sum(dim=2).mean().sqrt().item())

@@ -204,7 +204,7 @@ def _brow(side: int) -> tuple[Callable[[Head, Tensor, Tensor], Pair], Callable[[
     return read, write
 
 
-TIP = 0.1  # of half the image: so far from where the hair ends, it moves with the end
+TIP = 0.1  # half image sides: so far above where the hair ends, it moves with the end
 FROM_TIP = 10.0  # added to the coordinate of places there
 
 
@@ -222,7 +222,7 @@ def _read_back_hair(head: Head, u: Tensor, v: Tensor) -> Pair:
     c, s = g.roll.cos(), g.roll.sin()
     du, dv = u - g.shift_x, v - g.shift_y
     x, y = c * du + s * dv + 0.10 * g.yaw.sin(), c * dv - s * du - top
-    down = torch.where(y > fall - TIP, FROM_TIP + y - fall, y)
+    down = torch.where((y > fall - TIP) & (y < fall + TIP / 4), FROM_TIP + y - fall, y)
     return x / width, torch.where(y > 0, down, y / skull)
 
 
@@ -230,7 +230,8 @@ def _write_back_hair(head: Head, a: Tensor, b: Tensor) -> Pair:
     g = head.g
     width, top, fall, skull = _hair_frame(head)
     c, s = g.roll.cos(), g.roll.sin()
-    down = torch.where(b > FROM_TIP / 2, b - FROM_TIP + fall, torch.minimum(b, fall))
+    lowest = torch.maximum(fall, 1.09 * skull - 0.04 - top)  # short hair ends above the skull's lower edge
+    down = torch.where(b > FROM_TIP / 2, b - FROM_TIP + fall, torch.minimum(b, lowest))
     x, y = a * width - 0.10 * g.yaw.sin(), top + torch.where(b > 0, down, b * skull)
     return c * x - s * y + g.shift_x, s * x + c * y + g.shift_y
 
