@@ -13,13 +13,14 @@ from torch.nn import functional as F
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.graphs import Graphed
+from autodrag.latents import join, split
 from autodrag.losses import drag_loss
 from autodrag.methods.base import Points, Request, Step, Update, check_positive, read_request, run_steps
 from autodrag.methods.masks import fixed_loss
 from autodrag.methods.optimise import EditedRows
-from autodrag.models import AutoDrag, DomainShape
+from autodrag.models import AutoDrag, DomainShape, Landing, Manifold
 from autodrag.tracking import BLOCK, Locator, Tracker, search_radius
-from autodrag.weights import weights_path
+from autodrag.weights import find_weights, weights_path
 
 MASK_WEIGHT = 20.0  # DragGAN's
 BUCKET = 8  # above this number of point pairs, CUDA graphs are recorded for multiples of it
@@ -57,6 +58,8 @@ class AutoDragMethod:
     n: steps of the first round; None: as trained.
     track: a step's points are the handles found in its image (when they are read); otherwise their expected positions.
     polish_lr: learning rate of the polish, in mean standard deviations of W.
+    guard: an edit stays within the measured limits of the mapped latents (`models.manifold`, from the weights of
+        method=landing; without them there is no guard). It stops short there, and `Step.short` says so.
 
     A mask affects the polish only: latents cannot keep part of an image fixed; blending can.
     """
@@ -71,6 +74,7 @@ class AutoDragMethod:
         track: bool = True,
         polish_lr: float = 0.005,
         miss: float = 0.07,
+        guard: bool = True,
     ) -> None:
         if rounds < 1 or polish < 0 or (n is not None and n < 1):
             raise InputError(
@@ -84,6 +88,7 @@ class AutoDragMethod:
         self.generator = generator
         self.rounds, self.polish, self.track, self.polish_lr = rounds, polish, track, polish_lr
         self.miss = miss
+        self._manifold = _manifold(generator) if guard else None
         self.n = self.model.config.steps if n is None else n
         self._graphed = Graphed(self._rollout)
         self._source: Source | None = None  # the latest: a live drag starts from it many times
@@ -94,18 +99,20 @@ class AutoDragMethod:
 
     def _updates(self, request: Request) -> Iterator[Update]:
         source = self._look(request.ws)
-        view = _View(self.generator, source, request, self.track)
+        view = _View(self.generator, source, request, self.track, self._manifold)
         for step, ws in enumerate(self._walk(source, request, request.targets), 1):
             expected = torch.lerp(request.handles, request.targets, step / self.n)
             yield view.update(ws, expected, step == self.n and self.rounds == 1 and self.polish == 0)
         if self.rounds == 1 and self.polish == 0:
             return
+        ws = view.guarded(ws)[0]
         locator = Locator(self.generator, source.ws, request.handles)
         aims, length = request.targets, _length(request.targets - request.handles, request.valid)
         for number in range(2, self.rounds + 1):
             missed = request.targets - locator.find(ws, request.targets, self.miss * length).points
             aims, length = aims + missed, _length(missed, request.valid)
             *_, ws = self._walk(source, request, aims)
+            ws = view.guarded(ws)[0]
             yield view.update(ws, request.targets, number == self.rounds and self.polish == 0)
         yield from self._polished(request, source, ws, view, locator)
 
@@ -167,13 +174,30 @@ def in_bucket(
 class _View:
     """Makes the updates that are handed out. Tracked points are found when they are first read."""
 
-    def __init__(self, generator: FrozenGenerator, source: Source, request: Request, track: bool) -> None:
+    def __init__(
+        self,
+        generator: FrozenGenerator,
+        source: Source,
+        request: Request,
+        track: bool,
+        manifold: Manifold | None,
+    ) -> None:
         self._generator, self._source, self._request, self._track = generator, source, request, track
+        self._manifold = manifold
 
     def update(self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], done: bool) -> Update:
         """expected: positions of the handles in the images of `ws`, as far as known without tracking."""
+        ws, short = self.guarded(ws)
         points = partial(self._find, ws, expected) if self._track else expected
-        return Update(ws, points, torch.full((len(ws),), done, device=ws.device))
+        return Update(ws, points, torch.full((len(ws),), done, device=ws.device), short)
+
+    def guarded(self, ws: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B L D"], Bool[Tensor, " B"] | None]:
+        """Latents on the manifold, and which edits were cut short; None: nobody knows."""
+        if self._manifold is None:
+            return ws, None
+        head, tail = split(ws)
+        kept, short = self._manifold.guarded(head, split(self._source.ws)[0])
+        return join(kept, tail), short
 
     @cached_property
     def _tracker(self) -> Tracker:
@@ -192,6 +216,15 @@ def _length(ways: Float[Tensor, "B P 2"], valid: Bool[Tensor, "B P"]) -> Float[T
     """Root mean square length over the real points of each image."""
     squares = ways.square().sum(dim=2) * valid
     return (squares.sum(dim=1) / valid.sum(dim=1)).sqrt()
+
+
+def _manifold(generator: FrozenGenerator) -> Manifold | None:
+    """Measured for this generator; None where it was not."""
+    path = find_weights(generator.name, "landing.safetensors")
+    if path is None:
+        return None
+    manifold = Landing.load(path, generator.device).manifold
+    return manifold if len(manifold.mean) == generator.w_dim else None
 
 
 def _check_fits(model: AutoDrag, generator: FrozenGenerator, path: Path) -> None:

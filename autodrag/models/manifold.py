@@ -8,12 +8,13 @@ before the end of a group.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2  # of the leaky ReLU that ends the mapping; its gain only scales the latents
 LEFT_OUT = 1e-4  # share of the variance that the coordinates may leave out: directions that never vary
+CUT = 1e-3  # share of a move that its end may differ by and still be as it was
 INSIDE = 0.99  # share of the mapped latents within each limit
 ENDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # of the groups
 
@@ -97,6 +98,18 @@ class Manifold(nn.Module):
         root = (b.square() + a * (allowed[..., 1, :].square() - c).clamp(min=0)).sqrt()
         share = ((root - b) / a.clamp(min=1e-12)).clamp(max=1).amin(dim=-1, keepdim=True)
         return start + share * way
+
+    def guarded(
+        self, rows: Float[Tensor, "B K D"], source: Float[Tensor, "B K D"]
+    ) -> tuple[Float[Tensor, "B K D"], Bool[Tensor, " B"]]:
+        """Rows of edits, as far from those of their sources as the limits allow, and which of them were cut short.
+
+        Rows that keep the limits, or those of a source farther out, are returned as they are.
+        """
+        y, start = self.coordinates(rows), self.coordinates(source)
+        kept = self.inside(y, start, self.allowed(start))
+        cut = (y - kept).norm(dim=-1) > CUT * (y - start).norm(dim=-1)  # [B, K]
+        return torch.where(cut[..., None], self.moved(source, kept - start), rows), cut.any(dim=1)
 
     def walls(
         self, y: Float[Tensor, "B Y"], allowed: Float[Tensor, "B 2 M"]

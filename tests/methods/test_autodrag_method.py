@@ -12,7 +12,17 @@ from torch.nn import functional as F
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.methods.autodrag import AutoDragMethod, in_bucket
-from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
+from autodrag.models import (
+    AutoDrag,
+    Landing,
+    LandingConfig,
+    Manifold,
+    ModelConfig,
+    PointMotion,
+    PointMotionConfig,
+    PredictorConfig,
+    RegularizerConfig,
+)
 from autodrag.tracking import Tracker
 from autodrag.training.latent_statistics import domain_shape, measure
 
@@ -160,3 +170,30 @@ def test_rounds_bring_what_falls_short_or_goes_too_far_to_its_target(
         *_, last = method.drag(torch.zeros(1, tiny.num_ws, tiny.w_dim), [[20.0, 30.0]], [[32.0, 35.0]])
         left[rounds] = (last.ws[0, 0, :2] - torch.tensor([12.0, 5.0])).norm().item()
     assert left[1] > 0.6 and left[2] < 0.3 * left[1] and left[8] < 1.1 * left[2] + 0.05
+
+
+def test_an_edit_stops_where_the_latents_of_the_generator_end(
+    tiny: FrozenGenerator, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    latents = tiny.map(torch.randn(4000, tiny.z_dim, generator=torch.Generator().manual_seed(0)))[:, 0]
+    manifold = Manifold.measure(latents, torch.eye(tiny.w_dim))
+    landing = Landing(
+        LandingConfig(), PointMotion(PointMotionConfig(16), tiny.w_dim), manifold, torch.eye(6 * tiny.w_dim)
+    )
+    landing.save(tmp_path / "landing.safetensors")
+
+    def walk(ws: torch.Tensor, *_: Any) -> Iterator[torch.Tensor]:
+        for far in (1e-3, 10.0, 50.0):
+            yield torch.cat([ws[:, :6] + far, ws[:, 6:]], dim=1)
+
+    ends = {}
+    for guard in (True, False):
+        monkeypatch.setattr("autodrag.methods.autodrag.find_weights", lambda *_: tmp_path / "landing.safetensors")
+        method = AutoDragMethod(tiny, weights, track=False, guard=guard)
+        monkeypatch.setattr(method.model, "walk", walk)
+        ends[guard] = list(method.drag(some_ws(tiny), HANDLES, TARGETS))
+    assert [step.short.tolist() for step in ends[True]] == [[False], [True], [True]]
+    assert torch.equal(ends[True][0].ws, ends[False][0].ws) and ends[False][0].short is None
+    start = max(manifold.excess(some_ws(tiny)[:, :6]).max().item(), 1)
+    assert manifold.excess(ends[True][-1].ws[:, :6]).max() < 1.01 * start
+    assert manifold.excess(ends[False][-1].ws[:, :6]).min() > 3 * start

@@ -77,3 +77,12 @@ def test_walls_stand_where_limits_are_broken(latents: torch.Tensor, manifold: Ma
     broken = normals.norm(dim=2) > 0
     assert torch.allclose(normals[broken][:, 0], torch.ones(int(broken.sum())))
     assert torch.allclose(places[0, 0], manifold.limits[0, 0])
+
+
+def test_a_guard_cuts_far_edits_short_and_leaves_others_alone(latents: torch.Tensor, manifold: Manifold) -> None:
+    source = latents[manifold.excess(latents) < 0.8][:2, None].expand(2, 6, 8)
+    way = torch.tensor([0.01, 30.0])[:, None, None]
+    rows, short = manifold.guarded(source + way, source)
+    assert short.tolist() == [False, True]
+    assert torch.equal(rows[0], source[0] + 0.01)
+    assert manifold.excess(rows[1]).max() < 1.001 < 2 < manifold.excess(source[1] + 30).min()
