@@ -36,7 +36,8 @@ class LandingConfig:
 
     common, apart: weights of squared deviations of W, of the move that the rows share and of what they do apart.
     parted: how far the rows may part, in root mean square deviations: farther, and pictures fade.
-    robust: hundredths that a point may be behind its target before it pulls less (Huber); pins never do.
+    robust: hundredths of the image's sides that a point may be behind its target before it pulls no harder (Huber's
+    loss), unless it is a pin.
     settle: steps at the end, with the targets where they were asked for.
     """
 
@@ -45,7 +46,7 @@ class LandingConfig:
     common: float = 0.5
     apart: float = 2.0
     parted: float = 0.6
-    robust: float = 1.0
+    robust: float = 0.15
     settle: int = 3
 
 
