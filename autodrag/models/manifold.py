@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 SLOPE = 0.2  # of the leaky ReLU that ends the mapping; its gain only scales the latents
 LEFT_OUT = 1e-4  # share of the variance that the coordinates may leave out: directions that never vary
-CUT = 1e-3  # share of a move that its end may differ by and still be as it was
+SAME, CUT = 1e-3, 0.1  # shares of a move that its end differs by: up to which it is the same; from which it is cut short
 INSIDE = 0.99  # share of the mapped latents within each limit
 ENDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # of the groups
 
@@ -108,8 +108,9 @@ class Manifold(nn.Module):
         """
         y, start = self.coordinates(rows), self.coordinates(source)
         kept = self.inside(y, start, self.allowed(start))
-        cut = (y - kept).norm(dim=-1) > CUT * (y - start).norm(dim=-1)  # [B, K]
-        return torch.where(cut[..., None], self.moved(source, kept - start), rows), cut.any(dim=1)
+        lost = (y - kept).norm(dim=-1) / (y - start).norm(dim=-1).clamp(min=1e-9)  # [B, K]
+        ends = torch.where((lost > SAME)[..., None], self.moved(source, kept - start), rows)
+        return ends, (lost > CUT).any(dim=1)
 
     def walls(
         self, y: Float[Tensor, "B Y"], allowed: Float[Tensor, "B 2 M"]
