@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 SLOPE = 0.2  # of the leaky ReLU that ends the mapping; its gain only scales the latents
 LEFT_OUT = 1e-4  # share of the variance that the coordinates may leave out: directions that never vary
-SAME, CUT = 1e-3, 0.1  # shares of a move that its end differs by: up to which it is the same; from which it is cut short
+SAME, CUT = 1e-3, 0.1  # shares of a move that a guard may take from it: unnoticed, and before it counts as cut short
 INSIDE = 0.99  # share of the mapped latents within each limit
 ENDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # of the groups
 
