@@ -125,7 +125,7 @@ def test_polishing_brings_the_handle_closer(tiny: FrozenGenerator, weights: Path
 
 def test_what_cannot_be_is_refused(tiny: FrozenGenerator, weights: Path, tmp_path: Path) -> None:
     for options in ({"rounds": 0}, {"polish": -1}, {"n": 0}):
-        with pytest.raises(InputError, match="cannot work"):
+        with pytest.raises(InputError, match="give rounds and n of at least 1"):
             AutoDragMethod(tiny, weights, **options)
     with pytest.raises(InputError, match="cannot be read"):
         AutoDragMethod(tiny, tmp_path / "none.safetensors")
