@@ -74,5 +74,5 @@ def test_a_system_without_ffmpeg_is_told_in_a_sentence(monkeypatch: pytest.Monke
         raise RuntimeError("No ffmpeg exe could be found.")
 
     monkeypatch.setattr(imageio_ffmpeg._io, "get_ffmpeg_exe", missing)
-    with pytest.raises(InputError, match=r"No ffmpeg exe could be found\.?\); choose a \.gif"):
+    with pytest.raises(InputError, match=r"No ffmpeg exe could be found\.?\); use \.gif instead"):
         write_film("mp4", pictures(2), 12)

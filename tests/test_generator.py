@@ -136,7 +136,7 @@ def test_a_dataset_is_found_by_name(stored: Path, monkeypatch: pytest.MonkeyPatc
     dataset = config.load_dataset("ffhq")
     monkeypatch.setattr(config, "MODEL_DIR", stored.parent)
     stored.rename(stored.with_name(dataset.source.file))
-    with pytest.raises(InputError, match=r"makes images of \(64, 64\), but ffhq has \(512, 512\)"):
+    with pytest.raises(InputError, match=r"makes images of \(64, 64\) px, but ffhq has \(512, 512\) px"):
         load_generator("ffhq")
     monkeypatch.setattr("autodrag.generator.load_dataset", lambda name: config.load_dataset(str(dataset.source.path)))
     assert load_generator("ffhq").resolution == (64, 64)
@@ -273,7 +273,7 @@ def test_a_class_is_chosen_by_its_number_or_its_label() -> None:
 def test_loading_without_a_class_says_what_happens(tmp_path: Path) -> None:
     g = FrozenGenerator.random(c_dim=3)
     write_safetensors(tmp_path / "conditional", g.config, g.network.state_dict())
-    with pytest.warns(UserWarning, match="3 classes and none was chosen: its label is all zeros"):
+    with pytest.warns(UserWarning, match="3 classes and none was chosen. The label is all zeros"):
         plain = load_generator(tmp_path / "conditional")
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -81,7 +81,7 @@ def test_a_failed_recording_is_said_once_and_never_tried_again(capsys: pytest.Ca
         assert graphed(torch.ones(3), None)[1].item() == 3
     assert len(tried) == 1
     said = capsys.readouterr().err
-    assert said.count("CUDA graphs are not used") == 1 and "stream is capturing" in said and "more" not in said
+    assert said.count("CUDA graphs are off") == 1 and "stream is capturing" in said and "more" not in said
 
 
 def test_gradients_are_never_recorded() -> None:

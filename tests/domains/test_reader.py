@@ -49,7 +49,7 @@ def test_a_short_training_reads_better_than_the_mean(
 
 
 def test_other_datasets_have_no_reader(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="from synthface images only, not from those of ffhq"):
+    with pytest.raises(InputError, match="on synthface only, not on ffhq"):
         reader_path("ffhq")
     with pytest.raises(InputError, match="cannot be read"):
         Reader.load(tmp_path / "none.safetensors", torch.device("cpu"))

@@ -332,7 +332,7 @@ def test_untrained_methods_are_an_error_or_left_out(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     cases = [
-        ("n3", r"no weights at runs/tiny-n3/weights.safetensors: train them as .*configs/method says"),
+        ("n3", r"no weights at runs/tiny-n3/weights.safetensors: train them with .*configs/method/"),
         ("without_regularizer", "no weights at runs/tiny-without-regularizer/weights.safetensors"),
         ("latent_transformer", "no latent transformer weights for 'tiny': train them with"),
         ("autodrag", "no AutoDrag weights for 'tiny': train them with"),
@@ -364,7 +364,7 @@ def test_an_experiment_runs_what_can_be_run_and_goes_on(file: Path, tmp_path: Pa
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("task.preset=mine", "no landmarks 'mine'"),
+        ("task.preset=mine", "no preset 'mine'"),
         ("task.points=[2]", "points="),
         ("task.way=1.5", "way=1.5 is out of range"),
         ("task.count=0", "at least 1"),

@@ -297,7 +297,7 @@ def test_the_page_shows_tables_and_pictures(tmp_path: Path) -> None:
 def test_marks_must_be_there(tmp_path: Path) -> None:
     assert insert(f"a\n{BEGIN}\nold\n{END}\nb", "new\n", tmp_path) == f"a\n{BEGIN}\nnew\n{END}\nb"
     for text in ("a", f"a{BEGIN}b", f"{END}{BEGIN}"):
-        with pytest.raises(InputError, match=r"has no .*results:begin.*: put them where"):
+        with pytest.raises(InputError, match=r"has no .*results:begin.*; put them where"):
             insert(text, "new", tmp_path)
 
 

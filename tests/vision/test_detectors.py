@@ -93,7 +93,7 @@ def test_missing_and_damaged_files_are_one_sentence(tmp_path: Path, monkeypatch:
         load_detector("ffhq", tmp_path)
     bad = tmp_path / "bad.dat"
     bad.write_bytes(b"no predictor")
-    with pytest.raises(InputError, match="no dlib shape predictor"):
+    with pytest.raises(InputError, match="not a dlib shape predictor"):
         LandmarkDetector(bad)
 
 

@@ -28,7 +28,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_a_broken_file_is_a_sentence(metric: type, content: bytes, download: bool, cache: Path) -> None:
     path = cache / FILES[metric]
     path.write_bytes(content)
-    with pytest.raises(InputError, match=f"needs {path.name}, but {path} is damaged or another file: delete it"):
+    with pytest.raises(InputError, match=f"needs {path.name}, but {path} is damaged or another file; delete it"):
         metric(torch.device("cpu"), download=download)
 
 
