@@ -86,13 +86,13 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
     for (stage, (section, read)), epochs in zip(STAGES.items(), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"
         budget = [f"{section}.budget.epochs={epochs}", f"{section}.budget.samples={config.epoch_samples}"]
-        budget.append(f"{section}.held_out={config.samples // 4}")
+        budget.append(f"{section}.validation={config.samples // 4}")
         if stage == "motion":
             budget.append(f"motion.folders=[{out}/data]")
         if stage != 1:
             budget.append(f"{section}.metric_latents=1")  # a rough one will do, and costs a fourth or less
         before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
-        words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", device, "loop.diary.log_every=5"]
+        words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", device, "loop.logger.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *before])
         losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
         trained = [line["loss"] for line in losses if "loss" in line]

@@ -104,7 +104,7 @@ SMALL: dict[str, list[str]] = {
         *(f"{stage}.budget.epochs=1" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
         *(f"{stage}.budget.samples=8" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
         *(f"{stage}.budget.batch=4" for stage in ("stage1", "motion", "aim", "stage2", "encoder")),
-        *(f"{stage}.held_out=2" for stage in ("stage1", "motion", "aim", "stage2", "encoder", "latent_transformer")),
+        *(f"{stage}.validation=2" for stage in ("stage1", "motion", "aim", "stage2", "encoder", "latent_transformer")),
         *(f"{stage}.metric_latents=1" for stage in ("motion", "aim", "stage2")),
         *("motion.network.width=16", "encoder.network.size=16", "encoder.network.width=8", "encoder.network.hidden=16"),
         *("encoder.pictures.count=128", "encoder.moves=8", "encoder.network.directions=8"),

@@ -18,7 +18,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig
 from autodrag.models.cost import parameter_count
 from autodrag.seeding import rng
-from autodrag.training.augmentation import VariantsConfig
+from autodrag.training.augmentation import AugmentationConfig
 from autodrag.training.latent_statistics import domain_shape, measure
 from autodrag.training.stages.base import Budget, Schedule
 from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
@@ -176,11 +176,11 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         step_points=POINTS,
         landmarks=0.0,
         far=0.0,
-        held_out=1,
+        validation=1,
         rollout=0.0,
         rounds=0.0,
         finish=1.0,
-        variants=VariantsConfig(0.0, 0.0, 0.0, 0.0, 0.0),
+        augmentation=AugmentationConfig(0.0, 0.0, 0.0, 0.0, 0.0),
         half=False,
     )
     model = AutoDrag(config.model, domain_shape(generator, block), measure(generator, block, latents=1000, maps=4))

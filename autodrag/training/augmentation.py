@@ -19,7 +19,7 @@ from autodrag.latents import join, pace, split, walk
 
 
 @dataclass(frozen=True)
-class VariantsConfig:
+class AugmentationConfig:
     """Shares of the samples, each in [0, 1]; still, short and backwards together at most 1, the rest are whole motions.
 
     still: targets on the handles, and nothing moves. short: one step of the motion as a drag of its own, with that
@@ -37,23 +37,23 @@ class VariantsConfig:
     mixed: float
 
 
-def check_shares(config: VariantsConfig) -> None:
+def check_shares(config: AugmentationConfig) -> None:
     """Raises InputError for shares that are none."""
     shares = (config.still, config.short, config.backwards)
     if min(shares) < 0 or sum(shares) > 1:
         raise InputError(
-            f"stage2.variants still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g} are no shares: "
+            f"stage2.augmentation still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g} are no shares: "
             "choose numbers from 0 on whose sum is at most 1."
         )
     for name in ("part", "mixed"):
         if not 0 <= (share := getattr(config, name)) <= 1:
-            raise InputError(f"stage2.variants.{name} is {share:g}, expected a share from 0 to 1.")
+            raise InputError(f"stage2.augmentation.{name} is {share:g}, expected a share from 0 to 1.")
 
 
 def vary(
     sample: Sample,
     stranger: Float[Tensor, "L D"],
-    config: VariantsConfig,
+    config: AugmentationConfig,
     n: int,
     max_points: int,
     stream: torch.Generator,

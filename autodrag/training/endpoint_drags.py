@@ -21,20 +21,14 @@ CHUNK = 500  # motions whose latents are mapped at once
 
 @dataclass(frozen=True)
 class EndsConfig:
-    """points: pairs of a sample, at most; their number is log-uniform from 1 up, the same for a batch.
+    """Which drags are drawn between the two ends of the motions."""
 
-    landmarks: share of the batches whose points are landmarks instead of matches. far: share of their samples that go
-    to another motion's face, whose landmarks are known as well. short: share that goes only a part of the way, evenly
-    distributed, over which points are taken to move in a straight line. still: share that stays where it is. held_out:
-    motions that reports are made on.
-    """
-
-    points: int
-    landmarks: float
-    far: float
-    short: float
-    still: float
-    held_out: int
+    points: int  # pairs of a sample, at most; the number is log-uniform from 1 up and the same for a whole batch
+    landmarks: float  # share of the batches that use landmarks as points instead of matches
+    far: float  # share of the samples of those batches that go to the face of another motion
+    short: float  # share that ends part of the way, uniformly distributed; points then move in a straight line
+    still: float  # share that does not move
+    validation: int  # motions kept for validation
 
 
 @dataclass(frozen=True)
@@ -64,22 +58,22 @@ class _Ends:
 class Ends:
     """trajectories: motions whose both ends are used, in both directions. section: of the config, the stage's name.
 
-    Raises InputError where config.held_out leaves no motions to train on.
+    Raises InputError where config.validation leaves no motions to train on.
     """
 
     def __init__(self, trajectories: Trajectories, config: EndsConfig, seed: int, section: str) -> None:
-        if not 0 < config.held_out < len(trajectories):
+        if not 0 < config.validation < len(trajectories):
             raise InputError(
-                f"{section}.held_out={config.held_out} leaves nothing to train on or to report on: there are "
+                f"{section}.validation={config.validation} leaves nothing to train on or to report on: there are "
                 f"{len(trajectories)} trajectories."
             )
         self.config, self._seed, self._section = config, seed, section
         rows = _rows(trajectories)
         matches = _ends(rows, [motion.ends for motion in trajectories.motions])
         landmarks = _ends(rows, [motion.landmarks for motion in trajectories.motions])
-        shown, held_out = slice(None, -config.held_out), slice(-config.held_out, None)
+        shown, validation = slice(None, -config.validation), slice(-config.validation, None)
         self._shown = {"matches": matches.part(shown), "landmarks": landmarks.part(shown)}
-        self._held_out = {"matches": matches.part(held_out), "landmarks": landmarks.part(held_out)}
+        self._validation = {"matches": matches.part(validation), "landmarks": landmarks.part(validation)}
 
     def batch(self, positions: Sequence[int], device: torch.device) -> EndsBatch:
         """Drags between random ends, a function of the seed and of the first position.
@@ -105,9 +99,9 @@ class Ends:
         way = torch.where(chance[2] < config.short, chance[3], 1.0)
         return _drags(ends, (first, side[0]), (last, last_side), order, count, way, device)
 
-    def held_out(self, device: torch.device) -> Iterator[tuple[str, EndsBatch]]:
+    def validation(self, device: torch.device) -> Iterator[tuple[str, EndsBatch]]:
         """The motions of reports from start to end, by `matches_5`, `landmarks_5`, ...: the points' kind and number."""
-        for kind, ends in self._held_out.items():
+        for kind, ends in self._validation.items():
             known = ends.mask.any(dim=1).nonzero()[:, 0]
             if len(known) == 0:
                 continue

@@ -18,7 +18,7 @@ from autodrag.typed import check_bounds
 
 
 @dataclass(frozen=True)
-class DiaryConfig:
+class LoggerConfig:
     """How often. log_every: steps. checkpoint_minutes, report_minutes: 0 means after every step."""
 
     log_every: int
@@ -27,14 +27,14 @@ class DiaryConfig:
 
     def __post_init__(self) -> None:
         minutes = (0.0, math.inf)
-        check_bounds("loop.diary", self, log_every=(1, math.inf), checkpoint_minutes=minutes, report_minutes=minutes)
+        check_bounds("loop.logger", self, log_every=(1, math.inf), checkpoint_minutes=minutes, report_minutes=minutes)
 
 
-class Diary:
+class Logger:
     """folder: that of the run on the first rank, None on the others, which only take part in averaging the numbers."""
 
     def __init__(
-        self, folder: RunFolder | None, ranks: Ranks, budget: Budget, config: DiaryConfig, progress: Progress
+        self, folder: RunFolder | None, ranks: Ranks, budget: Budget, config: LoggerConfig, progress: Progress
     ) -> None:
         self.folder, self.ranks, self.budget, self.config = folder, ranks, budget, config
         hidden = None if folder else True  # None: hidden unless on a terminal
@@ -82,9 +82,9 @@ class Diary:
     def report(self, step: int, report: Report) -> None:
         """Numbers and pictures of held-out samples."""
         if self.folder:
-            self.folder.add(step, {f"held/{name}": value for name, value in report.numbers.items()})
+            self.folder.add(step, {f"validation/{name}": value for name, value in report.numbers.items()})
             self.folder.show(step, report.pictures)
-            self._say(f"step {step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in report.numbers.items()))
+            self._say(f"step {step}  validation: " + "  ".join(f"{k} {v:.4f}" for k, v in report.numbers.items()))
         self.reported = time.monotonic()
 
     def checkpoint_due(self, last: bool) -> bool:

@@ -23,7 +23,7 @@ from autodrag.runs.folder import RunFolder
 from autodrag.runs.ranks import Ranks
 from autodrag.training.checkpoint import Progress, restore_checkpoint, save_checkpoint
 from autodrag.training.ema import averaged, new_average, update_average
-from autodrag.training.logger import Diary, DiaryConfig
+from autodrag.training.logger import Logger, LoggerConfig
 from autodrag.training.prefetch import in_order
 from autodrag.training.stages.base import Budget, Stage
 from autodrag.typed import check_bounds
@@ -48,7 +48,7 @@ class LoopConfig:
     ema: float
     compile: bool
     patience: int
-    diary: DiaryConfig
+    logger: LoggerConfig
 
     def __post_init__(self) -> None:
         above = (1e-12, math.inf)
@@ -76,7 +76,7 @@ def train(
     progress = restore_checkpoint(checkpoints, stage, average, optimizer)
 
     with _first_only(ranks, open_folder, progress.step) as folder, _told_to_stop() as told:
-        diary = Diary(folder, ranks, budget, config.diary, progress)
+        logger = Logger(folder, ranks, budget, config.logger, progress)
         parts = (part for step in range(progress.step, budget.steps) for part in _parts(step, budget, config, ranks))
         batches = in_order(stage.batch, parts, ahead=ranks.device.type == "cuda")
         while progress.step < budget.steps:
@@ -99,19 +99,19 @@ def train(
             stop = shared[2] > 0
 
             # Write it down; the state goes to the disk every few minutes and at the end.
-            diary.note(progress, {"loss": loss, "gradient": norm, **logs} if sound else {}, rates)
+            logger.note(progress, {"loss": loss, "gradient": norm, **logs} if sound else {}, rates)
             if progress.streak > config.patience:
                 raise InputError(_not_finite(progress))
-            if diary.report_due(progress.step):
+            if logger.report_due(progress.step):
                 with averaged(stage, average), torch.no_grad(), _autocast(config, ranks):
-                    diary.report(progress.step, stage.eval().report())
+                    logger.report(progress.step, stage.eval().report())
                 stage.train()
             last = stop or progress.step == budget.steps
-            if diary.checkpoint_due(last):
-                diary.checkpoint(lambda: save_checkpoint(checkpoints, stage, average, optimizer, progress), last)
+            if logger.checkpoint_due(last):
+                logger.checkpoint(lambda: save_checkpoint(checkpoints, stage, average, optimizer, progress), last)
             if last:
                 break
-        diary.close(progress)
+        logger.close(progress)
     if average:
         stage.load_state_dict(average, strict=False)
     return progress.step >= budget.steps

@@ -131,8 +131,8 @@ def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
 def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
     """A new model, its regularizer from stage 1, and the trajectories it learns from."""
     section, block = config.stage2, config.model.feature_block
-    if section.held_out < 1:
-        raise InputError("stage2.held_out must be at least 1: reports are made on samples that are not trained on.")
+    if section.validation < 1:
+        raise InputError("stage2.validation must be at least 1: reports are made on samples that are not trained on.")
 
     def trajectories(part: slice, together: int) -> Trajectories:
         points, steps, landmarks = section.points, section.step_points, section.landmarks
@@ -146,12 +146,12 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
         _start_from(model, Path(section.start))
     if model.predictor.aim is not None and section.aim is not None:
         _take_aim(model.predictor.aim, section)
-    shown = trajectories(slice(None, -section.held_out), section.budget.batch)
+    shown = trajectories(slice(None, -section.validation), section.budget.batch)
     if section.beta > 0:
         check_steps(shown.recipe.trajectory, config.model.steps)
-    held_out = trajectories(slice(-section.held_out, None), 1)
+    validation = trajectories(slice(-section.validation, None), 1)
     motion = _load_motion(section.motion, "stage2", generator)
-    return PredictorStage(model, shown, held_out, section, config.seed, motion)
+    return PredictorStage(model, shown, validation, section, config.seed, motion)
 
 
 def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderStage:

@@ -78,8 +78,8 @@ def test_what_a_part_has_started_ends_with_it(tmp_path: Path) -> None:
 def test_figures_of_a_training_are_those_last_logged(tmp_path: Path) -> None:
     folder = tmp_path / "training"
     folder.mkdir()
-    lines = [{"step": 1, "loss": 3.0, "held/left": 0.5}, {"step": 2, "loss": 2.0}]
+    lines = [{"step": 1, "loss": 3.0, "validation/left": 0.5}, {"step": 2, "loss": 2.0}]
     (folder / "stats.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    assert figures(tmp_path / "training.json", folder) == {"step": 2, "loss": 2.0, "held/left": 0.5}
+    assert figures(tmp_path / "training.json", folder) == {"step": 2, "loss": 2.0, "validation/left": 0.5}
     assert figures(tmp_path / "training.json", tmp_path)["training.loss"] == 2.0  # several runs, as the demo's
     assert figures(tmp_path / "training.json", tmp_path / "none") == {}

@@ -107,9 +107,9 @@ def test_landmarks_take_the_place_of_matches(small_folder: Path, tiny: FrozenGen
 
 
 def test_a_part_of_the_folder(small_folder: Path, tiny: FrozenGenerator) -> None:
-    held_out = Trajectories(small_folder, tiny, 6, 4, part=slice(7, None))
-    assert len(held_out) == 3
-    assert {s.index for s in held_out.samples(range(3))} == {7, 8, 9}
+    validation = Trajectories(small_folder, tiny, 6, 4, part=slice(7, None))
+    assert len(validation) == 3
+    assert {s.index for s in validation.samples(range(3))} == {7, 8, 9}
     with pytest.raises(InputError, match="no sample"):
         Trajectories(small_folder, tiny, 6, 4, part=slice(10, None))
 

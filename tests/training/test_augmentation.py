@@ -10,7 +10,7 @@ from autodrag.errors import InputError
 from autodrag.latents import pace, walk
 from autodrag.seeding import rng
 from autodrag.training.augmentation import (
-    VariantsConfig,
+    AugmentationConfig,
     backwards,
     check_shares,
     check_steps,
@@ -106,7 +106,7 @@ def stranger() -> torch.Tensor:
 
 
 def test_shares_are_kept_and_draws_repeat() -> None:
-    config = VariantsConfig(still=0.2, short=0.3, backwards=0.5, part=0.0, mixed=0.0)
+    config = AugmentationConfig(still=0.2, short=0.3, backwards=0.5, part=0.0, mixed=0.0)
     motion = sample()
     others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     stills = sum(torch.equal(o.handles, o.targets) for o in others)
@@ -118,7 +118,7 @@ def test_shares_are_kept_and_draws_repeat() -> None:
 
 def test_kept_rows_never_tell_where_a_motion_goes() -> None:
     motion = sample()
-    back = VariantsConfig(still=0.0, short=0.3, backwards=0.7, part=0.0, mixed=0.0)
+    back = AugmentationConfig(still=0.0, short=0.3, backwards=0.7, part=0.0, mixed=0.0)
     seen = set()
     for index in range(40):
         other = vary(motion, stranger(), back, 5, 8, rng(0, "vary", index))
@@ -133,7 +133,7 @@ def test_kept_rows_never_tell_where_a_motion_goes() -> None:
 
 def test_share_of_motions_with_the_kept_rows_of_another() -> None:
     motion = sample()
-    config = VariantsConfig(still=0.0, short=0.0, backwards=0.0, part=0.0, mixed=0.3)
+    config = AugmentationConfig(still=0.0, short=0.0, backwards=0.0, part=0.0, mixed=0.3)
     others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     assert all(torch.equal(other.ws[:, :6], motion.ws[:, :6]) for other in others)
     assert 40 < sum(torch.equal(other.ws[0, 6:], stranger()[6:]) for other in others) < 80
@@ -150,7 +150,7 @@ def test_a_part_of_the_way_moves_points_as_far() -> None:
 
 def test_parts_of_the_way_are_evenly_distributed() -> None:
     motion = sample()
-    config = VariantsConfig(still=0.0, short=0.0, backwards=0.5, part=0.5, mixed=0.0)
+    config = AugmentationConfig(still=0.0, short=0.0, backwards=0.5, part=0.5, mixed=0.0)
     whole = (motion.targets - motion.handles).norm()
     others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(400)]
     ways = torch.stack([(o.targets - o.handles).norm() / whole for o in others])
@@ -161,4 +161,4 @@ def test_parts_of_the_way_are_evenly_distributed() -> None:
 @pytest.mark.parametrize("shares", [(0.5, 0.5, 0.5, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 1.5), (0.0, 0.0, 0.0, -0.5, 0.0)])
 def test_shares_above_one_are_refused(shares: tuple[float, ...]) -> None:
     with pytest.raises(InputError, match=r"at most 1|from 0 to 1"):
-        check_shares(VariantsConfig(*shares))
+        check_shares(AugmentationConfig(*shares))

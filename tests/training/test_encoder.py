@@ -32,7 +32,7 @@ def stage_of(kept: Path, tiny: Any, config: TrainConfig, **changes: Any) -> Enco
     torch.manual_seed(0)
     seen = seen_of(load_moves(kept, tiny, PICTURES, 16, 0), NETWORK.directions)
     encoder = Encoder(NETWORK, tiny.num_ws, tiny.w_dim, tiny.w_avg, torch.ones(tiny.w_dim), seen)
-    section = replace(config.encoder, network=NETWORK, pictures=PICTURES, held_out=16, **changes)
+    section = replace(config.encoder, network=NETWORK, pictures=PICTURES, validation=16, **changes)
     return EncoderStage(encoder, tiny, *load_pictures(kept, tiny, PICTURES, 0), section, 0)
 
 
@@ -101,7 +101,7 @@ def test_the_encoder_overfits_one_batch_with_and_without_making_pictures(
         assert ("unlike" in stage(batch)[1]) == bool(made)
 
 
-def test_batches_depend_on_the_position_and_reports_on_held_out_pictures(
+def test_batches_depend_on_the_position_and_reports_on_validation_pictures(
     kept: Path, tiny: Any, config: TrainConfig
 ) -> None:
     stage = stage_of(kept, tiny, config)
@@ -111,9 +111,9 @@ def test_batches_depend_on_the_position_and_reports_on_held_out_pictures(
         report = stage.eval().report()
     assert report.numbers["change"] == pytest.approx(1.0, abs=0.3)  # untrained: near the average latent
     assert report.pictures["encoded"].shape == (3, 64, 6 * 32)
-    with pytest.raises(InputError, match="held_out"):
+    with pytest.raises(InputError, match="validation"):
         EncoderStage(
-            stage.encoder, tiny, *load_pictures(kept, tiny, PICTURES, 0), replace(stage.config, held_out=128), 0
+            stage.encoder, tiny, *load_pictures(kept, tiny, PICTURES, 0), replace(stage.config, validation=128), 0
         )
 
 

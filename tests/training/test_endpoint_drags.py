@@ -25,7 +25,7 @@ def aim_stage(
     statistics = measure(tiny, 4, latents=500)
     torch.manual_seed(0)
     aim = Aim(AimConfig(grid=8, width=64, layers=2), tiny.w_dim, statistics.w_mean, statistics.w_std)
-    section = replace(config.aim, **{"held_out": 4, "points": 8, **changes})
+    section = replace(config.aim, **{"validation": 4, "points": 8, **changes})
     return AimStage(aim, Trajectories(folder, tiny, 8, 1, 0, landmarks=section.landmarks), 4, section, 0, motion)
 
 
@@ -35,7 +35,7 @@ def motion_stage(folder: Path, tiny: Any, config: TrainConfig, folders: int = 1)
     motion = PointMotion(PointMotionConfig(128), tiny.w_dim, statistics.w_mean, statistics.w_std)
     metric = image_metric(tiny, statistics.w_std, 4, latents=1)
     landing = Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500), metric)
-    section = replace(config.motion, held_out=4, points=8, landmarks=0.5)
+    section = replace(config.motion, validation=4, points=8, landmarks=0.5)
     return MotionStage(landing, [Trajectories(folder, tiny, 8, 1, 0, landmarks=0.5)] * folders, section, seed=0)
 
 
@@ -116,5 +116,5 @@ def test_samples_are_drags_between_known_faces(folder: Path, tiny: Any, config: 
 
 
 def test_too_few_motions_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    with pytest.raises(InputError, match=r"aim\.held_out=24 leaves nothing"):
-        aim_stage(folder, tiny, config, held_out=24)
+    with pytest.raises(InputError, match=r"aim\.validation=24 leaves nothing"):
+        aim_stage(folder, tiny, config, validation=24)

@@ -36,7 +36,7 @@ def weights(tiny: FrozenGenerator, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture(scope="module")
 def stage(tiny: FrozenGenerator) -> LatentTransformerStage:
     config = typed(TrainConfig, compose("train", ["stage=latent_transformer"]))
-    section = replace(config.latent_transformer, network=LatentTransformerConfig(64, 4, 2), flow="dis", held_out=4)
+    section = replace(config.latent_transformer, network=LatentTransformerConfig(64, 4, 2), flow="dis", validation=4)
     return build(section, config.dataset, tiny, seed=0)
 
 
@@ -115,7 +115,7 @@ def test_trains_by_the_one_loop(tmp_path: Path) -> None:
     network = FrozenGenerator.random(resolution=(64, 64), w_dim=32).trainable_copy()
     write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
     small = ["network.width=32", "network.heads=4", "network.layers=1", "budget.samples=8", "budget.batch=4"]
-    overrides = [f"latent_transformer.{part}" for part in [*small, "held_out=4", "flow=dis"]]
+    overrides = [f"latent_transformer.{part}" for part in [*small, "validation=4", "flow=dis"]]
     given = ["stage=latent_transformer", f"dataset={tmp_path / 'tiny.safetensors'}", "loop.precision=float32"]
     run(typed(TrainConfig, compose("train", [*given, "device=cpu", f"out={tmp_path / 'run'}", *overrides])))
     trained = LatentTransformer.load(tmp_path / "run" / "weights.safetensors")

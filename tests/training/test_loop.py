@@ -34,7 +34,7 @@ def test_it_learns_and_writes_it_down(toy: ModuleType, tmp_path: Path) -> None:
     assert lines[-1]["step"] == 60 and len(lines) == 30
     assert lines[-1]["loss"] < lines[0]["loss"] / 5
     assert lines[-1]["lr/body"] == pytest.approx(0.0055, abs=5e-4)  # about half-way down the cosine
-    assert any("held/loss" in line for line in stats(tmp_path))
+    assert any("validation/loss" in line for line in stats(tmp_path))
     assert {"env.json", "config.yaml", "log.txt", "checkpoints"} <= {path.name for path in tmp_path.iterdir()}
     assert list(tmp_path.glob("events.out*"))
 
@@ -53,7 +53,7 @@ def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(toy: ModuleType,
 
 
 def test_sigterm_saves_and_stops(toy: ModuleType, tmp_path: Path) -> None:
-    rarely = replace(toy.LOOP, diary=replace(toy.LOOP.diary, checkpoint_minutes=100.0))
+    rarely = replace(toy.LOOP, logger=replace(toy.LOOP.logger, checkpoint_minutes=100.0))
     toy.run(tmp_path / "told", steps=20, loop=rarely, signalled=60)  # in step 8
     assert [path.stem for path in (tmp_path / "told" / "checkpoints").iterdir()] == ["step-000000008"]
     assert "Stopped at step 8" in (tmp_path / "told" / "log.txt").read_text()

@@ -24,14 +24,14 @@ TINY = [
     *("model=small", "loop.precision=float32", "device=cpu"),
     *(f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")),
     *(f"model.{network}.decoder_layers=1" for network in ("predictor", "regularizer")),
-    *("model.predictor.aim.width=16", "model.predictor.aim.grid=4", "aim.held_out=4", "aim.points=4"),
-    *("motion.held_out=4", "motion.points=4", "motion.network.width=16"),
+    *("model.predictor.aim.width=16", "model.predictor.aim.grid=4", "aim.validation=4", "aim.points=4"),
+    *("motion.validation=4", "motion.points=4", "motion.network.width=16"),
     *(
         f"{stage}.budget.{part}"
         for stage in ("stage1", "motion", "aim", "stage2")
         for part in ("epochs=1", "samples=24", "batch=4")
     ),
-    *("stage1.held_out=8", "stage2.held_out=4", "stage2.points=4", "stage2.predictor.lr=1e-3"),
+    *("stage1.validation=8", "stage2.validation=4", "stage2.points=4", "stage2.predictor.lr=1e-3"),
 ]
 
 
@@ -64,15 +64,15 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     run(config(place, *first))
     trained = place / "one" / "weights.safetensors"
     assert isinstance(Regularizer.load(trained), Regularizer)
-    held = [line for line in map(json.loads, (place / "one" / "stats.jsonl").open()) if "held/left" in line]
-    assert held[-1]["step"] == 6 and "held/undone" in held[-1]
+    held = [line for line in map(json.loads, (place / "one" / "stats.jsonl").open()) if "validation/left" in line]
+    assert held[-1]["step"] == 6 and "validation/undone" in held[-1]
 
     run(config(place, f"out={place / 'motion'}", "stage=motion", "motion.landmarks=0.5"))
     motion = place / "motion" / "weights.safetensors"
     run(config(place, f"out={place / 'aim'}", "stage=aim", "aim.landmarks=0.5", f"aim.motion={motion}"))
     aim = place / "aim" / "weights.safetensors"
     held = [json.loads(line) for line in (place / "aim" / "stats.jsonl").open()][-1]
-    assert {"held/matches_1", "held/landmarks_4", "held/landmarks_4_lands"} <= held.keys()
+    assert {"validation/matches_1", "validation/landmarks_4", "validation/landmarks_4_lands"} <= held.keys()
 
     second = [f"out={place / 'two'}", "stage=2", f"stage2.start={trained}", f"stage2.aim={aim}", "stage2.rollout=0.5"]
     second.append(f"stage2.motion={motion}")
@@ -109,9 +109,9 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         ("stage2.motion=nowhere.safetensors", "no weights of stage=motion at nowhere.safetensors"),
         ("data=nowhere", "nowhere holds no trajectories"),
         ("stage2.budget.batch=0", "at least 1"),
-        ("stage2.held_out=0", "held_out must be at least 1"),
+        ("stage2.validation=0", "validation must be at least 1"),
         ("stage=motion motion.metric_latents=0", "metric_latents is 0"),
-        ("stage2.variants.still=2", "at most 1"),
+        ("stage2.augmentation.still=2", "at most 1"),
         ("device=tpu9", "Unknown device"),
         ("model.steps=0", "model.steps of at least 1"),
         ("model.steps=3", r"hold matches of 5 steps, but L_drag needs those of model.steps=3"),
@@ -159,15 +159,15 @@ def test_the_recipe_of_synthface_fits_together() -> None:
 @pytest.mark.parametrize(
     ("override", "says"),
     [
-        ("loop.diary.log_every=0", "'loop.diary.log_every' is 0, expected a number at least 1"),
-        ("loop.diary.report_minutes=-1", "'loop.diary.report_minutes' is -1"),
+        ("loop.logger.log_every=0", "'loop.logger.log_every' is 0, expected a number at least 1"),
+        ("loop.logger.report_minutes=-1", "'loop.logger.report_minutes' is -1"),
         ("loop.patience=0", "'loop.patience' is 0"),
         ("loop.ema=1.5", "'loop.ema' is 1.5, expected a number from 0 to 1"),
         ("loop.clip=0", "'loop.clip' is 0"),
-        ("stage1.held_out=0", "'stage1.held_out' is 0, expected a number at least 2"),
+        ("stage1.validation=0", "'stage1.validation' is 0, expected a number at least 2"),
         ("stage1.drop=2", "'stage1.drop' is 2"),
         ("stage1.schedule.period=0", "'schedule.period' is 0"),
-        ("latent_transformer.held_out=0", "'latent_transformer.held_out' is 0"),
+        ("latent_transformer.validation=0", "'latent_transformer.validation' is 0"),
     ],
 )
 def test_numbers_out_of_range_are_one_sentence(override: str, says: str) -> None:
@@ -193,7 +193,7 @@ def test_the_papers_own_recipe_has_nothing_of_ours(experiment: str) -> None:
     assert model.predictor.points == ("full" if "coordinates" in experiment else "patch_only")
     assert (model.skip, model.predictor.aim, stage.motion) == ("plain", None, None)
     assert (stage.alpha, stage.beta, stage.rollout, stage.rounds, stage.landmarks, stage.far) == (0.1, 1, 0, 0, 0, 0)
-    assert not any(vars(stage.variants).values()) and first.stage1.latents == "w" and first.stage1.mixed == 0
+    assert not any(vars(stage.augmentation).values()) and first.stage1.latents == "w" and first.stage1.mixed == 0
     assert (stage.budget.epochs, stage.budget.samples, stage.predictor.lr, stage.regularizer.lr) == (
         150,
         10000,

@@ -22,7 +22,7 @@ from autodrag.models import (
     Regularizer,
     RegularizerConfig,
 )
-from autodrag.training.augmentation import VariantsConfig
+from autodrag.training.augmentation import AugmentationConfig
 from autodrag.training.latent_statistics import domain_shape, image_units, measure
 from autodrag.training.run import TrainConfig
 from autodrag.training.stages.stage1 import RegularizerStage
@@ -40,9 +40,9 @@ def stage2(folder: Path, tiny: Any, config: TrainConfig, model: ModelConfig = MO
     torch.manual_seed(0)
     network = AutoDrag(model, domain_shape(tiny, model.feature_block), measure(tiny, model.feature_block, latents=500))
     parts = (slice(None, 16), slice(16, None))
-    shown, held_out = (Trajectories(folder, tiny, 8, 4, 0, part) for part in parts)
+    shown, validation = (Trajectories(folder, tiny, 8, 4, 0, part) for part in parts)
     motion = PointMotion(PointMotionConfig(32), tiny.w_dim) if section.motion else None
-    return PredictorStage(network, shown, held_out, section, 0, motion)
+    return PredictorStage(network, shown, validation, section, 0, motion)
 
 
 def stage1(tiny: Any, config: TrainConfig, **changes: Any) -> RegularizerStage:
@@ -50,7 +50,7 @@ def stage1(tiny: Any, config: TrainConfig, **changes: Any) -> RegularizerStage:
     statistics = measure(tiny, 4, latents=500)
     regularizer = Regularizer(MODEL.regularizer, tiny.num_ws, tiny.w_dim, statistics)
     motion = typed(TrajectoryConfig, compose("trajectories").trajectory)
-    return RegularizerStage(regularizer, tiny, replace(config.stage1, held_out=32, **changes), 0.7, 0, motion)
+    return RegularizerStage(regularizer, tiny, replace(config.stage1, validation=32, **changes), 0.7, 0, motion)
 
 
 @pytest.mark.parametrize("latents", ["w", "trajectory"])
@@ -81,8 +81,8 @@ def test_an_untrained_model_loses_the_way_to_the_next_latent(folder: Path, tiny:
 
 
 def test_a_batch_is_a_function_of_its_positions(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    variants = VariantsConfig(still=0.2, short=0.2, backwards=0.2, part=0.3, mixed=0.5)
-    stage = stage2(folder, tiny, config, rollout=0.5, rounds=0.5, variants=variants)
+    augmentation = AugmentationConfig(still=0.2, short=0.2, backwards=0.2, part=0.3, mixed=0.5)
+    stage = stage2(folder, tiny, config, rollout=0.5, rounds=0.5, augmentation=augmentation)
     whole, part = stage.batch(range(8)), stage.batch([3])
     assert torch.allclose(whole.samples.ws[3], part.samples.ws[0], atol=1e-5)
     points = part.samples.mask.sum()
@@ -166,7 +166,7 @@ def test_a_saved_stage_2_is_a_model(folder: Path, tiny: Any, config: TrainConfig
 
 def test_shares_that_are_none_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
     with pytest.raises(InputError, match="at most 1"):
-        stage2(folder, tiny, config, variants=VariantsConfig(0.9, 0.9, 0.0, 0.0, 0.0))
+        stage2(folder, tiny, config, augmentation=AugmentationConfig(0.9, 0.9, 0.0, 0.0, 0.0))
 
 
 def test_image_units_measure_what_a_small_change_does_to_the_features(tiny: Any) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from autodrag.runs.folder import RunFolder
 from autodrag.runs.ranks import join_ranks
 from autodrag.seeding import rng
-from autodrag.training.logger import DiaryConfig
+from autodrag.training.logger import LoggerConfig
 from autodrag.training.loop import LoopConfig, train
 from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 
@@ -25,7 +25,7 @@ LOOP = LoopConfig(
     ema=0.9,
     compile=False,
     patience=2,
-    diary=DiaryConfig(log_every=2, checkpoint_minutes=0.0, report_minutes=1000.0),
+    logger=LoggerConfig(log_every=2, checkpoint_minutes=0.0, report_minutes=1000.0),
 )
 
 

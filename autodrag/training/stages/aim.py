@@ -33,7 +33,7 @@ class AimStage(Stage):
     """trajectories: motions whose both ends are learnt from, in both directions. motion: held fixed; None: no landing
     loss.
 
-    Raises InputError where config.held_out leaves no motions to train on.
+    Raises InputError where config.validation leaves no motions to train on.
     """
 
     units: Tensor
@@ -87,7 +87,7 @@ class AimStage(Stage):
         `matches_5_lands`, ...: how far from the targets its handles come to, by `motion`, in hundredths of the image.
         """
         numbers = {}
-        for name, batch in self._ends.held_out(self.units.device):
+        for name, batch in self._ends.validation(self.units.device):
             guess = self._guess(batch)
             numbers[name] = (self._distance(guess, batch).sum() / self._distance(batch.source, batch).sum()).item()
             if self.motion is not None:

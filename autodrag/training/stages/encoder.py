@@ -34,7 +34,7 @@ class EncoderTraining:
 
     moves: latents at which what a picture shows is measured. near: weight of all errors of latents, in deviations of
     W, beside those that the picture shows. offsets: weight of what rows are given of their own, e4e's regularization.
-    made: share of the batches of which `remade` pictures are made again; made_weight: of their unlikeness. held_out:
+    made: share of the batches of which `remade` pictures are made again; made_weight: of their unlikeness. validation:
     pictures that reports are made on. half: store the weights in float16.
     """
 
@@ -51,7 +51,7 @@ class EncoderTraining:
     remade: int
     made_weight: float
     feature_block: int
-    held_out: int
+    validation: int
     half: bool
 
 
@@ -68,7 +68,7 @@ class EncoderBatch:
 
 
 class EncoderStage(Stage):
-    """pictures, ws: see `load_pictures`. Raises InputError where config.held_out leaves no pictures to train on."""
+    """pictures, ws: see `load_pictures`. Raises InputError where config.validation leaves no pictures to train on."""
 
     def __init__(
         self,
@@ -80,14 +80,14 @@ class EncoderStage(Stage):
         seed: int,
     ) -> None:
         super().__init__()
-        if not 0 < config.held_out < len(pictures):
+        if not 0 < config.validation < len(pictures):
             raise InputError(
-                f"encoder.held_out={config.held_out} leaves nothing to train on or to report on: there are "
+                f"encoder.validation={config.validation} leaves nothing to train on or to report on: there are "
                 f"{len(pictures)} pictures."
             )
         self.encoder, self.config, self._generator, self._seed = encoder, config, generator, seed
-        self._shown = pictures[: -config.held_out], ws[: -config.held_out]
-        self._held_out = pictures[-config.held_out :], ws[-config.held_out :]
+        self._shown = pictures[: -config.validation], ws[: -config.validation]
+        self._validation = pictures[-config.validation :], ws[-config.validation :]
         self._distance = load_distance(generator.device)
 
     def batch(self, positions: Sequence[int]) -> EncoderBatch:
@@ -126,7 +126,7 @@ class EncoderStage(Stage):
         """`change`: of held-out pictures, as a share of the average latent's. `error`: mean absolute error of pictures
         made again, of 255, at the encoder's size. `encoded`: some of them, below the wanted ones."""
         device = self.encoder.seen.device
-        pictures, ws = self._held_out
+        pictures, ws = self._validation
         images, ws = from_uint8(pictures).to(device), ws.to(device)
         found = torch.cat([self.encoder(part) for part in images.split(64)])
         share = self.encoder.change(found - ws).mean() / self.encoder.change(self.encoder.scale.mean - ws).mean()

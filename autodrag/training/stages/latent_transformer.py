@@ -36,7 +36,7 @@ class LatentTransformerTraining:
     """Numbers of the published training where nothing else is said; Adam instead of Ranger is ours.
 
     network: its size. psi: truncation of w_1. lam: how far w_2 goes towards random rows. flow: auto | raft | dis.
-    held_out: pairs that reports are made on. half: the weights are stored in float16.
+    validation: pairs that reports are made on. half: the weights are stored in float16.
     """
 
     budget: Budget
@@ -45,11 +45,11 @@ class LatentTransformerTraining:
     psi: float
     lam: float
     flow: Literal["auto", "raft", "dis"]
-    held_out: int
+    validation: int
     half: bool
 
     def __post_init__(self) -> None:
-        check_bounds("latent_transformer", self, held_out=(1, math.inf))
+        check_bounds("latent_transformer", self, validation=(1, math.inf))
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ class LatentTransformerStage(Stage):
     def report(self) -> Report:
         """`left` on pairs that are not trained on."""
         left = [
-            self(self._show("latent transformer held out", range(i, min(i + 4, self.config.held_out))))[1]["left"]
-            for i in range(0, self.config.held_out, 4)
+            self(self._show("latent transformer held out", range(i, min(i + 4, self.config.validation))))[1]["left"]
+            for i in range(0, self.config.validation, 4)
         ]
         return Report({"left": torch.stack(left).mean().item()})
 

@@ -32,7 +32,7 @@ class MotionTraining(EndsConfig):
 class MotionStage(Stage):
     """trajectories: motions whose both ends are learnt from, in both directions, a batch from each folder in turn.
 
-    Raises InputError where config.held_out leaves no motions to train on.
+    Raises InputError where config.validation leaves no motions to train on.
     """
 
     def __init__(self, landing: Landing, trajectories: Sequence[Trajectories], config: MotionTraining, seed: int):
@@ -70,7 +70,7 @@ class MotionStage(Stage):
         """
         numbers = {}
         for number, ends in enumerate(self._ends):
-            for name, batch in ends.held_out(self.motion.standardise.std.device):
+            for name, batch in ends.validation(self.motion.standardise.std.device):
                 still = torch.zeros_like(batch.handles)
                 way = landing_loss(still, batch.handles, batch.targets, batch.mask, self._generator.resolution)
                 left = (self._missed(batch).sum() / way.sum()).item()

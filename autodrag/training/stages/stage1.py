@@ -27,7 +27,7 @@ class Stage1Config:
 
     mixed: share of them whose kept rows are another latent's: ours. A mapped latent repeats one row, so that R could
     read the clean rows off the kept ones, and take back every edit.
-    noise: sigma of N in deviations of W. drop: probability of a zero in M, for each element or each row. held_out:
+    noise: sigma of N in deviations of W. drop: probability of a zero in M, for each element or each row. validation:
     latents that reports are made on.
     """
 
@@ -38,11 +38,11 @@ class Stage1Config:
     noise: float
     drop: float
     granularity: Literal["element", "row"]
-    held_out: int
+    validation: int
 
     def __post_init__(self) -> None:
         share = (0, 1)  # two latents at least are held out: the report edits each towards another
-        check_bounds("stage1", self, mixed=share, noise=(0, math.inf), drop=share, held_out=(2, math.inf))
+        check_bounds("stage1", self, mixed=share, noise=(0, math.inf), drop=share, validation=(2, math.inf))
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class RegularizerStage(Stage):
         The edit moves the edited rows 0.4 of the way to those of another latent.
         """
         std = self.regularizer.standardise.std
-        positions = range(self.config.held_out)
+        positions = range(self.config.validation)
         clean = self._clean("stage1 held out", positions)
         corrupted = self._corrupt(clean, "stage1 held out noise", positions)
         left = restoration_loss(self.regularizer(corrupted), clean, std).sum()

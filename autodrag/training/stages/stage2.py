@@ -15,7 +15,7 @@ from autodrag.latents import split
 from autodrag.losses import drag_loss, prediction_loss, total_loss
 from autodrag.models import AutoDrag, PointMotion
 from autodrag.seeding import rng
-from autodrag.training.augmentation import VariantsConfig, check_shares, in_steps, vary
+from autodrag.training.augmentation import AugmentationConfig, check_shares, in_steps, vary
 from autodrag.training.latent_statistics import image_units
 from autodrag.training.rollouts import Dragging, Drags
 from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
@@ -40,7 +40,7 @@ class Stage2Config:
     finish: the last share of the training, in which beta and rounds take part; before it they are 0, for they are what
     costs most. 1: all of it, the paper's.
     points, step_points: pairs of a sample and of a step, at most. landmarks: share of the batches whose points are
-    landmarks instead of matches. far: share of their samples that go to another motion's w_0. held_out: samples that
+    landmarks instead of matches. far: share of their samples that go to another motion's w_0. validation: samples that
     reports are made on.
     rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
     at a random step of an earlier rollout, with the handles tracked there.
@@ -64,11 +64,11 @@ class Stage2Config:
     step_points: int
     landmarks: float
     far: float
-    held_out: int
+    validation: int
     rollout: float
     rounds: float
     finish: float
-    variants: VariantsConfig
+    augmentation: AugmentationConfig
     half: bool
     metric_latents: int = 6
 
@@ -93,7 +93,7 @@ class DragBatch:
 
 
 class PredictorStage(Stage):
-    """trajectories, held_out: samples to train on and samples to report on. seed: of the variants and shares.
+    """trajectories, validation: samples to train on and samples to report on. seed: of the variants and shares.
 
     motion: held fixed; None: no landing loss.
     """
@@ -104,13 +104,13 @@ class PredictorStage(Stage):
         self,
         model: AutoDrag,
         trajectories: Trajectories,
-        held_out: Trajectories,
+        validation: Trajectories,
         config: Stage2Config,
         seed: int,
         motion: PointMotion | None = None,
     ) -> None:
         super().__init__()
-        check_shares(config.variants)
+        check_shares(config.augmentation)
         if not 0 < config.finish <= 1:
             raise InputError(
                 f"stage2.finish is {config.finish:g}, expected a share of the training above 0, at most 1."
@@ -118,7 +118,7 @@ class PredictorStage(Stage):
         self.model = model
         self.motion = None if motion is None else motion.requires_grad_(False)
         self.config, self.seed = config, seed
-        self._trajectories, self._held_out = trajectories, held_out
+        self._trajectories, self._validation = trajectories, validation
         self._dragging = Dragging(model, trajectories.generator)
         std = model.predictor.standardise.std
         image = config.metric == "image"
@@ -132,7 +132,7 @@ class PredictorStage(Stage):
         streams = [rng(self.seed, "stage2", position) for position in positions]
         trajectories = self._trajectories
         parts = zip(trajectories.samples(positions), trajectories.strangers(positions), streams, strict=True)
-        samples = [vary(sample, other, config.variants, n, config.points, s) for sample, other, s in parts]
+        samples = [vary(sample, other, config.augmentation, n, config.points, s) for sample, other, s in parts]
         collated = collate(samples)
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
         budget = config.budget
@@ -189,7 +189,7 @@ class PredictorStage(Stage):
 
     def report(self) -> Report:
         """See `report_drags`."""
-        samples = self._held_out.samples(range(len(self._held_out)))
+        samples = self._validation.samples(range(len(self._validation)))
         steps = self.model.config.steps
         return report_drags(self._dragging, [in_steps(sample, steps) for sample in samples], self.units)
 
