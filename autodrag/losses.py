@@ -1,8 +1,7 @@
-"""The losses of both stages (Eq. 6, 12, 13, 14): each gives one value for each item of the batch; averaging happens in
-the loop.
+"""The losses of both stages (Eq. 6, 12, 13, 14): one value for each item of the batch, averaged in the loop.
 
-The paper's norms and sums become means over elements, pixels, channels and points, summed over the n steps: our choice,
-so that alpha and beta weigh the same for every generator, number of points and resolution.
+The paper's norms and sums are means over elements, pixels, channels and points here, summed over the n steps. This is
+our choice: alpha and beta then mean the same for every generator, number of points and resolution.
 """
 
 import torch
@@ -16,7 +15,7 @@ from autodrag.latents import split
 def restoration_loss(
     restored: Float[Tensor, "B L D"], ws: Float[Tensor, "B L D"], std: Float[Tensor, " D"]
 ) -> Float[Tensor, " B"]:
-    """L1 between restored and clean latents, over the edited rows, in units of W's deviation per dimension."""
+    """L1 between restored and clean latents over the edited rows, in units of `std`, that of W."""
     # Eq. 6: || w_hat - w ||_1
     return (split(restored)[0] - split(ws)[0]).div(std).abs().mean(dim=(1, 2))
 
@@ -24,13 +23,14 @@ def restoration_loss(
 def prediction_loss(
     predicted: Float[Tensor, "B n L D"], ws: Float[Tensor, "B n L D"], units: Float[Tensor, "D U"]
 ) -> Float[Tensor, " B"]:
-    """L1 between predicted and true latents w_1..w_n, over the edited rows.
+    """L1 between predicted and true latents w_1..w_n over the edited rows.
 
-    units: what a difference in W is counted in: 1 / deviation on the diagonal, or `training.measure.image_units`.
+    units: differences in W are multiplied by this matrix: 1 / std on the diagonal, or `image_units` of
+    `training.latent_statistics`.
     """
     # Eq. 12: || w_hat_seq - w_seq ||_1
     difference = split(predicted)[0].float() - split(ws)[0].float()
-    with torch.autocast(difference.device.type, enabled=False):  # in bfloat16 small errors would be lost in the sum
+    with torch.autocast(difference.device.type, enabled=False):  # sums in bfloat16 lose small errors
         return (difference @ units).abs().mean(dim=(2, 3)).sum(dim=1)
 
 
@@ -43,24 +43,24 @@ def drag_loss(
     image_hw: tuple[int, int],
     patch: int = 7,
 ) -> Float[Tensor, " B"]:
-    """How much what lies around the targets after a step differs from what lay around the handles before it.
+    """L1 between features: patches around the targets after a step and around the handles before it.
 
-    before: features F_i of the true latent, taken as constant. after: features of the predicted one. handles, targets:
-    image pixels; weights: how much each counts in the mean, 0 or False at padding. patch: side of what is compared, in
-    feature pixels. An item without points has no loss.
+    before: features F_i of the true latent; they get no gradient. after: features of the predicted latent. handles,
+    targets: image pixels. weights: of the points in the mean, 0 or False at padding. patch: side of the patches in
+    feature pixels. The loss of an item without points is 0.
     """
     feature_hw = (before.shape[-2], before.shape[-1])
-    held = patches(before.detach(), rescale(handles, image_hw, feature_hw), patch)  # [B, Q, 49, C]
+    source = patches(before.detach(), rescale(handles, image_hw, feature_hw), patch)  # [B, Q, 49, C]
     reached = patches(after, rescale(targets, image_hw, feature_hw), patch)
     # Eq. 13: || F_i(h) - F_hat_{i+1}(t) ||_1 over the 7 x 7 pixels of every point
-    distance = (held - reached).abs().mean(dim=(2, 3))
+    distance = (source - reached).abs().mean(dim=(2, 3))
     return torch.where(weights > 0, distance * weights, 0.0).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-6)
 
 
 def total_loss(
     prediction: Float[Tensor, " B"], drag: Float[Tensor, " B"], alpha: float, beta: float
 ) -> Float[Tensor, " B"]:
-    """Both terms of stage 2, weighted."""
+    """The weighted sum of both terms of stage 2."""
     # Eq. 14: alpha L_pred + beta L_drag
     return alpha * prediction + beta * drag
 
@@ -72,11 +72,11 @@ def landing_loss(
     mask: Bool[Tensor, "B P"],
     image_hw: tuple[int, int],
 ) -> Float[Tensor, " B"]:
-    """How far from the targets the handles come to if they move so: L1, in hundredths of the image's sides. Ours.
+    """L1 between predicted and desired displacements of the handles, in hundredths of the image's sides. Ours.
 
-    moves: in units in which the image spans -1..1, as `models.PointMotion` gives them. handles, targets: image pixels.
-    mask: False at padding; an item without points has no loss.
+    moves: predicted displacements in units in which the image spans [-1, 1], from `models.PointMotion`. handles,
+    targets: image pixels. mask: False at padding. The loss of an item without points is 0.
     """
-    asked = to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw)
-    distance = 50 * (moves - asked).abs().mean(dim=2)
+    desired = to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw)
+    distance = 50 * (moves - desired).abs().mean(dim=2)
     return torch.where(mask, distance, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

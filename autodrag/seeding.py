@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of (seed, stage, index), so that a resumed or split run equals a whole one."""
+"""Random numbers as a pure function of (seed, stage, index): resumed and distributed runs draw the same ones."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import torch
 
 
 def rng(seed: int, stage: str, *index: int) -> torch.Generator:
-    """A CPU generator whose stream depends on its arguments alone.
+    """A CPU generator whose stream depends on the arguments alone.
 
     seed: of the run. stage: purpose of the draws ("trajectory", "stage1", ...). index: any integers (sample, step,
     rank, ...). Different arguments give unrelated streams.
@@ -18,7 +18,7 @@ def rng(seed: int, stage: str, *index: int) -> torch.Generator:
 
 @contextmanager
 def seeded(seed: int, stage: str, *index: int) -> Iterator[None]:
-    """Inside, torch's own CPU stream (which initialises modules) depends on the arguments alone; later it goes on."""
+    """Seed torch's global CPU generator (which initialises modules) from the arguments, and restore its state later."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_state(seed, stage, *index))
         yield

@@ -85,7 +85,7 @@ def weights(place: Path) -> Path:
     second = [f"stage2.start={first}", f"stage2.motion={motion}", f"stage2.aim={aim}"]
     train(place, 2, *second)
     trained = train(place, 2, *second, "stage2.budget.epochs=2")
-    assert "goes on at step" in (trained.parent / "log.txt").read_text(encoding="utf-8")
+    assert "resumes at step" in (trained.parent / "log.txt").read_text(encoding="utf-8")
     return trained
 
 

@@ -1,13 +1,13 @@
-"""The folder of a run: what was asked, where it ran, what it said, and its numbers and pictures.
+"""The folder of a run: its config, environment, log, numbers and images.
 
 ```
 folder/
   config.yaml    the resolved config
   env.json       versions, machine, commit, command
-  log.txt        what was said
-  stats.jsonl    numbers, a line each time
+  log.txt        log messages
+  stats.jsonl    logged numbers, one JSON object a line
   checkpoints/   training state
-  events.out.*   the same numbers, and pictures, for TensorBoard
+  events.out.*   the same numbers, and images, for TensorBoard
   weights.safetensors
 ```
 """
@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 
 class RunFolder:
-    """Opened by the first rank alone. step: how far an earlier run in this folder had come."""
+    """Opened by the first rank only. step: the last step of an earlier run in this folder, 0 if there is none."""
 
     def __init__(self, path: Path, config: str, step: int = 0) -> None:
         self.path = path
@@ -43,20 +43,20 @@ class RunFolder:
         self._board = SummaryWriter(str(path), purge_step=step + 1)
 
     def say(self, line: str) -> None:
-        """A line for the terminal and for log.txt."""
+        """Log a line to the terminal and to log.txt."""
         tqdm.write(line, file=sys.stderr)
         self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
         self._log.flush()
 
     def add(self, step: int, numbers: Mapping[str, float]) -> None:
-        """Numbers after `step` steps, for stats.jsonl and TensorBoard."""
+        """Log numbers after `step` steps to stats.jsonl and TensorBoard."""
         self._stats.write(json.dumps({"step": step, **numbers}) + "\n")
         self._stats.flush()
         for name, value in numbers.items():
             self._board.add_scalar(name, value, step)
 
     def show(self, step: int, pictures: Mapping[str, UInt8[Tensor, "3 H W"]]) -> None:
-        """Pictures after `step` steps, for TensorBoard."""
+        """Log images after `step` steps to TensorBoard."""
         for name, picture in pictures.items():
             self._board.add_image(name, picture, step)
         self._board.flush()
@@ -88,7 +88,7 @@ def environment() -> dict[str, object]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout this package lies in, with "+" where files differ from it; None outside of one."""
+    """The commit of the checkout that holds this package, with "+" if files are modified; None outside a checkout."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -99,7 +99,7 @@ def commit() -> str | None:
 
 
 def _cut_after(stats: Path, step: int) -> None:
-    """Drop the lines of steps that a killed run made after its last checkpoint: they are made again."""
+    """Drop what a killed run logged after its last checkpoint: these steps run again."""
     if stats.exists():
         lines = [line for line in stats.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
         stats.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")

@@ -13,10 +13,10 @@ from autodrag.errors import InputError
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Hold `folder` while the block runs: a file `lock` with this process's id and machine, left behind only by a kill.
+    """Lock `folder` while the block runs, by a file `lock` with the process id and the host name.
 
-    A lock whose process is gone is taken over. Raises InputError while that process lives, or where it belongs to
-    another machine that shares the folder, on which nobody can tell from here.
+    A killed process leaves its lock behind; it is then taken over. Raises InputError while the other process runs, or
+    if the lock is from another machine that shares the folder: its processes cannot be checked from here.
     """
     path = folder / "lock"
     for _ in range(2):
@@ -26,7 +26,7 @@ def exclusive(folder: Path) -> Iterator[None]:
         except FileExistsError:
             _remove_if_stale(path)
     else:
-        raise InputError(f"Another run has just begun in {folder}: wait for it, or choose another folder.")
+        raise InputError(f"Another run has just started in {folder}: wait for it, or choose another folder.")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(f"{os.getpid()} {socket.gethostname()}")
         file.flush()
@@ -35,14 +35,14 @@ def exclusive(folder: Path) -> Iterator[None]:
         finally:
             if sys.platform != "win32":
                 path.unlink()
-    if sys.platform == "win32":  # which deletes no open file: that is how others see there that the lock is held
+    if sys.platform == "win32":  # Windows cannot delete an open file, which shows other processes that the lock is held
         path.unlink()
 
 
 def _remove_if_stale(path: Path) -> None:
     try:
         content = path.read_text(encoding="utf-8")
-        if not content:  # its maker is about to write the id, or died just before
+        if not content:  # its owner is about to write the id, or was killed just before
             time.sleep(0.2)
             content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -50,18 +50,18 @@ def _remove_if_stale(path: Path) -> None:
     holder, _, host = content.partition(" ")
     if holder.isdigit() and host not in ("", socket.gethostname()):
         raise InputError(
-            f"Process {holder} of {host} is at work in {path.parent}: wait for it or choose another folder (if it is "
-            f"not running any more, delete {path})."
+            f"Process {holder} of {host} is using {path.parent}: wait for it or choose another folder (if it is no "
+            f"longer running, delete {path})."
         )
     try:
-        # The same id as ours is left from before a restart that handed the ids out again.
+        # Our own id in an old lock: ids are assigned anew after a restart.
         if holder.isdigit() and int(holder) != os.getpid() and _alive(int(holder)):
             raise PermissionError
         path.unlink(missing_ok=True)
     except PermissionError:
         raise InputError(
-            f"Process {holder} is at work in {path.parent}: wait for it or choose another folder (if that process is "
-            f"something else, delete {path})."
+            f"Process {holder} is using {path.parent}: wait for it or choose another folder (if that is an unrelated "
+            f"process, delete {path})."
         ) from None
 
 

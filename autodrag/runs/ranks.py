@@ -1,4 +1,4 @@
-"""The processes of a training: one alone, or those that torchrun started."""
+"""The processes of a run: one alone, or those that torchrun started."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,26 +16,26 @@ from autodrag.devices import pick_device
 
 T = TypeVar("T")
 
-#: How long a rank waits for the others: in an evaluation their shares may differ by hours. A rank that dies does not
-#: keep them waiting, torchrun ends them.
+#: How long a rank waits for the others. In an evaluation, their shares can take hours longer or shorter. If a rank
+#: dies, torchrun ends the others at once.
 PATIENCE = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among all. device: what it computes on."""
+    """This process among all ranks."""
 
-    rank: int
-    world: int
-    device: torch.device
+    rank: int  # from 0 to world - 1
+    world: int  # number of ranks
+    device: torch.device  # that this rank computes on
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes files and talks."""
+        """Whether this is the rank that writes files and logs."""
         return self.rank == 0
 
     def mean(self, values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """Mean over the ranks, the same on each of them."""
+        """Mean over the ranks, on all of them."""
         if self.world > 1:
             values = values.clone()
             dist.all_reduce(values)
@@ -43,15 +43,15 @@ class Ranks:
         return values
 
     def agree(self, decide: Callable[[], T]) -> T:
-        """What the first rank decides, on each of them."""
+        """What the first rank decides, on all of them."""
         if self.world == 1:
             return decide()
-        said = [decide() if self.first else None]
-        dist.broadcast_object_list(said, device=self.device)
-        return cast(T, said[0])
+        decision = [decide() if self.first else None]
+        dist.broadcast_object_list(decision, device=self.device)
+        return cast(T, decision[0])
 
     def wait(self) -> None:
-        """Until all ranks have come here, with what they have written before."""
+        """Wait until all ranks get here; the files they wrote before are then complete."""
         if self.world > 1:
             dist.barrier()
 
@@ -60,8 +60,8 @@ class Ranks:
 def join_ranks(device: str) -> Iterator[Ranks]:
     """The ranks that torchrun's environment describes, or this process alone.
 
-    device: "auto" (a GPU where there is one), "cpu", "cuda" or "cuda:N". Under torchrun each process of a machine takes
-    the GPU of its local number. Raises InputError for a device that is not there.
+    device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N". Under torchrun, each process uses the GPU of its
+    local rank. Raises InputError for a device that does not exist.
     """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     local = int(os.environ.get("LOCAL_RANK", "0"))

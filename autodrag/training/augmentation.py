@@ -1,7 +1,7 @@
-"""The drags that training shows besides whole motions: backwards, a single step of one, none at all, or in other steps.
+"""Augmentation of samples: motions run backwards, a single step of one, no motion, or another number of steps.
 
-A model that has only seen long drags from samples overshoots on short ones and drifts when it is asked again from where
-it ended. None of this is in the paper; with all shares at 0 the samples are the paper's.
+A model trained on whole motions from sampled latents alone overshoots on short drags, and drifts when a drag starts
+from the result of another. None of this is in the paper; with all shares at 0, the samples are the paper's.
 """
 
 from collections.abc import Sequence
@@ -20,30 +20,26 @@ from autodrag.latents import join, pace, split, walk
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Shares of the samples, each in [0, 1]; still, short and backwards together at most 1, the rest are whole motions.
+    """Shares of the samples, each in [0, 1]. What still, short and backwards leave are whole motions.
 
-    still: targets on the handles, and nothing moves. short: one step of the motion as a drag of its own, with that
-    step's points. backwards: from w_n to w_0.
-    part: of the drags in either direction, the share that ends a part of the way, evenly distributed, over which points
-    are taken to move in a straight line.
-    mixed: whose kept rows are another latent's. Those of backward motions always are: w_0's own would tell where to go,
-    and the model would learn to undo every edit.
+    Backward motions always take their kept rows from another latent: those of w_0 would give the end of the motion
+    away, and the model would learn to undo every edit.
     """
 
-    still: float
-    short: float
-    backwards: float
-    part: float
-    mixed: float
+    still: float  # targets equal handles, and nothing moves
+    short: float  # one step of a motion is a drag of its own, with the points of that step
+    backwards: float  # from w_n to w_0
+    part: float  # of whole and backward motions, those that end part of the way, uniformly; points move straight
+    mixed: float  # of all samples, those whose kept rows come from another latent
 
 
 def check_shares(config: AugmentationConfig) -> None:
-    """Raises InputError for shares that are none."""
+    """Raises InputError for shares outside [0, 1] or with a sum above 1."""
     shares = (config.still, config.short, config.backwards)
     if min(shares) < 0 or sum(shares) > 1:
         raise InputError(
-            f"stage2.augmentation still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g} are no shares: "
-            "choose numbers from 0 on whose sum is at most 1."
+            f"stage2.augmentation has still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g}, expected "
+            "shares from 0 to 1 with a sum of at most 1."
         )
     for name in ("part", "mixed"):
         if not 0 <= (share := getattr(config, name)) <= 1:
@@ -52,13 +48,13 @@ def check_shares(config: AugmentationConfig) -> None:
 
 def vary(
     sample: Sample,
-    stranger: Float[Tensor, "L D"],
+    other: Float[Tensor, "L D"],
     config: AugmentationConfig,
     n: int,
     max_points: int,
     stream: torch.Generator,
 ) -> Sample:
-    """One of the variants, by chance, in n steps. stranger: the latent that kept rows are taken from."""
+    """The sample with a random augmentation, in n steps. other: the latent whose kept rows mixed samples take."""
     kind, mixed, shortened, way = torch.rand(4, generator=stream).tolist()
     before_back = config.still + config.short
     back = before_back <= kind < before_back + config.backwards
@@ -69,22 +65,22 @@ def vary(
     else:
         varied = backwards(sample, n) if back else in_steps(sample, n)
         varied = part(varied, way) if shortened < config.part else varied
-    return with_kept_rows(varied, stranger) if back or mixed < config.mixed else varied
+    return with_kept_rows(varied, other) if back or mixed < config.mixed else varied
 
 
 def with_kept_rows(sample: Sample, other: Float[Tensor, "L D"]) -> Sample:
-    """The same motion of the edited rows, the rows below them from another latent. Points are taken to stay."""
+    """The same motion of the edited rows, with the kept rows of another latent. The points stay as they are."""
     head, _ = split(sample.ws)
     return replace(sample, ws=join(head, split(other)[1].to(head).expand(len(head), -1, -1)))
 
 
 def still(sample: Sample, n: int) -> Sample:
-    """Nothing moves."""
+    """w_0 n + 1 times, with the targets on the handles."""
     return _without_steps(replace(sample, ws=sample.ws[:1].expand(n + 1, -1, -1), targets=sample.handles), n)
 
 
 def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> Sample:
-    """One of the steps that have matches, in n smaller ones; the motion itself where no step has any."""
+    """A random step that has matches, cut into n smaller ones; the whole motion if no step has any."""
     matched = [i for i, points in enumerate(sample.step_handles) if len(points)]
     if not matched:
         return in_steps(sample, n)
@@ -98,33 +94,33 @@ def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> S
 
 
 def backwards(sample: Sample, n: int) -> Sample:
-    """From w_n to w_0, as fast at first and as slow in the end as the motion itself."""
+    """From w_n to w_0, with the step lengths of the motion in the same order."""
     ws = walk(sample.ws[-1], sample.ws[0], pace(sample.ws, n))
     return _without_steps(replace(sample, ws=ws, handles=sample.targets, targets=sample.handles), n)
 
 
 def part(sample: Sample, way: float) -> Sample:
-    """The same number of steps towards the same end, but only that part of the way."""
+    """The same number of steps in the same direction, but only the share `way` of the distance."""
     ws = torch.lerp(sample.ws[:1], sample.ws, way)
     targets = torch.lerp(sample.handles, sample.targets, way)
     return _without_steps(replace(sample, ws=ws, targets=targets), len(sample.step_handles))
 
 
 def check_steps(trajectory: TrajectoryConfig, n: int) -> None:
-    """Raises InputError where `in_steps` has no points for the steps of a whole motion: L_drag would see none."""
+    """Raises InputError if the steps of whole motions would have no points for L_drag after `in_steps`."""
     if n == 1 or (trajectory.match_steps and trajectory.steps == n):
         return
-    held = f"matches of {trajectory.steps} steps" if trajectory.match_steps else "no matches of single steps"
+    stored = f"matches of {trajectory.steps} steps" if trajectory.match_steps else "no matches of single steps"
     raise InputError(
-        f"These trajectories hold {held}, but L_drag needs those of model.steps={n}: make some in another folder with "
-        f"trajectory.match_steps=true trajectory.in_steps={n} and name it by data=, or do without by stage2.beta=0."
+        f"These trajectories hold {stored}, but L_drag needs those of model.steps={n}: make new ones in another folder "
+        f"with trajectory.match_steps=true trajectory.in_steps={n} and set data= to it, or set stage2.beta=0."
     )
 
 
 def in_steps(sample: Sample, n: int) -> Sample:
-    """The same motion in n steps: as it is where it has n, else along the straight line from w_0 to w_n.
+    """The same motion in n steps: unchanged if it has n, else along the straight line from w_0 to w_n.
 
-    Of those steps nobody has matched the images (`check_steps`), unless it is one: that from w_0 to w_n.
+    Steps on that line have no matched points (`check_steps`), except for n = 1, which uses those of (I_0, I_n).
     """
     if n == len(sample.step_handles):
         return sample
@@ -135,6 +131,6 @@ def in_steps(sample: Sample, n: int) -> Sample:
 
 
 def _without_steps(sample: Sample, n: int) -> Sample:
-    """Nobody has matched the images of these steps."""
+    """The sample with n steps that have no matched points."""
     none: Sequence[Tensor] = [sample.handles[:0]] * n
     return replace(sample, step_handles=list(none), step_targets=list(none))

@@ -1,8 +1,8 @@
-"""Training state on disk: all of it in one safetensors file, so that a killed run goes on as if nothing had happened.
+"""Training state on disk: one safetensors file holds all of it, so a killed run resumes exactly.
 
 A checkpoint holds the stage's parameters and buffers (`model.*`), their moving average (`ema.*`), the optimiser's
-tensors by the name of their parameter (`optimizer.*`) and, in the metadata, the counters. There is nothing else to
-hold: data order, noise and learning rates are functions of the step.
+tensors by the name of their parameter (`optimizer.*`) and, in the metadata, the counters. Nothing
+else is needed: data order, noise and learning rates are functions of the step.
 """
 
 import json
@@ -16,22 +16,22 @@ from torch import Tensor, nn
 from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 
-KEPT = 2  # the last one and, in case it is lost, the one before
+KEPT = 2  # the last checkpoint and, in case it gets damaged, the one before
 
 
 @dataclass
 class Progress:
-    """How far a training is. skipped: steps left out as not finite; streak: how many of them were the last ones."""
+    """The counters of a run."""
 
-    step: int = 0
-    skipped: int = 0
-    streak: int = 0
+    step: int = 0  # steps done, with the skipped ones
+    skipped: int = 0  # steps without an update because the loss or the gradient was not finite
+    streak: int = 0  # how many of the last steps in a row were skipped
 
 
 def save_checkpoint(
     folder: Path, stage: nn.Module, average: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write the state after `progress.step` steps, keep that before it. Raises OSError where the disk is full."""
+    """Write the state after `progress.step` steps and delete all but the last two. Raises OSError on a full disk."""
     tensors = {f"model.{name}": tensor for name, tensor in stage.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in average.items()}
     for name, parameter in stage.named_parameters():
@@ -46,15 +46,15 @@ def save_checkpoint(
 def restore_checkpoint(
     folder: Path, stage: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> Progress:
-    """Load the newest checkpoint that is whole into the stage, the average and the optimiser.
+    """Load the newest intact checkpoint into the stage, the average and the optimiser.
 
-    Without any, nothing changes and the progress is 0. Raises InputError for one that belongs to another model.
+    Without one, nothing changes and the progress is 0. Raises InputError if it belongs to another model.
     """
     for path in reversed(_paths(folder)):
         try:
             tensors, metadata = read_tensors(path)
         except InputError:
-            continue  # damaged by something other than us; the one before it will do
+            continue  # damaged: use the one before
         try:
             stage.load_state_dict(_part(tensors, "model."))
         except RuntimeError:
@@ -71,7 +71,7 @@ def _restore_optimizer(stage: nn.Module, optimizer: torch.optim.Optimizer, tenso
     for name, tensor in tensors.items():
         owner, _, key = name.rpartition("/")
         parameter = parameters[owner]
-        # Adam counts its steps on the CPU, unless it is fused; all else lies beside its parameter.
+        # Adam keeps its step count on the CPU unless it is fused; the rest is on the device of the parameter.
         on_cpu = key == "step" and not optimizer.defaults.get("fused")
         optimizer.state[parameter][key] = tensor.clone() if on_cpu else tensor.to(parameter.device)
 

@@ -14,17 +14,17 @@ def new_average(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
-    """Move the average towards the network. Early on it forgets faster, so that it soon leaves the initial weights."""
+    """Update the average. The decay is lower in the first steps, so the initial weights are soon forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
     pairs = [(average[name], parameter) for name, parameter in network.named_parameters() if name in average]
     if pairs:
         averages, parameters = map(list, zip(*pairs, strict=True))
-        torch._foreach_lerp_(averages, parameters, 1 - decay)  # one operation instead of one for each tensor
+        torch._foreach_lerp_(averages, parameters, 1 - decay)  # one kernel for all tensors
 
 
 @contextmanager
 def averaged(network: nn.Module, average: Mapping[str, Tensor]) -> Iterator[None]:
-    """The network with the averaged parameters inside the context, and with its own again after it."""
+    """Use the averaged parameters inside the context, and restore the network's own afterwards."""
     own = {name: parameter.detach().clone() for name, parameter in network.named_parameters() if name in average}
     network.load_state_dict(average, strict=False)
     try:

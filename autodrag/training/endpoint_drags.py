@@ -1,4 +1,4 @@
-"""Drags from one end of a motion to another, as latents and points alone: thousands a second, for small MLPs."""
+"""Drags from one end of a motion to another, as latents and points without images: thousands a second."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -33,39 +33,39 @@ class EndsConfig:
 
 @dataclass(frozen=True)
 class EndsBatch:
-    """Drags from `source` to `goal`, edited rows, and their points in image pixels; mask: False at padding."""
+    """Drags in W and their points."""
 
-    source: Float[Tensor, "B K D"]
-    goal: Float[Tensor, "B K D"]
-    handles: Float[Tensor, "B P 2"]
-    targets: Float[Tensor, "B P 2"]
-    mask: Bool[Tensor, "B P"]
+    source: Float[Tensor, "B K D"]  # edited rows at the start
+    goal: Float[Tensor, "B K D"]  # edited rows at the end
+    handles: Float[Tensor, "B P 2"]  # image pixels at the start
+    targets: Float[Tensor, "B P 2"]  # the same points at the end
+    mask: Bool[Tensor, "B P"]  # False at padding
 
 
 @dataclass(frozen=True)
 class _Ends:
-    """Both ends of the motions that have points of one kind."""
+    """Both ends of all motions, with points of one kind."""
 
-    rows: Float[Tensor, "N 2 K D"]
-    points: Float[Tensor, "N 2 P 2"]
-    mask: Bool[Tensor, "N P"]
+    rows: Float[Tensor, "N 2 K D"]  # edited rows of w_0 and w_n
+    points: Float[Tensor, "N 2 P 2"]  # in I_0 and in I_n, image pixels
+    mask: Bool[Tensor, "N P"]  # False at padding
 
     def part(self, which: slice) -> "_Ends":
-        """Some of them."""
+        """A slice of the motions."""
         return _Ends(self.rows[which], self.points[which], self.mask[which])
 
 
 class Ends:
-    """trajectories: motions whose both ends are used, in both directions. section: of the config, the stage's name.
+    """Draws drags between the ends of motions, in both directions.
 
-    Raises InputError where config.validation leaves no motions to train on.
+    section: name of the stage's config section. Raises InputError if config.validation leaves no motions to train on.
     """
 
     def __init__(self, trajectories: Trajectories, config: EndsConfig, seed: int, section: str) -> None:
         if not 0 < config.validation < len(trajectories):
             raise InputError(
-                f"{section}.validation={config.validation} leaves nothing to train on or to report on: there are "
-                f"{len(trajectories)} trajectories."
+                f"{section}.validation={config.validation} leaves no trajectories for training or none for validation: "
+                f"there are {len(trajectories)}. Choose another number, or make more."
             )
         self.config, self._seed, self._section = config, seed, section
         rows = _rows(trajectories)
@@ -76,9 +76,9 @@ class Ends:
         self._validation = {"matches": matches.part(validation), "landmarks": landmarks.part(validation)}
 
     def batch(self, positions: Sequence[int], device: torch.device) -> EndsBatch:
-        """Drags between random ends, a function of the seed and of the first position.
+        """Drags between random ends, a function of the seed and the first position.
 
-        Drawn together: a stream for each would cost more than the step itself.
+        One random stream serves the whole batch: a stream for each sample would take longer than the step itself.
         """
         config = self.config
         stream = rng(self._seed, self._section, positions[0])
@@ -100,7 +100,7 @@ class Ends:
         return _drags(ends, (first, side[0]), (last, last_side), order, count, way, device)
 
     def validation(self, device: torch.device) -> Iterator[tuple[str, EndsBatch]]:
-        """The motions of reports from start to end, by `matches_5`, `landmarks_5`, ...: the points' kind and number."""
+        """The validation motions from w_0 to w_n, as `matches_5`, `landmarks_5`, ...: kind and number of the points."""
         for kind, ends in self._validation.items():
             known = ends.mask.any(dim=1).nonzero()[:, 0]
             if len(known) == 0:
@@ -120,7 +120,10 @@ def _drags(
     way: Float[Tensor, " B"] | float,
     device: torch.device,
 ) -> EndsBatch:
-    """Drags between those (motion, end), that part of the way, with the `count` points first in the order."""
+    """Drags between pairs (motion, end).
+
+    order: the `count` points with the largest values are used. way: share of the distance to the goal.
+    """
     mask = ends.mask[start[0]] & ends.mask[goal[0]]
     chosen = order.masked_fill(~mask, -1).topk(min(count, mask.shape[1]), dim=1).indices
     row = torch.arange(len(chosen))[:, None]
@@ -142,7 +145,7 @@ def _rows(trajectories: Trajectories) -> Float[Tensor, "N 2 K D"]:
 
 
 def _ends(rows: Float[Tensor, "N 2 K D"], matches: Sequence[Matches]) -> _Ends:
-    """Points padded to the longest."""
+    """Points, padded to the largest number of them."""
     both = (
         [torch.from_numpy(m.handles).float() for m in matches],
         [torch.from_numpy(m.targets).float() for m in matches],

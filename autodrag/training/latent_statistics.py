@@ -1,4 +1,4 @@
-"""What a model must know of its generator before it is built: shapes, and statistics of latents and features."""
+"""What a model needs to know about its generator: shapes, and statistics of latents and features."""
 
 import torch
 from jaxtyping import Float
@@ -11,16 +11,16 @@ from autodrag.models import DomainShape, Manifold, Statistics
 from autodrag.models.encoder import shrunk
 from autodrag.seeding import rng
 
-PROBE = 0.5  # deviations by which a latent is moved to see what changes
+PROBE = 0.5  # step of the finite differences, in standard deviations of W
 
 
 def domain_shape(generator: FrozenGenerator, block: int) -> DomainShape:
-    """Sizes of the latents, of the output of `block` (counted from 1) and of the images."""
+    """Shapes of the latents, of the output of `block` (counted from 1) and of the images."""
     return DomainShape(generator.num_ws, generator.w_dim, generator.feature_shape(block), generator.resolution)
 
 
 def measure(generator: FrozenGenerator, block: int, seed: int = 0, latents: int = 10_000, maps: int = 32) -> Statistics:
-    """Statistics of untruncated latents and of the output of `block`, from that many draws of each."""
+    """Statistics of `latents` untruncated latents, and of the output of `block` for `maps` of them."""
     z = torch.randn(latents, generator.z_dim, generator=rng(seed, "statistics"))
     ws = torch.cat([generator.map(part.to(generator.device)) for part in z.split(1000)])
     rows = ws[:, 0].float()
@@ -37,13 +37,13 @@ def measure(generator: FrozenGenerator, block: int, seed: int = 0, latents: int 
 def image_units(
     generator: FrozenGenerator, std: Float[Tensor, " D"], block: int, seed: int = 0, latents: int = 6, chunk: int = 16
 ) -> Float[Tensor, "D D"]:
-    """Units in which a difference of latents counts as much as it changes the image: the pullback metric of G in W.
+    """A basis of W in which a difference of latents is as large as its effect on the image: the pullback metric of G.
 
-    Some directions of the edited rows change what is seen a thousand times as much as others; points can tell only of
-    the former. With J the change of the standardised output of `block` for one deviation (`std`) along each dimension
-    of all edited rows at once, E[J J^T] = V diag(e) V^T over that many latents; the columns are
-    diag(1 / std) V sqrt(e), scaled so that an error of one deviation in every direction keeps its size. Raises
-    InputError for no latents.
+    Some directions of the edited rows change the image a thousand times as much as others, and points hold information
+    about the former only. J is the change of the standardised output of `block` for a step of one deviation (`std`)
+    along each dimension, in all edited rows at once. With E[J J^T] = V diag(e) V^T over `latents` latents, the columns
+    are diag(1 / std) V sqrt(e), scaled so that an error of one deviation in every direction keeps its size. Raises
+    InputError if `latents` is below 1.
     """
     _check_latents(latents)
     ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image units")).to(generator.device))
@@ -69,10 +69,10 @@ def image_units(
 def image_metric(
     generator: FrozenGenerator, std: Float[Tensor, " D"], block: int, seed: int = 0, latents: int = 4, chunk: int = 32
 ) -> Float[Tensor, "KD KD"]:
-    """How much moves of the edited rows, each by itself, change the image: |move|^2 = move^T metric move, flattened.
+    """The metric of independent moves of the edited rows: |move|^2 = move^T metric move, with move flattened.
 
-    E[J J^T] over that many latents, with J the change of the standardised output of `block`. Scaled so that a move of
-    all rows together has the size that `image_units` gives it. Raises InputError for no latents.
+    E[J J^T] over `latents` latents, where J is the change of the standardised output of `block`. Scaled so that a move
+    shared by all rows is as large as in `image_units`. Raises InputError if `latents` is below 1.
     """
     _check_latents(latents)
     ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image metric")).to(generator.device))
@@ -98,7 +98,7 @@ def image_metric(
 def measure_manifold(
     generator: FrozenGenerator, metric: Float[Tensor, "KD KD"], psi: float, seed: int = 0, latents: int = 10_000
 ) -> Manifold:
-    """Where latents of that truncation lie. metric: `image_metric`."""
+    """The distribution of latents with truncation `psi`. metric: from `image_metric`."""
     z = torch.randn(latents, generator.z_dim, generator=rng(seed, "manifold"))
     ws = torch.cat([generator.map(part.to(generator.device), psi=psi)[:, 0] for part in z.split(1000)])
     size = (-1, generator.w_dim)
@@ -107,22 +107,21 @@ def measure_manifold(
 
 def _check_latents(latents: int) -> None:
     if latents < 1:
-        raise InputError(f"metric_latents is {latents}: choose at least 1.")
+        raise InputError(f"metric_latents is {latents}, expected at least 1.")
 
 
 def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
-    """A dimension that never varies is left at its own scale."""
+    """Replace the deviation of constant dimensions by 1."""
     return torch.where(std > 1e-6, std, torch.ones_like(std))
 
 
 def seen_moves(
     generator: FrozenGenerator, size: int, count: int, seed: int = 0, together: int = 8
 ) -> Float[Tensor, "N L D"]:
-    """What the picture shows of moves of single rows of W+: of a move d, (moves * d).sum()^2 is, in the mean over them,
-    the mean square change of its pixels, of a picture shrunk to `size` pixels.
+    """Random projections of the image's Jacobian in W+: the effect of a move d is the mean of (moves * d).sum()^2.
 
-    Each is J^T v of the picture's change J at another latent and of white noise v, so that E[J^T v v^T J] = E[J^T J].
-    count: rounded up to whole batches.
+    That is the mean square change of the pixels of the image, shrunk to `size` pixels. Each of the N is J^T v, with J
+    the Jacobian at another latent and v white noise: E[J^T v v^T J] = E[J^T J]. count: N, rounded up to whole batches.
     """
     found = []
     for number in range(0, count, together):

@@ -1,4 +1,4 @@
-"""What a training writes down along the way, on its first rank: numbers, pictures, progress, and its state."""
+"""Logging of a training run on its first rank: numbers, images, progress and checkpoints."""
 
 import math
 import time
@@ -19,11 +19,11 @@ from autodrag.typed import check_bounds
 
 @dataclass(frozen=True)
 class LoggerConfig:
-    """How often. log_every: steps. checkpoint_minutes, report_minutes: 0 means after every step."""
+    """How often to log, validate and save."""
 
-    log_every: int
-    checkpoint_minutes: float
-    report_minutes: float
+    log_every: int  # steps between two logged means
+    checkpoint_minutes: float  # between checkpoints; 0: after every step
+    report_minutes: float  # between validations; 0: after every step
 
     def __post_init__(self) -> None:
         minutes = (0.0, math.inf)
@@ -31,7 +31,7 @@ class LoggerConfig:
 
 
 class Logger:
-    """folder: that of the run on the first rank, None on the others, which only take part in averaging the numbers."""
+    """folder: the run folder on the first rank. None on the other ranks, which only help to average the numbers."""
 
     def __init__(
         self, folder: RunFolder | None, ranks: Ranks, budget: Budget, config: LoggerConfig, progress: Progress
@@ -42,11 +42,11 @@ class Logger:
         self.sums: dict[str, Tensor] = {}
         self.counted = self.steps = 0
         self.since = self.saved = self.reported = time.monotonic()
-        start = f"goes on at step {progress.step}" if progress.step else "begins"
+        start = f"resumes at step {progress.step}" if progress.step else "starts"
         self._say(f"Training {start}: {budget.steps} steps of {budget.batch} samples on {ranks.world} rank(s).")
 
     def note(self, progress: Progress, values: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
-        """The values of one step (none if it was skipped); every `log_every` steps their means are written."""
+        """Add the values of a step (none if it was skipped). Every `log_every` steps, their means are logged."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach()
         self.counted += bool(values)
@@ -75,12 +75,12 @@ class Logger:
             self._say(f"step {progress.step}/{self.budget.steps}  {loss}  {speed}  {left} left")
 
     def report_due(self, step: int) -> bool:
-        """Whether it is time to look at held-out samples."""
+        """Whether it is time to validate."""
         due = time.monotonic() - self.reported >= 60 * self.config.report_minutes
         return self.folder is not None and (due or step == self.budget.steps)
 
     def report(self, step: int, report: Report) -> None:
-        """Numbers and pictures of held-out samples."""
+        """Log the numbers and images of a validation."""
         if self.folder:
             self.folder.add(step, {f"validation/{name}": value for name, value in report.numbers.items()})
             self.folder.show(step, report.pictures)
@@ -88,25 +88,27 @@ class Logger:
         self.reported = time.monotonic()
 
     def checkpoint_due(self, last: bool) -> bool:
-        """Whether it is time to save the state."""
+        """Whether it is time to save a checkpoint."""
         due = time.monotonic() - self.saved >= 60 * self.config.checkpoint_minutes
         return self.folder is not None and (last or due)
 
     def checkpoint(self, save: Callable[[], None], last: bool) -> None:
-        """Save the state. A disk that is full now may have room later; at the end it is an InputError."""
+        """Save a checkpoint. If the disk is full, try again later; at the end of a run that is an InputError."""
         try:
             save()
         except OSError as error:
             if last:
-                raise InputError(f"{error}; the checkpoint before it is whole: make room and start again.") from None
-            self._say(f"{error}; training goes on, and the checkpoint before it is whole.")
+                raise InputError(
+                    f"{error}; the previous checkpoint is intact: free disk space and run the same command."
+                ) from None
+            self._say(f"{error}; the previous checkpoint is intact, and training continues.")
         self.saved = time.monotonic()
 
     def close(self, progress: Progress) -> None:
-        """Take the progress bar away and say how it ended."""
+        """Close the progress bar, and log where the run stopped if it is not finished."""
         self.bar.close()
         if progress.step < self.budget.steps:
-            self._say(f"Stopped at step {progress.step}; the same command goes on from there.")
+            self._say(f"Stopped at step {progress.step}; the same command resumes from there.")
 
     def _say(self, line: str) -> None:
         if self.folder:

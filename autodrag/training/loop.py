@@ -1,7 +1,7 @@
-"""The one training loop. A stage says what a batch is and what it loses; everything else is here, for all stages.
+"""The training loop of all stages. A stage defines its batches and its loss; everything else is here.
 
-A step's samples, noise and learning rates are functions of its number alone. So a run that is killed and started again
-goes on from its last checkpoint to the very same weights, and N ranks take the steps that one would take.
+The samples, noise and learning rates of a step depend on its number alone. A killed run that resumes from its last
+checkpoint therefore ends with the same weights, and N ranks take the same steps as one.
 """
 
 import math
@@ -33,21 +33,15 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How to train, whatever the stage. None of it is published: Adam, and all of this, is our choice.
+    """Optimisation, the same for all stages. The paper publishes none of it: Adam and these values are our choice."""
 
-    precision: of the networks and the generator's features, by autocast; "auto" is decided where a run begins.
-    accumulate: parts that a rank's share of a batch is cut into, for less memory. betas: Adam's. clip: bound on the
-    norm of the gradient; None: none. ema: decay of the moving average of the weights that is saved in the end; 0: the
-    weights themselves. compile: use torch.compile. patience: so many steps in a row may be not finite.
-    """
-
-    precision: Precision
-    accumulate: int
-    betas: tuple[float, float]
-    clip: float | None
-    ema: float
-    compile: bool
-    patience: int
+    precision: Precision  # autocast type of the networks and the generator's features; auto: chosen for the device
+    accumulate: int  # sub-batches whose gradients are accumulated, to save memory
+    betas: tuple[float, float]  # of Adam
+    clip: float | None  # largest norm of the gradient; None: no clipping
+    ema: float  # decay of the moving average of the weights, which is what gets saved; 0: save the weights themselves
+    compile: bool  # torch.compile the networks
+    patience: int  # largest number of consecutive steps that may be not finite
     logger: LoggerConfig
 
     def __post_init__(self) -> None:
@@ -63,11 +57,11 @@ def train(
     checkpoints: Path,
     open_folder: Callable[[int], RunFolder],
 ) -> bool:
-    """Train a stage to the end of its budget, or until SIGTERM or SIGINT; True if the end was reached.
+    """Train a stage to the end of its budget, or until SIGTERM or SIGINT. Returns True if it reached the end.
 
-    checkpoints: folder of the training state, from which an earlier run is taken up. open_folder: called on the first
-    rank with the step that run had reached. The stage ends with the averaged weights where `ema` is used. Raises
-    InputError where the loss stays not finite or the last checkpoint cannot be written.
+    checkpoints: folder of the training state; an earlier run resumes from its newest checkpoint. open_folder: called
+    on the first rank with the step to resume from. At the end, the stage holds the averaged weights if `ema` is above
+    0. Raises InputError if the loss is not finite for too many steps, or if the last checkpoint cannot be written.
     """
     _check(budget, config, ranks)
     network = _distribute(stage, config, ranks)
@@ -75,20 +69,20 @@ def train(
     average = new_average(stage) if config.ema > 0 else {}
     progress = restore_checkpoint(checkpoints, stage, average, optimizer)
 
-    with _first_only(ranks, open_folder, progress.step) as folder, _told_to_stop() as told:
+    with _first_only(ranks, open_folder, progress.step) as folder, _stop_signal() as stop_requested:
         logger = Logger(folder, ranks, budget, config.logger, progress)
         parts = (part for step in range(progress.step, budget.steps) for part in _parts(step, budget, config, ranks))
         batches = in_order(stage.batch, parts, ahead=ranks.device.type == "cuda")
         while progress.step < budget.steps:
-            # One step: its gradients from this rank's share of the batch, averaged over the ranks.
+            # One step: gradients of this rank's share of the batch, averaged over the ranks.
             rates = _set_rates(stage, optimizer, progress.step, budget)
             loss, logs = _gradients(network, batches, config, ranks)
             norm = nn.utils.clip_grad_norm_(stage.parameters(), config.clip or math.inf)
 
-            # All ranks see the same numbers here, so that they skip and stop together.
-            shared = ranks.mean(torch.stack([loss, norm.detach(), loss.new_tensor(float(told()))])).tolist()
-            sound = math.isfinite(shared[0] + shared[1])
-            if sound:
+            # All ranks see the same numbers, so they skip steps and stop together.
+            shared = ranks.mean(torch.stack([loss, norm.detach(), loss.new_tensor(float(stop_requested()))])).tolist()
+            finite = math.isfinite(shared[0] + shared[1])
+            if finite:
                 optimizer.step()
                 update_average(average, stage, config.ema, progress.step)
                 progress.streak = 0
@@ -98,8 +92,8 @@ def train(
             progress.step += 1
             stop = shared[2] > 0
 
-            # Write it down; the state goes to the disk every few minutes and at the end.
-            logger.note(progress, {"loss": loss, "gradient": norm, **logs} if sound else {}, rates)
+            # Log the step; validate and save a checkpoint every few minutes and at the end.
+            logger.note(progress, {"loss": loss, "gradient": norm, **logs} if finite else {}, rates)
             if progress.streak > config.patience:
                 raise InputError(_not_finite(progress))
             if logger.report_due(progress.step):
@@ -120,7 +114,7 @@ def train(
 def _check(budget: Budget, config: LoopConfig, ranks: Ranks) -> None:
     parts = ranks.world * config.accumulate
     if min(budget.epochs, budget.samples, budget.batch, config.accumulate) <= 0:
-        raise InputError("A training needs more than 0 epochs, and samples, batch and loop.accumulate of at least 1.")
+        raise InputError("Training needs epochs above 0, and samples, batch and loop.accumulate of at least 1.")
     if budget.batch % parts:
         raise InputError(
             f"A batch of {budget.batch} cannot be cut into {ranks.world} rank(s) x accumulate={config.accumulate} "
@@ -129,7 +123,7 @@ def _check(budget: Budget, config: LoopConfig, ranks: Ranks) -> None:
 
 
 def _distribute(stage: Stage, config: LoopConfig, ranks: Ranks) -> nn.Module:
-    """The stage as it is called: compiled if asked for, its gradients averaged over the ranks if there are several."""
+    """The stage as the loop calls it: optionally compiled, and wrapped to average gradients over several ranks."""
     stage.to(ranks.device).train()
     if config.compile:
         for network in stage.networks():
@@ -138,16 +132,16 @@ def _distribute(stage: Stage, config: LoopConfig, ranks: Ranks) -> nn.Module:
 
 
 def _adam(stage: Stage, config: LoopConfig) -> torch.optim.Adam:
-    """Its rates are set for each step. Where all parameters are on a GPU, one kernel updates many of them."""
+    """Adam, fused if all parameters are on a GPU. Learning rates are set before every step."""
     groups = [{"params": list(group.parameters)} for group in stage.groups()]
     fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
     return torch.optim.Adam(groups, lr=0.0, betas=config.betas, fused=fused or None)
 
 
 def _parts(step: int, budget: Budget, config: LoopConfig, ranks: Ranks) -> list[range]:
-    """This rank's places of the step's batch in the stream of samples, in the parts that it is cut into.
+    """This rank's positions of the step's batch in the stream of samples, cut into sub-batches.
 
-    They are dealt in turn: any number of ranks will do.
+    Rank r gets every world-th position from r on, for any number of ranks.
     """
     mine = range(step * budget.batch + ranks.rank, (step + 1) * budget.batch, ranks.world)
     size = len(mine) // config.accumulate
@@ -165,13 +159,13 @@ def _set_rates(stage: Stage, optimizer: torch.optim.Optimizer, step: int, budget
 def _gradients(
     network: nn.Module, batches: Iterator[Any], config: LoopConfig, ranks: Ranks
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Add up the gradients of the share's parts, communicating once; returns the means of the loss and of the logs."""
+    """Accumulate gradients over the sub-batches, with one all-reduce; returns the mean loss and the mean logs."""
     means: dict[str, Tensor] = {}
     for part in range(config.accumulate):
         batch = next(batches)
         last = part == config.accumulate - 1
-        alone = isinstance(network, DistributedDataParallel) and not last
-        with network.no_sync() if alone else nullcontext():  # type: ignore[operator]
+        local = isinstance(network, DistributedDataParallel) and not last
+        with network.no_sync() if local else nullcontext():  # type: ignore[operator]
             with _autocast(config, ranks):
                 loss, logs = network(batch)
             (loss / config.accumulate).backward()
@@ -186,8 +180,8 @@ def _autocast(config: LoopConfig, ranks: Ranks) -> torch.autocast:
 
 def _not_finite(progress: Progress) -> str:
     return (
-        f"The loss was not a finite number in the last {progress.streak} steps (now at step {progress.step}): "
-        "lower the learning rate or use loop.precision=float32, in a new out= folder."
+        f"The loss was not finite in the last {progress.streak} steps (now at step {progress.step}): lower the "
+        "learning rate or set loop.precision=float32, in a new out= folder."
     )
 
 
@@ -201,17 +195,17 @@ def _first_only(ranks: Ranks, open_folder: Callable[[int], RunFolder], step: int
 
 
 @contextmanager
-def _told_to_stop() -> Iterator[Callable[[], bool]]:
-    """A question that is answered with True once SIGTERM or SIGINT came; a second SIGINT interrupts at once."""
-    came: list[int] = []
+def _stop_signal() -> Iterator[Callable[[], bool]]:
+    """Yields a function that is True once SIGTERM or SIGINT was received; a second SIGINT interrupts at once."""
+    received: list[int] = []
 
-    def note(number: int, _: FrameType | None) -> None:
-        came.append(number)
+    def receive(number: int, _: FrameType | None) -> None:
+        received.append(number)
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, receive) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda: bool(came)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Batches made while the GPU still works on the one before."""
+"""Batches prepared while the GPU works on the one before."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,10 +9,10 @@ Batch = TypeVar("Batch")
 
 
 def in_order(make: Callable[[Part], Batch], parts: Iterable[Part], ahead: bool) -> Iterator[Batch]:
-    """`make` of each part, in order.
+    """`make(part)` for each part, in order.
 
-    ahead: made in a thread, one part earlier than it is asked for; else when it is asked for. `make` must be a pure
-    function of the part. What it raises comes where its batch would have.
+    ahead: make each batch in a thread while the one before is in use, instead of when it is needed. `make` must be a
+    pure function of the part. Its exceptions are raised where its batch would be returned.
     """
     if not ahead:
         yield from map(make, parts)

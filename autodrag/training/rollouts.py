@@ -1,4 +1,4 @@
-"""A batch of drags as the model sees them in training, and what comes of it when the model does them alone."""
+"""Drags in training: the inputs of the model, and rollouts of its own predictions."""
 
 from dataclasses import dataclass, replace
 
@@ -15,21 +15,21 @@ from autodrag.tracking import BLOCK, Tracker, search_radius
 
 @dataclass(frozen=True)
 class Drags:
-    """Motions w_0..w_n to be learnt, features F_0 of their w_0, and points in pixels of its image."""
+    """Motions to learn, with the features and points of their first image."""
 
-    ws: Float[Tensor, "B waypoints L D"]
-    features: Float[Tensor, "B C h w"]
-    handles: Float[Tensor, "B P 2"]
-    targets: Float[Tensor, "B P 2"]
-    mask: Bool[Tensor, "B P"]
+    ws: Float[Tensor, "B waypoints L D"]  # w_0..w_n
+    features: Float[Tensor, "B C h w"]  # F_0 of w_0
+    handles: Float[Tensor, "B P 2"]  # image pixels, in I_0
+    targets: Float[Tensor, "B P 2"]  # image pixels, in I_n
+    mask: Bool[Tensor, "B P"]  # False at padding
 
     def only(self, chosen: Int[Tensor, " A"]) -> "Drags":
-        """Some of them."""
+        """A subset of the drags."""
         parts = (self.ws, self.features, self.handles, self.targets, self.mask)
         return Drags(*(part[chosen] for part in parts))
 
     def replaced(self, chosen: Int[Tensor, " A"], others: "Drags") -> "Drags":
-        """All of them, the chosen ones (in order) being those of `others`."""
+        """The drags, with the chosen ones replaced by `others`, in order."""
         mine = (self.ws, self.features, self.handles, self.targets, self.mask)
         theirs = (others.ws, others.features, others.handles, others.targets, others.mask)
         parts = [part.clone() for part in mine]
@@ -39,26 +39,29 @@ class Drags:
 
 
 class Dragging:
-    """A model at work on its generator. Nothing here has a gradient."""
+    """A model with its generator. Nothing here has a gradient."""
 
     def __init__(self, model: AutoDrag, generator: FrozenGenerator) -> None:
         self.model, self.generator = model, generator
 
     def begin(self, samples: Batch) -> Drags:
-        """Drags from the w_0 of the samples."""
+        """The drags of a batch, from w_0."""
         features = self._features(samples.ws[:, 0])
         return Drags(samples.ws.float(), features, samples.handles, samples.targets, samples.mask)
 
     @torch.no_grad()
     def roll(self, drags: Drags) -> Float[Tensor, "B n L D"]:
-        """The model's own w_hat_1..w_hat_n."""
+        """The model's rollout w_hat_1..w_hat_n."""
         return torch.stack(
             self.model.rollout(drags.ws[:, 0], drags.features, drags.handles, drags.targets, drags.mask), dim=1
         )
 
     @torch.no_grad()
-    def go_on(self, drags: Drags, step: Int[Tensor, " B"]) -> Drags:
-        """Drags to the same w_n from step 1..n of a rollout, at the motions' pace, with the handles tracked there."""
+    def continued(self, drags: Drags, step: Int[Tensor, " B"]) -> Drags:
+        """Drags to the same w_n that start at a step 1..n of the model's rollout, with handles tracked to there.
+
+        Their steps keep the relative lengths of the motion.
+        """
         n = drags.ws.shape[1] - 1
         reached = self.roll(drags)[torch.arange(len(step), device=step.device), step - 1]
         tracker = Tracker(self.generator, self.generator.features(drags.ws[:, 0], block=BLOCK), drags.handles)

@@ -36,20 +36,20 @@ from autodrag.training.stages.point_motion import MotionStage, MotionTraining
 from autodrag.training.stages.stage1 import RegularizerStage, Stage1Config
 from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 
-LANDING_BLOCK = 4  # of the generator, counted from 1, whose output tells how much a move changes the image
+LANDING_BLOCK = 4  # generator block, counted from 1, whose output measures how much a move changes the image
 
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """`configs/train.yaml`. stage: 1, motion, aim, 2, encoder or latent_transformer, each with its section."""
+    """`configs/train.yaml`."""
 
-    stage: int | str
-    dataset: DatasetConfig
+    stage: int | str  # 1, motion, aim, 2, encoder or latent_transformer; each has its section below
+    dataset: DatasetConfig  # the generator
     model: ModelConfig
-    data: str  # folder of scripts/trajectories.py
-    out: str  # the run's folder
+    data: str  # folder of trajectories, from scripts/trajectories.py
+    out: str  # run folder
     seed: int
-    device: str
+    device: str  # auto, cpu, cuda or cuda:N
     loop: LoopConfig
     stage1: Stage1Config
     motion: MotionTraining
@@ -57,11 +57,11 @@ class TrainConfig:
     stage2: Stage2Config
     encoder: EncoderTraining
     latent_transformer: LatentTransformerTraining
-    c: int | tuple[float, ...] | None = None  # class of a conditional generator; folders of earlier versions have none
+    c: int | tuple[float, ...] | None = None  # class of a conditional generator; older run folders lack it
 
 
 def run(config: TrainConfig) -> None:
-    """Train, or go on with, the stage that the config asks for; its weights end up in `out`/weights.safetensors."""
+    """Train the stage of the config, or resume it, and write its weights to `out`/weights.safetensors."""
     if config.stage not in STAGES:
         raise InputError(f"There is no stage {config.stage}: choose stage={' or stage='.join(map(str, STAGES))}.")
     section, build = STAGES[config.stage]
@@ -91,7 +91,7 @@ def run(config: TrainConfig) -> None:
 
 
 def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> RegularizerStage:
-    """A new regularizer and what it learns from."""
+    """A new regularizer, and the latents it learns from."""
     statistics = measure(generator, config.model.feature_block, config.seed)
     torch.manual_seed(config.seed)
     regularizer = Regularizer(config.model.regularizer, generator.num_ws, generator.w_dim, statistics)
@@ -101,7 +101,7 @@ def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> Regularizer
 
 
 def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage:
-    """A new network of where points go with what makes drags of it, and the trajectories it learns from."""
+    """A new network of point motion, what `Landing` needs to drag with it, and the trajectories it learns from."""
     section, block = config.motion, config.model.feature_block
     statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)
@@ -115,13 +115,13 @@ def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage
 
 
 def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
-    """A new aim, as model= describes it, and the trajectories it learns from."""
-    described, block = config.model.predictor.aim, config.model.feature_block
-    if described is None:
-        raise InputError("This model has no aim to be trained: choose model=small, or give model.predictor.aim.")
+    """A new aim of the size that model= gives, and the trajectories it learns from."""
+    size, block = config.model.predictor.aim, config.model.feature_block
+    if size is None:
+        raise InputError("This model has no aim to train: choose model=small, or set model.predictor.aim.")
     statistics = measure(generator, block, config.seed)
     torch.manual_seed(config.seed)
-    aim = Aim(described, generator.w_dim, statistics.w_mean, statistics.w_std)
+    aim = Aim(size, generator.w_dim, statistics.w_mean, statistics.w_std)
     section = config.aim
     motion = _load_motion(section.motion, "aim", generator)
     trajectories = _ends_of(config, section, generator, config.data)
@@ -129,10 +129,10 @@ def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
 
 
 def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
-    """A new model, its regularizer from stage 1, and the trajectories it learns from."""
+    """A new model with the regularizer of stage 1, and the trajectories it learns from."""
     section, block = config.stage2, config.model.feature_block
     if section.validation < 1:
-        raise InputError("stage2.validation must be at least 1: reports are made on samples that are not trained on.")
+        raise InputError("stage2.validation must be at least 1: samples to validate on, which are not trained on.")
 
     def trajectories(part: slice, together: int) -> Trajectories:
         points, steps, landmarks = section.points, section.step_points, section.landmarks
@@ -146,16 +146,16 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
         _start_from(model, Path(section.start))
     if model.predictor.aim is not None and section.aim is not None:
         _take_aim(model.predictor.aim, section)
-    shown = trajectories(slice(None, -section.validation), section.budget.batch)
+    training = trajectories(slice(None, -section.validation), section.budget.batch)
     if section.beta > 0:
-        check_steps(shown.recipe.trajectory, config.model.steps)
+        check_steps(training.recipe.trajectory, config.model.steps)
     validation = trajectories(slice(-section.validation, None), 1)
     motion = _load_motion(section.motion, "stage2", generator)
-    return PredictorStage(model, shown, validation, section, config.seed, motion)
+    return PredictorStage(model, training, validation, section, config.seed, motion)
 
 
 def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderStage:
-    """A new encoder and the pictures it learns from, which are made where their folder lacks them."""
+    """A new encoder, and the pictures it learns from, which are made if their folder lacks them."""
     section, folder = config.encoder, Path(config.encoder.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
@@ -175,11 +175,11 @@ def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderSta
 
 
 def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) -> LatentTransformerStage:
-    """The network of UserControllableLT, a method to compare with."""
+    """The network of UserControllableLT, a baseline."""
     return latent_transformer.build(config.latent_transformer, config.dataset, generator, config.seed)
 
 
-#: The stages: the name of their section, which has a `budget`, and what builds them.
+#: The stages: the name of their config section, which has a `budget`, and the function that builds them.
 STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stage]]] = {
     1: ("stage1", build_stage1),
     "motion": ("motion", build_motion),
@@ -191,67 +191,66 @@ STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stag
 
 
 def _ends_of(config: TrainConfig, section: EndsConfig, generator: FrozenGenerator, folder: str) -> Trajectories:
-    """The trajectories of a folder whose ends alone are of interest."""
+    """The trajectories of a folder, for `endpoint_drags.Ends`."""
     return Trajectories(folder, generator, section.points, 1, config.seed, landmarks=section.landmarks)
 
 
 def _load_motion(file: str | None, section: str, generator: FrozenGenerator) -> PointMotion | None:
-    """What the stage `motion` has learnt, where the section asks for it."""
+    """The network that the stage `motion` has trained; None if the section does not use it."""
     if file is None:
         return None
     if not Path(file).exists():
         raise InputError(
-            f"There are no weights of stage=motion at {file}: train them, name others with {section}.motion=FILE, or "
-            f"do without the landing loss by {section}.motion=null."
+            f"There are no weights of stage=motion at {file}: train that stage, choose other weights with "
+            f"{section}.motion=FILE, or turn the landing loss off with {section}.motion=null."
         )
     motion = Landing.load(file).motion
     if len(motion.standardise.mean) != generator.w_dim:
-        raise InputError(f"{file} was trained for another generator than {generator.name}: train stage=motion with it.")
+        raise InputError(f"{file} was trained for another generator than {generator.name}: train stage=motion.")
     return motion
 
 
 def _start_from(model: AutoDrag, path: Path) -> None:
-    """Take over what stage 1 has learnt, or another stage 2. Statistics stay those of this generator."""
+    """Load the parameters of stage 1 or of another stage 2. The statistics stay those of this generator."""
     if not path.exists():
         if model.regularizer is None:
             return
         raise InputError(
-            f"There is no trained regularizer at {path}: train it with stage=1, name another with stage2.start=FILE, "
-            "or begin with an untrained one by stage2.start=null."
+            f"There is no trained regularizer at {path}: train it with stage=1, choose another file with "
+            "stage2.start=FILE, or start from random weights with stage2.start=null."
         )
-    begun = stored_kind(path) == "autodrag"
-    trained: nn.Module = AutoDrag.load(path) if begun else Regularizer.load(path)
-    network: nn.Module | None = model if begun else model.regularizer
+    whole = stored_kind(path) == "autodrag"
+    trained: nn.Module = AutoDrag.load(path) if whole else Regularizer.load(path)
+    network: nn.Module | None = model if whole else model.regularizer
     if network is None:
         return
     parameters = {name: parameter.detach() for name, parameter in trained.named_parameters()}
     if {n: p.shape for n, p in parameters.items()} != {n: p.shape for n, p in network.named_parameters()}:
         raise InputError(
-            f"The weights of {path} have another size than model= asks for: train stage=1 with this model and "
-            "generator."
+            f"The weights of {path} have another size than model= gives: train stage=1 with this model and generator."
         )
     network.load_state_dict(parameters, strict=False)
 
 
 def _take_aim(aim: Aim, section: Stage2Config) -> None:
-    """Hold the aim fixed: that of the stage 2 that is gone on from, or what the stage `aim` has learnt."""
+    """Load the aim of the stage `aim`, unless another stage 2 has brought one, and freeze it."""
     aim.requires_grad_(False)
     if section.start is not None and stored_kind(section.start) == "autodrag":
         return
     path = Path(section.aim or "")
     if not path.exists():
         raise InputError(
-            f"There is no trained aim at {path}: train it with stage=aim, name another with stage2.aim=FILE, or "
-            "learn it along by stage2.aim=null."
+            f"There is no trained aim at {path}: train it with stage=aim, choose another file with stage2.aim=FILE, or "
+            "train it together with the rest with stage2.aim=null."
         )
     trained = Aim.load(path)
     if trained.config != aim.config or trained.standardise.mean.shape != aim.standardise.mean.shape:
-        raise InputError(f"The aim of {path} has another size than model= asks for: train stage=aim with this model.")
+        raise InputError(f"The aim of {path} has another size than model= gives: train stage=aim with this model.")
     aim.read.load_state_dict(trained.read.state_dict())
 
 
 def _with_precision(out: Path, config: TrainConfig, ranks: Ranks) -> TrainConfig:
-    """The config with `loop.precision=auto` decided: as the run in `out` was begun, else what suits the device."""
+    """Resolve `loop.precision=auto`: the precision of the run in `out`, else the best for the device."""
 
     def decide() -> Precision:
         if (out / "config.yaml").exists():
@@ -271,7 +270,7 @@ def _written(out: Path) -> TrainConfig:
 
 
 def _check_same(out: Path, config: TrainConfig) -> None:
-    """A run may be taken up with more epochs and on other devices, and with nothing else changed."""
+    """A run may resume with more epochs and on other devices. Raises InputError if anything else has changed."""
     if not (out / "config.yaml").exists():
         return
     before, now = _comparable(_written(out)), _comparable(config)
@@ -283,7 +282,7 @@ def _check_same(out: Path, config: TrainConfig) -> None:
 
 
 def _comparable(config: TrainConfig) -> dict[str, object]:
-    """What makes a run what it is, by the key that a user would change."""
+    """The settings that may not change when a run resumes, by config key."""
     section = STAGES[config.stage][0]
     settings = getattr(config, section)
     return {
@@ -295,7 +294,7 @@ def _comparable(config: TrainConfig) -> dict[str, object]:
 
 @contextmanager
 def _alone(out: Path, ranks: Ranks) -> Iterator[None]:
-    """The folder to this run alone."""
+    """Lock the folder for this run."""
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)
     with exclusive(out) if ranks.first else nullcontext():

@@ -1,4 +1,4 @@
-"""How well a model drags samples it was not trained on."""
+"""Validation: how well a model drags samples that it was not trained on."""
 
 from collections.abc import Sequence
 
@@ -12,16 +12,16 @@ from autodrag.training.rollouts import Dragging, Drags
 from autodrag.training.stages.base import Report
 from autodrag.visualize import motion_sheet
 
-CHUNK = 16  # samples at a time
-SHOWN = 4  # samples in the pictures
+CHUNK = 16  # samples a batch
+SHOWN = 4  # samples in the images
 
 
 def report_drags(dragging: Dragging, samples: Sequence[Sample], units: Float[Tensor, "D U"]) -> Report:
-    """Numbers and pictures of drags that the model does alone, distances of latents in `units`.
+    """Numbers and images of the model's rollouts. units: of distances between latents, as in `prediction_loss`.
 
-    `prediction`: L_pred with teacher forcing. `distance`: how far from the targets the handles are found at the end, as
-    a share of how far they were. `left`: L1 from where the drag ends to w_n, as a share of that from w_0 to w_n.
-    `left_twice`: the same after a second drag from there, with the handles tracked.
+    `prediction`: L_pred with teacher forcing. `distance`: mean distance from handles to targets after the drag, as a
+    share of that before. `left`: L1 between the last latent and w_n, as a share of that between w_0 and w_n.
+    `left_twice`: the same after a second drag from there, with tracked handles.
     """
     totals: dict[str, float] = {}
     for start in range(0, len(samples), CHUNK):
@@ -38,10 +38,10 @@ def report_drags(dragging: Dragging, samples: Sequence[Sample], units: Float[Ten
 
 
 def _sums(dragging: Dragging, drags: Drags, units: Tensor) -> dict[str, Float[Tensor, ""]]:
-    """Over the drags: L_pred; L1 to w_n at first, after one drag and two; distances to the targets, asked and found."""
+    """Sums over the drags: L_pred; L1 to w_n before, after one drag and after two; distances to the targets."""
     taught = dragging.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask)
     last = torch.full((len(drags.ws),), drags.ws.shape[1] - 1, device=drags.ws.device)
-    again = dragging.go_on(drags, last)
+    again = dragging.continued(drags, last)
     ends = {"whole": drags.ws[:, :1], "once": again.ws[:, :1], "twice": dragging.roll(again)[:, -1:]}
     sums = {name: prediction_loss(end, drags.ws[:, -1:], units).sum() for name, end in ends.items()}
     sums["prediction"] = prediction_loss(taught, drags.ws[:, 1:], units).sum()
@@ -51,9 +51,8 @@ def _sums(dragging: Dragging, drags: Drags, units: Tensor) -> dict[str, Float[Te
 
 
 def _picture(dragging: Dragging, drags: Drags) -> Tensor:
-    """A row a drag: the source with its points, the steps, and the true last image."""
+    """One row for each drag: the source with its points, the steps, and the true last image."""
     motion = torch.cat([drags.ws[:, :1], dragging.roll(drags), drags.ws[:, -1:]], dim=1)
     images = dragging.generator.synthesize(motion.flatten(0, 1))
-    assert isinstance(images, Tensor)  # no features were asked for
     points = [(h[m], t[m]) for h, t, m in zip(drags.handles, drags.targets, drags.mask, strict=True)]
     return motion_sheet(images.cpu().unflatten(0, tuple(motion.shape[:2])), points)

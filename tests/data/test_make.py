@@ -60,7 +60,7 @@ def test_a_killed_run_is_locked_while_it_lives_and_continues_after(
     folder, whole = tmp_path / "killed", tmp_path / "whole"
     first = start(repository, *overrides, f"out={folder}", "workers=2")
     wait_for(folder / "shard-00000.safetensors", first)
-    with pytest.raises(InputError, match=f"Process {first.pid} is at work"):
+    with pytest.raises(InputError, match=f"Process {first.pid} is using"):
         run(config(overrides, f"out={folder}", "workers=0"))
     first.send_signal(signal.SIGKILL)
     first.communicate()  # returns when the workers too have closed their ends: none is left behind

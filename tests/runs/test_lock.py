@@ -28,7 +28,7 @@ def test_a_living_process_is_respected(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         (tmp_path / "lock").write_text(f"{holder.pid} {socket.gethostname()}")
-        with pytest.raises(InputError, match=f"Process {holder.pid} is at work"), exclusive(tmp_path):
+        with pytest.raises(InputError, match=f"Process {holder.pid} is using"), exclusive(tmp_path):
             pass
         assert (tmp_path / "lock").exists()
     finally:
@@ -49,6 +49,6 @@ def test_a_dead_process_is_not(tmp_path: Path, content: str) -> None:
 def test_a_process_of_another_machine_is_respected(tmp_path: Path) -> None:
     """Its number says nothing here: the same one may be free, or be this very process."""
     (tmp_path / "lock").write_text(f"{os.getpid()} node-7")
-    with pytest.raises(InputError, match=rf"Process {os.getpid()} of node-7 is at work .* delete"), exclusive(tmp_path):
+    with pytest.raises(InputError, match=rf"Process {os.getpid()} of node-7 is using .* delete"), exclusive(tmp_path):
         pass
     assert (tmp_path / "lock").exists()

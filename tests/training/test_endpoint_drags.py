@@ -116,5 +116,5 @@ def test_samples_are_drags_between_known_faces(folder: Path, tiny: Any, config: 
 
 
 def test_too_few_motions_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    with pytest.raises(InputError, match=r"aim\.validation=24 leaves nothing"):
+    with pytest.raises(InputError, match=r"aim\.validation=24 leaves no trajectories"):
         aim_stage(folder, tiny, config, validation=24)

@@ -84,7 +84,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         assert torch.equal(model.predictor.aim.read.state_dict()[name], value)
 
     run(config(place, *second, "stage2.budget.epochs=2"))  # more of the same is a continuation
-    assert "goes on at step 6" in (place / "two" / "log.txt").read_text()
+    assert "resumes at step 6" in (place / "two" / "log.txt").read_text()
     with pytest.raises(InputError, match="other settings of stage2"):
         run(config(place, *second, "stage2.alpha=0.5"))
 

@@ -1,4 +1,4 @@
-"""Stage `aim`: the first guess of a drag's end learns from latents and points alone, thousands of samples a second."""
+"""Stage `aim`: train the first guess of a drag's end on latents and points alone."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,23 +17,19 @@ from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 
 @dataclass(frozen=True)
 class AimTraining(EndsConfig):
-    """motion: weights of the stage `motion`, by which the landing loss tells where handles come to; None without.
-
-    gamma: weight of the landing loss. metric_latents: at how many what a move changes in the image is measured.
-    """
+    """`aim` in `configs/train.yaml`."""
 
     budget: Budget
     schedule: Schedule
-    motion: str | None
-    gamma: float
-    metric_latents: int = 6
+    motion: str | None  # weights of the stage `motion`, for the landing loss; None: no landing loss
+    gamma: float  # weight of the landing loss
+    metric_latents: int = 6  # latents for which `image_units` is averaged
 
 
 class AimStage(Stage):
-    """trajectories: motions whose both ends are learnt from, in both directions. motion: held fixed; None: no landing
-    loss.
+    """trajectories: motions whose ends are used, in both directions. motion: frozen; None: no landing loss.
 
-    Raises InputError where config.validation leaves no motions to train on.
+    Raises InputError if config.validation leaves no motions to train on.
     """
 
     units: Tensor
@@ -62,7 +58,7 @@ class AimStage(Stage):
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. 12 for a single step, in the units of `image_units`, plus gamma times the landing loss.
 
-        Logged beside both: `left`, L1 to the goal as a share of that from the source.
+        `left`, in the logs: L1 from the guess to the goal as a share of that from the source.
         """
         guess = self._guess(batch)
         loss, way = self._distance(guess, batch), self._distance(batch.source, batch)
@@ -82,9 +78,9 @@ class AimStage(Stage):
         return [self.aim]
 
     def report(self) -> Report:
-        """`matches_5`, `landmarks_5`, ...: what is left of the way in W with so many points of that kind.
+        """`matches_5`, `landmarks_5`, ...: `left` with 5 points of that kind.
 
-        `matches_5_lands`, ...: how far from the targets its handles come to, by `motion`, in hundredths of the image.
+        `matches_5_lands`, ...: the landing loss, in hundredths of the image's sides.
         """
         numbers = {}
         for name, batch in self._ends.validation(self.units.device):
@@ -95,7 +91,7 @@ class AimStage(Stage):
         return Report(numbers)
 
     def save(self, path: Path) -> None:
-        """The aim as a file of its own, for stage 2 to begin with."""
+        """The aim as a file of its own, for stage 2."""
         self.aim.save(path, {"generator": self._generator.name})
 
     def _guess(self, batch: EndsBatch) -> Float[Tensor, "B K D"]:

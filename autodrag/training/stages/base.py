@@ -1,4 +1,4 @@
-"""What the loop trains: a stage turns positions of its stream of samples into a batch, and a batch into a loss."""
+"""What the loop trains. A stage turns positions in its stream of samples into a batch, and a batch into a loss."""
 
 import math
 from abc import ABC, abstractmethod
@@ -15,24 +15,19 @@ from autodrag.typed import check_bounds
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate, a pure function of the epoch (a fraction counts).
+    """A learning rate as a pure function of the (fractional) epoch: constant, or a cosine with warm restarts."""
 
-    lr: at the start. min_lr: where a cosine takes it; None: it stays. period: epochs until the cosine begins again;
-    None:
-    one cosine over the whole training. warmup: epochs in which it first rises from 0.
-    """
-
-    lr: float
-    min_lr: float | None = None
-    period: float | None = None
-    warmup: float = 0.0
+    lr: float  # at the start
+    min_lr: float | None = None  # at the end of the cosine; None: constant
+    period: float | None = None  # epochs between warm restarts; None: one cosine over the whole training
+    warmup: float = 0.0  # epochs of linear warm-up from 0
 
     def __post_init__(self) -> None:
         positive = (0.0, math.inf)
         check_bounds("schedule", self, lr=positive, min_lr=positive, period=(1e-12, math.inf), warmup=positive)
 
     def at(self, epoch: float, epochs: float) -> float:
-        """The learning rate at an epoch of a training of `epochs`."""
+        """The learning rate at `epoch` of a training of `epochs`."""
         rise = min(1.0, epoch / self.warmup) if self.warmup > 0 else 1.0
         if self.min_lr is None:
             return self.lr * rise
@@ -43,11 +38,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a stage trains. batch: samples of one optimiser step, over all ranks together."""
+    """How long a stage trains."""
 
     epochs: float
-    samples: int  # of an epoch
-    batch: int
+    samples: int  # in an epoch
+    batch: int  # samples of one optimiser step, over all ranks
 
     @property
     def steps(self) -> int:
@@ -66,14 +61,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Report:
-    """What is worth seeing from time to time: numbers on held-out samples, and pictures (RGB, [3, H, W])."""
+    """The result of a validation: numbers and RGB images."""
 
     numbers: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, UInt8[Tensor, "3 H W"]] = field(default_factory=dict)
 
 
 class Stage(nn.Module, ABC):
-    """Everything trainable. Its parameters and buffers are what a checkpoint holds; it draws nothing but in `batch`."""
+    """Everything trainable. A checkpoint holds its parameters and buffers. Only `batch` uses random numbers."""
 
     @abstractmethod
     def batch(self, positions: Sequence[int]) -> Any:
@@ -81,19 +76,19 @@ class Stage(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, batch: Any) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """(loss, what to log): means over the batch's samples. The logged values carry no gradient."""
+        """(loss, values to log), means over the samples of the batch. The logged values have no gradient."""
 
     @abstractmethod
     def groups(self) -> list[Group]:
-        """All trainable parameters and how fast they learn."""
+        """All trainable parameters, with their learning rates."""
 
     @abstractmethod
     def networks(self) -> Iterable[nn.Module]:
-        """The modules that `torch.compile` is worth being applied to."""
+        """The modules to `torch.compile`."""
 
     @abstractmethod
     def report(self) -> Report:
-        """Called without gradients, on the first rank alone."""
+        """Validate. Called without gradients, on the first rank only."""
 
     @abstractmethod
     def save(self, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training of UserControllableLT's latent transformer: small motions of random latents, read back from optical flow."""
+"""Training of UserControllableLT's latent transformer: predict small moves of random latents from optical flow."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -28,25 +28,21 @@ from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 from autodrag.typed import check_bounds
 from autodrag.vision.flow import Flow, log_expansion
 
-GRID = 16  # positions a side
+GRID = 16  # points a side
 
 
 @dataclass(frozen=True)
 class LatentTransformerTraining:
-    """Numbers of the published training where nothing else is said; Adam instead of Ranger is ours.
-
-    network: its size. psi: truncation of w_1. lam: how far w_2 goes towards random rows. flow: auto | raft | dis.
-    validation: pairs that reports are made on. half: the weights are stored in float16.
-    """
+    """`latent_transformer` in `configs/train.yaml`. Adam instead of the published Ranger is our choice."""
 
     budget: Budget
     schedule: Schedule
-    network: LatentTransformerConfig
-    psi: float
-    lam: float
-    flow: Literal["auto", "raft", "dis"]
-    validation: int
-    half: bool
+    network: LatentTransformerConfig  # size of the network
+    psi: float  # truncation of w_1
+    lam: float  # how far w_2 moves towards random rows
+    flow: Literal["auto", "raft", "dis"]  # source of optical flow; auto: raft if its weights are installed, else dis
+    validation: int  # pairs to validate on
+    half: bool  # store the weights in float16
 
     def __post_init__(self) -> None:
         check_bounds("latent_transformer", self, validation=(1, math.inf))
@@ -54,24 +50,24 @@ class LatentTransformerTraining:
 
 @dataclass(frozen=True)
 class MotionBatch:
-    """Two latents of each pair, features of the first, and the motion between them at a grid of points."""
+    """Pairs of latents, and the motion between their images at a grid of points."""
 
-    first: Float[Tensor, "B L D"]
-    second: Float[Tensor, "B L D"]
-    features: Float[Tensor, "B C h w"]
-    points: Float[Tensor, "B P 2"]
-    motion: Float[Tensor, "B P 3"]
+    first: Float[Tensor, "B L D"]  # w_1
+    second: Float[Tensor, "B L D"]  # w_2
+    features: Float[Tensor, "B C h w"]  # of w_1
+    points: Float[Tensor, "B P 2"]  # image pixels
+    motion: Float[Tensor, "B P 3"]  # (dx, dy, log expansion)
 
 
 class MotionPairs:
-    """Pairs of latents that differ by a small step in the edited rows, and the motion that it makes."""
+    """Pairs of latents that differ by a small step in the edited rows, and the motion between their images."""
 
     def __init__(self, generator: FrozenGenerator, flow: Flow, psi: float, lam: float, seed: int) -> None:
         self.generator, self.flow = generator, flow
         self.psi, self.lam, self.seed = psi, lam, seed
 
     def latents(self, stage: str, positions: Sequence[int]) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B L D"]]:
-        """(w_1, w_2): w_2 has rows 0-5 moved by lam towards those of other latents, an untruncated one a row."""
+        """(w_1, w_2). Each edited row of w_2 moves by lam towards that of another, untruncated latent."""
         size = (EDITED_ROWS + 1, self.generator.z_dim)
         z = torch.stack([torch.randn(size, generator=rng(self.seed, stage, position)) for position in positions])
         first = self.generator.map(z[:, 0], psi=self.psi).float()
@@ -84,16 +80,16 @@ class MotionPairs:
     def motion(
         self, first: Float[Tensor, "B L D"], second: Float[Tensor, "B L D"]
     ) -> tuple[Float[Tensor, "B P 2"], Float[Tensor, "B P 3"]]:
-        """(points in image pixels, flow and log expansion there in pixels of a 256 px image)."""
+        """(points in image pixels, flow in pixels of a 256 px image and log expansion at these points)."""
         images = [self.generator.synthesize(ws) for ws in (first, second)]
-        small = [to_size(image, UNIT_HEIGHT) for image in images if isinstance(image, Tensor)]
+        small = [to_size(image, UNIT_HEIGHT) for image in images]
         flow = self.flow(*small)
         fields = torch.cat([flow, log_expansion(flow)[:, None]], dim=1).to(first.device)
         points = grid_points(self.generator.resolution).to(first.device).expand(len(first), -1, -1)
         return points, sample_at(fields, points, self.generator.resolution)
 
     def scale(self, pairs: int = 64) -> MotionScale:
-        """Deviation of the flow and of the log expansion over that many pairs."""
+        """Root mean square of the flow and of the log expansion over `pairs` pairs."""
         parts = [self.motion(*self.latents("motion scale", range(i, i + 4)))[1] for i in range(0, pairs, 4)]
         motion = torch.cat(parts)
         flow, expansion = motion[..., :2].square().mean().sqrt(), motion[..., 2].square().mean().sqrt()
@@ -108,7 +104,7 @@ def grid_points(image_hw: tuple[int, int]) -> Float[Tensor, "P 2"]:
 
 
 class LatentTransformerStage(Stage):
-    """The model learns to find w_2 from w_1 and the motion."""
+    """The model learns to predict w_2 from w_1 and the motion."""
 
     def __init__(self, model: LatentTransformer, pairs: MotionPairs, config: LatentTransformerTraining) -> None:
         super().__init__()
@@ -116,11 +112,11 @@ class LatentTransformerStage(Stage):
         self._pairs = pairs
 
     def batch(self, positions: Sequence[int]) -> MotionBatch:
-        """A fresh pair for every position."""
+        """A new pair for every position."""
         return self._show("latent transformer", positions)
 
     def forward(self, batch: MotionBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """MSE of the edited rows in units of W's deviation, and as a share of what it is without a change."""
+        """MSE of the edited rows, in deviations of W. `left`, in the logs: its ratio to the MSE of w_1."""
         change = self.model(batch.first, batch.features, batch.points, batch.motion)
         wanted = split((batch.second - batch.first) / self.model.standardise.std)[0]
         loss = (split(change / self.model.standardise.std)[0] - wanted).square().mean()
@@ -135,7 +131,7 @@ class LatentTransformerStage(Stage):
         return [self.model]
 
     def report(self) -> Report:
-        """`left` on pairs that are not trained on."""
+        """`left` on validation pairs."""
         left = [
             self(self._show("latent transformer held out", range(i, min(i + 4, self.config.validation))))[1]["left"]
             for i in range(0, self.config.validation, 4)
@@ -160,7 +156,7 @@ class LatentTransformerStage(Stage):
 def build(
     section: LatentTransformerTraining, dataset: DatasetConfig, generator: FrozenGenerator, seed: int
 ) -> LatentTransformerStage:
-    """A new model and what it learns from; the motion's scale is the dataset's or, where it has none, measured."""
+    """A new model and its training pairs. The scale of motion is that of the dataset, or measured if it has none."""
     pairs = MotionPairs(generator, Flow(section.flow, generator.device), section.psi, section.lam, seed)
     if dataset.sigma_f is None or dataset.sigma_e is None:
         scale = pairs.scale()

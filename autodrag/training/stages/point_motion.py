@@ -1,4 +1,4 @@
-"""Stage `motion`: where points go when latents move, for the landing loss of the stages `aim` and 2."""
+"""Stage `motion`: learn how points move when latents move, for method=landing and the landing loss."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,22 +17,20 @@ from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 
 @dataclass(frozen=True)
 class MotionTraining(EndsConfig):
-    """network: its size. landing: how drags weigh what it says. folders: of trajectories, a batch from each in turn;
-    None: that of the config's `data`. metric_latents: at how many what a move changes in the image is measured.
-    """
+    """`motion` in `configs/train.yaml`."""
 
-    network: PointMotionConfig
-    landing: LandingConfig
-    folders: tuple[str, ...] | None
+    network: PointMotionConfig  # size of the network
+    landing: LandingConfig  # weights of the drag method that uses it
+    folders: tuple[str, ...] | None  # of trajectories, a batch from each in turn; None: the config's `data`
     budget: Budget
     schedule: Schedule
-    metric_latents: int = 4
+    metric_latents: int = 4  # latents for which `image_metric` is averaged
 
 
 class MotionStage(Stage):
-    """trajectories: motions whose both ends are learnt from, in both directions, a batch from each folder in turn.
+    """trajectories: motions whose ends are used, in both directions, with a batch from each folder in turn.
 
-    Raises InputError where config.validation leaves no motions to train on.
+    Raises InputError if config.validation leaves no motions to train on.
     """
 
     def __init__(self, landing: Landing, trajectories: Sequence[Trajectories], config: MotionTraining, seed: int):
@@ -43,7 +41,7 @@ class MotionStage(Stage):
 
     @property
     def motion(self) -> PointMotion:
-        """The network that learns; the rest of the landing was measured."""
+        """The network that is trained; the rest of `Landing` is measured."""
         return self.landing.motion
 
     def batch(self, positions: Sequence[int]) -> EndsBatch:
@@ -52,7 +50,7 @@ class MotionStage(Stage):
         return self._ends[number % len(self._ends)].batch(positions, self.motion.standardise.std.device)
 
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The landing loss of latents that are known to put the handles on the targets."""
+        """The landing loss of true ends, which put the handles on the targets."""
         return self._missed(batch).mean(), {}
 
     def groups(self) -> list[Group]:
@@ -64,9 +62,9 @@ class MotionStage(Stage):
         return [self.motion]
 
     def report(self) -> Report:
-        """`matches_5`, `landmarks_5`, ...: how far points are from where they are said to go, as a share of the way.
+        """`matches_5`, `landmarks_5`, ...: error of the predicted displacements, as a share of the true ones.
 
-        `1_matches_5`, ...: of the motions of the second folder.
+        `1_matches_5`, ...: for the motions of the second folder.
         """
         numbers = {}
         for number, ends in enumerate(self._ends):
@@ -78,7 +76,7 @@ class MotionStage(Stage):
         return Report(numbers)
 
     def save(self, path: Path) -> None:
-        """The whole of `Landing`, ready to drag with."""
+        """All of `Landing`, as the drag method loads it."""
         self.landing.save(path, {"generator": self._generator.name})
 
     def _missed(self, batch: EndsBatch) -> Float[Tensor, " B"]:

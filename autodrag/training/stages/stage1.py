@@ -22,39 +22,35 @@ from autodrag.typed import check_bounds
 
 @dataclass(frozen=True)
 class Stage1Config:
-    """latents: `w`, the paper's mapped latents, or `trajectory`, a random one of a pseudo-trajectory, as stage 2 feeds
-    it.
+    """`stage1` in `configs/train.yaml`.
 
-    mixed: share of them whose kept rows are another latent's: ours. A mapped latent repeats one row, so that R could
-    read the clean rows off the kept ones, and take back every edit.
-    noise: sigma of N in deviations of W. drop: probability of a zero in M, for each element or each row. validation:
-    latents that reports are made on.
+    Why mixed: a mapped latent repeats one row, so R could copy the clean rows from the kept ones and undo every edit.
     """
 
     budget: Budget
     schedule: Schedule
-    latents: Literal["w", "trajectory"]
-    mixed: float
-    noise: float
-    drop: float
-    granularity: Literal["element", "row"]
-    validation: int
+    latents: Literal["w", "trajectory"]  # mapped latents, the paper's | random ones of pseudo-trajectories, as stage 2
+    mixed: float  # share of the latents whose kept rows come from another latent; ours
+    noise: float  # sigma of N in Eq. 1, in deviations of W
+    drop: float  # probability of a zero in M of Eq. 1
+    granularity: Literal["element", "row"]  # of M
+    validation: int  # latents to validate on
 
     def __post_init__(self) -> None:
-        share = (0, 1)  # two latents at least are held out: the report edits each towards another
+        share = (0, 1)  # validation needs two latents: it edits each towards another one
         check_bounds("stage1", self, mixed=share, noise=(0, math.inf), drop=share, validation=(2, math.inf))
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Clean latents and what Eq. 1 made of them."""
+    """Clean latents, and the same after Eq. 1."""
 
     clean: Float[Tensor, "B L D"]
     corrupted: Float[Tensor, "B L D"]
 
 
 class RegularizerStage(Stage):
-    """motion: how pseudo-trajectories move, where `latents` asks for them. psi: truncation of mapped latents."""
+    """psi: truncation of mapped latents. motion: of pseudo-trajectories, needed for latents="trajectory"."""
 
     def __init__(
         self,
@@ -71,12 +67,12 @@ class RegularizerStage(Stage):
         self._generator = generator
 
     def batch(self, positions: Sequence[int]) -> Corrupted:
-        """Fresh latents for every position."""
+        """New latents for every position."""
         clean = self._clean("stage1", positions)
         return Corrupted(clean, self._corrupt(clean, "stage1 noise", positions))
 
     def forward(self, batch: Corrupted) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. 6, and what is left of the corruption as a share of it."""
+        """Eq. 6. `left`, in the logs: the share of the corruption that is left."""
         std = self.regularizer.standardise.std
         loss = restoration_loss(self.regularizer(batch.corrupted), batch.clean, std)
         before = restoration_loss(batch.corrupted, batch.clean, std)
@@ -91,7 +87,7 @@ class RegularizerStage(Stage):
         return [self.regularizer]
 
     def report(self) -> Report:
-        """`left`: L1(R(w'), w) / L1(w', w). `undone`: how much R takes back of a true edit, as a share of the edit.
+        """`left`: L1(R(w'), w) / L1(w', w). `undone`: the share of a true edit that R undoes.
 
         The edit moves the edited rows 0.4 of the way to those of another latent.
         """
@@ -110,15 +106,15 @@ class RegularizerStage(Stage):
         return Report(numbers)
 
     def save(self, path: Path) -> None:
-        """The regularizer as a file of its own, for stage 2 to begin with."""
+        """The regularizer as a file of its own, for stage 2."""
         self.regularizer.save(path, {"generator": self._generator.name})
 
     def _clean(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         head, tail = split(self._moving(stage, positions))
         mixed = [torch.rand((), generator=rng(self.seed, f"{stage} mixed", p)) < self.config.mixed for p in positions]
-        strange = torch.stack(mixed).to(head.device)[:, None, None]
+        chosen = torch.stack(mixed).to(head.device)[:, None, None]
         others = split(self._mapped(f"{stage} strangers", positions))[1]
-        return join(head, torch.where(strange, others, tail))
+        return join(head, torch.where(chosen, others, tail))
 
     def _moving(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         if self.motion is None or self.config.latents == "w":
@@ -133,7 +129,7 @@ class RegularizerStage(Stage):
         return generator.map(z.to(generator.device), psi=self.psi).float()
 
     def _corrupt(self, clean: Float[Tensor, "B L D"], stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
-        """Each sample with its own random stream, so that it does not matter which rank draws it."""
+        """A random stream for each sample, so the result does not depend on the rank."""
         config, std = self.config, self.regularizer.standardise.std
         rows = zip(clean.split(1), positions, strict=True)
         return torch.cat(

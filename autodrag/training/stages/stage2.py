@@ -24,78 +24,54 @@ from autodrag.training.validation import report_drags
 
 @dataclass(frozen=True)
 class Stage2Config:
-    """What stage 2 shows and what it asks for. Ours: gamma and everything from `drag_steps` on.
-
-    predictor, regularizer: learning rates. start: the weights that stage 1 wrote, or another stage 2 to go on from;
-    None: new ones. aim: the weights that the stage `aim` wrote, held fixed here; None: learnt along. Of use only to a
-    model that has one.
-    alpha, beta: weights of L_pred and L_drag; with beta 0 no features are computed for it. metric: L_pred counts errors
-    of latents in W's deviations, or by what they change in the image (`image_units`, measured at `metric_latents`).
-    motion: the weights
-    that the stage `motion` wrote, by which the landing loss tells where the handles come to; None without. gamma: its
-    weight.
-    drag_block, drag_patch: the generator block, counted from 1, whose features L_drag compares, and how many
-    of its pixels around a point (the paper's: 6 and 7).
-    drag_steps: L_drag is computed on so many random steps of a motion and scaled to all of them; None: on all.
-    finish: the last share of the training, in which beta and rounds take part; before it they are 0, for they are what
-    costs most. 1: all of it, the paper's.
-    points, step_points: pairs of a sample and of a step, at most. landmarks: share of the batches whose points are
-    landmarks instead of matches. far: share of their samples that go to another motion's w_0. validation: samples that
-    reports are made on.
-    rollout: share of the samples trained on the model's own steps instead of the true ones. rounds: share that begins
-    at a random step of an earlier rollout, with the handles tracked there.
-    half: the weights are stored in float16.
-    """
+    """`stage2` in `configs/train.yaml`. Ours: metric, motion, gamma and all from `drag_steps` on."""
 
     budget: Budget
-    predictor: Schedule
-    regularizer: Schedule
-    start: str | None
-    aim: str | None
-    alpha: float
-    beta: float
-    metric: Literal["deviation", "image"]
-    motion: str | None
-    gamma: float
-    drag_block: int
-    drag_patch: int
-    drag_steps: int | None
-    points: int
-    step_points: int
-    landmarks: float
-    far: float
-    validation: int
-    rollout: float
-    rounds: float
-    finish: float
+    predictor: Schedule  # learning rate of the predictor
+    regularizer: Schedule  # learning rate of the regularizer and its gate
+    start: str | None  # weights of stage 1, or of another stage 2; None: random weights
+    aim: str | None  # weights of the stage `aim`, which are frozen; None: train the aim too. Only for models with one
+    alpha: float  # weight of L_pred
+    beta: float  # weight of L_drag; 0: its features are not computed
+    metric: Literal["deviation", "image"]  # units of L_pred: deviations of W | changes in the image, `image_units`
+    motion: str | None  # weights of the stage `motion`, for the landing loss; None: no landing loss
+    gamma: float  # weight of the landing loss
+    drag_block: int  # generator block, counted from 1, whose features L_drag compares; the paper's is 6
+    drag_patch: int  # side of the patches that L_drag compares, in pixels of those features; the paper's is 7
+    drag_steps: int | None  # random steps of a motion that L_drag is computed on and scaled from; None: all
+    points: int  # pairs of a sample, at most
+    step_points: int  # pairs of a step, at most
+    landmarks: float  # share of the batches that use landmarks as points instead of matches
+    far: float  # share of the samples of those batches that go to the w_0 of another motion
+    validation: int  # samples to validate on
+    rollout: float  # share of the samples trained on the model's own steps instead of the true ones
+    rounds: float  # share that starts at a random step of an earlier rollout, with tracked handles
+    finish: float  # last share of the training in which beta and rounds, the costly parts, are not 0; 1: all of it
     augmentation: AugmentationConfig
-    half: bool
-    metric_latents: int = 6
+    half: bool  # store the weights in float16
+    metric_latents: int = 6  # latents for which `image_units` is averaged
 
 
 @dataclass(frozen=True)
 class DragBatch:
-    """Samples, and how each is to be trained on.
+    """Samples, and how to train on each.
 
-    own: on the model's own steps. again: from that step of an earlier rollout; 0: from w_0. later: the samples for
-    which that is not 0. steps: those of L_drag. matched: places among all steps [B S] of those that have points and
-    begin at w_0. finishing: whether beta takes part. What is chosen is known before the batch goes to the device: to
-    ask for it there would wait.
+    All random choices are made before the copy to the device: reading them back would wait for the device.
     """
 
     samples: Batch
-    own: Bool[Tensor, " B"]
-    again: Int[Tensor, " B"]
-    later: Int[Tensor, " A"]
-    steps: Int[Tensor, "B S"]
-    matched: Int[Tensor, " M"]
-    finishing: bool
+    own: Bool[Tensor, " B"]  # True: train on the model's own steps
+    again: Int[Tensor, " B"]  # step of an earlier rollout to start from; 0: start from w_0
+    later: Int[Tensor, " A"]  # the samples with again > 0
+    steps: Int[Tensor, "B S"]  # steps of L_drag
+    matched: Int[Tensor, " M"]  # indices into the flattened steps: those with points, of samples that start from w_0
+    finishing: bool  # whether L_drag counts
 
 
 class PredictorStage(Stage):
-    """trajectories, validation: samples to train on and samples to report on. seed: of the variants and shares.
+    """trajectories, validation: samples to train on and to validate on. motion: frozen; None: no landing loss.
 
-    motion: held fixed; None: no landing loss.
+    Raises InputError for shares out of range.
     """
 
     units: Tensor
@@ -113,7 +89,7 @@ class PredictorStage(Stage):
         check_shares(config.augmentation)
         if not 0 < config.finish <= 1:
             raise InputError(
-                f"stage2.finish is {config.finish:g}, expected a share of the training above 0, at most 1."
+                f"stage2.finish is {config.finish:g}, expected a share of the training above 0 and at most 1."
             )
         self.model = model
         self.motion = None if motion is None else motion.requires_grad_(False)
@@ -127,7 +103,7 @@ class PredictorStage(Stage):
         self.register_buffer("units", units, persistent=False)
 
     def batch(self, positions: Sequence[int]) -> DragBatch:
-        """What the trajectories hold there, varied by chance."""
+        """The augmented samples at these positions."""
         config, n = self.config, self.model.config.steps
         streams = [rng(self.seed, "stage2", position) for position in positions]
         trajectories = self._trajectories
@@ -136,13 +112,13 @@ class PredictorStage(Stage):
         collated = collate(samples)
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
         budget = config.budget
-        begun = positions[0] // budget.batch * budget.batch  # where the batch begins, for every rank's part of it
+        begun = positions[0] // budget.batch * budget.batch  # the same for every rank
         finishing = begun >= (1 - config.finish) * budget.epochs * budget.samples
         own, earlier = (chance < torch.tensor([config.rollout, config.rounds * finishing])).unbind(1)
         again = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * earlier
         steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
         some = torch.tensor([[len(points) > 0 for points in sample.step_handles] for sample in samples])
-        matched = some.gather(1, steps) & (again == 0)[:, None]  # nobody has matched the steps of later rounds
+        matched = some.gather(1, steps) & (again == 0)[:, None]  # steps of later rounds have no matches
         device = collated.ws.device
         return DragBatch(
             collated,
@@ -155,7 +131,7 @@ class PredictorStage(Stage):
         )
 
     def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. 14 plus gamma times the landing loss, and its terms."""
+        """Eq. 14 plus gamma times the landing loss. The logs hold the terms."""
         drags = self._begin(batch)
         own = batch.own if self.config.rollout > 0 else None
         predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, own)
@@ -175,7 +151,7 @@ class PredictorStage(Stage):
         return loss.mean(), {name: value.detach().mean() for name, value in logs.items()}
 
     def groups(self) -> list[Group]:
-        """The predictor, and the regularizer with its gate where there is one."""
+        """The predictor; and the regularizer with its gate, if the model has them."""
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         known = {id(parameter) for parameter in self.model.predictor.parameters()}
         predictor = [parameter for parameter in learning if id(parameter) in known]
@@ -184,7 +160,7 @@ class PredictorStage(Stage):
         return [*groups, Group("regularizer", rest, self.config.regularizer)] if rest else groups
 
     def networks(self) -> Iterable[nn.Module]:
-        """The model, as it is called in training."""
+        """The whole model."""
         return [self.model]
 
     def report(self) -> Report:
@@ -198,18 +174,18 @@ class PredictorStage(Stage):
         self.model.save(path, {"generator": self._dragging.generator.name}, self.config.half)
 
     def _begin(self, batch: DragBatch) -> Drags:
-        """Where the drags start: at w_0, or for some of them where an earlier drag has come to."""
+        """The drags, which start from w_0, or for `batch.later` from an earlier rollout."""
         drags = self._dragging.begin(batch.samples)
         if len(batch.later) == 0:
             return drags
-        moved = self._dragging.go_on(drags.only(batch.later), batch.again[batch.later])
+        moved = self._dragging.continued(drags.only(batch.later), batch.again[batch.later])
         return drags.replaced(batch.later, moved)
 
     def _drag_loss(self, batch: DragBatch, predicted: Float[Tensor, "B n L D"]) -> Float[Tensor, " B"]:
-        """Eq. 13 on the chosen steps. The teacher's features are those of the true latents and outside the graph."""
+        """Eq. 13 on the chosen steps. The features of the true latents have no gradient."""
         samples, steps, some = batch.samples, batch.steps, batch.matched
         losses = predicted.new_zeros(steps.numel())
-        if len(some):  # a step without points has no loss, and its features would be wasted
+        if len(some):  # steps without points have no loss and need no features
             row, step = some // steps.shape[1], steps.flatten()[some]
             pairs = (samples.step_handles, samples.step_targets, samples.step_mask)
             handles, targets, mask = (part[row, step] for part in pairs)
