@@ -1,4 +1,4 @@
-"""The networks: the regularizer, the predictor and both together, and the encoder of pictures."""
+"""The networks: AutoDrag with its predictor and regularizer, the aim, point motion and landing, the encoder."""
 
 from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.autodrag import AutoDrag, DomainShape, ModelConfig

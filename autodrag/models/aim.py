@@ -1,8 +1,8 @@
-"""The aim: a first guess of where a drag ends in W, from the points' displacements as a field over the image.
+"""The aim: a first guess of where a drag ends in W, from the displacements of the points as a field over the image.
 
-Ours, not the paper's. Attention averages what it reads, and needs long training before 68 points tell it more than one
-does. A field of fixed size can be read by a plain MLP, which learns a thousand times faster; the transformer of the
-predictor starts from its guess and corrects it.
+Ours, not the paper's. Attention averages over the points, and takes long to learn to get more from 68 points than from
+one. A plain MLP on a field of fixed size trains a thousand times faster; the predictor's transformer starts from its
+guess and corrects it.
 """
 
 import itertools
@@ -18,21 +18,21 @@ from autodrag.geometry import to_unit
 from autodrag.models.statistics import Standardise
 from autodrag.models.stored import read_model, write_model
 
-GAIN = 8.0  # displacements are small beside the image's side
-EMPTY = 0.1  # weight of "nothing moves here" in a cell's mean displacement
+GAIN = 8.0  # scale of the displacements, which are small compared with the image
+EMPTY = 0.1  # weight of a zero displacement in the mean of a cell
 
 
 @dataclass(frozen=True)
 class AimConfig:
-    """grid: cells of the field a side. width, layers: of the hidden layers of the MLP that reads it."""
+    """Size of the aim."""
 
-    grid: int
-    width: int
-    layers: int
+    grid: int  # cells of the field a side
+    width: int  # of the hidden layers of the MLP
+    layers: int  # hidden layers of the MLP
 
 
 class Aim(nn.Module):
-    """Edited rows and points in, the edited rows that the drag should end at out: one move of W for all rows."""
+    """Predicts the edited rows at the end of a drag from those of the source: one move in W, shared by all rows."""
 
     def __init__(
         self, config: AimConfig, w_dim: int, mean: Float[Tensor, " D"] | None = None, std: Tensor | None = None
@@ -58,18 +58,18 @@ class Aim(nn.Module):
         """handles, targets: image pixels. mask: True at real pairs, False at padding; None if all are real."""
         with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
             rows, at = rows.float(), to_unit(handles.float(), image_hw)
-            field = displacement_field(at, to_unit(targets.float(), image_hw) - at, mask, self.config.grid)
-        move = self.read(torch.cat([field, self.standardise(rows.mean(dim=1))], dim=1)).to(rows)
+            field = displacement_field(at, to_unit(targets.float(), image_hw) - at, mask, self.config.grid)  # [B, F]
+        move = self.read(torch.cat([field, self.standardise(rows.mean(dim=1))], dim=1)).to(rows)  # [B, D]
         return rows + (move * self.standardise.std)[:, None]
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """One safetensors file, for stage 2 to begin with."""
+        """Write one safetensors file, for stage 2."""
         config = {"aim": asdict(self.config), "w_dim": len(self.standardise.mean)}
         write_model(path, "aim", self, config, about)
 
     @classmethod
     def load(cls, path: Path | str) -> "Aim":
-        """What `save` wrote. Raises InputError where the file is missing or something else."""
+        """The aim of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
         stored = read_model(path, "aim")
         aim = cls(AimConfig(**stored.config["aim"]), stored.config["w_dim"])
         aim.load_state_dict(stored.tensors)
@@ -79,10 +79,10 @@ class Aim(nn.Module):
 def displacement_field(
     at: Float[Tensor, "B P 2"], move: Float[Tensor, "B P 2"], mask: Bool[Tensor, "B P"] | None, grid: int
 ) -> Float[Tensor, "B F"]:
-    """In every cell the mean displacement of the points around it (times GAIN) and how many they are; F = 3 grid^2.
+    """For every cell the mean displacement (times GAIN) and the number of the points around it; F = 3 grid^2.
 
-    at, move: places and displacements in units in which the image spans -1..1. A point weighs exp(-d^2 / 2) at a
-    distance of d cells.
+    at, move: positions and displacements in units in which the image spans [-1, 1]. The weight of a point at a distance
+    of d cells is exp(-d^2 / 2).
     """
     centres = (torch.arange(grid, device=at.device) + 0.5) * (2 / grid) - 1
     along = torch.exp(-((at[..., None] - centres) * (grid / 2)).square() / 2)  # [B, P, 2, grid]

@@ -1,13 +1,13 @@
-"""Transformer blocks of both networks: pre-norm, GELU, PyTorch's fused attention, and keys and values that can be kept.
+"""Transformer blocks of both networks: pre-norm, GELU, PyTorch's fused attention, and caches of keys and values.
 
-An encoder reads the memory once. A decoder is given the keys and values of that memory for each of its layers
-(`remember`, computed once a drag) and keeps those of its own tokens in a `Cache`, so that a later call may continue the
-sequence with new tokens alone.
+The encoder runs once a drag. The decoder cross-attends to its output by keys and values that `remember` computes once
+for every layer. A `Cache` holds the keys and values of the decoder's own tokens, so that a later call decodes new
+tokens only.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
@@ -23,11 +23,10 @@ class KeyValue(NamedTuple):
 
 
 class Cache:
-    """Queries, keys and values of one self-attention layer, of all the tokens it has been given so far.
+    """Queries, keys and values of all tokens that one self-attention layer has seen so far.
 
-    The memory for `room` tokens is taken once, and later tokens are written behind the earlier ones: to append them
-    costs a single operation or none. While a gradient is recorded, nothing may be overwritten, and they are
-    concatenated.
+    A buffer for `room` tokens is allocated once, and new tokens are written behind the earlier ones. While gradients
+    are recorded, nothing may be overwritten in place, so they are concatenated instead.
     """
 
     def __init__(self, room: int) -> None:
@@ -35,7 +34,7 @@ class Cache:
         self._held: Tensor | None = None  # [B, room, 3 E]; its first `length` tokens are filled
 
     def append(self, x: Float[Tensor, "B T E"], project: nn.Linear) -> Float[Tensor, "B seen E3"]:
-        """`project(x)`, after what was appended before."""
+        """The cached tokens followed by `project(x)`, which is cached too."""
         begin, end = self._length, self._length + x.shape[1]
         self._length = end
         plain = x.dtype == project.weight.dtype and (x.is_meta or not torch.is_autocast_enabled(x.device.type))
@@ -45,7 +44,7 @@ class Cache:
             torch.addmm(project.bias, x[0], project.weight.T, out=self._held[0, begin:end])
             return self._held[:, :end]
         held = self._held
-        new: Tensor = project(x)
+        new = project(x)
         if new.requires_grad:
             self._held = new if held is None else torch.cat([held[:, :begin], new], dim=1)
             return self._held
@@ -57,17 +56,14 @@ class Cache:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a decoder looks at: the memory's keys and values for each layer.
+    """What a decoder cross-attends to."""
 
-    mask: bool, broadcastable to [B, heads, queries, tokens], False where a token is padding; None if none is.
-    """
-
-    layers: Sequence[KeyValue]
-    mask: Tensor | None = None
+    layers: Sequence[KeyValue]  # keys and values for each layer
+    mask: Tensor | None = None  # bool, broadcastable to [B, heads, queries, tokens], False at padding; None: no padding
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention with one matrix product for queries, keys and values."""
+    """Multi-head self-attention, with one matrix product for queries, keys and values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -78,16 +74,15 @@ class SelfAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "B T E"], mask: Tensor | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B T E"]:
-        """Attend to the tokens `x` and, before them, to those of `cache`, where `x` is kept, too."""
+        """Attend to the tokens of `cache` and to `x`, which is added to the cache."""
         qkv = self.qkv(x) if cache is None else cache.append(x, self.qkv)
-        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, T or more, e] each
-        y = attend(q[:, :, -x.shape[1] :], k, v, mask)
-        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
-        return out
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, seen, e] each
+        y = attend(q[:, :, -x.shape[1] :], k, v, mask)  # [B, heads, T, e]
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention of tokens to a memory whose keys and values come from `remember`."""
+    """Multi-head cross-attention to a memory, whose keys and values `remember` computes."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -97,7 +92,7 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def remember(self, memory: Float[Tensor, "B S E"]) -> KeyValue:
-        """Keys and values of the memory."""
+        """Keys and values of the memory, for `forward`."""
         k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return KeyValue(k, v)
 
@@ -105,14 +100,13 @@ class CrossAttention(nn.Module):
         self, x: Float[Tensor, "B T E"], memory: KeyValue, mask: Tensor | None = None
     ) -> Float[Tensor, "B T E"]:
         """Attend to the memory; `mask` as in `Memory`."""
-        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        y = attend(q, memory.keys, memory.values, mask)
-        out: Tensor = self.out(y.transpose(1, 2).flatten(2))
-        return out
+        q = self.q(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, T, e]
+        y = attend(q, memory.keys, memory.values, mask)  # [B, heads, T, e]
+        return self.out(y.transpose(1, 2).flatten(2))
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention and a two-layer MLP, each after a LayerNorm and added to its input."""
+    """Self-attention and a two-layer MLP, each with a LayerNorm before it and a residual connection."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -124,12 +118,11 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Float[Tensor, "B S E"]:
         """One layer; `mask` as in `Memory`."""
         x = x + self.attention(self.attention_norm(x), mask)
-        out: Tensor = x + self.mlp(self.mlp_norm(x))
-        return out
+        return x + self.mlp(self.mlp_norm(x))
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, cross-attention to the memory and an MLP, each after a LayerNorm and added to its input."""
+    """Self-attention, cross-attention and an MLP, each with a LayerNorm before it and a residual connection."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -151,8 +144,7 @@ class DecoderBlock(nn.Module):
         """One layer; `cache` as in `SelfAttention`."""
         x = x + self.attention(self.attention_norm(x), mask, cache)
         x = x + self.cross(self.cross_norm(x), memory, memory_mask)
-        out: Tensor = x + self.mlp(self.mlp_norm(x))
-        return out
+        return x + self.mlp(self.mlp_norm(x))
 
 
 class Encoder(nn.Module):
@@ -167,8 +159,7 @@ class Encoder(nn.Module):
         """All layers; `mask` as in `Memory`."""
         for block in self.blocks:
             x = block(x, mask)
-        out: Tensor = self.norm(x)
-        return out
+        return self.norm(x)
 
 
 class Decoder(nn.Module):
@@ -180,7 +171,7 @@ class Decoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def remember(self, memory: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Memory:
-        """The memory as every layer will see it; `mask` as in `Memory`."""
+        """Keys and values of the memory for every layer; `mask` as in `Memory`."""
         return Memory([block.cross.remember(memory) for block in self._blocks()], mask)
 
     def forward(
@@ -190,18 +181,17 @@ class Decoder(nn.Module):
         mask: Tensor | None = None,
         caches: Sequence[Cache] | None = None,
     ) -> Float[Tensor, "B T E"]:
-        """Decode the tokens `x`, which follow those of the `caches` and are kept there."""
+        """Decode the tokens `x`. They follow the tokens in `caches` and are added to them."""
         for index, block in enumerate(self._blocks()):
             x = block(x, memory.layers[index], memory.mask, mask, None if caches is None else caches[index])
-        out: Tensor = self.norm(x)
-        return out
+        return self.norm(x)
 
     def caches(self, tokens: int) -> list[Cache]:
-        """Empty ones for a sequence of at most so many tokens, which is decoded part by part."""
+        """Empty caches for a sequence of at most `tokens` tokens that is decoded in several calls."""
         return [Cache(tokens) for _ in self._blocks()]
 
     def _blocks(self) -> list[DecoderBlock]:
-        return [block for block in self.blocks if isinstance(block, DecoderBlock)]
+        return [cast(DecoderBlock, block) for block in self.blocks]
 
 
 def attend(
@@ -212,7 +202,7 @@ def attend(
 ) -> Float[Tensor, "B heads T e"]:
     """softmax(q k^T / sqrt(e)) v, by PyTorch's fused attention.
 
-    In bfloat16 on a CPU that is slower than its parts (1.7 times at 270 tokens, both ways), so they are spelt out.
+    On a CPU in bfloat16, separate operations are faster (1.7 times at 270 tokens, forwards and backwards).
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -223,7 +213,7 @@ def attend(
 
 
 def recording(x: Tensor, layer: nn.Linear) -> bool:
-    """Whether the output of the layer would have a gradient."""
+    """Whether the output of the layer would require a gradient."""
     return torch.is_grad_enabled() and (x.requires_grad or layer.weight.requires_grad)
 
 
@@ -233,7 +223,7 @@ def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
 
 
 def initialise(module: nn.Module) -> None:
-    """For `Module.apply`: Xavier-uniform weights and zero biases in every linear and convolutional layer."""
+    """For `Module.apply`: Xavier-uniform weights and zero biases of linear and convolutional layers."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.xavier_uniform_(module.weight)
         if module.bias is not None:

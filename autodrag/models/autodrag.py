@@ -1,4 +1,4 @@
-"""AutoDrag: the predictor and the regularizer together, taught on given motions or rolled out on its own."""
+"""AutoDrag: the predictor and the regularizer, with teacher forcing for training and rollouts for drags."""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -18,47 +18,42 @@ from autodrag.models.statistics import Statistics
 from autodrag.models.stored import read_model, write_model
 from autodrag.typed import build
 
-NEGLIGIBLE_GATE = 1e-3  # of R: below it a drag changes by less than a thousandth of what R corrects
+NEGLIGIBLE_GATE = 1e-3  # below it, R adds less than a thousandth of its correction
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """The whole model.
 
-    steps: n, the steps of a drag. feature_block: the generator block, counted from 1, whose output is F_0.
-    skip: how R enters. `gated`: w_hat = w~ + g (R(w~) - w~) with a learned number g; `plain`: w_hat = R(w~); `none`: no
-    R.
-    gate: g before training. At 0 (ours) an untrained model is the identity and R earns its share.
+    skip is how R is used. `gated` (ours): w_hat = w~ + g (R(w~) - w~) with a learned number g; `plain`: w_hat = R(w~);
+    `none`: w_hat = w~.
     """
 
     predictor: PredictorConfig
     regularizer: RegularizerConfig
-    steps: int = 5
-    feature_block: int = 6
-    skip: Literal["gated", "plain", "none"] = "gated"
-    gate: float = 0.0
+    steps: int = 5  # n, the steps of a drag
+    feature_block: int = 6  # generator block, counted from 1, whose output is F_0
+    skip: Literal["gated", "plain", "none"] = "gated"  # see above
+    gate: float = 0.0  # g before training; at 0, an untrained model is the identity
 
 
 @dataclass(frozen=True)
 class DomainShape:
-    """What a model must know of its generator.
+    """What a model needs to know about its generator."""
 
-    num_ws, w_dim: rows L and width D of its latents. feature_shape: (C, h, w) of F_0. resolution: (H, W) of its images.
-    """
-
-    num_ws: int
-    w_dim: int
-    feature_shape: tuple[int, int, int]
-    resolution: tuple[int, int]
+    num_ws: int  # L, rows of a latent
+    w_dim: int  # D, width of a latent
+    feature_shape: tuple[int, int, int]  # (C, h, w) of F_0
+    resolution: tuple[int, int]  # (H, W) of the images
 
 
 class AutoDrag(nn.Module):
-    """Source features, points and latents in; the latents of each step of the drag out. Rows 6.. are never changed."""
+    """Predicts the latents of every step of a drag from source features, points and latents. Rows 6.. do not change."""
 
     def __init__(self, config: ModelConfig, shape: DomainShape, statistics: Statistics) -> None:
         super().__init__()
         if config.steps < 1:
-            raise InputError(f"A drag of steps={config.steps} goes nowhere; give model.steps of at least 1.")
+            raise InputError(f"A drag of steps={config.steps} has no step: set model.steps of at least 1.")
         self.config = config
         self.shape = shape
         self.predictor = Predictor(config.predictor, shape.w_dim, shape.feature_shape, statistics)
@@ -70,9 +65,9 @@ class AutoDrag(nn.Module):
         self.leaves_out_regularizer = False
 
     def leave_out_negligible(self) -> "AutoDrag":
-        """For use, not for training: leave R out where its gate all but closes it, and say so. Returns self.
+        """For inference: leave R out if its gate is below NEGLIGIBLE_GATE, and print that. Returns self.
 
-        R is a third of what a drag costs, and at a gate below 0.001 no picture shows what it adds.
+        R is a third of the cost of a drag, and its effect is invisible at a gate below 0.001.
         """
         gate = self.gate.item() if self.config.skip == "gated" else 1.0
         self.leaves_out_regularizer = abs(gate) < NEGLIGIBLE_GATE
@@ -89,11 +84,11 @@ class AutoDrag(nn.Module):
         mask: Bool[Tensor, "B P"] | None = None,
         own: Bool[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B n L D"]:
-        """w_hat_1..w_hat_n, each from the given latent before it (teacher forcing), all at once.
+        """w_hat_1..w_hat_n, each predicted from the given latent before it (teacher forcing), in one pass.
 
-        ws: w_0..w_{n-1}. features: F_0 of w_0. handles, targets: pixels of the generator's image. mask: True at real
-        pairs. own: True where a step starts from what the model itself has just reached (without a gradient through
-        that) instead of the given latent.
+        ws: w_0..w_{n-1}. features: F_0 of w_0. handles, targets: image pixels. mask: False at padding; None: no
+        padding. own: True for samples whose steps start from the model's own predictions (without a gradient through
+        them) instead of the given latents.
         """
         context = self.predictor.remember(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
         if own is not None:
@@ -104,7 +99,7 @@ class AutoDrag(nn.Module):
     def _replaced(
         self, ws: Float[Tensor, "B n L D"], context: DragContext, own: Bool[Tensor, " B"]
     ) -> Float[Tensor, "B n L D"]:
-        """The given latents, or the model's own where asked for, which have to be found one after another."""
+        """The given latents, with the model's own predictions for samples with `own`, which are made step by step."""
         total = ws.shape[1]
         starts, past = [ws[:, :1]], self.predictor.begin(total)
         for index in range(total - 1):
@@ -133,14 +128,14 @@ class AutoDrag(nn.Module):
         mask: Bool[Tensor, "B P"] | None = None,
         n: int | None = None,
     ) -> Iterator[Float[Tensor, "B L D"]]:
-        """Drag, step by step.
+        """Drag, step by step: yields w_hat_1..w_hat_n.
 
-        Arguments as in `forward`, with ws the source's latents and n the number of steps (None: those of the training).
-        Costs one pass over the memory and n passes over the K tokens of a single step.
+        ws: latents of the source. n: number of steps; None: that of training. Other arguments as in `forward`. Costs
+        one pass of the encoder, and n passes of the decoder over the K tokens of one step.
         """
         total = self.config.steps if n is None else n
         if total < 1:
-            raise InputError(f"A drag of n={total} steps goes nowhere; give n of at least 1.")
+            raise InputError(f"A drag of n={total} steps has no step: choose n of at least 1.")
         context = self.predictor.remember(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
         here, past = ws[:, None], self.predictor.begin(total)
         for index in range(total):
@@ -155,28 +150,28 @@ class AutoDrag(nn.Module):
         start: int = 0,
         past: Past | None = None,
     ) -> Float[Tensor, "B s L D"]:
-        """From w_start, w_start+1, ... to w_hat one step on; `past` as in `Predictor`."""
+        """w_hat_{start+1}, ... from w_start, ...; `past` as in `Predictor.forward`."""
         head, tail = split(ws)
         return self.regularize(join(self.predictor(head, context, total, start, past), tail))
 
     def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:
-        """w~ -> w_hat by the skip connection to R; w~ itself where R is left out."""
+        """w~ -> w_hat by the skip connection around R; w~ itself if R is left out."""
         if self.regularizer is None or self.leaves_out_regularizer:
             return w_tilde
-        restored: Tensor = self.regularizer(w_tilde.reshape(-1, *w_tilde.shape[-2:])).view_as(w_tilde)
+        restored = self.regularizer(w_tilde.reshape(-1, *w_tilde.shape[-2:])).view_as(w_tilde)
         return restored if self.config.skip == "plain" else w_tilde + self.gate * (restored - w_tilde)
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
-        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text.
+        """Write weights, statistics and config to one safetensors file. about: text for its metadata.
 
-        half: weights (not statistics) in float16, for half the size; they are read back as float32.
+        half: store weights (not statistics) in float16; `load` converts them back to float32.
         """
         config = {"model": asdict(self.config), "shape": asdict(self.shape)}
         write_model(path, "autodrag", self, config, about, half)
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "AutoDrag":
-        """The model of a file that `save` wrote. Raises InputError where the file is missing or something else."""
+        """The model of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
         stored = read_model(path, "autodrag", str(device))
         config, shape = build(ModelConfig, stored.config["model"]), build(DomainShape, stored.config["shape"])
         model = cls(config, shape, Statistics.identity(shape.w_dim, shape.feature_shape[0])).to(device)

@@ -1,4 +1,4 @@
-"""What a model costs: parameters by part, and floating-point operations of a drag."""
+"""The cost of a model: parameters of its parts, and floating-point operations of a drag."""
 
 import torch
 from torch import nn
@@ -14,9 +14,10 @@ def parameter_count(module: nn.Module) -> int:
 
 
 def rollout_flops(model: AutoDrag, points: int = 1, n: int | None = None) -> int:
-    """Floating-point operations (2 a multiply-add) of one drag of one image: products, convolutions and attention.
+    """Floating-point operations of one drag of one image, 2 for each multiply-add.
 
-    points: pairs of handle and target. n: steps, None for those of the model's config.
+    Counts matrix products, convolutions and attention. points: pairs of handle and target. n: steps; None: those of the
+    model's config.
     """
     shape, device = model.shape, model.predictor.places.device
     ws = torch.zeros(1, shape.num_ws, shape.w_dim, device=device)
@@ -29,7 +30,7 @@ def rollout_flops(model: AutoDrag, points: int = 1, n: int | None = None) -> int
 
 
 def cost_table(model: AutoDrag) -> str:
-    """Parameters of every part and operations of a drag, as lines of text."""
+    """Parameters of every part and operations of a drag, as a table in text."""
     rows = []
     for network in (model.predictor, model.regularizer):
         if network is not None:

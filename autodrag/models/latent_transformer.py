@@ -1,4 +1,4 @@
-"""The latent transformer of UserControllableLT (Endo 2022): motion at some points moves the edited rows."""
+"""The latent transformer of UserControllableLT (Endo 2022): predicts a move of the edited rows from point motion."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -17,25 +17,25 @@ from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.stored import read_model, write_model
 from autodrag.typed import build
 
-UNIT_HEIGHT = 256  # pixels: motion is measured on images of this height, whatever the generator's
+UNIT_HEIGHT = 256  # pixels: motion is measured at this image height, for every generator
 FEATURE_BLOCK = 5  # of 64 px
 
 
 @dataclass(frozen=True)
 class LatentTransformerConfig:
-    """Size of the network; the published one has 512, 8 and 6."""
+    """Size of the network."""
 
-    width: int
-    heads: int
-    layers: int
+    width: int  # channels of the tokens; published: 512
+    heads: int  # of the attention; published: 8
+    layers: int  # of the encoder, and of the decoder; published: 6
 
 
 @dataclass(frozen=True)
 class MotionScale:
-    """What motion is divided by: deviation of the flow (pixels of a 256 px image) and of its log expansion."""
+    """Scales that motion is divided by."""
 
-    flow: float
-    expansion: float
+    flow: float  # root mean square of the optical flow, in pixels of a 256 px image
+    expansion: float  # root mean square of its log expansion
 
 
 class LatentTransformer(nn.Module):
@@ -69,31 +69,31 @@ class LatentTransformer(nn.Module):
         motion: Float[Tensor, "B P 3"],
         mask: Bool[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """What is added to `ws` for alpha = 1; zero in the rows that are kept.
+        """The move that is added to `ws` for alpha = 1; zero in the kept rows.
 
-        points: image pixels. motion: (dx, dy, log expansion) at them in units of `scale`. mask: False at padding.
+        points: image pixels. motion: (dx, dy, log expansion) of the points, divided by `scale`. mask: False at padding.
         """
-        local = self.standardise_features(sample_at(features, points, self.shape.resolution))
-        both = torch.cat([F.relu(self.read_motion(motion)), F.relu(self.read_features(local))], dim=2)
-        seen = None if mask is None else mask[:, None, None]
+        local = self.standardise_features(sample_at(features, points, self.shape.resolution))  # [B, P, C]
+        both = torch.cat([F.relu(self.read_motion(motion)), F.relu(self.read_features(local))], dim=2)  # [B, P, E]
+        seen = None if mask is None else mask[:, None, None]  # [B, 1, 1, P]
         memory = self.encoder(F.relu(self.read_both(both)), seen)  # [B, P, E]
-        head, tail = split(ws)
+        head, tail = split(ws)  # [B, K, D], [B, L - K, D]
         rows = F.relu(self.read_latents(self.standardise(head))) + self.position  # [B, K, E]
-        decoded = self.decoder(rows, self.decoder.remember(memory, seen))
-        change = self.head(decoded).to(ws.dtype) * self.standardise.std
-        return join(change, torch.zeros_like(tail))
+        decoded = self.decoder(rows, self.decoder.remember(memory, seen))  # [B, K, E]
+        change = self.head(decoded).to(ws.dtype) * self.standardise.std  # [B, K, D]
+        return join(change, torch.zeros_like(tail))  # [B, L, D]
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
-        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text.
+        """Write weights, statistics and config to one safetensors file. about: text for its metadata.
 
-        half: weights (not statistics) in float16, for half the size; they are read back as float32.
+        half: store weights (not statistics) in float16; `load` converts them back to float32.
         """
         config = {"network": asdict(self.config), "shape": asdict(self.shape), "scale": asdict(self.scale)}
         write_model(path, "latent_transformer", self, config, about, half)
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "LatentTransformer":
-        """The model of a file that `save` wrote. Raises InputError where the file is missing or something else."""
+        """The model of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
         stored = read_model(path, "latent_transformer", str(device))
         shape = build(DomainShape, stored.config["shape"])
         model = cls(

@@ -1,4 +1,4 @@
-"""The Latent Predictor P (section 3.2): from the source and the points, how each step moves the edited rows."""
+"""The Latent Predictor P (section 3.2): predicts the edited rows of every step from the source and the points."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,48 +17,37 @@ from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Size of P and what its tokens carry.
+    """Size of P, and what its tokens hold."""
 
-    points: `full`, or `patch_only` as the paper is printed: point tokens know their patch and whether they are a handle
-    or a
-        target, but neither where they are nor how far apart.
-    progress: the step embedding says how far along the drag it is (i / n and 1 / n) instead of the number i alone.
-    grid: tokens of F_0 a side, at most.
-    aim: a first guess that the steps head for and the transformer corrects; None: the paper's, without.
-    """
-
-    width: int
-    heads: int
+    width: int  # channels E of the tokens
+    heads: int  # of the attention
     encoder_layers: int
     decoder_layers: int
-    mlp_ratio: float = 4.0
-    points: Literal["full", "patch_only"] = "full"
-    progress: bool = True
-    grid: int = 16
-    aim: AimConfig | None = None
+    mlp_ratio: float = 4.0  # hidden width of the MLPs / width
+    points: Literal["full", "patch_only"] = "full"  # patch, position and displacement | patch alone, as printed
+    progress: bool = True  # embed i / n and 1 / n of step i (ours), instead of i
+    grid: int = 16  # image tokens a side, at most
+    aim: AimConfig | None = None  # first guess of the end, which the steps correct (ours); None: no guess, the paper
 
 
 @dataclass(frozen=True)
 class DragContext:
-    """A drag as the predictor remembers it: source and points for the decoder, and the aim where there is one."""
+    """What all steps of a drag share."""
 
-    memory: Memory
-    aim: Float[Tensor, "B K D"] | None
+    memory: Memory  # of source and points, for the decoder
+    aim: Float[Tensor, "B K D"] | None  # guess of the edited rows at the end, if the model has an aim
 
 
 @dataclass(frozen=True)
 class Past:
-    """What the steps of a drag that are asked for one by one have in common: the positions of all, and their tokens.
+    """State of a drag that is decoded step by step."""
 
-    positions: of the rows of all n steps. caches: the tokens of the steps so far, for each layer of the decoder.
-    """
-
-    positions: Float[Tensor, "n K E"]
-    caches: list[Cache]
+    positions: Float[Tensor, "n K E"]  # embeddings of all steps and rows
+    caches: list[Cache]  # tokens of the steps so far, for each layer of the decoder
 
 
 class Predictor(nn.Module):
-    """`remember` the source and the points once, then ask for one step or for all of them."""
+    """`remember` encodes the source and the points once; `forward` then predicts one step or all of them."""
 
     places: Tensor
 
@@ -87,8 +76,8 @@ class Predictor(nn.Module):
         self.apply(initialise)
         nn.init.normal_(self.kind, std=0.02)
         nn.init.normal_(self.row, std=0.02)
-        nn.init.zeros_(self.head.weight)  # an untrained predictor moves nothing, or goes straight for the aim
-        # Trained by itself before (`training.aim`), and held fixed: not touched by the initialisation above.
+        nn.init.zeros_(self.head.weight)  # an untrained predictor moves nothing, or straight to the aim
+        # After `initialise`: the aim keeps its own initialisation.
         self.aim = None if config.aim is None else Aim(config.aim, w_dim, statistics.w_mean, statistics.w_std)
 
     def remember(
@@ -100,20 +89,21 @@ class Predictor(nn.Module):
         mask: Bool[Tensor, "B P"] | None,
         image_hw: tuple[int, int],
     ) -> DragContext:
-        """What all steps share: the source's edited rows and features F_0, and the pairs of points (image pixels).
+        """Encode the source and the points.
 
-        mask: True at real pairs, False at padding; None if all are real. The order of the pairs does not matter.
+        rows: edited rows of the source. features: F_0 of the source. handles, targets: image pixels, in any order of
+        the pairs. mask: False at padding; None: no padding. image_hw: size of the image.
         """
-        aim = None if self.aim is None else self.aim(rows, handles, targets, mask, image_hw)
-        features = self.standardise_features(features)
+        aim = None if self.aim is None else self.aim(rows, handles, targets, mask, image_hw)  # [B, K, D]
+        features = self.standardise_features(features)  # [B, C, h, w]
         image = self.look(features) + self.place(self.places)  # [B, S, E]
         points = self._point_tokens(features, handles, targets, image_hw)  # [B, 2P, E]
         seen = None
         if mask is not None:
-            whole = mask.new_ones(mask.shape[0], image.shape[1])
+            whole = mask.new_ones(mask.shape[0], image.shape[1])  # [B, S]
             seen = torch.cat([whole, mask, mask], dim=1)[:, None, None]  # [B, 1, 1, S + 2P]
         # Eq. 8, 9: MLP([MLP(F_seq), MLP(P_seq)]), through the encoder, to keys and values
-        tokens = self.encoder(self.mix(torch.cat([image, points], dim=1)), seen)
+        tokens = self.encoder(self.mix(torch.cat([image, points], dim=1)), seen)  # [B, S + 2P, E]
         return DragContext(self.decoder.remember(tokens, seen), aim)
 
     def forward(
@@ -124,10 +114,10 @@ class Predictor(nn.Module):
         start: int = 0,
         past: Past | None = None,
     ) -> Float[Tensor, "B s K D"]:
-        """The edited rows one step on from those of w_start, w_start+1, ....
+        """Predict the edited rows of w_{start+1}, ..., w_{start+s} from those of w_start, ..., w_{start+s-1}.
 
-        rows: the edited rows of those s latents. total: n, the number of steps of the whole drag. past: from `begin`,
-        the same for all calls of a drag that come one after another. A step sees itself and the steps before it.
+        rows: edited rows of these s latents. context: from `remember`. total: n, the steps of the whole drag. past:
+        from `begin`, for calls that decode a drag step by step. A step attends to itself and to the steps before it.
         """
         steps, k = rows.shape[1], rows.shape[2]
         position = self._positions(start, steps, total) if past is None else past.positions[start : start + steps]
@@ -135,44 +125,43 @@ class Predictor(nn.Module):
         queries = self.read(self.standardise(rows)) + position  # [B, s, K, E]
         moved = rows
         if context.aim is not None and self.hint is not None:
-            way = context.aim[:, None] - rows
-            queries = queries + self.hint(way / self.standardise.std)
+            way = context.aim[:, None] - rows  # [B, s, K, D]
+            queries = queries + self.hint(way / self.standardise.std)  # [B, s, K, E]
             left = total - start if steps == 1 else total - torch.arange(start, start + steps, device=rows.device)
-            moved = rows + way / (left if isinstance(left, int) else left[:, None, None])
-        mask = None if steps == 1 else block_causal(steps, k, start, rows.device)
-        decoded = self.decoder(queries.flatten(1, 2), context.memory, mask, None if past is None else past.caches)
+            moved = rows + way / (left if isinstance(left, int) else left[:, None, None])  # [B, s, K, D]
+        mask = None if steps == 1 else block_causal(steps, k, start, rows.device)  # [s K, (start + s) K]
+        caches = None if past is None else past.caches
+        decoded = self.decoder(queries.flatten(1, 2), context.memory, mask, caches)  # [B, s K, E]
         # Eq. 11, as a residual on w_i
-        delta = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k))
-        return torch.addcmul(moved, delta, self.standardise.std)
+        delta = self.head(decoded).to(rows.dtype).unflatten(1, (steps, k))  # [B, s, K, D]
+        return torch.addcmul(moved, delta, self.standardise.std)  # [B, s, K, D]
 
     def begin(self, total: int) -> Past:
-        """For a drag whose `total` steps are asked for one by one."""
+        """State for a drag of `total` steps that is decoded step by step."""
         return Past(self._positions(0, total, total), self.decoder.caches(total * EDITED_ROWS))
 
     def _point_tokens(
         self, features: Tensor, handles: Tensor, targets: Tensor, image_hw: tuple[int, int]
     ) -> Float[Tensor, "B N E"]:
-        both, count = torch.cat([handles, targets], dim=1), handles.shape[1]
-        tokens: Tensor = self.look_at_points(features, both, image_hw)
-        tokens = tokens + self.kind.repeat_interleave(count, dim=0)
+        both, count = torch.cat([handles, targets], dim=1), handles.shape[1]  # [B, 2P, 2]
+        tokens = self.look_at_points(features, both, image_hw) + self.kind.repeat_interleave(count, dim=0)  # [B, 2P, E]
         if self.displacement is None:
             return tokens
-        places = to_unit(both, image_hw)
-        moved = places[:, count:] - places[:, :count]
-        placed: Tensor = tokens + self.place(places) + self.displacement(moved).repeat(1, 2, 1)
-        return placed
+        places = to_unit(both, image_hw)  # [B, 2P, 2]
+        moved = places[:, count:] - places[:, :count]  # [B, P, 2]
+        return tokens + self.place(places) + self.displacement(moved).repeat(1, 2, 1)  # [B, 2P, E]
 
     def _positions(self, start: int, steps: int, total: int) -> Float[Tensor, "s K E"]:
-        """Embeddings of steps start, start+1, ... and of the edited rows."""
+        """Sums of the embeddings of steps start, start+1, ... and of the edited rows."""
         i = torch.arange(start, start + steps, device=self.row.device, dtype=torch.float32)
         if self.config.progress:
-            place = torch.stack([i / total, torch.full_like(i, 1 / total)], dim=-1)
+            place = torch.stack([i / total, torch.full_like(i, 1 / total)], dim=-1)  # [s, 2]
         else:
-            place = torch.stack([i / 16, torch.zeros_like(i)], dim=-1)
-        return self.step(place)[:, None] + self.row
+            place = torch.stack([i / 16, torch.zeros_like(i)], dim=-1)  # [s, 2]
+        return self.step(place)[:, None] + self.row  # [s, K, E]
 
 
 def block_causal(steps: int, k: int, start: int, device: torch.device) -> Bool[Tensor, "queries keys"]:
-    """True where a token of a step may look: at the k tokens of its own step and of all earlier ones."""
+    """True where a token may attend: to the k tokens of its own step and of all earlier steps."""
     keys = torch.arange(start + steps, device=device).repeat_interleave(k)
     return keys[start * k :, None] >= keys

@@ -1,4 +1,4 @@
-"""The Latent Regularizer R (section 3.1): restores the edited rows of a latent in the light of its kept rows."""
+"""The Latent Regularizer R (section 3.1): restores the edited rows of a latent, given its kept rows."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -18,29 +18,25 @@ from autodrag.typed import build
 
 @dataclass(frozen=True)
 class RegularizerConfig:
-    """Size of R.
+    """Size of R."""
 
-    residual: the head's output is added to the edited rows instead of replacing them (ours; as printed, Eq. 5
-    replaces).
-    """
-
-    width: int
-    heads: int
+    width: int  # channels E of the tokens
+    heads: int  # of the attention
     encoder_layers: int
     decoder_layers: int
-    mlp_ratio: float = 4.0
-    residual: bool = False
+    mlp_ratio: float = 4.0  # hidden width of the MLPs / width
+    residual: bool = False  # add the output to the edited rows (ours) instead of replacing them (Eq. 5 as printed)
 
 
 class Regularizer(nn.Module):
-    """Memory from the edited rows, queries from the kept ones; the kept rows pass through unchanged."""
+    """The memory comes from the edited rows, the queries from the kept ones. The kept rows are not changed."""
 
     def __init__(self, config: RegularizerConfig, num_ws: int, w_dim: int, statistics: Statistics) -> None:
         super().__init__()
         if num_ws <= EDITED_ROWS:
             raise InputError(
-                f"The generator takes {num_ws} latent rows, but the regularizer needs more than the {EDITED_ROWS} "
-                "edited ones; use model.skip=none or a generator of at least 32 px."
+                f"The generator takes {num_ws} latent rows, but the regularizer needs rows beyond the {EDITED_ROWS} "
+                "edited ones: use model.skip=none or a generator of at least 32 px."
             )
         width = config.width
         self.config = config
@@ -60,27 +56,28 @@ class Regularizer(nn.Module):
             nn.init.zeros_(self.head.weight)
 
     def forward(self, ws: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        """Latents in, latents out (both in the generator's own scale); rows 6.. are returned as they are."""
-        edited, kept = split(self.standardise(ws))
+        """Restored latents, in the scale of the generator as `ws` is; rows 6.. are those of `ws`."""
+        edited, kept = split(self.standardise(ws))  # [B, K, D], [B, L - K, D]
         # Eq. 3, 4: keys and values from MLP(w1'), through the encoder
         memory = self.encoder(self.read_edited(edited) + self.edited_position)  # [B, K, E]
-        # Eq. 2: queries from MLP(w2') with L-K tokens reduced to K, plus position
-        queries = self.reduce(self.read_kept(kept).transpose(1, 2)).transpose(1, 2) + self.query_position  # [B, K, E]
-        decoded = self.decoder(queries, self.decoder.remember(memory))
+        # Eq. 2: queries from MLP(w2'), L - K tokens reduced to K, plus position
+        read = self.read_kept(kept)  # [B, L - K, E]
+        queries = self.reduce(read.transpose(1, 2)).transpose(1, 2) + self.query_position  # [B, K, E]
+        decoded = self.decoder(queries, self.decoder.remember(memory))  # [B, K, E]
         # Eq. 5: w_hat = [softmax(q k^T) v, w2']
-        raw_edited, raw_kept = split(ws)
-        rows = self.head(decoded).to(ws.dtype) * self.standardise.std
-        start = raw_edited if self.config.residual else self.standardise.mean
-        return join(start + rows, raw_kept)
+        raw_edited, raw_kept = split(ws)  # [B, K, D], [B, L - K, D]
+        rows = self.head(decoded).to(ws.dtype) * self.standardise.std  # [B, K, D]
+        start = raw_edited if self.config.residual else self.standardise.mean  # [B, K, D] or [D]
+        return join(start + rows, raw_kept)  # [B, L, D]
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """Write weights, statistics and configuration to one safetensors file; `about` is kept beside them as text."""
+        """Write weights, statistics and config to one safetensors file. about: text for its metadata."""
         shape = {"num_ws": self.reduce.in_features + EDITED_ROWS, "w_dim": self.head.out_features}
         write_model(path, "regularizer", self, {"regularizer": asdict(self.config), **shape}, about)
 
     @classmethod
     def load(cls, path: Path | str) -> "Regularizer":
-        """The model of a file that `save` wrote. Raises InputError where the file is missing or something else."""
+        """The model of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
         stored = read_model(path, "regularizer")
         config = build(RegularizerConfig, stored.config["regularizer"])
         w_dim = int(stored.config["w_dim"])

@@ -1,4 +1,4 @@
-"""The scale of a generator's latents and features: measured once (`training.measure`), stored with the model."""
+"""Scales of a generator's latents and features: measured by `training.latent_statistics`, stored with the model."""
 
 from dataclasses import dataclass
 
@@ -18,15 +18,15 @@ class Statistics:
 
     @staticmethod
     def identity(w_dim: int, channels: int) -> "Statistics":
-        """Zero means and unit deviations."""
+        """Means of zero and deviations of one."""
         return Statistics(torch.zeros(w_dim), torch.ones(w_dim), torch.zeros(channels), torch.ones(channels))
 
 
 class Standardise(nn.Module):
-    """(x - mean) / std over one axis, with the mean and deviation kept as buffers.
+    """(x - mean) / std along one axis, with mean and std as buffers.
 
-    The networks see latents and features of unit scale, whatever the generator: losses and weights are otherwise
-    dominated by the few dimensions with a large spread.
+    It gives the networks latents and features of unit scale for every generator. Without it, the few dimensions with a
+    large spread dominate losses and weights.
     """
 
     mean: Tensor

@@ -1,4 +1,4 @@
-"""A model as one safetensors file: weights and statistics, with the configuration as JSON in the metadata."""
+"""A model as one safetensors file: weights and statistics, with the config as JSON in the metadata."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 
 FORMAT = "autodrag 1"
-#: Where a file of each kind comes from.
+#: Kinds of models, and where their files come from.
 ORIGINS = {
     "regularizer": "weights.safetensors of a stage=1 run",
     "aim": "weights.safetensors of a stage=aim run",
@@ -26,11 +26,11 @@ ORIGINS = {
 
 @dataclass(frozen=True)
 class Stored:
-    """What a file holds. config: what builds the model. about: where it came from (dataset, command, ...)."""
+    """The contents of a model file."""
 
     tensors: dict[str, Tensor]
-    config: dict[str, Any]
-    about: dict[str, str]
+    config: dict[str, Any]  # that builds the model
+    about: dict[str, str]  # origin: generator, command, ...
 
 
 def write_model(
@@ -41,9 +41,9 @@ def write_model(
     about: Mapping[str, str] | None = None,
     half: bool = False,
 ) -> None:
-    """kind: one of `ORIGINS`. half: weights (not statistics) in float16, for half the size.
+    """Write a model file. kind: one of `ORIGINS`. half: store weights (not statistics) in float16.
 
-    Raises InputError where the file cannot be written.
+    Raises InputError if the file cannot be written.
     """
     metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "about": json.dumps(about or {})}
     tensors = model.state_dict()
@@ -52,17 +52,17 @@ def write_model(
     try:
         write_tensors(Path(path), tensors, metadata)
     except OSError as error:
-        raise InputError(f"{error}; make room or choose another folder.") from None
+        raise InputError(f"{error}; free disk space or choose another folder.") from None
 
 
 def stored_kind(path: Path | str) -> str | None:
-    """One of `ORIGINS`, or None for another file. Raises InputError where the file cannot be read."""
+    """One of `ORIGINS`, or None for other files. Raises InputError if the file cannot be read."""
     return read_tensors(Path(path))[1].get("kind")
 
 
 def read_model(path: Path | str, kind: str, device: str = "cpu") -> Stored:
-    """What `write_model` wrote. Raises InputError where the file is missing, damaged or of another kind."""
+    """Read a model file. Raises InputError if it is missing, damaged or of another kind."""
     tensors, metadata = read_tensors(Path(path), device)
     if metadata.get("format") != FORMAT or metadata.get("kind") != kind:
-        raise InputError(f"{path} holds no {kind} of format {FORMAT!r}; give {ORIGINS[kind]}.")
+        raise InputError(f"{path} holds no {kind} of format {FORMAT!r}: choose {ORIGINS[kind]}.")
     return Stored(tensors, json.loads(metadata["config"]), json.loads(metadata["about"]))

@@ -1,7 +1,6 @@
-"""What the predictor looks at, as tokens: the source's feature map and the handle and target points.
+"""Input tokens of the predictor: the source's feature map, and the handle and target points.
 
-Image tokens and point tokens carry the same embedding of their place in the image, so that a point knows where it is
-and what lies around it.
+Image tokens and point tokens share one embedding of positions in the image, which relates a point to what is around it.
 """
 
 import math
@@ -14,8 +13,8 @@ from torch.nn import functional as F
 from autodrag.geometry import patches, rescale
 from autodrag.models.attention import mlp
 
-PATCH = 7  # Eq. 9, 13: patches of 7 x 7
-BANDS = 8  # shortest wave: 1/128 of the image side
+PATCH = 7  # Eq. 9: patches of 7 x 7 feature pixels
+BANDS = 8  # frequencies; the shortest wave is 1/128 of the image side
 
 
 def fourier(x: Float[Tensor, "*batch k"], bands: int = BANDS) -> Float[Tensor, "*batch features"]:
@@ -25,7 +24,7 @@ def fourier(x: Float[Tensor, "*batch k"], bands: int = BANDS) -> Float[Tensor, "
 
 
 class FourierLinear(nn.Module):
-    """A linear map of Fourier features of k numbers, computed in float32: coordinates do not survive bfloat16."""
+    """A linear map of the Fourier features of k numbers, in float32: bfloat16 is too coarse for coordinates."""
 
     def __init__(self, k: int, width: int) -> None:
         super().__init__()
@@ -34,14 +33,13 @@ class FourierLinear(nn.Module):
     def forward(self, x: Float[Tensor, "*batch k"]) -> Float[Tensor, "*batch E"]:
         """[..., k] -> [..., width]."""
         with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):
-            out: Tensor = self.linear(fourier(x).to(self.linear.weight.dtype))
-        return out
+            return self.linear(fourier(x).to(self.linear.weight.dtype))
 
 
 class FeatureTokens(nn.Module):
-    """F_0 -> strided convolutions -> F_seq, one token a cell of a grid of at most `side` x `side`, row by row.
+    """F_0 -> strided convolutions -> F_seq: one token for each cell of a grid of at most `side` x `side`, row by row.
 
-    Channels double as the side halves and end at `width`; a map of any size and any shape will do.
+    Every convolution halves the side and doubles the channels, up to `width`. The map may have any size.
     """
 
     def __init__(self, feature_shape: tuple[int, int, int], width: int, side: int) -> None:
@@ -59,15 +57,14 @@ class FeatureTokens(nn.Module):
         self.mlp = mlp(width, width, width)
 
     def forward(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S E"]:
-        """features: standardised."""
-        x = self.convolutions(features)
+        """features: standardised F_0."""
+        x = self.convolutions(features)  # [B, E, about side, about side]
         if tuple(x.shape[-2:]) != self.grid:
             x = F.adaptive_avg_pool2d(x, self.grid)
-        out: Tensor = self.mlp(x.flatten(2).transpose(1, 2))
-        return out
+        return self.mlp(x.flatten(2).transpose(1, 2))  # [B, S, E]
 
     def places(self) -> Float[Tensor, "S 2"]:
-        """(x, y) in [-1, 1] of the cells' centres."""
+        """Centres of the cells, (x, y) in [-1, 1]."""
         rows, columns = self.grid
         y = (torch.arange(rows) + 0.5) / rows * 2 - 1
         x = (torch.arange(columns) + 0.5) / columns * 2 - 1
@@ -75,7 +72,7 @@ class FeatureTokens(nn.Module):
 
 
 class PointTokens(nn.Module):
-    """The 7 x 7 patch of F_0 around each point, every pixel reduced to a quarter of the width first."""
+    """The 7 x 7 patch of F_0 around each point, after a linear map of every pixel to a quarter of the width."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -85,14 +82,13 @@ class PointTokens(nn.Module):
     def forward(
         self, features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"], image_hw: tuple[int, int]
     ) -> Float[Tensor, "B N E"]:
-        """features: standardised. points: image pixels."""
+        """features: standardised F_0. points: image pixels."""
         hw = (features.shape[-2], features.shape[-1])
         places = rescale(points, image_hw, hw)
         if PATCH**2 * points.shape[1] < hw[0] * hw[1]:
             around = self.reduce(patches(features, places, PATCH))  # [B, N, 49, E / 4]
-        else:  # the same in the other order, both being linear: cheaper than to reduce a pixel once for each point
-            reduced = self.reduce(features.movedim(1, -1)).movedim(-1, 1)
-            around = patches(reduced, places, PATCH).to(reduced.dtype)
-        # Contiguous, or GELU's gradient would be computed one number at a time.
-        out: Tensor = self.mlp(F.gelu(around.contiguous()).flatten(2))
-        return out
+        else:  # both steps are linear, so the order does not matter: this one is cheaper for many points
+            reduced = self.reduce(features.movedim(1, -1)).movedim(-1, 1)  # [B, E / 4, h, w]
+            around = patches(reduced, places, PATCH).to(reduced.dtype)  # [B, N, 49, E / 4]
+        # contiguous: GELU's backward pass is slow on strided tensors
+        return self.mlp(F.gelu(around.contiguous()).flatten(2))  # [B, N, E]
