@@ -187,7 +187,7 @@ def test_every_command_runs(stand_in: Path, capsys: pytest.CaptureFixture[str]) 
     ready = [c for c in dict.fromkeys(commands(README)) if c not in SHIPPED and "landmarks=true" not in c.overrides]
     for command in sorted(ready, key=lambda c: ORDER.index(c.script)):
         work(command)
-    assert "Taken over by trajectory.lam=[0.3,0.3]" in capsys.readouterr().out
+    assert "Set trajectory.lam=[0.3,0.3]" in capsys.readouterr().out
     results = {path.parent.relative_to("runs/eval") for path in Path("runs/eval").glob("**/summary.json")}
     assert results >= {Path("ffhq") / task / "autodrag" for task in ("mdd", "landmarks", "paired")}
     assert Path("synthface/landmarks/mine") in results

@@ -103,7 +103,7 @@ class SyntheticTrajectories(Trajectories):
         """One for each position."""
         return [self._sample(position) for position in positions]
 
-    def strangers(self, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+    def other_latents(self, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         """One for each position."""
         return torch.stack([self._sample(position).ws[0] for position in positions])
 

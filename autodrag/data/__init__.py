@@ -1,1 +1,1 @@
-"""Training data: matched points of pseudo-trajectories, made once and stored as seeds and matches."""
+"""Training data: pseudo-trajectories with matched points, stored as seeds and matches."""

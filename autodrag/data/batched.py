@@ -1,7 +1,7 @@
-"""Samples as a GPU makes them fast: one process synthesises, maps and compares many at once, others find keypoints.
+"""Fast sample making on a GPU: one process synthesises and matches in batches, others find keypoints on the CPU.
 
-A sample is what `make_sample` makes of its index, up to rounding: batches only share the work. Each batch is a
-generator that yields whenever it waits for the processor; meanwhile the GPU works on others.
+Up to rounding, the samples are those of `make_sample`. Each batch is a Python generator that yields when it waits for
+the CPU; meanwhile the GPU works on other batches.
 """
 
 from collections import deque
@@ -41,8 +41,8 @@ from autodrag.data.trajectories import (
 from autodrag.generator import FrozenGenerator
 from autodrag.vision.detectors import LandmarkDetector
 
-BATCH = 16  # samples that are made together
-IN_FLIGHT = 3  # batches: while one waits for keypoints, the GPU has another
+BATCH = 16  # samples of a batch
+IN_FLIGHT = 3  # batches at a time: while one waits for keypoints, the GPU works on another
 
 Waits: TypeAlias = Generator[list["Future[Any]"], None, None]
 Points: TypeAlias = Float32[np.ndarray, "_ 2"]
@@ -50,15 +50,15 @@ Points: TypeAlias = Float32[np.ndarray, "_ 2"]
 
 @dataclass(frozen=True)
 class Maker:
-    """What makes samples. pool: processes for ORB and GMS. detector: as in `make_sample`."""
+    """Makes samples in batches."""
 
     generator: FrozenGenerator
     recipe: Recipe
-    pool: Executor
-    detector: LandmarkDetector | None = None
+    pool: Executor  # for ORB and GMS
+    detector: LandmarkDetector | None = None  # for recipes with landmarks
 
     def samples(self, indices: Iterable[int]) -> Iterator[MatchedMotion]:
-        """Of ascending indices, in their order."""
+        """The samples of ascending indices, in order."""
         order = deque(indices)
         waiting = deque((index, 0) for index in order)
         made: dict[int, MatchedMotion] = {}
@@ -79,7 +79,7 @@ class Maker:
     def _batch(
         self, draws: list[tuple[int, int]], made: dict[int, MatchedMotion], again: deque[tuple[int, int]]
     ) -> Waits:
-        """Put what the draws (index, attempt) give into `made`, and those without a match back in front of `again`."""
+        """Make the draws (index, attempt): samples go into `made`, retries of draws without a match into `again`."""
         cfg = self.recipe.trajectory
         ws = latent_motion(self.generator, cfg, self.recipe.seed, draws)
         images, features = self._look(ws[:, [0, -1]].flatten(0, 1))
@@ -114,7 +114,7 @@ class Maker:
         ends: list[tuple[View, View]],
         steps: list[tuple[Matches, ...]],
     ) -> Waits:
-        """Fill in the matches of (I_i, I_i+1) of the found ones."""
+        """Fill in the matches of (I_i, I_i+1) for the draws in `found`."""
         cfg, n = self.recipe.trajectory, ws.shape[1] - 1
         inner: list[View] = []
         if n > 1:
@@ -130,19 +130,19 @@ class Maker:
             steps[i] = tuple(matches[place * n : (place + 1) * n])
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B C h w"]]:
-        """Images and features, without noise as in `make_sample`."""
+        """Images and features, without noise, as in `make_sample`."""
         images, features = self.generator.synthesize(ws, noise="none", return_features=FEATURE_BLOCK)
         return images, features
 
     def _views(self, images: Float[Tensor, "B 3 H W"], features: Float[Tensor, "B C h w"], views: list[View]) -> Waits:
-        """Append the images as the matcher sees them."""
+        """Append the views of the images."""
         cfg, content = self.recipe.trajectory.match, self.recipe.content
         futures = [self.pool.submit(describe, levels, cfg, content) for levels in to_levels(images).cpu().numpy()]
         yield futures
         views += [View(*future.result(), f) for future, f in zip(futures, features, strict=True)]
 
     def _matches(self, pairs: Sequence[tuple[View, View]], min_px: float, matches: list[Matches]) -> Waits:
-        """Append what `match` finds in each pair."""
+        """Append the matches of each pair, as `match` finds them."""
         cfg, image_hw = self.recipe.trajectory.match, self.generator.resolution
         some = [i for i, (a, b) in enumerate(pairs) if len(a.points) and len(b.points)]
         moved: dict[int, tuple[Points, Points]] = {}
@@ -172,14 +172,14 @@ def guarded(
     min_px: float,
     cfg: MatchingConfig,
 ) -> tuple[Points, Points]:
-    """`moved_alike` for a process of its own, which cannot be handed a function. back: of all in the second image."""
+    """`moved_alike` with picklable arguments. back: nearest neighbour of every keypoint of the second image."""
     return moved_alike(a, b, hw, target, bits, back.__getitem__, min_px, cfg)
 
 
 def alike(
     pairs: Sequence[tuple[View, View]], moved: dict[int, tuple[Points, Points]], cfg: MatchingConfig
 ) -> dict[int, tuple[Points, Points]]:
-    """Of every pair the matches that look alike to the generator, as `match` judges them, all pairs at once."""
+    """The matches of every pair that pass the guard on generator features, as in `match`, for all pairs at once."""
     first, second = ([pair[side].features for pair in pairs] for side in (0, 1))
     a, b = (torch.stack([f for f in features if f is not None]) for features in (first, second))
     handles, targets = (

@@ -1,4 +1,4 @@
-"""How far points move for a given lambda and truncation: what `lam`, `psi` and the pixel thresholds are chosen from."""
+"""How far points move for each lambda and truncation, to choose `lam`, `psi` and the pixel thresholds by."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,24 +10,23 @@ from autodrag.data.matching import REFERENCE_HEIGHT, match
 from autodrag.data.trajectories import Recipe, TrajectoryConfig, latent_motion, views
 from autodrag.generator import FrozenGenerator
 
-STILL_PX = 2.0  # at 512: matches that move less are background
-USABLE = 0.5  # a lambda will do if at most this share of draws has no match that moves far enough
+STILL_PX = 2.0  # at a height of 512: matches that move less are background
+USABLE = 0.5  # a lambda is usable if at most this share of the draws has no match that moves far enough
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Which settings to try, `draws` motions each."""
+    """Settings to try."""
 
     lam: tuple[float, ...]
     psi: tuple[float, ...]
-    draws: int
+    draws: int  # motions for each setting
 
 
 def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> str:
-    """A table, one row for each (psi, lambda) and for jumps: motions of matched points from I_0 to I_n in px at 512.
+    """A table of how far matched points move from I_0 to I_n, in px at 512: a row for each (psi, lambda), and jumps.
 
-    Its last line is the key that takes it over: the range of the lambdas that move points far enough at the psi of the
-    samples.
+    Its last line is a config key to copy: the range of the lambdas that move points far enough at the samples' psi.
     """
     trajectory = recipe.trajectory
     far = trajectory.handle_px
@@ -45,15 +44,15 @@ def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> s
 
 
 def _advice(trajectory: TrajectoryConfig, cfg: Calibration, usable: list[float]) -> str:
-    """The key that takes the table over."""
+    """The last line of the table: a config key to copy, or what to try next."""
     if trajectory.psi not in cfg.psi:
-        return f"psi {trajectory.psi:g}, which samples are made with, was not tried: add it to calibration.psi."
+        return f"psi {trajectory.psi:g}, which the samples use, was not tried: add it to calibration.psi."
     if not usable:
         return (
-            f"At psi {trajectory.psi:g} no lambda moves points farther than {trajectory.handle_px:g} px in half of the "
-            "draws: try larger ones with calibration.lam=[...], or lower trajectory.handle_px."
+            f"At psi {trajectory.psi:g}, no lambda moves points farther than {trajectory.handle_px:g} px in half of "
+            "the draws: try larger ones with calibration.lam=[...], or lower trajectory.handle_px."
         )
-    return f"Taken over by trajectory.lam=[{min(usable):g},{max(usable):g}]"
+    return f"Set trajectory.lam=[{min(usable):g},{max(usable):g}]"
 
 
 def _settings(trajectory: TrajectoryConfig, cfg: Calibration) -> Iterator[tuple[str, TrajectoryConfig]]:
@@ -65,14 +64,14 @@ def _settings(trajectory: TrajectoryConfig, cfg: Calibration) -> Iterator[tuple[
 
 @dataclass(frozen=True)
 class _Row:
-    """text: the line of the table. without: share of draws with no match farther than handle_px."""
+    """A row of the table."""
 
     text: str
-    without: float
+    without: float  # share of the draws without a match farther than handle_px
 
 
 def _row(generator: FrozenGenerator, recipe: Recipe, label: str, trajectory: TrajectoryConfig, draws: int) -> _Row:
-    """`matches` and `> far px` are means a draw; `draws without`: the share with no match farther than handle_px."""
+    """`matches` and `> far px` are means over the draws, `draws without` is `_Row.without`."""
     tried = replace(recipe, trajectory=trajectory)
     motions = []
     for index in range(draws):

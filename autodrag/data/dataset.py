@@ -1,8 +1,8 @@
-"""What training reads: samples with their latents, a few of their points, and batches of them.
+"""The training set: samples with their latents and some of their points, and batches of them.
 
-Samples come in an endless order, pass after pass, and training asks for positions of it. Which sample stands at a
-position and which points of it are used is a pure function of (seed, position): ranks that share out the positions of a
-batch see together what one rank would, and a run may go on with another number of ranks.
+Samples form an endless stream of shuffled epochs, which is indexed by position. The sample at a position and its points
+are a pure function of (seed, position). Ranks that share a batch therefore see the same samples as one rank would, and
+a run can resume with another number of ranks.
 """
 
 from collections.abc import Sequence
@@ -28,19 +28,19 @@ from autodrag.seeding import rng
 
 @dataclass(frozen=True)
 class Sample:
-    """One motion, with the points chosen for this visit. Points are (x, y) pixels of the generator's image."""
+    """One motion, with randomly chosen points. Points are (x, y) pixels of the generator's image."""
 
-    index: int
+    index: int  # of the sample in its folder
     ws: Float[Tensor, "steps L D"]  # w_0..w_n
-    handles: Float[Tensor, "P 2"]  # in I_0 ...
-    targets: Float[Tensor, "P 2"]  # ... and where they are in I_n
-    step_handles: list[Float[Tensor, "_ 2"]]  # n times: in I_i ...
-    step_targets: list[Float[Tensor, "_ 2"]]  # ... and in I_i+1; may be empty
+    handles: Float[Tensor, "P 2"]  # in I_0
+    targets: Float[Tensor, "P 2"]  # the same points in I_n
+    step_handles: list[Float[Tensor, "_ 2"]]  # for each of the n steps, points in I_i, maybe none
+    step_targets: list[Float[Tensor, "_ 2"]]  # the same points in I_i+1
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of one n, points padded to the longest. Masks: True = a point, False = padding."""
+    """Samples with the same n; points are padded to the largest number. Masks: True = a point, False = padding."""
 
     index: Int[Tensor, " B"]
     ws: Float[Tensor, "B steps L D"]
@@ -53,7 +53,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Pads with zeros, on the device of the latents."""
+    """A batch, padded with zeros, on the device of the latents."""
     device = samples[0].ws.device
     handles, mask = _pad([s.handles for s in samples])
     targets, _ = _pad([s.targets for s in samples])
@@ -73,7 +73,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _pad(sets: Sequence[Float[Tensor, "_ 2"]]) -> tuple[Float[Tensor, "B P 2"], Bool[Tensor, "B P"]]:
-    """At least one column, so that a batch of empty steps keeps its shape."""
+    """(padded points, mask), with at least one column, so that a batch of empty steps keeps its shape."""
     longest = max(1, *(len(points) for points in sets))
     lengths = torch.tensor([len(points) for points in sets])
     padded = pad_sequence([*sets, torch.zeros(longest, 2)], batch_first=True)[:-1]
@@ -81,15 +81,14 @@ def _pad(sets: Sequence[Float[Tensor, "_ 2"]]) -> tuple[Float[Tensor, "B P 2"], 
 
 
 class Trajectories:
-    """The samples of a folder. Latents are mapped from their seeds on the generator's device for each batch.
+    """The samples of a folder. Their latents are computed from seeds on the generator's device for each batch.
 
-    max_points: point pairs (I_0, I_n) a sample, at most; their number is log-uniform in 1..max_points (our choice: one
-    point matters as much as many) as far as there are matches. step_points: pairs (I_i, I_i+1) a step, at most. part:
-    the samples to use, of those in the folder in order. together: so many positions that follow each other have the
-    same number of points, so that little of a batch is padding. landmarks: share of such groups whose points are
-    landmarks of the images instead of matches. far: share of the samples of those groups that go all the way to the w_0
-    of another motion, whose landmarks are known as well. Raises InputError where folder and generator do not belong
-    together, or the folder has no landmarks.
+    max_points: pairs of a sample, at most; the number is log-uniform in 1..max_points, as far as there are matches (our
+    choice: drags of one point are as frequent as drags of many). step_points: pairs of a step, at most. part: slice of
+    the folder's samples to use. together: size of groups of consecutive positions with the same number of points, to
+    save padding. landmarks: share of the groups that use landmarks as points instead of matches. far: share of the
+    samples of those groups that go to the w_0 of another motion, whose landmarks are known as well. Raises InputError
+    if the folder was made with another generator, or has no samples or no landmarks.
     """
 
     def __init__(
@@ -108,8 +107,8 @@ class Trajectories:
         manifest = read_index(folder)
         if manifest.recipe.generator != fingerprint(generator):
             raise InputError(
-                f"{folder} was made with another generator than {generator.name}: load that one, or make the "
-                "trajectories anew in another folder."
+                f"{folder} was made with another generator than {generator.name}: load that generator, or make new "
+                "trajectories in another folder."
             )
         if min(max_points, step_points, together) < 1:
             raise InputError(
@@ -124,7 +123,7 @@ class Trajectories:
         self.motions = [motion for entry in entries for motion in read_shard(folder, entry)][part]
         if not self.motions:
             raise InputError(
-                f"{folder} has no sample in the part {part.start}:{part.stop}: make more, or ask for fewer."
+                f"{folder} has no sample in the slice {part.start}:{part.stop}: make more, or use fewer for validation."
             )
         self.recipe = manifest.recipe
         self.generator = generator
@@ -133,25 +132,25 @@ class Trajectories:
         self.seed = seed
         self.together = together
         self.landmarks, self.far = landmarks, far
-        self._order: tuple[int, Int[Tensor, " N"]] | None = None  # the pass in progress
+        self._order: tuple[int, Int[Tensor, " N"]] | None = None  # (epoch, its order)
 
     def __len__(self) -> int:
         return len(self.motions)
 
     def batch(self, positions: Sequence[int]) -> Batch:
-        """The samples at `positions` of the endless order, padded."""
+        """The batch of the samples at these positions."""
         return collate(self.samples(positions))
 
     def samples(self, positions: Sequence[int]) -> list[Sample]:
-        """The samples at positions of the endless order, in which every len(self) are a permutation of all."""
+        """The samples at these positions. Every len(self) positions are a permutation of all samples."""
         motions = [self.motions[self._at(position)] for position in positions]
         draws = [(motion.index, motion.attempt) for motion in motions]
         ws = latent_motion(self.generator, self.recipe.trajectory, self.recipe.seed, draws)
         drags = [self._far(motion, w, p) for motion, w, p in zip(motions, ws, positions, strict=True)]
         return [self._choose(motion, w, p) for (motion, w), p in zip(drags, positions, strict=True)]
 
-    def strangers(self, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
-        """A latent for each position that belongs to none of the motions."""
+    def other_latents(self, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
+        """A random latent for each position, independent of the motions."""
         streams = [rng(self.seed, "stranger", position) for position in positions]
         z = torch.stack([torch.randn(self.generator.z_dim, generator=s) for s in streams])
         return self.generator.map(z.to(self.generator.device), psi=self.recipe.trajectory.psi)
@@ -163,14 +162,14 @@ class Trajectories:
         return int(self._order[1][place])
 
     def _group(self, position: int) -> tuple[float, bool]:
-        """A number in [0, 1) that tells how many points the samples around the position have, and if by landmarks."""
+        """Of the group of a position: a number in [0, 1) that sets how many points, and whether they are landmarks."""
         number, kind = torch.rand(2, generator=rng(self.seed, "points of a group", position // self.together)).tolist()
         return number, kind < self.landmarks
 
     def _far(
         self, motion: MatchedMotion, ws: Float[Tensor, "steps L D"], position: int
     ) -> tuple[MatchedMotion, Float[Tensor, "steps L D"]]:
-        """The motion itself, or by chance one from its w_0 to that of another."""
+        """The motion itself, or at random one from its w_0 to that of another motion."""
         chance, number = torch.rand(2, generator=rng(self.seed, "far", position)).tolist()
         other = self.motions[int(number * len(self.motions))]
         points = (motion.landmarks.handles, other.landmarks.handles)
@@ -192,7 +191,7 @@ class Trajectories:
 
 
 def _some(matches: Matches, count: int, stream: torch.Generator) -> tuple[Float[Tensor, "P 2"], Float[Tensor, "P 2"]]:
-    """A random `count` of the matches, or all."""
+    """`count` random matches, or all if there are fewer."""
     chosen = torch.randperm(len(matches.handles), generator=stream)[:count].numpy()
     return _tensor(matches.handles[chosen]), _tensor(matches.targets[chosen])
 

@@ -1,10 +1,10 @@
-"""Grid-based Motion Statistics (Bian et al. 2017): which of many raw matches move like their neighbours.
+"""Grid-based Motion Statistics (Bian et al. 2017): keeps the raw matches that move like their neighbours.
 
-Equal in result to `cv2.xfeatures2d.matchGMS` without rotation and scale, for OpenCV builds that lack the contrib
-modules. Both images are cut into 20 x 20 cells. A cell's matches are believed when enough of the matches of its 3 x 3
-neighbourhood go to the corresponding cells around the one that its own mostly go to: a factor times the root of the
-mean matches a cell. The cuts of the first image are tried again shifted by half a cell in x, in y and in both; a match
-is kept if any of the four believes it.
+The result equals that of `cv2.xfeatures2d.matchGMS` without rotation and scale, for OpenCV builds without the contrib
+modules. Both images are divided into 20 x 20 cells. The destination of a cell is the cell that most of its matches go
+to. It is accepted if enough matches of the 3 x 3 neighbourhood of the cell go to the corresponding neighbours of the
+destination: at least a factor times the square root of the mean number of matches in these cells. The grid of the first
+image is also tried with a shift of half a cell in x, in y and in both; a match is kept if any of the four accepts it.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def gms_inliers(
     size2: tuple[int, int],
     threshold_factor: float = 6.0,
 ) -> Bool[np.ndarray, " N"]:
-    """True for the matches that motion statistics support.
+    """True for the matches that the motion statistics support.
 
     points1, points2: the two ends of every match, (x, y) pixels. size1, size2: (width, height) of the images.
     """
@@ -29,29 +29,29 @@ def gms_inliers(
     inliers = np.zeros(len(points1), dtype=bool)
     for shift in HALF_CELL_SHIFTS:
         cells1 = _cells(points1, size1, shift)
-        believed = _believed_destination(cells1, cells2, threshold_factor)
-        inliers |= (cells1 >= 0) & (believed[cells1] == cells2)
+        accepted = _accepted_destination(cells1, cells2, threshold_factor)
+        inliers |= (cells1 >= 0) & (accepted[cells1] == cells2)
     return inliers
 
 
 def _cells(
     points: Float32[np.ndarray, "N 2"], size: tuple[int, int], shift: tuple[float, float]
 ) -> Int[np.ndarray, " N"]:
-    """Cell number of each point, -1 beyond the shifted grid. float32 until the shift, as OpenCV computes it."""
+    """Cell index of each point, -1 outside the shifted grid. float32 until the shift, like OpenCV."""
     in_cells = points / np.array(size, dtype=np.float32) * np.float32(GRID)
     x, y = np.floor(in_cells.astype(np.float64) + shift).astype(np.int64).T
     return np.where((x < GRID) & (y < GRID), x + GRID * y, -1)
 
 
-def _believed_destination(
+def _accepted_destination(
     cells1: Int[np.ndarray, " N"], cells2: Int[np.ndarray, " N"], threshold_factor: float
 ) -> Int[np.ndarray, " cells"]:
-    """For each cell of image 1 the cell of image 2 it moves to, or -2 where its neighbours do not support that."""
+    """For each cell of image 1 its destination in image 2, or -2 if the neighbours do not support it."""
     here = cells1 >= 0
     cells = GRID * GRID
     votes = np.bincount(cells1[here] * cells + cells2[here], minlength=cells * cells).reshape(cells, cells)
     points_in_cell = votes.sum(axis=1)
-    best = votes.argmax(axis=1)  # the first of equals, as OpenCV's scan with ">"
+    best = votes.argmax(axis=1)  # the first of equals, like OpenCV's scan with ">"
 
     near1, near2 = NEIGHBOURS, NEIGHBOURS[best]  # [cells, 9]
     both = (near1 >= 0) & (near2 >= 0)

@@ -1,4 +1,4 @@
-"""`scripts/trajectories.py`: fill a folder with samples, or print how far points move."""
+"""`scripts/trajectories.py`: make the samples of a folder, or print how far points move."""
 
 import sys
 from collections.abc import Iterator
@@ -25,32 +25,32 @@ from autodrag.runs.ranks import Ranks, join_ranks
 
 @dataclass(frozen=True)
 class TrajectoriesConfig:
-    """`configs/trajectories.yaml`, where the keys are explained."""
+    """`configs/trajectories.yaml`."""
 
-    dataset: DatasetConfig
-    count: int
-    out: str
+    dataset: DatasetConfig  # the generator
+    count: int  # samples in the folder when done
+    out: str  # the folder
     seed: int
-    workers: int | None
-    device: str
-    dtype: Asked
-    shard_size: int
-    calibrate: bool
-    calibration: Calibration
+    workers: int | None  # processes; None: one for each core; 0: this process alone
+    device: str  # auto, cpu, cuda or cuda:N
+    dtype: Asked  # of synthesis
+    shard_size: int  # samples of a file
+    calibrate: bool  # print the table of motions instead of making samples
+    calibration: Calibration  # settings of that table
     trajectory: TrajectoryConfig
-    c: int | tuple[float, ...] | None
+    c: int | tuple[float, ...] | None  # class of a conditional generator
 
 
 def run(cfg: TrajectoriesConfig) -> None:
-    """Make, continue or mend the folder `out`; with `calibrate`, print the table and write nothing.
+    """Make, resume or repair the folder `out`; with `calibrate`, print the table and write nothing.
 
-    Several processes that torchrun started share the work, each on a GPU of its own.
+    Processes started by torchrun share the work, each on its own GPU.
     """
     check(cfg.trajectory)
     if cfg.count < 1 or cfg.shard_size < 1:
         raise InputError(f"count={cfg.count} and shard_size={cfg.shard_size} must be at least 1.")
     if cfg.workers is not None and cfg.workers < 0:
-        raise InputError(f"workers={cfg.workers}: give a number of processes, or 0 to work in this one.")
+        raise InputError(f"workers={cfg.workers}, expected a number of processes, or 0 to use this process alone.")
     with join_ranks(cfg.device) as ranks:
         _run(cfg, ranks)
 
@@ -66,7 +66,7 @@ def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
     if cfg.calibrate:
         print(calibrate(generator, recipe, cfg.calibration))
         return
-    del generator  # whoever makes samples loads it
+    del generator  # every process that makes samples loads its own
     workers = max(1, available_cores() // ranks.world) if cfg.workers is None else cfg.workers
     work = partial(make_samples, load, recipe, workers, batched=ranks.device.type != "cpu")
     sharing = Sharing(work) if ranks.world > 1 else None
@@ -79,20 +79,21 @@ def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
     totals = manifest.totals()
     print(
         f"{cfg.out}: {totals.samples} samples with {totals.matches_a_sample:.0f} matches each; "
-        f"{totals.redraws} draws had none and were redrawn; {totals.skipped} samples ({totals.skipped_share:.1%}) had "
-        f"none in {cfg.trajectory.attempts} draws and were skipped; {totals.empty_step_share:.1%} of steps have none."
+        f"{totals.redraws} draws had no match and were repeated; {totals.skipped} samples "
+        f"({totals.skipped_share:.1%}) had none in {cfg.trajectory.attempts} draws and were skipped; "
+        f"{totals.empty_step_share:.1%} of steps have none."
     )
 
 
 def _dtype(cfg: TrajectoriesConfig, device: torch.device) -> Chosen:
-    """What `dtype=auto` means: the type that the folder was begun with, else what suits the device."""
+    """Resolve `dtype=auto`: the type of the samples in the folder, else the best for the device."""
     if cfg.dtype == "auto" and not cfg.calibrate and (Path(cfg.out) / "manifest.json").exists():
         return read_index(Path(cfg.out)).recipe.dtype
     return choose(cfg.dtype, device)
 
 
 def fill_folder(folder: Path, recipe: Recipe, work: Make, count: int, shard_size: int) -> ShardIndex:
-    """`shards.fill` with a progress bar, and the folder to itself. work: makes the samples of ascending indices."""
+    """`shards.fill` with a progress bar and a lock on the folder. work: makes the samples of ascending indices."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def make(indices: list[int]) -> Iterator[MatchedMotion]:

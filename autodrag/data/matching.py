@@ -1,8 +1,8 @@
-"""Where the points of one image went in another: ORB -> Hamming -> GMS -> guards (section 3.2).
+"""Matched points of two images: ORB -> Hamming -> GMS -> guards (section 3.2).
 
-GMS as the paper uses it returns many-to-one matches, and a filter for long motions keeps mostly its mistakes. So a
-match must also be the only one of its target, lead back to where it came from, move like its neighbours, stay below a
-maximum and look alike to the generator. Pixel thresholds are stored for an image height of 512 and scaled.
+GMS alone, as in the paper, returns many-to-one matches, and among the long motions most are wrong. So these guards
+follow: a match is the best one of its target, matches back to where it started, moves like its neighbours and not too
+far, and has similar generator features at both ends. Pixel thresholds are for an image height of 512, and scaled.
 """
 
 from collections.abc import Callable
@@ -26,24 +26,24 @@ LEVEL_SCALE = 1.2  # ORB's pyramid
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Settings of the matcher. `*_px` are pixels of an image 512 high, except `edge_px`."""
+    """Settings of the matcher. `*_px` are pixels at an image height of 512, except `edge_px`."""
 
     resolution: int  # height that images are resized to before ORB
-    features: int  # ORB keypoints an image
+    features: int  # ORB keypoints of an image
     levels: int  # of ORB's pyramid
-    edge_px: int  # width of ORB's blind border at `resolution`
-    route: Route  # how Hamming neighbours are found; no influence on the result
-    gms_factor: float  # GMS's threshold factor
-    return_px: float  # the match back must end this near to the start
-    consistency_px: float  # a neighbour agrees when its displacement differs by no more than this ...
-    consistency_count: int  # ... and so many of the eight nearest must agree
-    max_px: float  # longer motions are taken for mistakes
-    feature_ratio: float  # distance of the generator's features along the match / that of staying put, at most
+    edge_px: int  # width of the border without keypoints, at `resolution`
+    route: Route  # how Hamming neighbours are found; the result is the same
+    gms_factor: float  # threshold factor of GMS
+    return_px: float  # largest distance between the start of a match and the end of the match back
+    consistency_px: float  # largest difference between the displacements of neighbours that agree
+    consistency_count: int  # smallest number of the eight nearest neighbours that must agree
+    max_px: float  # longest motion; longer ones are taken for errors
+    feature_ratio: float  # largest ratio of feature distances: handle to target / handle to its unmoved position
 
 
 @dataclass(frozen=True)
 class View:
-    """An image as the matcher sees it. Points are pixels at the matching resolution."""
+    """Keypoints of an image. Points are pixels at the matching resolution."""
 
     points: Float32[np.ndarray, "N 2"]
     descriptors: UInt8[np.ndarray, "N 32"]
@@ -53,7 +53,7 @@ class View:
 
 @dataclass(frozen=True)
 class Matches:
-    """handles[i] of the first image is at targets[i] in the second; (x, y) pixels of the image that was given."""
+    """handles[i] in the first image matches targets[i] in the second; (x, y) pixels of the images."""
 
     handles: Float32[np.ndarray, "M 2"]
     targets: Float32[np.ndarray, "M 2"]
@@ -65,20 +65,20 @@ def view(
     content: tuple[float, float, float, float] | None = None,
     features: Float[Tensor, "C h w"] | None = None,
 ) -> View:
-    """Keypoints and descriptors of an image in [-1, 1], within `content`: (x0, y0, x1, y1), fractions of the canvas."""
+    """The view of an image in [-1, 1]. content: (x0, y0, x1, y1), fractions of the canvas; keypoints lie within."""
     points, descriptors, hw = describe(to_levels(image[None])[0].cpu().numpy(), cfg, content)
     return View(points, descriptors, hw, features)
 
 
 def to_levels(images: Float[Tensor, "B 3 H W"]) -> UInt8[Tensor, "B H W 3"]:
-    """Images in [-1, 1] as bytes, with their colours last."""
+    """Images in [-1, 1] as bytes, channels last."""
     return to_uint8(images).movedim(1, -1)
 
 
 def describe(
     levels: UInt8[np.ndarray, "H W 3"], cfg: MatchingConfig, content: tuple[float, float, float, float] | None
 ) -> tuple[Float32[np.ndarray, "N 2"], UInt8[np.ndarray, "N 32"], tuple[int, int]]:
-    """Keypoints and descriptors of an image, and the size that it was matched at."""
+    """Keypoints and descriptors of an image, and its size (H, W) at the matching resolution."""
     grey = _grey(levels, cfg.resolution)
     orb = cv2.ORB.create(
         cfg.features, LEVEL_SCALE, cfg.levels, edgeThreshold=cfg.edge_px, patchSize=31, fastThreshold=0
@@ -89,7 +89,7 @@ def describe(
         return np.zeros((0, 2), np.float32), np.zeros((0, 32), np.uint8), hw
     points = np.array(cv2.KeyPoint.convert(keypoints), dtype=np.float32)
     octaves = np.fromiter((k.octave for k in keypoints), np.int64, len(keypoints))
-    points += ((LEVEL_SCALE**octaves - 1) / 2)[:, None].astype(np.float32)  # ORB scales corners, not centres, of pixels
+    points += ((LEVEL_SCALE**octaves - 1) / 2)[:, None].astype(np.float32)  # ORB scales pixel corners, not centres
     if content is not None:
         x0, y0, x1, y1 = content
         centres = (points + 0.5) / (hw[1], hw[0])
@@ -110,7 +110,7 @@ def _grey(levels: UInt8[np.ndarray, "H W 3"], height: int) -> UInt8[np.ndarray, 
 def match(
     a: View, b: View, min_px: float, cfg: MatchingConfig, image_hw: tuple[int, int], device: torch.device
 ) -> Matches:
-    """Matches from a to b that move by more than `min_px` (at a height of 512), in pixels of images of `image_hw`."""
+    """Matches from a to b that move by more than `min_px` (at a height of 512), in pixels of an image of `image_hw`."""
     if len(a.points) == 0 or len(b.points) == 0:
         return in_image_pixels(a.points[:0], b.points[:0], a.hw, image_hw)
     target, bits = nearest(a.descriptors, b.descriptors, cfg.route, device)
@@ -133,11 +133,10 @@ def moved_alike(
     min_px: float,
     cfg: MatchingConfig,
 ) -> tuple[Float32[np.ndarray, "K 2"], Float32[np.ndarray, "K 2"]]:
-    """Of the nearest neighbours those that GMS and the guards of motion let through: their points in both images.
+    """The nearest neighbours that pass GMS and the guards on motion: their points in both images.
 
-    a, b: keypoints, pixels of the matching resolution `hw`. target, bits: of each in the first image its nearest
-    neighbour in the second and how many bits differ. back: the nearest neighbours in the first image of some in the
-    second.
+    a, b: keypoints, in pixels at the matching resolution `hw`. target, bits: for each keypoint of a, the index of its
+    nearest neighbour in b and their distance. back: maps indices into b to the nearest neighbours in a.
     """
     size = (hw[1], hw[0])
     moved = b[target]
@@ -157,7 +156,7 @@ def moved_alike(
 def in_image_pixels(
     handles: np.ndarray, targets: np.ndarray, match_hw: tuple[int, int], image_hw: tuple[int, int]
 ) -> Matches:
-    """Points of the matching resolution as those of the image."""
+    """Matches at the matching resolution -> matches in image pixels."""
     both = (geometry.rescale(torch.from_numpy(p), match_hw, image_hw).numpy() for p in (handles, targets))
     return Matches(*both)
 
@@ -165,7 +164,7 @@ def in_image_pixels(
 def _best_of_each_target(
     matches: Int[np.ndarray, " M"], target: Int[np.ndarray, " N"], bits: Int[np.ndarray, " N"]
 ) -> Int[np.ndarray, " K"]:
-    """Of several matches to one target, the one that differs in the fewest bits (the first of equals)."""
+    """For each target, the match with the fewest different bits (the first of equals)."""
     order = matches[np.argsort(bits[matches], kind="stable")]
     _, first = np.unique(target[order], return_index=True)
     return np.sort(order[first])
@@ -179,8 +178,8 @@ def _agreeing(
     cfg: MatchingConfig,
     unit: float,
 ) -> Bool[np.ndarray, " K"]:
-    """Whether enough of the eight nearest matches move alike."""
-    neighbours = min(9, len(chosen))  # the match itself is its own nearest
+    """Whether enough of the eight nearest matches have a similar motion."""
+    neighbours = min(9, len(chosen))  # with the match itself
     if neighbours < 2 or len(candidate) == 0:
         return np.zeros(len(candidate), dtype=bool)
     near = chosen[cKDTree(points[chosen]).query(points[candidate], k=neighbours)[1]]  # [K, 9]
@@ -191,19 +190,17 @@ def _agreeing(
 def _alike(
     a: View, b: View, handles: Float32[np.ndarray, "K 2"], targets: Float32[np.ndarray, "K 2"], cfg: MatchingConfig
 ) -> Bool[np.ndarray, " K"]:
-    """Whether the generator's feature at the handle is nearer to that at the target than to that of the unmoved place.
+    """Whether the feature at the handle is nearer to that at the target than to that at the same place in b.
 
-    Our choice: a ratio needs no scale of its own for each generator and block.
+    Our choice: a ratio needs no scale for each generator and block.
     """
     if a.features is None or b.features is None or len(handles) == 0:
         return np.ones(len(handles), dtype=bool)
 
-    def at(where: np.ndarray, of: View) -> Tensor:
-        assert of.features is not None
-        points = torch.from_numpy(where).to(of.features.device)
-        return geometry.sample_at(of.features[None], points[None], of.hw)[0]
+    def at(points: np.ndarray, features: Float[Tensor, "C h w"]) -> Float[Tensor, "K C"]:
+        return geometry.sample_at(features[None], torch.from_numpy(points).to(features.device)[None], a.hw)[0]
 
-    start = at(handles, a)
-    along = (start - at(targets, b)).norm(dim=1)
-    staying = (start - at(handles, b)).norm(dim=1)
+    start = at(handles, a.features)
+    along = (start - at(targets, b.features)).norm(dim=1)
+    staying = (start - at(handles, b.features)).norm(dim=1)
     return (along <= cfg.feature_ratio * staying).cpu().numpy()

@@ -1,13 +1,13 @@
-"""Samples on disk: safetensors shards and a manifest that says what they were made with.
+"""Samples on disk: safetensors shards, and a manifest with the recipe.
 
 ```
 folder/
   manifest.json            recipe, totals, and each shard's samples and sha256
-  shard-00000.safetensors  samples 0 .. size-1: their redraws, and the matches of all pairs, one after another
-  lock                     while a run is at work
+  shard-00000.safetensors  samples 0 .. size-1: their redraws, and the concatenated matches of all pairs
+  lock                     while a run uses the folder
 ```
-Workers make single samples; the one process that hands them out also writes them, in order. A killed run therefore
-loses at most the shard it was filling, and the next run makes what is missing or no longer has its hash.
+Workers make the samples; the main process writes them, in order. A killed run loses at most one unfinished shard. The
+next run makes the shards that are missing or do not match their hash.
 """
 
 import hashlib
@@ -28,21 +28,21 @@ from autodrag.errors import InputError
 from autodrag.typed import build
 
 FORMAT = 2
-STREAK = 8  # samples in a row without a match of (I_0, I_n) that show that the recipe will not do
+STREAK = 8  # after this many samples in a row without a match of (I_0, I_n), a recipe is refused
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """A shard as the manifest knows it."""
+    """The entry of a shard in the manifest."""
 
-    file: str
+    file: str  # its name
     start: int  # index of its first sample
-    samples: int
+    samples: int  # stored samples
     redraws: int  # draws that had no match of (I_0, I_n)
     empty_steps: int  # pairs (I_i, I_i+1) without a match
-    matches: int  # of (I_0, I_n), in all samples together
-    sha256: str
-    skipped: int = 0  # further samples, none of whose draws had such a match
+    matches: int  # of (I_0, I_n), over all samples
+    sha256: str  # of the file
+    skipped: int = 0  # samples that are not stored because none of their draws had a match of (I_0, I_n)
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Totals:
 
     samples: int
     skipped: int
-    skipped_share: float  # of all that were asked for
+    skipped_share: float  # of all samples, with the skipped ones
     redraws: int
     empty_steps: int
     empty_step_share: float  # of all steps
@@ -60,18 +60,18 @@ class Totals:
 
 @dataclass
 class ShardIndex:
-    """What a folder holds: the recipe of its samples and the shards that are whole, in order of their samples."""
+    """The manifest of a folder: the recipe of its samples, and its finished shards."""
 
     recipe: Recipe
     shard_size: int
-    shards: dict[int, ShardEntry] = field(default_factory=dict)  # by their number
+    shards: dict[int, ShardEntry] = field(default_factory=dict)  # by number
 
     @property
     def samples(self) -> int:
         return sum(s.samples for s in self.shards.values())
 
     def totals(self) -> Totals:
-        """What a user wants to know of the folder."""
+        """Sums over the shards."""
         shards = self.shards.values()
         samples, empty = self.samples, sum(s.empty_steps for s in shards)
         skipped = sum(s.skipped for s in shards)
@@ -93,7 +93,7 @@ class ShardIndex:
 
 
 def read_index(folder: Path) -> ShardIndex:
-    """Raises InputError where there is no manifest, or one that this version did not write."""
+    """Read the manifest. Raises InputError if it is missing, damaged or of another format."""
     path = folder / "manifest.json"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def read_index(folder: Path) -> ShardIndex:
     except ValueError:
         raise InputError(f"{path} is damaged: delete it and run scripts/trajectories.py again.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} has another format than {FORMAT}: make the trajectories anew in another folder.")
+        raise InputError(f"{path} has another format than {FORMAT}: make new trajectories in another folder.")
     entries = [build(ShardEntry, entry) for entry in content["shards"]]
     size = int(content["shard_size"])
     return ShardIndex(build(Recipe, content["recipe"]), size, {entry.start // size: entry for entry in entries})
@@ -118,17 +118,17 @@ def fill(
     make: Callable[[list[int]], Iterator[MatchedMotion]],
     say: Callable[[str], None],
 ) -> ShardIndex:
-    """Bring `folder` to `count` samples of `recipe`: make the shards that are missing, short or damaged.
+    """Make the samples of `recipe` that `folder` needs to hold `count`: shards that are missing, short or damaged.
 
-    make: the samples of ascending indices, in that order; one without a match of (I_0, I_n) is counted and left out.
-    say: receives a line about what was found. Raises InputError where the folder holds samples of another recipe, or
-    where STREAK samples in a row, or all of them, have no match.
+    make: makes the samples of ascending indices, in order; those without a match of (I_0, I_n) are counted as skipped.
+    say: logs a line. Raises InputError if the folder holds samples of another recipe, or if STREAK samples in a row, or
+    all of them, have no match.
     """
     manifest = _open(folder, recipe, shard_size)
     wanted = {number: min(shard_size, count - number * shard_size) for number in range(-(-count // shard_size))}
     missing = [number for number, samples in wanted.items() if not _whole(folder, manifest, number, samples, say)]
     if len(missing) < len(wanted):
-        say(f"{len(wanted) - len(missing)} of {len(wanted)} shards are there already.")
+        say(f"{len(wanted) - len(missing)} of {len(wanted)} shards exist already.")
     if not missing:
         return manifest
     made: list[MatchedMotion] = []
@@ -152,7 +152,7 @@ def _nothing_found(recipe: Recipe, samples: int) -> str:
     cfg = recipe.trajectory
     return (
         f"{samples} sample(s) in a row had no match farther than {cfg.handle_px:g} px (at 512) in {cfg.attempts} draws "
-        "each: lower trajectory.handle_px, or raise trajectory.lam to what calibrate=true shows to move enough."
+        "each: lower trajectory.handle_px, or raise trajectory.lam as calibrate=true suggests."
     )
 
 
@@ -178,12 +178,12 @@ def _differences(there: dict[str, Any], asked: dict[str, Any], prefix: str) -> I
 
 
 def _whole(folder: Path, manifest: ShardIndex, number: int, samples: int, say: Callable[[str], None]) -> bool:
-    """Whether a shard has all its samples and its hash. One that has more than are asked for is whole too."""
+    """Whether a shard is intact and has at least `samples` samples."""
     entry = manifest.shards.get(number)
     if entry is None or entry.samples + entry.skipped < samples:
         return False
     if damage := damaged(folder, entry):
-        say(f"{damage}, so it is made again.")
+        say(f"{damage}; it is made again.")
         return False
     return True
 
@@ -194,7 +194,7 @@ def damaged(folder: Path, entry: ShardEntry) -> str | None:
     if not path.exists():
         return f"{path} is missing"
     if hashlib.sha256(path.read_bytes()).hexdigest() != entry.sha256:
-        return f"{path} is damaged (its hash is not the manifest's)"
+        return f"{path} is damaged (its hash differs from the manifest)"
     return None
 
 
@@ -216,7 +216,7 @@ def _write_shard(folder: Path, number: int, made: list[MatchedMotion]) -> ShardE
 
 
 def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
-    """Tensors of a shard: the pairs of each sample, (I_0, I_n) first; the matches of pair p end before `ends[p]`."""
+    """Tensors of a shard: for each sample (I_0, I_n), landmarks, steps. The matches of pair p end before `ends[p]`."""
     pairs = [NO_MATCHES, *(pair for s in samples for pair in (s.ends, s.landmarks, *s.steps))]
     return {
         "index": np.array([s.index for s in samples], dtype=np.int64),
@@ -228,7 +228,7 @@ def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
 
 
 def unpack(tensors: dict[str, np.ndarray]) -> list[MatchedMotion]:
-    """The samples of a shard; inverse of `pack`."""
+    """The samples of a shard: the inverse of `pack`."""
     if len(tensors["index"]) == 0:
         return []
     cuts = tensors["ends"][:-1]
@@ -241,10 +241,10 @@ def unpack(tensors: dict[str, np.ndarray]) -> list[MatchedMotion]:
 
 
 def read_shard(folder: Path, entry: ShardEntry) -> list[MatchedMotion]:
-    """Raises InputError for a file that is missing or damaged."""
+    """Read a shard. Raises InputError if it is missing or damaged."""
     try:
         if damage := damaged(folder, entry):
-            raise InputError(f"{damage}: run scripts/trajectories.py again, it makes just that shard anew.")
+            raise InputError(f"{damage}: run scripts/trajectories.py again, which makes only that shard.")
         return unpack(load_file(folder / entry.file))
     except (SafetensorError, KeyError):
         raise InputError(f"{folder / entry.file} holds no trajectories of format {FORMAT}.") from None

@@ -1,50 +1,51 @@
-"""Samples made by several processes that torchrun started, each with a GPU of its own; the first one writes them."""
+"""Sample making by several processes of torchrun, each with its own GPU. The first process writes the samples."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from itertools import islice
+from typing import cast
 
 from torch import distributed as dist
 
 from autodrag.data.trajectories import MatchedMotion
 
-TOGETHER = 16  # samples of each process that are sent at a time
-PATIENCE = timedelta(hours=2)  # for the slowest process to make so many
+TOGETHER = 16  # samples that each process sends at a time
+PATIENCE = timedelta(hours=2)  # for the slowest process to make these
 
 Make = Callable[[list[int]], Iterator[MatchedMotion]]
 
 
 class Sharing:
-    """A `make` for `shards.fill` on the first process, of which all others `help`. make: what each of them does alone.
+    """A `make` for `shards.fill` on the first process; all other processes call `help`.
 
-    Sample k of those asked for is made by process k modulo their number, so the samples are those that one would make.
+    make: makes samples on one process. Process r makes every world-th sample from the r-th on, so the samples are the
+    same as from one process.
     """
 
     def __init__(self, make: Make) -> None:
         self._make = make
         self._rank, self._world = dist.get_rank(), dist.get_world_size()
-        group = dist.new_group(backend="gloo", timeout=PATIENCE)  # samples lie in the memory of the CPU
-        assert isinstance(group, dist.ProcessGroup)  # all processes are in it
-        self._group = group
-        self._asked = False
+        group = dist.new_group(backend="gloo", timeout=PATIENCE)  # samples are in CPU memory
+        self._group = cast(dist.ProcessGroup, group)  # every process is a member
+        self._used = False
 
     def __call__(self, indices: list[int]) -> Iterator[MatchedMotion]:
-        """On the first process: the samples, in their order."""
-        self._asked = True
-        yield from self._exchange(self._told(indices))
+        """On the first process: the samples, in order."""
+        self._used = True
+        yield from self._exchange(self._broadcast(indices))
 
     def help(self) -> None:
-        """On every other process: make a share of what the first one asks for, until it has all."""
-        for _ in self._exchange(self._told([])):
+        """On every other process: make a share of the samples that the first process needs."""
+        for _ in self._exchange(self._broadcast([])):
             raise AssertionError("only the first process receives samples")
 
     def close(self) -> None:
-        """On the first process: send the others home if it had nothing to ask for."""
-        if not self._asked:
-            self._told([])
+        """On the first process: release the others if no sample was needed."""
+        if not self._used:
+            self._broadcast([])
 
-    def _told(self, indices: list[int]) -> list[int]:
-        """What the first process asks for, on all."""
+    def _broadcast(self, indices: list[int]) -> list[int]:
+        """Broadcast the indices of the first process."""
         box = [indices]
         dist.broadcast_object_list(box, 0, self._group)
         return box[0]

@@ -1,7 +1,7 @@
-"""One training sample: a latent motion (Eq. 7), its images, and where their points went.
+"""One training sample: a latent motion (Eq. 7), its images, and their matched points.
 
-A sample is a pure function of (recipe, index): of the generator's weights, the seed, the settings and nothing else.
-Only the matches and the number of redraws are stored; `latent_motion` gives the latents back.
+A sample is a pure function of (recipe, index): the generator's weights, the seed and the settings. Only the matches and
+the number of redraws are stored; `latent_motion` recomputes the latents.
 """
 
 import math
@@ -23,66 +23,66 @@ from autodrag.images import to_pixels
 from autodrag.seeding import rng
 from autodrag.vision.detectors import LandmarkDetector
 
-FEATURE_BLOCK = 6  # section 3.2: the features of the sixth block
+FEATURE_BLOCK = 6  # of the features for the matcher's guard; section 3.2: the sixth block
 NO_MATCHES = Matches(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
 
 
 @dataclass(frozen=True)
 class TrajectoryConfig:
-    """How latents move and which matches count. `*_px` are pixels of an image 512 high."""
+    """How latents move, and which matches are kept. `*_px` are pixels at an image height of 512."""
 
     n: int  # steps
-    direction: Literal["away", "toward"]  # from w* as Eq. 7 is printed | to it as in UserControllableLT
+    direction: Literal["away", "toward"]  # from w*, Eq. 7 as printed | to w*, as in UserControllableLT
     star_per: Literal["trajectory", "step"]  # how often w* is drawn
     star_rows: Literal["one", "independent"]  # one z for all edited rows of w* | a z for each
-    angle: tuple[float, float]  # degrees from z_0 to the z of w*, uniform in this range; 90: independent, the paper's
-    lam: tuple[float, float]  # lambda is uniform in this range, one draw a trajectory
+    angle: tuple[float, float]  # degrees between z_0 and the z of w*, uniform in this range; 90: independent, the paper
+    lam: tuple[float, float]  # lambda is uniform in this range, drawn once a trajectory
     psi: float  # truncation of w_0
     star_psi: float | None  # truncation of w*; None: that of w_0
     jump: float  # share of trajectories that go all the way to w*, in n equal steps
-    motion_px: float  # how far points are calibrated to move from I_0 to I_n
+    motion_px: float  # how far points move from I_0 to I_n, by calibration
     handle_px: float  # handles and targets: matches of (I_0, I_n) that move farther
-    step_px: float | None  # for the drag loss: matches of (I_i, I_i+1) that move farther; None: motion_px / 2 steps
-    match_steps: bool  # whether pairs (I_i, I_i+1) are matched; the drag loss alone needs them
-    landmarks: bool  # whether the landmarks of I_0 and I_n are stored, too, as another kind of points
-    keep: int  # matches stored of a pair, at most
-    attempts: int  # draws of a sample before giving up
-    match: MatchingConfig
-    in_steps: int | None = None  # in how many steps the motion is gone, with the same w_0 and w_n (Table 3); None: n
+    step_px: float | None  # points of L_drag: matches of (I_i, I_i+1) that move farther; None: motion_px / (2 steps)
+    match_steps: bool  # whether to match pairs (I_i, I_i+1), which only L_drag needs
+    landmarks: bool  # whether to store the landmarks of I_0 and I_n, too
+    keep: int  # stored matches of a pair, at most
+    attempts: int  # draws of a sample before it is skipped
+    match: MatchingConfig  # settings of the matcher
+    in_steps: int | None = None  # number of steps of the same motion from w_0 to w_n (Table 3); None: n
 
     @property
     def steps(self) -> int:
-        """Steps of a motion as it is stored and trained on."""
+        """Number of steps of a stored motion."""
         return self.n if self.in_steps is None else self.in_steps
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that a sample depends on besides its index."""
+    """Everything that a sample depends on, except its index."""
 
     generator: str  # sha256 of the weights
     dtype: Literal["float32", "bfloat16", "float16"]  # of synthesis
     seed: int
-    content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1) as fractions: the part of the canvas in use
+    content: tuple[float, float, float, float] | None  # (x0, y0, x1, y1): the used part of the canvas, as fractions
     trajectory: TrajectoryConfig
 
 
 @dataclass(frozen=True)
 class MatchedMotion:
-    """What is stored of a sample. Points are pixels of the generator's image.
+    """A sample as it is stored. Points are pixels of the generator's image.
 
-    Only `ends` is never empty, unless all draws were in vain: such a sample is counted and not stored.
+    `ends` is empty only if no draw had a match: such a sample is counted and not stored.
     """
 
     index: int
-    attempt: int  # how many draws before this one had no match of (I_0, I_n)
+    attempt: int  # number of draws without a match of (I_0, I_n) before this one
     ends: Matches  # of (I_0, I_n)
-    landmarks: Matches  # of (I_0, I_n), found in each by a detector; all 68 in their order
+    landmarks: Matches  # in I_0 and I_n, from a detector: all 68 in their order, or none
     steps: tuple[Matches, ...]  # of (I_i, I_i+1)
 
 
 def check(cfg: TrajectoryConfig) -> None:
-    """Raises InputError for settings that no sample could be made with."""
+    """Raises InputError for impossible settings."""
     if cfg.n < 1:
         raise InputError(f"trajectory.n is {cfg.n}, expected at least one step.")
     if cfg.steps < 1:
@@ -97,7 +97,7 @@ def check(cfg: TrajectoryConfig) -> None:
         raise InputError(f"trajectory.lam is {list(cfg.lam)}, expected a range [low, high] with 0 < low <= high.")
     if cfg.handle_px >= cfg.match.max_px:
         raise InputError(
-            f"trajectory.handle_px is {cfg.handle_px:g}, expected less than the longest motion allowed, "
+            f"trajectory.handle_px is {cfg.handle_px:g}, expected less than the longest allowed motion, "
             f"trajectory.match.max_px={cfg.match.max_px:g}."
         )
     if cfg.keep < 1 or cfg.attempts < 1:
@@ -107,7 +107,7 @@ def check(cfg: TrajectoryConfig) -> None:
 def latent_motion(
     generator: FrozenGenerator, cfg: TrajectoryConfig, seed: int, draws: Sequence[tuple[int, int]]
 ) -> Float[Tensor, "B steps L D"]:
-    """w_0..w_n, [B, steps + 1, L, D], of the draws (index, attempt): n steps, or `in_steps` of the same motion."""
+    """w_0..w_n of the draws (index, attempt), [B, steps + 1, L, D], in n steps or in `in_steps` of the same motion."""
     streams = [rng(seed, "trajectory", index, attempt) for index, attempt in draws]
     shape = (cfg.n if cfg.star_per == "step" else 1, latents.EDITED_ROWS if cfg.star_rows == "independent" else 1)
     z0 = torch.stack([torch.randn(generator.z_dim, generator=s) for s in streams])
@@ -136,18 +136,18 @@ def latent_motion(
 def turned(
     z: Float[Tensor, "*#batch Z"], other: Float[Tensor, "*#batch Z"], degrees: Float[Tensor, "*#batch"]
 ) -> Float[Tensor, "*batch Z"]:
-    """Normally distributed as both are, at about that angle to z: `other` itself at 90."""
+    """A standard normal vector at about `degrees` to z, from two independent ones; `other` itself at 90."""
     radians = degrees[..., None] * (math.pi / 180)
     return torch.where(degrees[..., None] == 90, other, radians.cos() * z + radians.sin() * other)
 
 
 def views(generator: FrozenGenerator, recipe: Recipe, ws: Float[Tensor, "B L D"]) -> list[View]:
-    """The images of latents as the matcher sees them."""
+    """The views of the images of latents."""
     return _views(recipe, *_look(generator, ws))
 
 
 def _look(generator: FrozenGenerator, ws: Float[Tensor, "B L D"]) -> tuple[Tensor, Tensor]:
-    """Images and features. Without noise, which is texture fixed to the canvas: ORB would lock onto it."""
+    """Images and features, without noise: ORB would match that texture, which does not move."""
     images, features = generator.synthesize(ws, noise="none", return_features=FEATURE_BLOCK)
     return images, features
 
@@ -160,9 +160,9 @@ def _views(recipe: Recipe, images: Float[Tensor, "B 3 H W"], features: Float[Ten
 def make_sample(
     generator: FrozenGenerator, recipe: Recipe, index: int, detector: LandmarkDetector | None = None
 ) -> MatchedMotion:
-    """Draw motions until one has a match of (I_0, I_n) that moves far enough, or `attempts` of them had none.
+    """Draw motions until one has a match of (I_0, I_n) that moves far enough, at most `attempts` times.
 
-    detector: finds the landmarks of a recipe that asks for them.
+    detector: for recipes with landmarks.
     """
     cfg = recipe.trajectory
     for attempt in range(cfg.attempts):
@@ -183,13 +183,13 @@ def make_sample(
 
 
 def nothing_found(recipe: Recipe, index: int) -> MatchedMotion:
-    """What comes of a sample none of whose draws had a match."""
+    """The result for a sample without a match in any draw."""
     cfg = recipe.trajectory
     return MatchedMotion(index, cfg.attempts, NO_MATCHES, NO_MATCHES, (NO_MATCHES,) * cfg.steps)
 
 
 def landmarks_of(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:
-    """All of them, or none where the face is not found in both images."""
+    """The landmarks in both images, or none if a face is not detected in one of them."""
     first, last = detector(to_pixels(images))
     return NO_MATCHES if first is None or last is None else Matches(first.numpy(), last.numpy())
 
@@ -197,13 +197,13 @@ def landmarks_of(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -
 def _matches(
     generator: FrozenGenerator, recipe: Recipe, a: View, b: View, min_px: float, stream: tuple[int, int]
 ) -> Matches:
-    """Matches from a to b, as many as are kept."""
+    """Matches from a to b, at most `keep`."""
     found = match(a, b, min_px, recipe.trajectory.match, generator.resolution, generator.device)
     return some_of(found, recipe, stream)
 
 
 def some_of(found: Matches, recipe: Recipe, stream: tuple[int, int]) -> Matches:
-    """A random `keep` of the matches where there are more. stream: (index, number of the pair)."""
+    """At most `keep` random matches. stream: (index, number of the pair)."""
     cfg = recipe.trajectory
     if len(found.handles) <= cfg.keep:
         return found

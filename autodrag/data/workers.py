@@ -1,4 +1,4 @@
-"""Many processes that make samples side by side, or find keypoints for the one process that has the GPU."""
+"""Worker processes that make samples in parallel, or find keypoints for the one process that uses the GPU."""
 
 import os
 import signal
@@ -30,10 +30,11 @@ def available_cores() -> int:
 def make_samples(
     load: LoadGenerator, recipe: Recipe, workers: int, indices: Iterable[int], batched: bool = False
 ) -> Iterator[MatchedMotion]:
-    """The samples of `indices`, in their order.
+    """The samples of `indices`, in order.
 
-    workers: processes; 0 works in this one. load: must be picklable. batched: this process alone has the generator and
-    works on many samples at once, as suits a GPU, and the others find keypoints; else each has a generator.
+    load: loads the generator; must be picklable. workers: number of processes; 0: this process alone. batched: for a
+    GPU; only this process loads the generator and works on batches of samples, while the workers find keypoints.
+    Otherwise every worker loads the generator.
     """
     if batched:
         yield from _make_batched(load, recipe, workers, indices)
@@ -42,7 +43,7 @@ def make_samples(
         yield from map(_maker(load, recipe), indices)
         return
     threads = max(1, available_cores() // workers)
-    # A fresh interpreter each: a forked one could use neither CUDA nor OpenMP safely.
+    # Spawned, because forked processes cannot safely use CUDA or OpenMP.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _Worker.start, (load, recipe, threads))
     try:
         yield from pool.map(_Worker.make, indices)
@@ -55,7 +56,7 @@ def _make_batched(load: LoadGenerator, recipe: Recipe, workers: int, indices: It
     detector = load_detector(generator.name, MODEL_DIR) if recipe.trajectory.landmarks else None
     pool: Executor = ThreadPoolExecutor(1)
     if workers > 0:
-        pool = ProcessPoolExecutor(workers, get_context("spawn"), _alone_with_one_thread)
+        pool = ProcessPoolExecutor(workers, get_context("spawn"), _set_up_worker)
     try:
         yield from Maker(generator, recipe, pool, detector).samples(indices)
     finally:
@@ -63,7 +64,7 @@ def _make_batched(load: LoadGenerator, recipe: Recipe, workers: int, indices: It
 
 
 def _maker(load: LoadGenerator, recipe: Recipe) -> Callable[[int], MatchedMotion]:
-    """What makes the sample of an index, with all it needs loaded."""
+    """A function that makes the sample of an index, with the generator loaded."""
     generator = load()
     detector = load_detector(generator.name, MODEL_DIR) if recipe.trajectory.landmarks else None
     return partial(make_sample, generator, recipe, detector=detector)
@@ -76,7 +77,7 @@ class _Worker:
 
     @classmethod
     def start(cls, load: LoadGenerator, recipe: Recipe, threads: int) -> None:
-        _alone_with_one_thread()
+        _set_up_worker()
         torch.set_num_threads(threads)
         cls.make_here = staticmethod(_maker(load, recipe))
 
@@ -85,16 +86,16 @@ class _Worker:
         return cls.make_here(index)
 
 
-def _alone_with_one_thread() -> None:
-    """At the start of a process that its parent gives work to."""
+def _set_up_worker() -> None:
+    """Set up a worker process: one thread, no Ctrl-C, and an end with its parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to act upon
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     cv2.setNumThreads(1)  # the processes are the parallelism
     torch.set_num_threads(1)
 
 
 def _end_with_parent() -> None:
-    """A killed parent cannot shut its pool down, and an idle worker would wait for it for ever."""
+    """End this process when its parent is killed, which cannot shut down its pool. Otherwise it would wait forever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -92,8 +92,8 @@ def test_table_of_motions(overrides: list[str], capsys: pytest.CaptureFixture[st
     trial = ["calibrate=true", "calibration.lam=[0.1,0.3]", "calibration.psi=[0.8]", "calibration.draws=2"]
     run(config(overrides, *trial, f"out={tmp_path / 'nothing'}"))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 + 3 + 1  # two lambdas and the jump, and the key that takes them over
-    key = re.fullmatch(r"Taken over by (trajectory\.lam=\[0\.[13],0\.3\])", lines[-1])
+    assert len(lines) == 2 + 3 + 1  # two lambdas and the jump, and the key to set
+    key = re.fullmatch(r"Set (trajectory\.lam=\[0\.[13],0\.3\])", lines[-1])
     assert key is not None
     assert config(overrides, key[1]).trajectory.lam[1] == 0.3
     assert not (tmp_path / "nothing").exists()

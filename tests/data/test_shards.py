@@ -112,7 +112,7 @@ def test_a_killed_run_continues_to_the_same_bytes(tmp_path: Path) -> None:
         run(killed, maker=Maker(lives=6))
     _, made, said = run(killed)
     assert made == list(range(4, 10))
-    assert said == ["1 of 3 shards are there already."]
+    assert said == ["1 of 3 shards exist already."]
     assert contents(whole) == contents(killed)
 
 

@@ -107,7 +107,7 @@ class PredictorStage(Stage):
         config, n = self.config, self.model.config.steps
         streams = [rng(self.seed, "stage2", position) for position in positions]
         trajectories = self._trajectories
-        parts = zip(trajectories.samples(positions), trajectories.strangers(positions), streams, strict=True)
+        parts = zip(trajectories.samples(positions), trajectories.other_latents(positions), streams, strict=True)
         samples = [vary(sample, other, config.augmentation, n, config.points, s) for sample, other, s in parts]
         collated = collate(samples)
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
