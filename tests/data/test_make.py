@@ -78,9 +78,7 @@ def test_bad_input_is_one_line_and_status_2(command: Any, overrides: list[str], 
     assert said == (2, "", "trajectory.n is 0, expected at least one step.\n")
 
 
-def test_a_folder_keeps_the_type_it_was_begun_with(
-    overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_folder_keeps_its_type(overrides: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for suits, count in (("float32", 1), ("bfloat16", 2)):  # the second time on another machine
         monkeypatch.setattr("autodrag.data.make.choose", lambda asked, device, suits=suits: suits)
         run(config(overrides, f"out={tmp_path}", "workers=0", "dtype=auto", f"count={count}"))
@@ -111,7 +109,7 @@ def test_the_shipped_config_is_the_papers_where_it_speaks() -> None:
 
 
 def test_own_process_id_is_no_obstacle(overrides: list[str], tmp_path: Path) -> None:
-    """After a restart of a container the ids are dealt out again."""
+    """After a restart, a container assigns the same process ids again."""
     (tmp_path / "lock").write_text(f"{os.getpid()} {socket.gethostname()}")
     run(config(overrides, f"out={tmp_path}", "workers=0", "count=1"))
     assert read_index(tmp_path).samples == 1

@@ -1,4 +1,4 @@
-"""Ranks that wait for each other, as PyTorch is asked for it: NCCL is not to be had without GPUs."""
+"""The calls of `torch.distributed` that let ranks wait for each other; NCCL itself needs GPUs."""
 
 from datetime import timedelta
 
@@ -11,7 +11,7 @@ from autodrag.runs.ranks import Ranks, join_ranks
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What `torch.distributed` was asked for."""
+    """The recorded calls of `torch.distributed`."""
     calls: list[object] = []
     monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: calls.append((backend, timeout)))
     monkeypatch.setattr(dist, "destroy_process_group", lambda: calls.append("destroyed"))

@@ -1,4 +1,4 @@
-"""Variants of a sample: where they start and end, and whose points they have."""
+"""Augmented samples: where they start and end, and which points they have."""
 
 import pytest
 import torch
@@ -101,18 +101,18 @@ def test_a_still_drag_moves_nothing() -> None:
     assert torch.equal(other.handles, other.targets)
 
 
-def stranger() -> torch.Tensor:
+def other_latent() -> torch.Tensor:
     return torch.randn(8, 3, generator=rng(2, "sample"))
 
 
 def test_shares_are_kept_and_draws_repeat() -> None:
     config = AugmentationConfig(still=0.2, short=0.3, backwards=0.5, part=0.0, mixed=0.0)
     motion = sample()
-    others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
+    others = [vary(motion, other_latent(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     stills = sum(torch.equal(o.handles, o.targets) for o in others)
     reversed_ = sum(torch.allclose(o.ws[0, :6], motion.ws[-1, :6]) for o in others)
     assert 20 < stills < 60 and 70 < reversed_ < 130
-    again = vary(motion, stranger(), config, 5, 8, rng(0, "vary", 3))
+    again = vary(motion, other_latent(), config, 5, 8, rng(0, "vary", 3))
     assert torch.equal(again.ws, others[3].ws) and torch.equal(again.handles, others[3].handles)
 
 
@@ -121,11 +121,11 @@ def test_kept_rows_never_tell_where_a_motion_goes() -> None:
     back = AugmentationConfig(still=0.0, short=0.3, backwards=0.7, part=0.0, mixed=0.0)
     seen = set()
     for index in range(40):
-        other = vary(motion, stranger(), back, 5, 8, rng(0, "vary", index))
+        other = vary(motion, other_latent(), back, 5, 8, rng(0, "vary", index))
         toward_source = (other.ws[-1, :6] - other.ws[0, :6]).flatten() @ (motion.ws[0] - motion.ws[-1])[
             :6
         ].flatten() > 0
-        theirs = torch.equal(other.ws[:, 6:], stranger()[6:].expand(6, -1, -1))
+        theirs = torch.equal(other.ws[:, 6:], other_latent()[6:].expand(6, -1, -1))
         assert theirs == bool(toward_source)
         seen.add(theirs)
     assert seen == {True, False}
@@ -134,9 +134,9 @@ def test_kept_rows_never_tell_where_a_motion_goes() -> None:
 def test_share_of_motions_with_the_kept_rows_of_another() -> None:
     motion = sample()
     config = AugmentationConfig(still=0.0, short=0.0, backwards=0.0, part=0.0, mixed=0.3)
-    others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
+    others = [vary(motion, other_latent(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     assert all(torch.equal(other.ws[:, :6], motion.ws[:, :6]) for other in others)
-    assert 40 < sum(torch.equal(other.ws[0, 6:], stranger()[6:]) for other in others) < 80
+    assert 40 < sum(torch.equal(other.ws[0, 6:], other_latent()[6:]) for other in others) < 80
 
 
 def test_a_part_of_the_way_moves_points_as_far() -> None:
@@ -152,7 +152,7 @@ def test_parts_of_the_way_are_evenly_distributed() -> None:
     motion = sample()
     config = AugmentationConfig(still=0.0, short=0.0, backwards=0.5, part=0.5, mixed=0.0)
     whole = (motion.targets - motion.handles).norm()
-    others = [vary(motion, stranger(), config, 5, 8, rng(0, "vary", i)) for i in range(400)]
+    others = [vary(motion, other_latent(), config, 5, 8, rng(0, "vary", i)) for i in range(400)]
     ways = torch.stack([(o.targets - o.handles).norm() / whole for o in others])
     shortened = ways[ways < 0.999]
     assert 160 < len(shortened) < 240 and 0.4 < shortened.mean() < 0.6 and shortened.std() > 0.2

@@ -69,7 +69,7 @@ def test_two_ranks_take_the_steps_of_one(toy: ModuleType, tmp_path: Path, free_p
     assert [process.wait(timeout=500) for process in ranks] == [0, 0]
     for name, tensor in torch.load(tmp_path / "two" / "final.pt").items():
         assert torch.allclose(tensor, alone.state_dict()[name], atol=1e-5)
-    # ... and one rank goes on from where two stopped
+    # ... and one rank resumes where two stopped
     longer = toy.run(tmp_path / "two", steps=14)
     for name, tensor in toy.run(tmp_path / "one", steps=14).state_dict().items():
         assert torch.allclose(tensor, longer.state_dict()[name], atol=1e-5)

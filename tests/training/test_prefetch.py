@@ -25,10 +25,10 @@ def test_one_part_is_made_ahead_in_another_thread() -> None:
 
     batches = in_order(make, range(5), ahead=True)
     assert next(batches) == 0
-    assert second.wait(10)  # made while nobody has asked for it
+    assert second.wait(10)  # made before it is needed
     assert made == [0, 1] and threading.current_thread() not in threads
     assert next(batches) == 1
-    batches.close()  # a training that stops early waits for no more than the part begun
+    batches.close()  # training that stops early waits only for the batch in progress
     assert len(made) <= 3
 
 

@@ -64,22 +64,22 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     run(config(place, *first))
     trained = place / "one" / "weights.safetensors"
     assert isinstance(Regularizer.load(trained), Regularizer)
-    held = [line for line in map(json.loads, (place / "one" / "stats.jsonl").open()) if "validation/left" in line]
-    assert held[-1]["step"] == 6 and "validation/undone" in held[-1]
+    validated = [line for line in map(json.loads, (place / "one" / "stats.jsonl").open()) if "validation/left" in line]
+    assert validated[-1]["step"] == 6 and "validation/undone" in validated[-1]
 
     run(config(place, f"out={place / 'motion'}", "stage=motion", "motion.landmarks=0.5"))
     motion = place / "motion" / "weights.safetensors"
     run(config(place, f"out={place / 'aim'}", "stage=aim", "aim.landmarks=0.5", f"aim.motion={motion}"))
     aim = place / "aim" / "weights.safetensors"
-    held = [json.loads(line) for line in (place / "aim" / "stats.jsonl").open()][-1]
-    assert {"validation/matches_1", "validation/landmarks_4", "validation/landmarks_4_lands"} <= held.keys()
+    last = [json.loads(line) for line in (place / "aim" / "stats.jsonl").open()][-1]
+    assert {"validation/matches_1", "validation/landmarks_4", "validation/landmarks_4_lands"} <= last.keys()
 
     second = [f"out={place / 'two'}", "stage=2", f"stage2.start={trained}", f"stage2.aim={aim}", "stage2.rollout=0.5"]
     second.append(f"stage2.motion={motion}")
     run(config(place, *second))
     model = AutoDrag.load(place / "two" / "weights.safetensors")
     assert model.regularizer is not None and "weights.safetensors holds" in capsys.readouterr().out
-    assert model.predictor.aim is not None  # held fixed
+    assert model.predictor.aim is not None  # and frozen
     for name, value in Aim.load(aim).read.state_dict().items():
         assert torch.equal(model.predictor.aim.read.state_dict()[name], value)
 
@@ -92,8 +92,8 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     still = [f"out={place / 'three'}", "stage=2", "loop.ema=0", "stage2.predictor.lr=0", "stage2.regularizer.lr=0"]
     still += ["stage2.predictor.min_lr=0", "stage2.regularizer.min_lr=0", f"stage2.start={start}"]
     run(config(place, *still))
-    begun, gone_on = (AutoDrag.load(place / name / "weights.safetensors").state_dict() for name in ("two", "three"))
-    assert all(torch.equal(value, gone_on[name]) for name, value in begun.items())
+    source, later = (AutoDrag.load(place / name / "weights.safetensors").state_dict() for name in ("two", "three"))
+    assert all(torch.equal(value, later[name]) for name, value in source.items())
     with pytest.raises(InputError, match=r"aim of .* has another size"):
         run(config(place, f"out={place / 'five'}", *second[1:], "model.predictor.aim.width=8"))
     with pytest.raises(InputError, match="another size"):
@@ -123,7 +123,7 @@ def test_what_cannot_be_is_refused_in_one_sentence(place: Path, tmp_path: Path, 
         run(config(place, *overrides))
 
 
-def test_a_run_keeps_the_type_that_it_began_with(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_resumed_run_keeps_its_precision(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = [f"out={tmp_path / 'run'}", "stage=1", "loop.precision=auto"]
     for suits, epochs in (("float32", 1), ("bfloat16", 2)):  # the second time on another machine
         monkeypatch.setattr("autodrag.training.run.choose", lambda asked, device, suits=suits: suits)

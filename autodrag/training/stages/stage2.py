@@ -112,8 +112,8 @@ class PredictorStage(Stage):
         collated = collate(samples)
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
         budget = config.budget
-        begun = positions[0] // budget.batch * budget.batch  # the same for every rank
-        finishing = begun >= (1 - config.finish) * budget.epochs * budget.samples
+        start = positions[0] // budget.batch * budget.batch  # the same for every rank
+        finishing = start >= (1 - config.finish) * budget.epochs * budget.samples
         own, earlier = (chance < torch.tensor([config.rollout, config.rounds * finishing])).unbind(1)
         again = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * earlier
         steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
