@@ -72,6 +72,7 @@ class Controller:
             protocol.Brush: self._brush,
             protocol.Plan: self._plan,
             protocol.Grow: self._grow,
+            protocol.Detail: self._detail,
             protocol.Go: self._go,
             MaskFile: self._masked,
             OwnImage: self._invert,
@@ -180,6 +181,10 @@ class Controller:
     def _grow(self, order: protocol.Grow) -> Iterator[Event]:
         self.editor.protect(self.editor.mask, order.on)
         yield self._changed()
+
+    def _detail(self, order: protocol.Detail) -> Iterator[Event]:
+        self.editor.detail = order.on
+        yield from self._seen(settled=True)
 
     def _go(self, order: protocol.Go) -> Iterator[Event]:
         self.editor.go(order.index)

@@ -34,7 +34,7 @@ class Preparation:
                 yield Work(progress.phase, progress.step, progress.steps)
                 started = progress.phase == "start" and progress.step == progress.steps
                 if started or (progress.phase == "invert" and progress.step % PREVIEW == 1):
-                    yield Look.of_frame(own.scene().renderer, own.frame(), final=False)
+                    yield Look.of_frame(own.render, own.frame(), final=False)
         finally:
             self._own = None
         yield from self._adopted(editor, own)

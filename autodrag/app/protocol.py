@@ -157,6 +157,13 @@ class Grow(Message):
     on: bool
 
 
+class Detail(Message):
+    """Whether the photograph's own detail is carried along."""
+
+    type: Literal["detail"]
+    on: bool
+
+
 class Command(Message):
     """Something without details."""
 
@@ -202,6 +209,7 @@ AnyMessage = (
     | Take
     | Brush
     | Grow
+    | Detail
     | Command
     | Show
     | Go

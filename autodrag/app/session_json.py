@@ -58,6 +58,7 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "classes": scene.generator.c_dim,
         "c": state.origin.c,
         "photo": scene.photo is not None,
+        "detail": scene.detailed if scene.inverted is not None else None,
         "draws": _draws(scene.dataset),
         "alignable": alignable(scene.dataset),
         "handles": points(state.arrows.handles),

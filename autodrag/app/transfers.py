@@ -12,6 +12,7 @@ from autodrag.errors import InputError
 
 MEDIA = {
     "png": "image/png",
+    "jpg": "image/jpeg",
     "gif": "image/gif",
     "mp4": "video/mp4",
     "safetensors": "application/octet-stream",
@@ -97,7 +98,7 @@ async def _body(request: Request, most_mb: int, key: str = "max_upload_mb") -> b
 async def _export(
     request: Request,
     token: str,
-    kind: Literal["png", "gif", "mp4", "safetensors", "mask", "py"],
+    kind: Literal["png", "jpg", "gif", "mp4", "safetensors", "mask", "py"],
     frame: Annotated[int | None, Query(ge=0)] = None,
 ) -> Response:
     hub: Hub = request.app.state.hub

@@ -1,6 +1,7 @@
 """`scripts/bench.py invert`: how well faces that the generator never saw are inverted, and then dragged."""
 
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 from time import process_time
@@ -10,16 +11,19 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from autodrag.bench.inverted_pulls import PULLS, broken_pulls
 from autodrag.bench.measure import device_name, write_record
 from autodrag.config import MODEL_DIR
 from autodrag.devices import pick_device
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.renderer import render
 from autodrag.editor.inversion import Inversion, InvertConfig
+from autodrag.editor.photo_detail import PhotoDetail
 from autodrag.evaluation.tasks.landmarks import PRESETS
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.images import to_pixels, to_tensor, to_uint8
-from autodrag.methods import load_method
+from autodrag.methods import DragMethod, load_method
+from autodrag.methods.landing import LandingMethod
 from autodrag.models import Encoder
 from autodrag.seeding import rng
 from autodrag.vision.detectors import LandmarkDetector, load_detector
@@ -38,7 +42,8 @@ class InvertBench:
     slow: int
     quality: int
     way: float
-    drag_method: str
+    methods: tuple[str, ...]
+    pulls: int
     invert: InvertConfig
     device: str
     out: str
@@ -47,14 +52,16 @@ class InvertBench:
 @dataclass(frozen=True)
 class Inverted:
     """Of one render. error: mean absolute difference of 255. first, seconds: of the processor until the first picture
-    and the last. landmarks: mean distance to the photograph's, in pixels; None: no face was found. left: by number of
-    points, the share of a drag's distance that remains."""
+    and the last. landmarks: mean distance to the photograph's, in pixels; None: no face was found. left: by method and
+    number of points, the share of a drag's distance that remains; photo_left: the same between the landmarks of the
+    photograph and of the edit with the photograph's own detail."""
 
     error: float
     first: float
     seconds: float
     landmarks: float | None
-    left: dict[str, float]
+    left: dict[str, float] = field(default_factory=dict)
+    photo_left: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,7 @@ class Bench:
 
     generator: FrozenGenerator
     detector: LandmarkDetector
-    method: str
+    methods: dict[str, DragMethod]
     way: float
 
 
@@ -71,7 +78,8 @@ def run(config: InvertBench) -> None:
     """Prints a line for each kind of inversion; writes the numbers to `config.out` and a sheet beside it."""
     device = pick_device(config.device)
     generator, detector = load_generator(DOMAIN, device), load_detector(DOMAIN, MODEL_DIR)
-    bench = Bench(generator, detector, config.drag_method, config.way)
+    methods = {name: _load_method(name, generator) for name in config.methods}
+    bench = Bench(generator, detector, methods, config.way)
     encoder = Encoder.load(weights_path(DOMAIN, "encoder.safetensors"))
     plain = replace(config.invert, tune_steps=0)
     print(f"{device_name(device)}, torch {torch.__version__}; seconds are the processor's")
@@ -82,7 +90,7 @@ def run(config: InvertBench) -> None:
         "no encoder": (config.slow, None, plain, None),
         "encoder, tuned": (config.slow, None, config.invert, encoder),
     }
-    numbers: dict[str, list[dict[str, object]]] = {}
+    numbers: dict[str, object] = {}
     for name, (count, quality, settings, used) in kinds.items():
         if count == 0:
             continue
@@ -95,14 +103,20 @@ def run(config: InvertBench) -> None:
         print(f"{name}: {described(found)}", flush=True)
         write_record(config.out, device, config, numbers)
         if name == "encoder":
-            save_image(sheet(rows), Path(config.out).with_suffix(".png"))
+            save_image(sheet(rows[:10]), Path(config.out).with_suffix(".png"))
+    for name, method in methods.items() if config.pulls else ():
+        numbers[f"pulls, {name}"] = broken = broken_pulls(generator, encoder, method, plain, config.pulls)
+        shares = "; ".join(f"{source} " + ", ".join(f"{v:.2f}" for v in of.values()) for source, of in broken.items())
+        print(f"broken pulls of {config.pulls} faces, {name} ({', '.join(PULLS)}): {shares}", flush=True)
+        write_record(config.out, device, config, numbers)
 
 
 def inverted(
     bench: Bench, config: InvertConfig, encoder: Encoder | None, index: int, quality: int | None
 ) -> tuple[Inverted, list[UInt8[Tensor, "3 H W"]]]:
     """Invert a render, kept as a JPEG of that quality if one is given, then drag what was found towards another's
-    geometry. Also the render, what was found and what the drags made of it."""
+    geometry. Also the render, what was found, and the first method's drags with the photograph's detail.
+    """
     clean, other = renders(index)
     picture = clean if quality is None else compressed(clean, quality)
     start, first = process_time(), 0.0
@@ -117,57 +131,75 @@ def inverted(
     wanted, found = bench.detector(to_pixels(torch.cat([clean, image])))
     apart = None if wanted is None or found is None else (wanted - found).norm(dim=1).mean().item()
     on = replace(bench, generator=work.generator)
-    left, dragged = drags(on, work.ws, image, other)
-    return Inverted(error, first, seconds, apart, left), [to_uint8(each)[0] for each in (picture, image)] + dragged
+    motion = next((method.model.motion for method in bench.methods.values() if isinstance(method, LandingMethod)), None)
+    detail = PhotoDetail(work.generator, work.ws, picture, motion)
+    left, _ = drags(on, work.ws, image, other)
+    photo_left, dragged = drags(on, work.ws, picture, other, detail)
+    pictures = [to_uint8(each)[0] for each in (picture, image)] + dragged
+    return Inverted(error, first, seconds, apart, left, photo_left), pictures
 
 
 def generated(bench: Bench, index: int) -> tuple[Inverted, list[UInt8[Tensor, "3 H W"]]]:
-    """The same drags on a picture of the generator's own: what there is to reach."""
-    generator = bench.generator
-    z = torch.randn(1, generator.z_dim, generator=rng(0, "inversion bench generated", index))
+    """The same drags on what the generator makes of the latents it knows the same face by: what there is to reach."""
+    face, other = renders(index)
     with torch.no_grad():
-        ws = generator.map(z)
-        image = generator.synthesize(ws).float().cpu()
-    left, dragged = drags(bench, ws, image, renders(index)[1])
-    return Inverted(0.0, 0.0, 0.0, 0.0, left), [to_uint8(image)[0], *dragged]
+        ws = bench.generator.map(_draws(index)[:1])
+        image = bench.generator.synthesize(ws).float().cpu()
+    left, dragged = drags(bench, ws, image, other)
+    error = (image - face).abs().mean().item() * 127.5
+    return Inverted(error, 0.0, 0.0, None, left), [to_uint8(image)[0], *dragged]
 
 
 def drags(
-    bench: Bench, ws: Float[Tensor, "1 L D"], image: Float[Tensor, "1 3 H W"], other: Float[Tensor, "1 3 H W"]
+    bench: Bench,
+    ws: Float[Tensor, "1 L D"],
+    image: Float[Tensor, "1 3 H W"],
+    other: Float[Tensor, "1 3 H W"],
+    detail: PhotoDetail | None = None,
 ) -> tuple[dict[str, float], list[UInt8[Tensor, "3 H W"]]]:
-    """Landmarks dragged part of the way to those of another picture: by number of points, what is left, and pictures.
-    Empty where no face is found."""
+    """Landmarks of the image dragged part of the way to those of another picture: by method and number of points, what
+    is left, and pictures of the first method. detail: added to the edits. Empty where no face is found."""
     handles, goals = bench.detector(to_pixels(torch.cat([image, other])))
     left: dict[str, float] = {}
     pictures = []
     if handles is None or goals is None:
         return left, [to_uint8(image)[0]] * len(POINTS)
-    method = load_method(bench.method, bench.generator, track=False)
-    for count, points in POINTS.items():
-        start, targets = handles[points], torch.lerp(handles, goals, bench.way)[points]
-        *_, last = method.drag(ws, start, targets)
-        with torch.no_grad():
-            moved = bench.generator.synthesize(last.ws).float().cpu()
-        (reached,) = bench.detector(to_pixels(moved))
-        if reached is not None:
-            rest = (reached[points] - targets).norm(dim=1).sum() / (start - targets).norm(dim=1).sum()
-            left[str(count)] = rest.item()
-        pictures.append(draw_points(to_uint8(moved)[0], start, targets))
+    for name, method in bench.methods.items():
+        for count, points in POINTS.items():
+            start, targets = handles[points], torch.lerp(handles, goals, bench.way)[points]
+            *_, last = method.drag(ws, start, targets)
+            with torch.no_grad():
+                moved = bench.generator.synthesize(last.ws).float()
+                moved = (moved if detail is None else detail(moved, last.ws)).cpu()
+            (reached,) = bench.detector(to_pixels(moved))
+            if reached is not None:
+                rest = (reached[points] - targets).norm(dim=1).sum() / (start - targets).norm(dim=1).sum()
+                left[f"{name} {count}"] = rest.item()
+            if name == next(iter(bench.methods)):
+                pictures.append(draw_points(to_uint8(moved)[0], start, targets))
     return left, pictures
 
 
 def described(found: list[Inverted]) -> str:
     """Means in words."""
     apart = [each.landmarks for each in found if each.landmarks is not None]
-    left = {count: [each.left[count] for each in found if count in each.left] for count in map(str, POINTS)}
-    dragged = ", ".join(f"{mean(rest):.3f} ({count})" for count, rest in left.items() if rest) or "no face found"
-    parts = [
-        f"{mean(each.error for each in found):.2f} of 255 off",
-        f"landmarks {mean(apart):.2f} px apart" if apart else "no face found",
-        f"first picture after {mean(each.first for each in found):.1f} s, {mean(each.seconds for each in found):.1f} s",
-        f"of a drag left, by points: {dragged}; {len(found)} pictures",
-    ]
-    return "; ".join(parts)
+    parts = [f"{mean(each.error for each in found):.2f} of 255 off"]
+    if apart:
+        parts.append(f"landmarks {mean(apart):.2f} px apart")
+    if any(each.seconds for each in found):
+        first, seconds = mean(each.first for each in found), mean(each.seconds for each in found)
+        parts.append(f"first picture after {first:.1f} s, {seconds:.1f} s")
+    parts.append(f"of a drag left {_shares(each.left for each in found)}")
+    if any(each.photo_left for each in found):
+        parts.append(f"of the photograph's {_shares(each.photo_left for each in found)}")
+    return "; ".join([*parts, f"{len(found)} pictures"])
+
+
+def _shares(found: Iterable[dict[str, float]]) -> str:
+    each = list(found)
+    names = list(dict.fromkeys(name for left in each for name in left))
+    shares = {name: mean(left[name] for left in each if name in left) for name in names}
+    return ", ".join(f"{share:.3f} ({name})" for name, share in shares.items()) or "unknown: no face found"
 
 
 def compressed(picture: Float[Tensor, "1 3 H W"], quality: int) -> Float[Tensor, "1 3 H W"]:
@@ -181,5 +213,14 @@ def compressed(picture: Float[Tensor, "1 3 H W"], quality: int) -> Float[Tensor,
 
 def renders(index: int) -> tuple[Float[Tensor, "1 3 H W"], Float[Tensor, "1 3 H W"]]:
     """A random face and another with the same appearance, as the renderer draws them, in [-1, 1]."""
-    geometry, appearance = parameters(torch.randn(2, Z_DIM, generator=rng(0, "inversion bench", index)))
+    geometry, appearance = parameters(_draws(index))
     return render(geometry[:1], appearance[:1]).image, render(geometry[1:], appearance[:1]).image
+
+
+def _draws(index: int) -> Float[Tensor, "2 Z"]:
+    return torch.randn(2, Z_DIM, generator=rng(0, "inversion bench", index))
+
+
+def _load_method(name: str, generator: FrozenGenerator) -> DragMethod:
+    options = {"track": False} if name == "autodrag" else {}  # only the end counts
+    return load_method(name, generator, **options)

@@ -17,16 +17,17 @@ SECONDS = 2.0  # of the motion
 HOLD = 0.6  # seconds that the first and the last picture stay
 GIF_SIDE, MP4_SIDE = 512, 1280  # pixels, at most
 
-KINDS = ("png", "gif", "mp4", "safetensors")
+STILLS = {"png": True, "jpg": False}  # kind: whether it is lossless
+KINDS = (*STILLS, "gif", "mp4", "safetensors")
 
 
 def film(kind: str, motion: Sequence[Frame], render: Callable[[Frame], Picture]) -> Iterator[bytes]:
-    """The bytes of a "png" of the last frame, or of a "gif" or "mp4" of the motion.
+    """The bytes of a "png" or "jpg" of the last frame, or of a "gif" or "mp4" of the motion.
 
     They come last, after nothing (b"") for every picture made. Raises InputError for another kind.
     """
-    if kind == "png":
-        yield encode(render(motion[-1]), lossless=True)
+    if kind in STILLS:
+        yield encode(render(motion[-1]), lossless=STILLS[kind])
         return
     if kind not in FILMS:
         raise InputError(f"{kind!r} is no kind of file that an edit can be saved as: choose {', '.join(KINDS)}.")

@@ -1,12 +1,12 @@
 """Latents of a given picture: inversion into W+, then, if asked for, a short fine-tuning of the generator around it.
 
-An encoder, where one is trained for the generator, says where the inversion begins and which directions of W+ show; a
-few tens of steps along those then do what several hundreds do without.
+Where an encoder is trained for the generator, it says where the inversion begins, and a search in W's own coordinates
+finishes it (`latent_search`). Else the likest of some random pictures is changed for several hundred steps.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from autodrag.editor.latent_search import LatentSearch, SearchConfig
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, as_rgb
 from autodrag.models import Encoder
@@ -22,7 +23,6 @@ from autodrag.vision.image_loss import load_distance
 
 W_SAMPLES = 4096
 LOCAL_BLOCK = 4  # 32 px: the features that tuning holds for other latents
-REST = 2.0  # deviations of W that every number goes while a direction that shows changes the picture by 1
 START_SIDE = 64  # pixels at which the starting latents are compared
 
 
@@ -31,24 +31,26 @@ class InvertConfig:
     """How a picture is inverted.
 
     steps, lr: of Adam on the latents, in units of the standard deviation of W. starts: random pictures, the likest of
-    which is begun with. finish: share of the steps that are taken where an encoder begins; finish_lr: of Adam on its
-    directions, in units of the picture's range -1..1. near: weight of the mean square distance to w_avg; spread: of
-    rows from their mean. Both keep the latents where drags work. tune_steps, tune_lr: of the generator's weights, 0 for
-    none (Roich et al. 2022, PTI); locality: weight of the other pictures staying as they were meanwhile. align: whether
-    faces are first cut out of their photographs as the generator's training data was.
+    which is begun with. near: weight of the mean square distance to w_avg; spread: of rows from their mean. Both keep
+    the latents where drags work. finish: share of the steps that are taken where an encoder begins; search: weights of
+    what is solved for then. tune_steps, tune_lr: of the generator's weights, 0 for none (Roich et al. 2022, PTI);
+    locality: weight of the other pictures staying as they were meanwhile. align: whether faces are first cut out of
+    their photographs as the generator's training data was. detail: whether edits carry along what the photograph shows
+    and the inversion lacks.
     """
 
     steps: int = 300
     lr: float = 0.08
     starts: int = 48
-    finish: float = 0.1
-    finish_lr: float = 0.01
     near: float = 2e-3
     spread: float = 2e-3
+    finish: float = 0.05
+    search: SearchConfig = field(default_factory=SearchConfig)
     tune_steps: int = 0
     tune_lr: float = 1e-3
     locality: float = 0.3
     align: bool = True
+    detail: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -134,26 +136,13 @@ class Inversion:
         yield InversionProgress("start", 1, 1, float(unlike), self.ws)
 
     def _finish(self, encoder: Encoder) -> Iterator[InversionProgress]:
-        """A few steps along the directions of W+ that show, in which equal steps change the picture equally; and small
-        ones of every number, for what those directions cannot do."""
-        config, start, directions = self.config, self.ws, encoder.directions()
-        steps = round(config.finish * config.steps)
-        amounts = torch.zeros(len(directions), device=start.device, requires_grad=True)
-        rest = torch.zeros_like(start, requires_grad=True)  # in standard deviations of W
-        rates = (config.finish_lr, config.finish_lr * REST)
-        groups = [{"params": [part], "lr": rate} for part, rate in zip((amounts, rest), rates, strict=True)]
-        adam = torch.optim.Adam(groups, betas=(0.8, 0.95))
-        for step in range(steps):
-            for group, rate in zip(adam.param_groups, rates, strict=True):
-                group["lr"] = rate * _schedule(step / steps)
-            with torch.enable_grad():
-                ws = start + torch.einsum("r,rld->ld", amounts, directions) + self._std * rest
-                unlike = self._distance(self.generator.synthesize(ws).float(), self._picture)
-                loss = unlike + self._strayed((ws - self._mean) / self._std)
-                amounts.grad, rest.grad = torch.autograd.grad(loss, (amounts, rest))
-            adam.step()
-            self.ws = (start + torch.einsum("r,rld->ld", amounts, directions) + self._std * rest).detach()
-            yield InversionProgress("invert", step + 1, steps, float(unlike.detach()), self.ws)
+        """From what the encoder found to the likest latents that can still be dragged."""
+        steps = round(self.config.finish * self.config.steps)
+        if steps == 0:
+            return
+        search = LatentSearch(self.generator, encoder, self._picture, self.ws, self._distance, self.config.search)
+        for step, (loss, self.ws) in enumerate(search.run(steps)):
+            yield InversionProgress("invert", step + 1, steps, loss, self.ws)
 
     def _strayed(self, place: Float[Tensor, "1 L D"]) -> Float[Tensor, ""]:
         """What latents, in standard deviations of W, lose by being far from the average and by rows that differ."""

@@ -22,7 +22,7 @@ from autodrag.methods.draggan import DragGAN
 from autodrag.methods.freedrag import FreeDrag
 from autodrag.methods.landing import LandingMethod
 from autodrag.methods.latent_transformer import LatentTransformerMethod
-from autodrag.models import Encoder
+from autodrag.models import Encoder, PointMotion
 from autodrag.models.stored import stored_kind
 from autodrag.weights import find_weights
 
@@ -139,6 +139,15 @@ class ModelCache:
                 path = find_weights(name, "encoder.safetensors")
                 self._encoders[name] = None if path is None else Encoder.load(path)
             return self._encoders[name]
+
+    def point_motion(self, dataset: str) -> PointMotion | None:
+        """The network of where points go when latents move; None where none is trained for a dataset's generator."""
+        try:
+            method = self.method("landing", self.generator(dataset), dataset)
+        except InputError:
+            return None
+        assert isinstance(method, LandingMethod)
+        return method.model.motion
 
     def datasets(self) -> list[Offer]:
         """The datasets of the package and the generators that were added; what is not on this machine says so."""

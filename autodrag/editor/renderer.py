@@ -11,8 +11,9 @@ from torch import Tensor
 
 from autodrag.blending import Kept
 from autodrag.drafts import Draft
+from autodrag.editor.photo_detail import PhotoDetail
 from autodrag.editor.state import Frame
-from autodrag.generator import FrozenGenerator
+from autodrag.generator import FrozenGenerator, as_rgb
 from autodrag.images import to_bytes
 from autodrag.latents import EDITED_ROWS
 
@@ -23,12 +24,12 @@ LEAST_HEIGHT = 32  # pixels that a draft is computed at
 class Renderer:
     """Pictures of one generator, noise held. Safe to use from several threads.
 
-    The recorded features of the latest pictures under masks are kept for the next picture; the masks may change.
-    The last whole picture is kept for drafts.
+    detail: what a photograph adds to all of them. The recorded features of the latest pictures under masks are kept for
+    the next picture; the masks may change. The last whole picture is kept for drafts.
     """
 
-    def __init__(self, generator: FrozenGenerator) -> None:
-        self.generator = generator
+    def __init__(self, generator: FrozenGenerator, detail: PhotoDetail | None = None) -> None:
+        self.generator, self.detail = generator, detail
         self._lock = threading.RLock()
         self._kept: OrderedDict[Frame, Kept] = OrderedDict()
         self._last: tuple[Frame, Tensor] | None = None
@@ -37,7 +38,7 @@ class Renderer:
     def __call__(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
         """The frame as RGB bytes."""
         with torch.no_grad():
-            return to_bytes(self._whole(frame))
+            return to_bytes(self._detailed(self._whole(frame), frame))
 
     def draft(self, frame: Frame, less: int) -> UInt8[np.ndarray, "H W 3"]:
         """The frame as RGB bytes, roughly: without the last `less` blocks of the generator, as far as that goes.
@@ -51,19 +52,22 @@ class Renderer:
         with torch.no_grad():
             with self._lock:
                 if self._last is None or not _alike(self._last[0], frame):
-                    return to_bytes(self._whole(frame))
+                    return to_bytes(self._detailed(self._whole(frame), frame))
                 taught, picture = self._last
                 if block not in self._drafts:
                     ws = self._on_device(taught)
                     self._drafts[block] = Draft(generator, ws, picture, block, self._under(taught))
                 draft, keep = self._drafts[block], self._under(frame)
-            return to_bytes(draft(self._on_device(frame), keep))
+            return to_bytes(self._detailed(draft(self._on_device(frame), keep), frame))
 
     def _whole(self, frame: Frame) -> Float[Tensor, "1 c H W"]:
         picture = self.generator.synthesize(self._on_device(frame), keep=self._keep(frame))
         with self._lock:
             self._last, self._drafts = (frame, picture), {}
         return picture
+
+    def _detailed(self, picture: Float[Tensor, "1 c H W"], frame: Frame) -> Float[Tensor, "1 C H W"]:
+        return picture if self.detail is None else self.detail(as_rgb(picture), frame.ws, frame.mask)
 
     def features(self, frame: Frame, block: int) -> Float[Tensor, "1 C h w"]:
         """Output of a block for the frame as it is shown: what its mask keeps is in it."""

@@ -96,6 +96,16 @@ class Editor:
         return None if self.scene.photo is None else self.scene.paste(self.state.frame)
 
     @property
+    def detail(self) -> bool:
+        """Whether pictures carry along what the photograph shows and its inversion lacks. Setting it can be undone."""
+        return self.scene.detailed
+
+    @detail.setter
+    def detail(self, on: bool) -> None:
+        if on != self.detail:
+            self._history.push(Moment(scene.with_detail(self.models, self.scene, on), self.state))
+
+    @property
     def ws(self) -> Float[Tensor, "1 L D"]:
         """Latents of the picture now. What a mask keeps of earlier pictures is not in them."""
         return self.state.frame.ws.clone()
@@ -253,30 +263,29 @@ class Editor:
     # --- keeping -------------------------------------------------------------------------------------------------
 
     def save(self, path: str | Path) -> None:
-        """Write by suffix: .png the picture, .gif or .mp4 the motion, .safetensors the session, for `Editor.load`.
+        """Write by suffix: .png or .jpg the picture, .gif or .mp4 the motion, .safetensors a session for `Editor.load`.
 
         A picture that came from a photograph is written pasted back into it.
         """
         path = Path(path)
-        for data in self.export(path.suffix.lower().lstrip(".")):
+        kind = path.suffix.lower().lstrip(".")
+        for data in self.export("jpg" if kind == "jpeg" else kind):
             if data:
                 write_whole(path, data)
 
     def export(self, kind: str, frame: int | None = None) -> Iterator[bytes]:
-        """Last, the bytes of a "png", "gif", "mp4" or "safetensors" file; before them b"" after every picture made.
+        """Last, the bytes of a file of one of `export.KINDS`; before them b"" after every picture made.
 
-        frame: which one of the motion a "png" shows; None: the last.
+        frame: which one of the motion a picture shows; None: the last.
         """
         if kind == "safetensors":
             state, held = self.state, self.scene
-            about = session_file.About(
-                held.dataset, self.method, self.steps, state.origin, state.base, state.arrows, state.plan
-            )
-            saved = session_file.Saved(about, state, held.generator.w_avg, held.photo, held.tuned)
+            about = session_file.About.of(held.dataset, self.method, self.steps, state, held.detailed)
+            saved = session_file.Saved(about, state, held.generator.w_avg, held.photo, held.tuned, held.inverted)
             return iter([session_file.dump(saved)])
         motion = self.state.motion
         shown = motion if frame is None else motion[: frame + 1]
-        return export.film(kind, shown if kind == "png" else motion, self.scene.paste)
+        return export.film(kind, shown if kind in export.STILLS else motion, self.scene.paste)
 
     @classmethod
     def load(cls, source: str | Path | bytes, *, device: str = "auto", models: ModelCache | None = None) -> "Editor":

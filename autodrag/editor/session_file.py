@@ -35,22 +35,27 @@ class About:
     arrows: Arrows
     plan: Arrows | None = None
     grow: bool = False
+    detail: bool = False
 
     @classmethod
-    def of(cls, dataset: str, method: str, steps: int | None, state: State) -> "About":
-        """That of a session."""
-        return cls(dataset, method, steps, state.origin, state.base, state.arrows, state.plan, state.grow)
+    def of(cls, dataset: str, method: str, steps: int | None, state: State, detail: bool = False) -> "About":
+        """That of a session. detail: whether a photograph's own is carried along."""
+        return cls(dataset, method, steps, state.origin, state.base, state.arrows, state.plan, state.grow, detail)
 
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What a file holds. w_avg: of its generator, by which it is known. tuned: weights of a fine-tuned one, or none."""
+    """What a file holds. w_avg: of its generator, by which it is known. tuned: weights of a fine-tuned one, or none.
+
+    inverted: latents of the photograph.
+    """
 
     about: About
     state: State
     w_avg: Tensor
     photo: Photo | None
     tuned: dict[str, Tensor]
+    inverted: Tensor | None = None
 
 
 def dump(saved: Saved) -> bytes:
@@ -76,6 +81,8 @@ def dump(saved: Saved) -> bytes:
     if saved.photo is not None:
         tensors["photo"] = torch.from_numpy(saved.photo.image.copy())
         tensors["photo_place"] = torch.from_numpy(saved.photo.place.copy())
+    if saved.inverted is not None:
+        tensors["photo_ws"] = saved.inverted
     tensors |= {TUNED + name: weight for name, weight in saved.tuned.items()}
     whole = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
     return save(whole, {"format": FORMAT, "session": json.dumps(asdict(saved.about))})
@@ -96,7 +103,8 @@ def parse(data: bytes) -> Saved:
         if header.get("format") != FORMAT:
             raise InputError("The file is no session of this editor; give one that it saved.")
         about = build(About, json.loads(header["session"]))
-        return Saved(about, _state(about, tensors), tensors["w_avg"], _photo(tensors), _tuned(tensors))
+        photo, inverted = _photo(tensors), _inverted(about, tensors)
+        return Saved(about, _state(about, tensors), tensors["w_avg"], photo, _tuned(tensors), inverted)
     except InputError as error:
         raise InputError(f"The session cannot be read: {error}") from None
     except (SafetensorError, KeyError, IndexError, ValueError, TypeError, AttributeError, RuntimeError, RecursionError):
@@ -160,6 +168,17 @@ def _photo(tensors: dict[str, Tensor]) -> Photo | None:
     if not right or not (np.abs(place) <= REACH).all() or abs(np.linalg.det(place[:, :2])) < 1e-6:
         raise InputError("its photograph is none.")
     return Photo(image, place)
+
+
+def _inverted(about: About, tensors: dict[str, Tensor]) -> Tensor | None:
+    if "photo" not in tensors or "photo_ws" not in tensors:
+        if about.detail:
+            raise InputError("its photograph's detail has no photograph or no latents.")
+        return None
+    ws = tensors["photo_ws"]
+    if ws.ndim != 3 or len(ws) != 1 or ws.dtype != torch.float32 or not bool(torch.isfinite(ws).all()):
+        raise InputError("its photograph's latents are none.")
+    return ws.clone()
 
 
 def _tuned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

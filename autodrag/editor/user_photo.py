@@ -12,7 +12,7 @@ from autodrag.editor.inversion import Inversion, InversionProgress, InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.photo import MAX_SIDE, Crop, Photo, centred, cropped, face
 from autodrag.editor.renderer import Renderer
-from autodrag.editor.scene import Scene
+from autodrag.editor.scene import Scene, with_detail
 from autodrag.editor.state import Frame, Origin, State
 from autodrag.errors import InputError
 from autodrag.images import to_tensor
@@ -38,7 +38,7 @@ class OwnPicture:
     ) -> None:
         pixels = read_picture(image)
         generator = models.generator(dataset)
-        self._dataset = dataset
+        self._dataset, self._models = dataset, models
         if crop is None:
             self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
         else:
@@ -54,12 +54,18 @@ class OwnPicture:
     def unlike(self) -> float:
         """Mean absolute error of the picture that was found, in [0, 1]."""
         wanted = self.photo.picture(self._inversion.generator.resolution)
-        found = self.scene().renderer(self.frame())
+        found = self.render(self.frame())
         return float(np.abs(found.astype(np.float32) - wanted).mean() / 255)
 
+    def render(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
+        """A frame as the generator makes it, without the photograph's own detail."""
+        return Renderer(self._inversion.generator)(frame)
+
     def scene(self) -> Scene:
-        """The generator, fine-tuned if that was asked for and finished, and the photograph."""
-        return Scene(self._dataset, Renderer(self._inversion.generator), self.photo, self._inversion.tuned)
+        """The generator, fine-tuned if that was asked for and finished, the photograph, and its detail if asked for."""
+        work = self._inversion
+        held = Scene(self._dataset, Renderer(work.generator), self.photo, work.tuned, work.ws.cpu())
+        return with_detail(self._models, held, True) if work.config.detail else held
 
     def frame(self) -> Frame:
         """The latents found so far."""

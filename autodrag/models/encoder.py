@@ -2,6 +2,7 @@
 
 Rows are the average latent, plus a move that the edited rows share and one that the kept rows share, plus small offsets
 of every row. Rows near each other and near the average are those that edits work on (Tov et al. 2021, e4e, section 3).
+All are in whitened coordinates of W: a row cannot leave the directions in which mapped latents vary.
 """
 
 import itertools
@@ -15,12 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodrag.latents import EDITED_ROWS, join, split
-from autodrag.models.statistics import Standardise
 from autodrag.models.stored import read_model, write_model
+from autodrag.models.whitening import Whitening
 
 OFFSET = 0.2  # deviations that one unit of a row's own output is worth
 GROUPS = 8
-FLOOR = 0.05  # share of the strongest direction's effect below which no direction is taken to be
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class EncoderConfig:
 
 
 class Encoder(nn.Module):
-    """w_avg, std: of W, per dimension. seen: see `seen_of`; None: zeros, to be loaded."""
+    """whitening: of the generator's W. seen: see `seen_of`; None: zeros, to be loaded."""
 
     seen: Tensor
 
@@ -46,16 +46,12 @@ class Encoder(nn.Module):
         self,
         config: EncoderConfig,
         num_ws: int,
-        w_dim: int,
-        w_avg: Float[Tensor, " D"] | None = None,
-        std: Float[Tensor, " D"] | None = None,
+        whitening: Whitening,
         seen: Float[Tensor, "R L D"] | None = None,
     ) -> None:
         super().__init__()
-        self.config, self.num_ws, self.w_dim = config, num_ws, w_dim
-        self.scale = Standardise(
-            torch.zeros(w_dim) if w_avg is None else w_avg, torch.ones(w_dim) if std is None else std
-        )
+        self.config, self.num_ws, self.whitening = config, num_ws, whitening
+        w_dim, size = whitening.basis.shape
         self.register_buffer("seen", torch.zeros(config.directions, num_ws, w_dim) if seen is None else seen.clone())
         widths = [config.width * times for times in (1, 2, 4, 6)]
         layers: list[nn.Module] = [*_layer(3, widths[0], 2)]
@@ -63,41 +59,43 @@ class Encoder(nn.Module):
             layers += [*_layer(inputs, outputs, 2), *_layer(outputs, outputs, 1)]
         self.look = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
         self.tell = nn.Sequential(nn.Linear(16 * widths[-1], config.hidden), nn.GELU())
-        self.shared = nn.Linear(config.hidden, 2 * w_dim)
-        self.own = nn.Linear(config.hidden, num_ws * w_dim)
+        self.shared = nn.Linear(config.hidden, 2 * size)
+        self.own = nn.Linear(config.hidden, num_ws * size)
         for layer in (self.shared, self.own):  # begins at the average latent
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
+    @property
+    def w_dim(self) -> int:
+        """D."""
+        return len(self.whitening.mean)
+
     def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B L D"]:
         """pictures: in [-1, 1], of any size: they are shrunk."""
         told = self.tell(self.look(shrunk(pictures, self.config.size)))
-        head, tail = self.shared(told).float().view(-1, 2, 1, self.w_dim).unbind(dim=1)  # [B, 1, D] each
+        size = self.whitening.size
+        head, tail = self.shared(told).float().view(-1, 2, 1, size).unbind(dim=1)  # [B, 1, Y] each
         rows = head.expand(-1, self.num_ws, -1)
         shared = join(split(rows)[0], tail.expand(-1, max(0, self.num_ws - EDITED_ROWS), -1))
-        own = self.own(told).float().view(-1, self.num_ws, self.w_dim)
-        return self.scale.mean + self.scale.std * (shared + OFFSET * own)
+        own = self.own(told).float().view(-1, self.num_ws, size)
+        return self.whitening.latents(shared + OFFSET * own)
 
     def change(self, moves: Float[Tensor, "B L D"]) -> Float[Tensor, " B"]:
         """About the root mean square change of the picture's pixels that moves of latents make."""
         return (torch.einsum("rld,bld->br", self.seen, moves).square().sum(dim=1) + 1e-8).sqrt()
 
-    def directions(self) -> Float[Tensor, "R L D"]:
-        """The directions of `seen`, each so long that the picture changes by about 1, root mean square; those that
-        hardly show no longer than FLOOR allows."""
-        power = self.seen.square().sum(dim=(1, 2), keepdim=True)
-        return self.seen / (power + FLOOR**2 * power.max()).clamp(min=1e-12)
-
     def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
         """One safetensors file. half: in float16. Raises InputError where it cannot be written."""
         config = {"encoder": asdict(self.config), "num_ws": self.num_ws, "w_dim": self.w_dim}
+        config["coordinates"] = self.whitening.size
         write_model(path, "encoder", self, config, about, half)
 
     @classmethod
     def load(cls, path: Path | str) -> "Encoder":
         """What `save` wrote. Raises InputError where the file is missing or something else."""
         stored = read_model(path, "encoder")
-        encoder = cls(EncoderConfig(**stored.config["encoder"]), stored.config["num_ws"], stored.config["w_dim"])
+        whitening = Whitening(stored.config["w_dim"], stored.config["coordinates"])
+        encoder = cls(EncoderConfig(**stored.config["encoder"]), stored.config["num_ws"], whitening)
         encoder.load_state_dict(stored.tensors)
         return encoder.eval().requires_grad_(False)
 

@@ -9,6 +9,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.models import DomainShape, Manifold, Statistics
 from autodrag.models.encoder import shrunk
+from autodrag.models.whitening import Whitening
 from autodrag.seeding import rng
 
 PROBE = 0.5  # step of the finite differences, in standard deviations of W
@@ -108,6 +109,14 @@ def measure_manifold(
 def _check_latents(latents: int) -> None:
     if latents < 1:
         raise InputError(f"metric_latents is {latents}, expected at least 1.")
+
+
+def measure_whitening(generator: FrozenGenerator, seed: int = 0, latents: int = 10_000) -> Whitening:
+    """Of untruncated latents."""
+    z = torch.randn(latents, generator.z_dim, generator=rng(seed, "whitening"))
+    return Whitening.measure(
+        torch.cat([generator.map(part.to(generator.device))[:, 0].float() for part in z.split(1000)])
+    )
 
 
 def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:

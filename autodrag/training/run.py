@@ -24,7 +24,7 @@ from autodrag.runs.lock import exclusive
 from autodrag.runs.ranks import Ranks, join_ranks
 from autodrag.training.augmentation import check_steps
 from autodrag.training.endpoint_drags import EndsConfig
-from autodrag.training.latent_statistics import domain_shape, image_metric, measure, measure_manifold
+from autodrag.training.latent_statistics import domain_shape, image_metric, measure, measure_manifold, measure_whitening
 from autodrag.training.loop import LoopConfig, Precision, train
 from autodrag.training.picture_cache import load_moves, load_pictures
 from autodrag.training.stages import latent_transformer
@@ -161,16 +161,9 @@ def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderSta
     with exclusive(folder):
         pictures, ws = load_pictures(folder, generator, section.pictures, config.seed)
         moves = load_moves(folder, generator, section.pictures, section.moves, config.seed)
-    statistics = measure(generator, config.model.feature_block, config.seed)
+    whitening = measure_whitening(generator, config.seed)
     torch.manual_seed(config.seed)
-    encoder = Encoder(
-        section.network,
-        generator.num_ws,
-        generator.w_dim,
-        generator.w_avg.cpu(),
-        statistics.w_std,
-        seen_of(moves, section.network.directions),
-    )
+    encoder = Encoder(section.network, generator.num_ws, whitening, seen_of(moves, section.network.directions))
     return EncoderStage(encoder, generator, pictures, ws, section, config.seed)
 
 

@@ -195,11 +195,14 @@ def invert(view: Any, click: Any, folder: Path) -> None:
             view.becomes(before)
     sync_api.expect(page.locator("#seed")).to_have_value("")
     assert not np.array_equal(view.picture, before)
+    before = view.picture
+    page.locator("#detail").uncheck()
+    view.changes_from(before)
 
 
 def keep(view: Any, folder: Path) -> None:
     page, name = view.page, view.dataset
-    for kind in ("png", "gif", "mp4", "safetensors"):
+    for kind in ("png", "jpg", "gif", "mp4", "safetensors"):
         with page.expect_download(timeout=60_000) as download:
             page.locator(f"[data-export={kind}]").click()
         download.value.save_as(folder / download.value.suggested_filename)

@@ -162,7 +162,13 @@ def test_files_go_up_and_down(address: str, page: Any) -> None:
     page.until("main", final=True)
     dragged = page.pictures["main"]
     files = {}
-    for kind, start in (("png", b"\x89PNG"), ("gif", b"GIF89a"), ("mp4", b"\0\0\0"), ("safetensors", b"")):
+    for kind, start in (
+        ("png", b"\x89PNG"),
+        ("jpg", b"\xff\xd8"),
+        ("gif", b"GIF89a"),
+        ("mp4", b"\0\0\0"),
+        ("safetensors", b""),
+    ):
         answer = httpx.get(f"{address}/export/{token}/autodrag.{kind}", timeout=120)
         assert answer.status_code == 200, answer.text
         assert answer.content.startswith(start)
@@ -194,6 +200,13 @@ def test_a_picture_is_inverted_taken_early_or_cancelled(address: str, page: Any)
             page.say(type=ending)
         page.until("main", final=True)
         assert page.told["session"]["photo"] == (ending != "cancel")
+        assert page.told["session"]["detail"] is (None if ending == "cancel" else True)
+        if ending == "wait":
+            detailed = page.pictures["main"]
+            page.say(type="detail", on=False)
+            page.until("main", final=True)
+            assert page.told["session"]["detail"] is False
+            assert not np.array_equal(page.pictures["main"], detailed)
         page.say(type="picture", seed=1, psi=1.0, style=None, amend=False, settled=True)
         page.until("main", final=True)
         assert not page.told["session"]["photo"]

@@ -1,5 +1,6 @@
 """Inversion: a picture of the generator is found again, tuning comes nearer, and the session goes on as any other."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 from autodrag.domains.synthface import Z_DIM, parameters, render
 from autodrag.editor.inversion import Inversion, InvertConfig
+from autodrag.editor.latent_search import SearchConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.editor.user_photo import OwnPicture
@@ -16,7 +18,8 @@ from autodrag.generator import FrozenGenerator
 from autodrag.images import encode, to_bytes, to_tensor
 from autodrag.models import Encoder, EncoderConfig
 from autodrag.models.encoder import seen_of
-from autodrag.training.latent_statistics import seen_moves
+from autodrag.pictures import read_picture
+from autodrag.training.latent_statistics import measure_whitening, seen_moves
 from autodrag.vision.image_loss import pixel_distance
 
 SHORT = InvertConfig(steps=40, starts=8, tune_steps=8)
@@ -46,13 +49,14 @@ def encoder(tiny: FrozenGenerator) -> Encoder:
     """Untrained: it takes every picture for the average one, but knows which directions show."""
     seen = seen_of(seen_moves(tiny, 32, 64), 48)
     config = EncoderConfig(size=32, width=8, hidden=16, directions=48)
-    return Encoder(config, tiny.num_ws, tiny.w_dim, tiny.w_avg, torch.ones(tiny.w_dim), seen).requires_grad_(False)
+    return Encoder(config, tiny.num_ws, measure_whitening(tiny), seen).requires_grad_(False)
 
 
 def test_an_encoder_begins_the_inversion_and_few_steps_finish_it(
     tiny: FrozenGenerator, picture: np.ndarray, encoder: Encoder
 ) -> None:
-    work = Inversion(tiny, to_tensor(picture), InvertConfig(steps=300, finish=0.1), encoder)
+    config = InvertConfig(steps=300, finish=0.1, search=SearchConfig(near=3e-3))
+    work = Inversion(tiny, to_tensor(picture), config, encoder)
     run = work.run()
     first = next(run)
     assert (first.phase, first.step, first.steps) == ("start", 1, 1)
@@ -60,9 +64,11 @@ def test_an_encoder_begins_the_inversion_and_few_steps_finish_it(
     rest = list(run)
     assert [progress.phase for progress in rest] == ["invert"] * 30
     assert rest[-1].loss < 0.6 * first.loss
-    moved, shown = (work.ws - first.ws).flatten(), encoder.seen.flatten(1)
-    shown = shown / shown.norm(dim=1, keepdim=True)
-    assert (moved - shown.T @ (shown @ moved)).norm() < 0.5 * moved.norm()  # mostly along what shows
+    assert torch.equal(rest[-1].ws, work.ws)
+    y = encoder.whitening.coordinates(work.ws[0])
+    assert torch.allclose(encoder.whitening.latents(y), work.ws[0], atol=1e-4)  # within the directions of W
+    edited = y[:6] - y[:6].mean(dim=0)
+    assert edited.square().mean() < 0.1 * y[:6].square().mean()  # rows that differ would not drag
 
 
 def test_only_an_encoder_of_the_generator_will_do(picture: np.ndarray, encoder: Encoder) -> None:
@@ -115,7 +121,7 @@ def test_an_inversion_can_be_left_at_any_step(tiny: FrozenGenerator, picture: np
 
 
 def test_own_pictures_are_dragged_saved_and_loaded(
-    models: ModelCache, tiny: FrozenGenerator, picture: np.ndarray
+    models: ModelCache, tiny: FrozenGenerator, picture: np.ndarray, tmp_path: Path
 ) -> None:
     wide = np.concatenate([picture[:, ::-1], picture, picture[:, ::-1]], axis=1)
     editor = Editor.invert(wide, tiny.name, config=SHORT, models=models, method="draggan")
@@ -128,9 +134,35 @@ def test_own_pictures_are_dragged_saved_and_loaded(
     assert np.array_equal(again.image, editor.image)
     assert np.array_equal(again.photo, editor.photo)
     assert again.scene.tuned.keys() == editor.scene.tuned.keys()
+    for name, most in (("x.png", 0), ("x.jpg", 12), ("x.jpeg", 12)):
+        editor.save(tmp_path / name)
+        kept = read_picture(tmp_path / name).astype(int) - editor.photo
+        assert np.abs(kept).mean() <= most  # of the photograph's own size
     again.choose(4)
     assert again.photo is None
     assert np.array_equal(again.image, Editor(tiny.name, seed=4, method="draggan", models=models).image)
+
+
+def test_the_photographs_own_detail_is_a_choice_that_is_undone_and_saved(
+    models: ModelCache, tiny: FrozenGenerator, picture: np.ndarray
+) -> None:
+    config = InvertConfig(steps=2, starts=1)
+    editor = Editor.invert(picture, tiny.name, config=config, models=models, method="draggan")
+    assert editor.detail
+    assert np.array_equal(editor.image, picture)  # poorly inverted, and yet the photograph
+    again = Editor.load(next(editor.export("safetensors")), models=models)
+    assert again.detail
+    assert np.array_equal(again.image, picture)
+    editor.detail = False
+    plain = editor.image
+    assert not np.array_equal(plain, picture)
+    assert not Editor.load(next(editor.export("safetensors")), models=models).detail
+    editor.undo()
+    assert editor.detail
+    without = Editor.invert(picture, tiny.name, config=replace(config, detail=False), models=models)
+    assert np.array_equal(without.image, plain)
+    with pytest.raises(InputError, match="photograph"):
+        Editor(tiny.name, models=models).detail = True
 
 
 def test_wrong_pictures_are_one_sentence(models: ModelCache, tiny: FrozenGenerator, tmp_path) -> None:
@@ -161,6 +193,8 @@ def test_a_face_that_the_generator_never_saw_is_found_and_dragged() -> None:
     z = torch.randn(1, Z_DIM, generator=torch.Generator().manual_seed(123))
     face = to_bytes(render(*parameters(z)).image)
     editor = Editor.invert(face, "synthface", config=InvertConfig(steps=40, starts=12), method="draggan", device="cpu")
+    assert np.array_equal(editor.image, face)  # with the photograph's own detail
+    editor.detail = False
     assert np.abs(editor.image.astype(int) - face).mean() < 9  # of 255; its own latents give 7
     editor.choose_method("draggan", 2)
     before = editor.image

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load, save
 
 from autodrag.editor import session_file
+from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.errors import InputError
@@ -113,6 +114,27 @@ def test_a_photograph_without_pixels_is_refused(editor: Editor) -> None:
     tensors["photo"], tensors["photo_place"] = torch.zeros(0, 0, 3, dtype=torch.uint8), torch.eye(2, 3).double()
     header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
     with pytest.raises(InputError, match="photograph"):
+        session_file.parse(save(tensors, header))
+
+
+def test_a_photographs_latents_are_one_row_of_numbers(editor: Editor, models: ModelCache) -> None:
+    editor = Editor.invert(
+        np.zeros((64, 64, 3), np.uint8),
+        editor.scene.dataset,
+        config=InvertConfig(steps=1, starts=1),
+        models=models,
+        method="draggan",
+    )
+    data = next(editor.export("safetensors"))
+    tensors = load(data)
+    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
+    for wrong in (torch.full((1, 10, 32), torch.nan), torch.zeros(10, 32)):
+        with pytest.raises(InputError, match="photograph's latents"):
+            session_file.parse(save(tensors | {"photo_ws": wrong}, header))
+    with pytest.raises(InputError, match="another generator"):
+        Editor.load(save(tensors | {"photo_ws": torch.zeros(1, 9, 32)}, header), models=models)
+    del tensors["photo_ws"]
+    with pytest.raises(InputError, match="no photograph or no latents"):
         session_file.parse(save(tensors, header))
 
 

@@ -272,6 +272,7 @@ $("veil").addEventListener("change", () => {
   stage.veiled = $("veil").checked;
   stage.redraw();
 });
+$("detail").addEventListener("change", () => say({ type: "detail", on: $("detail").checked }));
 $("grow").addEventListener("change", () => say({ type: "grow", on: $("grow").checked }));
 
 listen({

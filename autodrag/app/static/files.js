@@ -92,7 +92,7 @@ export class Files {
   // The session as a file of this kind. Throws an Error with a sentence.
   async fetch(kind) {
     const { token, frame } = this.now();
-    const which = kind === "png" && frame !== null ? `?frame=${frame}` : "";
+    const which = (kind === "png" || kind === "jpg") && frame !== null ? `?frame=${frame}` : "";
     const answer = await fetch(`export/${token}/autodrag.${kind}${which}`).catch(() => {
       throw new Error(GONE);
     });

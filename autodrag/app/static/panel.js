@@ -85,6 +85,8 @@ export class Panel {
     $("redo").disabled = !session.redo;
     $("reset").disabled = session.frames < 2;
     $("align-row").hidden = !session.alignable;
+    $("detail-row").hidden = session.detail === null;
+    $("detail").checked = session.detail === true;
     for (const name of ["mask-clear", "mask-invert", "mask-save", "grow"]) $(name).disabled = !session.masked;
     $("grow").checked = session.grow;
     $("draws").textContent = session.draws;

@@ -32,8 +32,9 @@ SHOWN = 6  # pictures of a report
 class EncoderTraining:
     """network: its size. pictures: what is learnt from, kept in `folder`. photographed: on the way.
 
-    moves: latents at which what a picture shows is measured. near: weight of all errors of latents, in deviations of
-    W, beside those that the picture shows. offsets: weight of what rows are given of their own, e4e's regularization.
+    moves: latents at which what a picture shows is measured. near: weight of all errors of latents, in whitened
+    coordinates, beside those that the picture shows. offsets: weight of what rows are given of their own, e4e's
+    regularization.
     made: share of the batches of which `remade` pictures are made again; made_weight: of their unlikeness. validation:
     pictures that reports are made on. half: store the weights in float16.
     """
@@ -103,11 +104,11 @@ class EncoderStage(Stage):
     def forward(self, batch: EncoderBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Logged: `change`, the root mean square change of pixels that the error of the latents makes, `near`, and
         `unlike` where pictures were made."""
-        config, std = self.config, self.encoder.scale.std
+        config, coordinates = self.config, self.encoder.whitening.coordinates
         found = self.encoder(batch.pictures)
-        off = (found - batch.ws) / std
-        change, near = self.encoder.change(found - batch.ws).mean(), off.square().mean()
-        loss = change + config.near * near + config.offsets * spread_of(found, std)
+        change = self.encoder.change(found - batch.ws).mean()
+        near = (coordinates(found) - coordinates(batch.ws)).square().mean()
+        loss = change + config.near * near + config.offsets * spread_of(coordinates(found))
         logs = {"change": change.detach(), "near": near.detach()}
         if len(batch.clean):
             unlike = self._unlike(found[: len(batch.clean)], batch)
@@ -129,7 +130,7 @@ class EncoderStage(Stage):
         pictures, ws = self._validation
         images, ws = from_uint8(pictures).to(device), ws.to(device)
         found = torch.cat([self.encoder(part) for part in images.split(64)])
-        share = self.encoder.change(found - ws).mean() / self.encoder.change(self.encoder.scale.mean - ws).mean()
+        share = self.encoder.change(found - ws).mean() / self.encoder.change(self.encoder.whitening.mean - ws).mean()
         made = shrunk(self._generator.synthesize(found[:SHOWN]), self.config.network.size).float()
         error = (made - images[:SHOWN]).abs().mean() * 127.5
         sheet = torch.cat([torch.cat(list(row), dim=2) for row in (images[:SHOWN], made)], dim=1)
@@ -150,8 +151,8 @@ class EncoderStage(Stage):
         return pixels + F.mse_loss(features.float(), wanted) / wanted.square().mean()
 
 
-def spread_of(ws: Float[Tensor, "B L D"], std: Float[Tensor, " D"]) -> Float[Tensor, ""]:
-    """Mean square distance of neighbouring rows, in deviations of W, but for the step from edited to kept rows."""
-    steps = ws.diff(dim=1) / std
+def spread_of(y: Float[Tensor, "B L Y"]) -> Float[Tensor, ""]:
+    """Mean square distance of neighbouring rows' coordinates, but for the step from edited to kept rows."""
+    steps = y.diff(dim=1)
     inside = torch.cat([steps[:, : EDITED_ROWS - 1], steps[:, EDITED_ROWS:]], dim=1)
     return inside.square().mean()

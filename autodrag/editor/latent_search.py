@@ -1,0 +1,103 @@
+"""The finish of an inversion: from an encoder's latents to those whose picture is likest, where drags still work.
+
+Edits are learnt from mapped latents, and those lie along few directions of W. Rows that leave them make a picture
+likest and cannot be dragged any more. So what is solved for are whitened coordinates of W (`models.whitening`): a move
+that the edited rows share, one that the kept rows share, and what each row does apart, as in e4e (Tov et al. 2021),
+
+    unlike(G(w), picture) + near |y_mean|^2 + apart |y_edited - mean|^2 + apart_kept |y_kept - mean|^2,
+
+mean squares over coordinates. What pictures show of moves, in the mean over latents (`Encoder.seen`), is a
+Gauss-Newton matrix that costs nothing; quasi-Newton steps learn the rest.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from autodrag.editor.quasi_newton import minimise
+from autodrag.generator import FrozenGenerator
+from autodrag.latents import EDITED_ROWS, split
+from autodrag.models import Encoder
+from autodrag.vision.image_loss import Distance
+
+CURVATURE = 10.0  # of the unlikeness, by mean square changes of the picture
+FLOOR = 3e-3  # curvature along moves that the picture does not show
+
+
+@dataclass(frozen=True)
+class SearchConfig:
+    """near: weight of how unusual the rows' means are. apart, apart_kept: of what the edited and the kept rows do apart
+    from their means.
+    """
+
+    near: float = 1e-2
+    apart: float = 0.1
+    apart_kept: float = 1e-3
+
+
+class LatentSearch:
+    """picture: [1, 3, H, W]. start: what the encoder made of it. distance: how unlike two pictures are."""
+
+    def __init__(
+        self,
+        generator: FrozenGenerator,
+        encoder: Encoder,
+        picture: Float[Tensor, "1 3 H W"],
+        start: Float[Tensor, "1 L D"],
+        distance: Distance,
+        config: SearchConfig,
+    ) -> None:
+        self._generator, self._whitening, self._config = generator, encoder.whitening, config
+        self._picture, self._distance = picture, distance
+        self._start = self._whitening.coordinates(start[0])  # [L, Y]
+        self._solve = inverse_of_curvature(encoder, config)
+
+    def run(self, evaluations: int) -> Iterator[tuple[float, Float[Tensor, "1 L D"]]]:
+        """After each evaluation (a picture made and differentiated) the least loss so far and its latents."""
+        zeros = self._start.new_zeros((2 + len(self._start)) * self._start.shape[1])
+        for loss, moves in minimise(self._evaluate, zeros, self._solve, evaluations):
+            yield loss, self._whitening.latents(self._moved(moves))[None]
+
+    def _moved(self, moves: Float[Tensor, " N"]) -> Float[Tensor, "L Y"]:
+        """Coordinates of all rows. moves: of the edited rows, of the kept rows, and of each row by itself."""
+        edited, kept, own = moves.view(-1, self._start.shape[1]).split([1, 1, len(self._start)])
+        count = min(EDITED_ROWS, len(self._start))
+        shared = torch.cat([edited.expand(count, -1), kept.expand(len(self._start) - count, -1)])
+        return self._start + shared + own
+
+    def _evaluate(self, moves: Float[Tensor, " N"]) -> tuple[float, Float[Tensor, " N"]]:
+        config = self._config
+        with torch.enable_grad():
+            moves = moves.detach().requires_grad_()
+            y = self._moved(moves)
+            image = self._generator.synthesize(self._whitening.latents(y)[None]).float()
+            loss = self._distance(image, self._picture)
+            for rows, apart in zip(split(y), (config.apart, config.apart_kept), strict=True):
+                if len(rows):
+                    mean = rows.mean(dim=0)
+                    loss = loss + config.near * mean.square().mean() + apart * (rows - mean).square().mean()
+            (slope,) = torch.autograd.grad(loss, moves)
+        return loss.item(), slope
+
+
+def inverse_of_curvature(encoder: Encoder, config: SearchConfig) -> Callable[[Tensor], Tensor]:
+    """Slopes times (CURVATURE S^T S + diagonal)^-1, with S what `seen` shows of moves (Woodbury's identity)."""
+    rows, size = encoder.num_ws, encoder.whitening.size
+    seen = encoder.seen @ encoder.whitening.basis  # [R, L, Y]
+    edited, kept = split(seen)
+    shown = torch.cat([edited.sum(dim=1, keepdim=True), kept.sum(dim=1, keepdim=True), seen], dim=1).flatten(1)
+    own = torch.full((rows, size), FLOOR, device=seen.device)
+    for part, apart in zip(split(own), (config.apart, config.apart_kept), strict=True):
+        part += 2 * apart / max(1, part.numel())
+    diagonal = torch.cat([torch.full((2, size), FLOOR, device=seen.device), own]).flatten()
+    scaled = shown / diagonal
+    inner = torch.linalg.cholesky(torch.eye(len(shown), device=seen.device) / CURVATURE + scaled @ shown.T)
+
+    def solve(slope: Tensor) -> Tensor:
+        moved = torch.cholesky_solve((scaled @ slope)[:, None], inner)[:, 0]
+        return slope / diagonal - moved @ scaled
+
+    return solve
