@@ -11,7 +11,7 @@ from autodrag.generator import FrozenGenerator
 from third_party.stylegan2.readers import write_safetensors
 
 NOTEBOOK = Path(__file__).resolve().parent.parent / "notebooks" / "quickstart.ipynb"
-SMALL = {"FACES": 1, "STEPS": 2, "SAMPLES": 5, "HELD_OUT": 1}
+SMALL = {"FACES": 1, "STEPS": 2, "SAMPLES": 5, "VALIDATION": 1}
 
 
 @pytest.fixture

@@ -152,7 +152,9 @@ def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path)
     view.page.get_by_role("button", name="Use this part").click()
     sync_api.expect(view.page.locator("#seed")).to_have_value("", timeout=120_000)
     view.settle()
-    own = view.picture
+    with_detail = view.picture  # before the first drag, the photograph itself
+    view.page.locator("#detail").uncheck()
+    own = view.changes_from(with_detail)
     view.page.keyboard.down("o")  # the photograph, as long as the key is held
     photograph = view.changes_from(own)
     assert np.abs(photograph[32, 32].astype(int) - (200, 120, 40)).max() < 3

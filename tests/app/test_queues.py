@@ -64,7 +64,7 @@ def test_a_sliding_slider_stays_one_step_of_undo() -> None:
 
 def test_too_many_orders_are_refused() -> None:
     inbox = Inbox()
-    with pytest.raises(InputError, match="left out"):
+    with pytest.raises(InputError, match="was dropped"):
         for _ in range(MAX_ORDERS + 1):
             inbox.put(Command(type="undo"))
 
