@@ -6,8 +6,8 @@ that the edited rows share, one that the kept rows share, and what each row does
 
     unlike(G(w), picture) + near |y_mean|^2 + apart |y_edited - mean|^2 + apart_kept |y_kept - mean|^2,
 
-mean squares over coordinates. What pictures show of moves, in the mean over latents (`Encoder.seen`), is a
-Gauss-Newton matrix that costs nothing; quasi-Newton steps learn the rest.
+mean squares over coordinates. The mean effect of moves on pictures (`Encoder.image_directions`) is a Gauss-Newton
+matrix that costs nothing; quasi-Newton steps learn the rest.
 """
 
 from collections.abc import Callable, Iterator
@@ -84,9 +84,9 @@ class LatentSearch:
 
 
 def inverse_of_curvature(encoder: Encoder, config: SearchConfig) -> Callable[[Tensor], Tensor]:
-    """Slopes times (CURVATURE S^T S + diagonal)^-1, with S what `seen` shows of moves (Woodbury's identity)."""
+    """Slopes times (CURVATURE S^T S + diagonal)^-1 by Woodbury's identity; S: the encoder's `image_directions`."""
     rows, size = encoder.num_ws, encoder.whitening.size
-    seen = encoder.seen @ encoder.whitening.basis  # [R, L, Y]
+    seen = encoder.image_directions @ encoder.whitening.basis  # [R, L, Y]
     edited, kept = split(seen)
     shown = torch.cat([edited.sum(dim=1, keepdim=True), kept.sum(dim=1, keepdim=True), seen], dim=1).flatten(1)
     own = torch.full((rows, size), FLOOR, device=seen.device)

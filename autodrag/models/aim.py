@@ -45,7 +45,7 @@ class Aim(nn.Module):
         layers: list[nn.Module] = []
         for inputs, outputs in itertools.pairwise(widths):
             layers += [nn.Linear(inputs, outputs), nn.GELU()]
-        self.read = nn.Sequential(*layers, nn.Linear(widths[-1], w_dim))
+        self.mlp = nn.Sequential(*layers, nn.Linear(widths[-1], w_dim))
 
     def forward(
         self,
@@ -59,7 +59,7 @@ class Aim(nn.Module):
         with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
             rows, at = rows.float(), to_unit(handles.float(), image_hw)
             field = displacement_field(at, to_unit(targets.float(), image_hw) - at, mask, self.config.grid)  # [B, F]
-        move = self.read(torch.cat([field, self.standardise(rows.mean(dim=1))], dim=1)).to(rows)  # [B, D]
+        move = self.mlp(torch.cat([field, self.standardise(rows.mean(dim=1))], dim=1)).to(rows)  # [B, D]
         return rows + (move * self.standardise.std)[:, None]
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:

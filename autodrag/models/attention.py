@@ -1,7 +1,7 @@
 """Transformer blocks of both networks: pre-norm, GELU, PyTorch's fused attention, and caches of keys and values.
 
-The encoder runs once a drag. The decoder cross-attends to its output by keys and values that `remember` computes once
-for every layer. A `Cache` holds the keys and values of the decoder's own tokens, so that a later call decodes new
+The encoder runs once a drag. The decoder cross-attends to its output by keys and values that `project_memory` computes
+once for every layer. A `Cache` holds the keys and values of the decoder's own tokens, so that a later call decodes new
 tokens only.
 """
 
@@ -82,7 +82,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head cross-attention to a memory, whose keys and values `remember` computes."""
+    """Multi-head cross-attention to a memory, whose keys and values `project_memory` computes."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class CrossAttention(nn.Module):
         self.kv = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def remember(self, memory: Float[Tensor, "B S E"]) -> KeyValue:
+    def project_memory(self, memory: Float[Tensor, "B S E"]) -> KeyValue:
         """Keys and values of the memory, for `forward`."""
         k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return KeyValue(k, v)
@@ -128,8 +128,8 @@ class DecoderBlock(nn.Module):
         super().__init__()
         self.attention_norm = nn.LayerNorm(width)
         self.attention = SelfAttention(width, heads)
-        self.cross_norm = nn.LayerNorm(width)
-        self.cross = CrossAttention(width, heads)
+        self.cross_attention_norm = nn.LayerNorm(width)
+        self.cross_attention = CrossAttention(width, heads)
         self.mlp_norm = nn.LayerNorm(width)
         self.mlp = mlp(width, int(mlp_ratio * width), width)
 
@@ -143,11 +143,11 @@ class DecoderBlock(nn.Module):
     ) -> Float[Tensor, "B T E"]:
         """One layer; `cache` as in `SelfAttention`."""
         x = x + self.attention(self.attention_norm(x), mask, cache)
-        x = x + self.cross(self.cross_norm(x), memory, memory_mask)
+        x = x + self.cross_attention(self.cross_attention_norm(x), memory, memory_mask)
         return x + self.mlp(self.mlp_norm(x))
 
 
-class Encoder(nn.Module):
+class TransformerEncoder(nn.Module):
     """`layers` encoder blocks and a final LayerNorm."""
 
     def __init__(self, width: int, heads: int, layers: int, mlp_ratio: float) -> None:
@@ -162,7 +162,7 @@ class Encoder(nn.Module):
         return self.norm(x)
 
 
-class Decoder(nn.Module):
+class TransformerDecoder(nn.Module):
     """`layers` decoder blocks and a final LayerNorm."""
 
     def __init__(self, width: int, heads: int, layers: int, mlp_ratio: float) -> None:
@@ -170,9 +170,9 @@ class Decoder(nn.Module):
         self.blocks = nn.ModuleList(DecoderBlock(width, heads, mlp_ratio) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
 
-    def remember(self, memory: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Memory:
+    def project_memory(self, memory: Float[Tensor, "B S E"], mask: Tensor | None = None) -> Memory:
         """Keys and values of the memory for every layer; `mask` as in `Memory`."""
-        return Memory([block.cross.remember(memory) for block in self._blocks()], mask)
+        return Memory([block.cross_attention.project_memory(memory) for block in self._blocks()], mask)
 
     def forward(
         self,

@@ -90,7 +90,7 @@ class AutoDrag(nn.Module):
         padding. own: True for samples whose steps start from the model's own predictions (without a gradient through
         them) instead of the given latents.
         """
-        context = self.predictor.remember(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
+        context = self.predictor.encode(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
         if own is not None:
             ws = self._replaced(ws, context, own)
         return self._steps(ws, context, ws.shape[1])
@@ -136,7 +136,7 @@ class AutoDrag(nn.Module):
         total = self.config.steps if n is None else n
         if total < 1:
             raise InputError(f"A drag of n={total} steps has no step: choose n of at least 1.")
-        context = self.predictor.remember(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
+        context = self.predictor.encode(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
         here, past = ws[:, None], self.predictor.begin(total)
         for index in range(total):
             here = self._steps(here, context, total, index, past)

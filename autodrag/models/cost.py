@@ -19,7 +19,7 @@ def rollout_flops(model: AutoDrag, points: int = 1, n: int | None = None) -> int
     Counts matrix products, convolutions and attention. points: pairs of handle and target. n: steps; None: those of the
     model's config.
     """
-    shape, device = model.shape, model.predictor.places.device
+    shape, device = model.shape, model.predictor.cell_centres.device
     ws = torch.zeros(1, shape.num_ws, shape.w_dim, device=device)
     features = torch.zeros(1, *shape.feature_shape, device=device)
     places = torch.zeros(1, points, 2, device=device)

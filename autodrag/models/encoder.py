@@ -1,8 +1,8 @@
-"""The encoder: a picture in, its latents out, in one pass of a small network; and what the picture shows of a move.
+"""The encoder predicts the latents of a picture in one pass, and knows how much a move of latents changes pictures.
 
-Rows are the average latent, plus a move that the edited rows share and one that the kept rows share, plus small offsets
-of every row. Rows near each other and near the average are those that edits work on (Tov et al. 2021, e4e, section 3).
-All are in whitened coordinates of W: a row cannot leave the directions in which mapped latents vary.
+Its latents are the average latent, plus a move shared by the edited rows and one shared by the kept rows, plus small
+offsets of single rows. Rows near each other and near the average are editable (Tov et al. 2021, e4e, section 3). All of
+it is in whitened coordinates of W, so no row leaves the directions along which mapped latents vary.
 """
 
 import itertools
@@ -19,49 +19,48 @@ from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.stored import read_model, write_model
 from autodrag.models.whitening import Whitening
 
-OFFSET = 0.2  # deviations that one unit of a row's own output is worth
-GROUPS = 8
+OFFSET = 0.2  # scale of the offsets: deviations of W for an output of 1
+GROUPS = 8  # of the group normalisation
 
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """size: pixels of the longer side of the pictures that are read.
+    """Size of the encoder."""
 
-    width: channels at half of that, up to six times as many where the picture is coarser; a multiple of 8. hidden:
-    numbers that a picture is told by. directions: of W+, those that the picture shows most, kept for `seen`.
-    """
-
-    size: int
-    width: int
-    hidden: int
-    directions: int
+    size: int  # longer side of the input, in pixels
+    width: int  # channels at half that size, up to six times as many at the coarsest; a multiple of 8
+    hidden: int  # width of the picture's embedding
+    directions: int  # of W+, those that change pictures most
 
 
 class Encoder(nn.Module):
-    """whitening: of the generator's W. seen: see `seen_of`; None: zeros, to be loaded."""
+    """Convolutions, an embedding of the picture, and two linear heads."""
 
-    seen: Tensor
+    image_directions: Tensor
 
     def __init__(
         self,
         config: EncoderConfig,
         num_ws: int,
         whitening: Whitening,
-        seen: Float[Tensor, "R L D"] | None = None,
+        image_directions: Float[Tensor, "R L D"] | None = None,
     ) -> None:
+        """whitening: of the generator's W. image_directions: from `main_directions`; None: zeros, to be loaded."""
         super().__init__()
         self.config, self.num_ws, self.whitening = config, num_ws, whitening
         w_dim, size = whitening.basis.shape
-        self.register_buffer("seen", torch.zeros(config.directions, num_ws, w_dim) if seen is None else seen.clone())
+        if image_directions is None:
+            image_directions = torch.zeros(config.directions, num_ws, w_dim)
+        self.register_buffer("image_directions", image_directions.clone())
         widths = [config.width * times for times in (1, 2, 4, 6)]
         layers: list[nn.Module] = [*_layer(3, widths[0], 2)]
         for inputs, outputs in itertools.pairwise(widths):
             layers += [*_layer(inputs, outputs, 2), *_layer(outputs, outputs, 1)]
-        self.look = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
-        self.tell = nn.Sequential(nn.Linear(16 * widths[-1], config.hidden), nn.GELU())
-        self.shared = nn.Linear(config.hidden, 2 * size)
-        self.own = nn.Linear(config.hidden, num_ws * size)
-        for layer in (self.shared, self.own):  # begins at the average latent
+        self.convolutions = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(4), nn.Flatten())
+        self.embed = nn.Sequential(nn.Linear(16 * widths[-1], config.hidden), nn.GELU())
+        self.shared_head = nn.Linear(config.hidden, 2 * size)
+        self.offset_head = nn.Linear(config.hidden, num_ws * size)
+        for layer in (self.shared_head, self.offset_head):  # begins at the average latent
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
@@ -71,18 +70,18 @@ class Encoder(nn.Module):
         return len(self.whitening.mean)
 
     def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B L D"]:
-        """pictures: in [-1, 1], of any size: they are shrunk."""
-        told = self.tell(self.look(shrunk(pictures, self.config.size)))
+        """pictures: in [-1, 1], of any size. They are shrunk to the input size."""
+        hidden = self.embed(self.convolutions(shrunk(pictures, self.config.size)))
         size = self.whitening.size
-        head, tail = self.shared(told).float().view(-1, 2, 1, size).unbind(dim=1)  # [B, 1, Y] each
+        head, tail = self.shared_head(hidden).float().view(-1, 2, 1, size).unbind(dim=1)  # [B, 1, Y] each
         rows = head.expand(-1, self.num_ws, -1)
         shared = join(split(rows)[0], tail.expand(-1, max(0, self.num_ws - EDITED_ROWS), -1))
-        own = self.own(told).float().view(-1, self.num_ws, size)
-        return self.whitening.latents(shared + OFFSET * own)
+        offsets = self.offset_head(hidden).float().view(-1, self.num_ws, size)
+        return self.whitening.latents(shared + OFFSET * offsets)
 
     def change(self, moves: Float[Tensor, "B L D"]) -> Float[Tensor, " B"]:
-        """About the root mean square change of the picture's pixels that moves of latents make."""
-        return (torch.einsum("rld,bld->br", self.seen, moves).square().sum(dim=1) + 1e-8).sqrt()
+        """Estimate of the root mean square change of pixels by moves of latents."""
+        return (torch.einsum("rld,bld->br", self.image_directions, moves).square().sum(dim=1) + 1e-8).sqrt()
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
         """One safetensors file. half: in float16. Raises InputError where it cannot be written."""
@@ -100,12 +99,15 @@ class Encoder(nn.Module):
         return encoder.eval().requires_grad_(False)
 
 
-def seen_of(moves: Float[Tensor, "N L D"], directions: int) -> Float[Tensor, "R L D"]:
-    """The strongest directions of `training.measure.seen_moves`, orthogonal, so long that of a move d the sum of
-    (seen * d).sum()^2 is about the mean square change of the picture. Zeros follow where there are fewer."""
-    _, sizes, along = torch.linalg.svd(moves.flatten(1), full_matrices=False)
-    kept = (sizes[:directions, None] * along[:directions]) / len(moves) ** 0.5
-    return F.pad(kept, (0, 0, 0, directions - len(kept))).view(directions, *moves.shape[1:])
+def main_directions(gradients: Float[Tensor, "N L D"], count: int) -> Float[Tensor, "R L D"]:
+    """The `count` directions of W+ that change pictures most, orthogonal; zeros follow if there are fewer.
+
+    gradients: from `training.latent_statistics.image_gradients`. The sum over the directions of (direction * d).sum()^2
+    estimates the mean square change of the picture's pixels by a move d.
+    """
+    _, sizes, along = torch.linalg.svd(gradients.flatten(1), full_matrices=False)
+    kept = (sizes[:count, None] * along[:count]) / len(gradients) ** 0.5
+    return F.pad(kept, (0, 0, 0, count - len(kept))).view(count, *gradients.shape[1:])
 
 
 def shrunk(images: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B 3 h w"]:

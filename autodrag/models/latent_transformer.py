@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from autodrag.geometry import sample_at
 from autodrag.latents import EDITED_ROWS, join, split
-from autodrag.models.attention import Decoder, Encoder, initialise
+from autodrag.models.attention import TransformerDecoder, TransformerEncoder, initialise
 from autodrag.models.autodrag import DomainShape
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.stored import read_model, write_model
@@ -50,16 +50,16 @@ class LatentTransformer(nn.Module):
         self.config, self.shape, self.scale = config, shape, scale
         self.standardise = Standardise(statistics.w_mean, statistics.w_std)
         self.standardise_features = Standardise(statistics.feature_mean, statistics.feature_std)
-        self.read_motion = nn.Linear(3, width // 2)
-        self.read_features = nn.Linear(shape.feature_shape[0], width // 2)
-        self.read_both = nn.Linear(width, width)
-        self.encoder = Encoder(width, config.heads, config.layers, mlp_ratio=1.0)
-        self.read_latents = nn.Linear(shape.w_dim, width)
-        self.position = nn.Parameter(torch.empty(EDITED_ROWS, width))
-        self.decoder = Decoder(width, config.heads, config.layers, mlp_ratio=1.0)
+        self.embed_motion = nn.Linear(3, width // 2)
+        self.embed_features = nn.Linear(shape.feature_shape[0], width // 2)
+        self.fuse = nn.Linear(width, width)
+        self.encoder = TransformerEncoder(width, config.heads, config.layers, mlp_ratio=1.0)
+        self.embed_latents = nn.Linear(shape.w_dim, width)
+        self.row_embedding = nn.Parameter(torch.empty(EDITED_ROWS, width))
+        self.decoder = TransformerDecoder(width, config.heads, config.layers, mlp_ratio=1.0)
         self.head = nn.Linear(width, shape.w_dim)
         self.apply(initialise)
-        nn.init.normal_(self.position, std=0.02)
+        nn.init.normal_(self.row_embedding, std=0.02)
 
     def forward(
         self,
@@ -74,12 +74,12 @@ class LatentTransformer(nn.Module):
         points: image pixels. motion: (dx, dy, log expansion) of the points, divided by `scale`. mask: False at padding.
         """
         local = self.standardise_features(sample_at(features, points, self.shape.resolution))  # [B, P, C]
-        both = torch.cat([F.relu(self.read_motion(motion)), F.relu(self.read_features(local))], dim=2)  # [B, P, E]
-        seen = None if mask is None else mask[:, None, None]  # [B, 1, 1, P]
-        memory = self.encoder(F.relu(self.read_both(both)), seen)  # [B, P, E]
+        tokens = torch.cat([F.relu(self.embed_motion(motion)), F.relu(self.embed_features(local))], dim=2)  # [B, P, E]
+        padding = None if mask is None else mask[:, None, None]  # [B, 1, 1, P]
+        memory = self.encoder(F.relu(self.fuse(tokens)), padding)  # [B, P, E]
         head, tail = split(ws)  # [B, K, D], [B, L - K, D]
-        rows = F.relu(self.read_latents(self.standardise(head))) + self.position  # [B, K, E]
-        decoded = self.decoder(rows, self.decoder.remember(memory, seen))  # [B, K, E]
+        rows = F.relu(self.embed_latents(self.standardise(head))) + self.row_embedding  # [B, K, E]
+        decoded = self.decoder(rows, self.decoder.project_memory(memory, padding))  # [B, K, E]
         change = self.head(decoded).to(ws.dtype) * self.standardise.std  # [B, K, D]
         return join(change, torch.zeros_like(tail))  # [B, L, D]
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from autodrag.geometry import to_unit
 from autodrag.latents import EDITED_ROWS
 from autodrag.models.aim import Aim, AimConfig
-from autodrag.models.attention import Cache, Decoder, Encoder, Memory, initialise, mlp
+from autodrag.models.attention import Cache, Memory, TransformerDecoder, TransformerEncoder, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens
 
@@ -25,7 +25,7 @@ class PredictorConfig:
     decoder_layers: int
     mlp_ratio: float = 4.0  # hidden width of the MLPs / width
     points: Literal["full", "patch_only"] = "full"  # patch, position and displacement | patch alone, as printed
-    progress: bool = True  # embed i / n and 1 / n of step i (ours), instead of i
+    relative_steps: bool = True  # embed i / n and 1 / n of step i (ours), instead of i
     grid: int = 16  # image tokens a side, at most
     aim: AimConfig | None = None  # first guess of the end, which the steps correct (ours); None: no guess, the paper
 
@@ -47,9 +47,9 @@ class Past:
 
 
 class Predictor(nn.Module):
-    """`remember` encodes the source and the points once; `forward` then predicts one step or all of them."""
+    """`encode` encodes the source and the points once; `forward` then predicts one step or all of them."""
 
-    places: Tensor
+    cell_centres: Tensor
 
     def __init__(
         self, config: PredictorConfig, w_dim: int, feature_shape: tuple[int, int, int], statistics: Statistics
@@ -59,28 +59,28 @@ class Predictor(nn.Module):
         self.config = config
         self.standardise = Standardise(statistics.w_mean, statistics.w_std)
         self.standardise_features = Standardise(statistics.feature_mean, statistics.feature_std, axis=1)
-        self.look = FeatureTokens(feature_shape, width, config.grid)
-        self.register_buffer("places", self.look.places(), persistent=False)
-        self.look_at_points = PointTokens(feature_shape[0], width)
-        self.place = FourierLinear(2, width)
+        self.image_tokens = FeatureTokens(feature_shape, width, config.grid)
+        self.register_buffer("cell_centres", self.image_tokens.cell_centres(), persistent=False)
+        self.point_tokens = PointTokens(feature_shape[0], width)
+        self.position = FourierLinear(2, width)
         self.displacement = FourierLinear(2, width) if config.points == "full" else None
-        self.kind = nn.Parameter(torch.empty(2, width))  # handle, target
-        self.mix = mlp(width, width, width)
-        self.encoder = Encoder(width, config.heads, config.encoder_layers, config.mlp_ratio)
-        self.read = mlp(w_dim, width, width)
-        self.row = nn.Parameter(torch.empty(EDITED_ROWS, width))
-        self.step = FourierLinear(2, width)
-        self.decoder = Decoder(width, config.heads, config.decoder_layers, config.mlp_ratio)
+        self.point_type = nn.Parameter(torch.empty(2, width))  # handle, target
+        self.fuse = mlp(width, width, width)
+        self.encoder = TransformerEncoder(width, config.heads, config.encoder_layers, config.mlp_ratio)
+        self.embed_latents = mlp(w_dim, width, width)
+        self.row_embedding = nn.Parameter(torch.empty(EDITED_ROWS, width))
+        self.step_embedding = FourierLinear(2, width)
+        self.decoder = TransformerDecoder(width, config.heads, config.decoder_layers, config.mlp_ratio)
         self.head = nn.Linear(width, w_dim)
-        self.hint = None if config.aim is None else mlp(w_dim, width, width)
+        self.embed_aim = None if config.aim is None else mlp(w_dim, width, width)
         self.apply(initialise)
-        nn.init.normal_(self.kind, std=0.02)
-        nn.init.normal_(self.row, std=0.02)
+        nn.init.normal_(self.point_type, std=0.02)
+        nn.init.normal_(self.row_embedding, std=0.02)
         nn.init.zeros_(self.head.weight)  # an untrained predictor moves nothing, or straight to the aim
         # After `initialise`: the aim keeps its own initialisation.
         self.aim = None if config.aim is None else Aim(config.aim, w_dim, statistics.w_mean, statistics.w_std)
 
-    def remember(
+    def encode(
         self,
         rows: Float[Tensor, "B K D"],
         features: Float[Tensor, "B C h w"],
@@ -96,15 +96,15 @@ class Predictor(nn.Module):
         """
         aim = None if self.aim is None else self.aim(rows, handles, targets, mask, image_hw)  # [B, K, D]
         features = self.standardise_features(features)  # [B, C, h, w]
-        image = self.look(features) + self.place(self.places)  # [B, S, E]
-        points = self._point_tokens(features, handles, targets, image_hw)  # [B, 2P, E]
-        seen = None
+        image = self.image_tokens(features) + self.position(self.cell_centres)  # [B, S, E]
+        points = self._embed_points(features, handles, targets, image_hw)  # [B, 2P, E]
+        padding = None
         if mask is not None:
-            whole = mask.new_ones(mask.shape[0], image.shape[1])  # [B, S]
-            seen = torch.cat([whole, mask, mask], dim=1)[:, None, None]  # [B, 1, 1, S + 2P]
+            every = mask.new_ones(mask.shape[0], image.shape[1])  # [B, S]
+            padding = torch.cat([every, mask, mask], dim=1)[:, None, None]  # [B, 1, 1, S + 2P]
         # Eq. 8, 9: MLP([MLP(F_seq), MLP(P_seq)]), through the encoder, to keys and values
-        tokens = self.encoder(self.mix(torch.cat([image, points], dim=1)), seen)  # [B, S + 2P, E]
-        return DragContext(self.decoder.remember(tokens, seen), aim)
+        tokens = self.encoder(self.fuse(torch.cat([image, points], dim=1)), padding)  # [B, S + 2P, E]
+        return DragContext(self.decoder.project_memory(tokens, padding), aim)
 
     def forward(
         self,
@@ -116,17 +116,17 @@ class Predictor(nn.Module):
     ) -> Float[Tensor, "B s K D"]:
         """Predict the edited rows of w_{start+1}, ..., w_{start+s} from those of w_start, ..., w_{start+s-1}.
 
-        rows: edited rows of these s latents. context: from `remember`. total: n, the steps of the whole drag. past:
+        rows: edited rows of these s latents. context: from `encode`. total: n, the steps of the whole drag. past:
         from `begin`, for calls that decode a drag step by step. A step attends to itself and to the steps before it.
         """
         steps, k = rows.shape[1], rows.shape[2]
         position = self._positions(start, steps, total) if past is None else past.positions[start : start + steps]
         # Eq. 10: queries from MLP([w_0; ...; w_{n-1}]) plus position
-        queries = self.read(self.standardise(rows)) + position  # [B, s, K, E]
+        queries = self.embed_latents(self.standardise(rows)) + position  # [B, s, K, E]
         moved = rows
-        if context.aim is not None and self.hint is not None:
+        if context.aim is not None and self.embed_aim is not None:
             way = context.aim[:, None] - rows  # [B, s, K, D]
-            queries = queries + self.hint(way / self.standardise.std)  # [B, s, K, E]
+            queries = queries + self.embed_aim(way / self.standardise.std)  # [B, s, K, E]
             left = total - start if steps == 1 else total - torch.arange(start, start + steps, device=rows.device)
             moved = rows + way / (left if isinstance(left, int) else left[:, None, None])  # [B, s, K, D]
         mask = None if steps == 1 else block_causal(steps, k, start, rows.device)  # [s K, (start + s) K]
@@ -140,25 +140,27 @@ class Predictor(nn.Module):
         """State for a drag of `total` steps that is decoded step by step."""
         return Past(self._positions(0, total, total), self.decoder.caches(total * EDITED_ROWS))
 
-    def _point_tokens(
+    def _embed_points(
         self, features: Tensor, handles: Tensor, targets: Tensor, image_hw: tuple[int, int]
     ) -> Float[Tensor, "B N E"]:
         both, count = torch.cat([handles, targets], dim=1), handles.shape[1]  # [B, 2P, 2]
-        tokens = self.look_at_points(features, both, image_hw) + self.kind.repeat_interleave(count, dim=0)  # [B, 2P, E]
+        tokens = self.point_tokens(features, both, image_hw) + self.point_type.repeat_interleave(
+            count, dim=0
+        )  # [B, 2P, E]
         if self.displacement is None:
             return tokens
         places = to_unit(both, image_hw)  # [B, 2P, 2]
         moved = places[:, count:] - places[:, :count]  # [B, P, 2]
-        return tokens + self.place(places) + self.displacement(moved).repeat(1, 2, 1)  # [B, 2P, E]
+        return tokens + self.position(places) + self.displacement(moved).repeat(1, 2, 1)  # [B, 2P, E]
 
     def _positions(self, start: int, steps: int, total: int) -> Float[Tensor, "s K E"]:
         """Sums of the embeddings of steps start, start+1, ... and of the edited rows."""
-        i = torch.arange(start, start + steps, device=self.row.device, dtype=torch.float32)
-        if self.config.progress:
+        i = torch.arange(start, start + steps, device=self.row_embedding.device, dtype=torch.float32)
+        if self.config.relative_steps:
             place = torch.stack([i / total, torch.full_like(i, 1 / total)], dim=-1)  # [s, 2]
         else:
             place = torch.stack([i / 16, torch.zeros_like(i)], dim=-1)  # [s, 2]
-        return self.step(place)[:, None] + self.row  # [s, K, E]
+        return self.step_embedding(place)[:, None] + self.row_embedding  # [s, K, E]
 
 
 def block_causal(steps: int, k: int, start: int, device: torch.device) -> Bool[Tensor, "queries keys"]:

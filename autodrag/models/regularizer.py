@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autodrag.errors import InputError
 from autodrag.latents import EDITED_ROWS, join, split
-from autodrag.models.attention import Decoder, Encoder, initialise, mlp
+from autodrag.models.attention import TransformerDecoder, TransformerEncoder, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.stored import read_model, write_model
 from autodrag.typed import build
@@ -41,13 +41,13 @@ class Regularizer(nn.Module):
         width = config.width
         self.config = config
         self.standardise = Standardise(statistics.w_mean, statistics.w_std)
-        self.read_edited = mlp(w_dim, width, width)
+        self.embed_edited = mlp(w_dim, width, width)
         self.edited_position = nn.Parameter(torch.empty(EDITED_ROWS, width))
-        self.encoder = Encoder(width, config.heads, config.encoder_layers, config.mlp_ratio)
-        self.read_kept = mlp(w_dim, width, width)
+        self.encoder = TransformerEncoder(width, config.heads, config.encoder_layers, config.mlp_ratio)
+        self.embed_kept = mlp(w_dim, width, width)
         self.reduce = nn.Linear(num_ws - EDITED_ROWS, EDITED_ROWS)
         self.query_position = nn.Parameter(torch.empty(EDITED_ROWS, width))
-        self.decoder = Decoder(width, config.heads, config.decoder_layers, config.mlp_ratio)
+        self.decoder = TransformerDecoder(width, config.heads, config.decoder_layers, config.mlp_ratio)
         self.head = nn.Linear(width, w_dim)
         self.apply(initialise)
         nn.init.normal_(self.edited_position, std=0.02)
@@ -59,11 +59,11 @@ class Regularizer(nn.Module):
         """Restored latents, in the scale of the generator as `ws` is; rows 6.. are those of `ws`."""
         edited, kept = split(self.standardise(ws))  # [B, K, D], [B, L - K, D]
         # Eq. 3, 4: keys and values from MLP(w1'), through the encoder
-        memory = self.encoder(self.read_edited(edited) + self.edited_position)  # [B, K, E]
+        memory = self.encoder(self.embed_edited(edited) + self.edited_position)  # [B, K, E]
         # Eq. 2: queries from MLP(w2'), L - K tokens reduced to K, plus position
-        read = self.read_kept(kept)  # [B, L - K, E]
-        queries = self.reduce(read.transpose(1, 2)).transpose(1, 2) + self.query_position  # [B, K, E]
-        decoded = self.decoder(queries, self.decoder.remember(memory))  # [B, K, E]
+        embedded = self.embed_kept(kept)  # [B, L - K, E]
+        queries = self.reduce(embedded.transpose(1, 2)).transpose(1, 2) + self.query_position  # [B, K, E]
+        decoded = self.decoder(queries, self.decoder.project_memory(memory))  # [B, K, E]
         # Eq. 5: w_hat = [softmax(q k^T) v, w2']
         raw_edited, raw_kept = split(ws)  # [B, K, D], [B, L - K, D]
         rows = self.head(decoded).to(ws.dtype) * self.standardise.std  # [B, K, D]

@@ -63,7 +63,7 @@ class FeatureTokens(nn.Module):
             x = F.adaptive_avg_pool2d(x, self.grid)
         return self.mlp(x.flatten(2).transpose(1, 2))  # [B, S, E]
 
-    def places(self) -> Float[Tensor, "S 2"]:
+    def cell_centres(self) -> Float[Tensor, "S 2"]:
         """Centres of the cells, (x, y) in [-1, 1]."""
         rows, columns = self.grid
         y = (torch.arange(rows) + 0.5) / rows * 2 - 1

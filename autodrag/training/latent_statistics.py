@@ -124,7 +124,7 @@ def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
     return torch.where(std > 1e-6, std, torch.ones_like(std))
 
 
-def seen_moves(
+def image_gradients(
     generator: FrozenGenerator, size: int, count: int, seed: int = 0, together: int = 8
 ) -> Float[Tensor, "N L D"]:
     """Random projections of the image's Jacobian in W+: the effect of a move d is the mean of (moves * d).sum()^2.

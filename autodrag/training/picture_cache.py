@@ -4,7 +4,7 @@
 folder/
   recipe.json         what was asked; another recipe needs another folder
   00000.safetensors   pictures [N, 3, h, w] uint8, ws [N, L, D] float32
-  moves.safetensors   moves [M, L, D], see `measure.seen_moves`
+  moves.safetensors   moves [M, L, D], see `latent_statistics.image_gradients`
 ```
 """
 
@@ -25,7 +25,7 @@ from autodrag.images import to_uint8
 from autodrag.latents import join, split
 from autodrag.models.encoder import shrunk
 from autodrag.seeding import rng
-from autodrag.training.latent_statistics import seen_moves
+from autodrag.training.latent_statistics import image_gradients
 
 SHARD = 128  # pictures of a file; after a break, at most so many are made again
 TOGETHER = 8  # pictures made at once, with the same noise
@@ -84,7 +84,7 @@ def load_moves(
     path = folder / "moves.safetensors"
     moves = read_tensors(path)[0]["moves"] if path.exists() else torch.zeros(0)
     if len(moves) < count:
-        moves = seen_moves(generator, config.size, count, seed)
+        moves = image_gradients(generator, config.size, count, seed)
         write_tensors(path, {"moves": moves}, {})
     return moves[:count]
 

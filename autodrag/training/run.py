@@ -16,7 +16,7 @@ from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import Aim, AutoDrag, Encoder, Landing, ModelConfig, PointMotion, Regularizer
 from autodrag.models.cost import cost_table
-from autodrag.models.encoder import seen_of
+from autodrag.models.encoder import main_directions
 from autodrag.models.stored import stored_kind
 from autodrag.precision import choose
 from autodrag.runs.folder import RunFolder
@@ -163,7 +163,7 @@ def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderSta
         moves = load_moves(folder, generator, section.pictures, section.moves, config.seed)
     whitening = measure_whitening(generator, config.seed)
     torch.manual_seed(config.seed)
-    encoder = Encoder(section.network, generator.num_ws, whitening, seen_of(moves, section.network.directions))
+    encoder = Encoder(section.network, generator.num_ws, whitening, main_directions(moves, section.network.directions))
     return EncoderStage(encoder, generator, pictures, ws, section, config.seed)
 
 
@@ -239,7 +239,7 @@ def _take_aim(aim: Aim, section: Stage2Config) -> None:
     trained = Aim.load(path)
     if trained.config != aim.config or trained.standardise.mean.shape != aim.standardise.mean.shape:
         raise InputError(f"The aim of {path} has another size than model= gives: train stage=aim with this model.")
-    aim.read.load_state_dict(trained.read.state_dict())
+    aim.mlp.load_state_dict(trained.mlp.state_dict())
 
 
 def _with_precision(out: Path, config: TrainConfig, ranks: Ranks) -> TrainConfig:

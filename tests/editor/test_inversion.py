@@ -17,9 +17,9 @@ from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.images import encode, to_bytes, to_tensor
 from autodrag.models import Encoder, EncoderConfig
-from autodrag.models.encoder import seen_of
+from autodrag.models.encoder import main_directions
 from autodrag.pictures import read_picture
-from autodrag.training.latent_statistics import measure_whitening, seen_moves
+from autodrag.training.latent_statistics import image_gradients, measure_whitening
 from autodrag.vision.image_loss import pixel_distance
 
 SHORT = InvertConfig(steps=40, starts=8, tune_steps=8)
@@ -47,7 +47,7 @@ def test_a_picture_of_the_generator_is_approached(tiny: FrozenGenerator, picture
 @pytest.fixture
 def encoder(tiny: FrozenGenerator) -> Encoder:
     """Untrained: it takes every picture for the average one, but knows which directions show."""
-    seen = seen_of(seen_moves(tiny, 32, 64), 48)
+    seen = main_directions(image_gradients(tiny, 32, 64), 48)
     config = EncoderConfig(size=32, width=8, hidden=16, directions=48)
     return Encoder(config, tiny.num_ws, measure_whitening(tiny), seen).requires_grad_(False)
 
@@ -90,7 +90,7 @@ def test_the_cache_finds_the_encoder_of_a_generator(
     encoder.save(tmp_path / name / "encoder.safetensors")
     found = fresh.encoder(name)
     assert found is not None
-    assert torch.allclose(found.seen, encoder.seen)
+    assert torch.allclose(found.image_directions, encoder.image_directions)
 
 
 def test_tuning_comes_nearer_and_leaves_the_given_generator_alone(tiny: FrozenGenerator, picture: np.ndarray) -> None:

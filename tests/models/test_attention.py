@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from autodrag.models.attention import Decoder, Encoder, attend
+from autodrag.models.attention import TransformerDecoder, TransformerEncoder, attend
 from autodrag.models.predictor import block_causal
 
 
-def decoder_and_memory() -> tuple[Decoder, torch.Tensor]:
+def decoder_and_memory() -> tuple[TransformerDecoder, torch.Tensor]:
     torch.manual_seed(0)
-    return Decoder(width=32, heads=4, layers=2, mlp_ratio=2.0).eval(), torch.randn(2, 7, 32)
+    return TransformerDecoder(width=32, heads=4, layers=2, mlp_ratio=2.0).eval(), torch.randn(2, 7, 32)
 
 
 def test_block_causal_lets_a_step_see_itself_and_the_past() -> None:
@@ -26,7 +26,7 @@ def test_block_causal_lets_a_step_see_itself_and_the_past() -> None:
 @pytest.mark.parametrize("recorded", [False, True])
 def test_decoding_part_by_part_equals_decoding_at_once(batch: int, recorded: bool) -> None:
     decoder, tokens = decoder_and_memory()
-    x, memory = torch.randn(batch, 4, 32), decoder.remember(tokens[:batch])
+    x, memory = torch.randn(batch, 4, 32), decoder.project_memory(tokens[:batch])
     with torch.set_grad_enabled(recorded):
         whole = decoder(x, memory, block_causal(4, 1, 0, x.device))
         caches = decoder.caches(tokens=4)
@@ -40,12 +40,12 @@ def test_decoding_part_by_part_equals_decoding_at_once(batch: int, recorded: boo
 
 def test_padding_in_the_memory_changes_nothing() -> None:
     decoder, tokens = decoder_and_memory()
-    encoder = Encoder(width=32, heads=4, layers=2, mlp_ratio=2.0).eval()
+    encoder = TransformerEncoder(width=32, heads=4, layers=2, mlp_ratio=2.0).eval()
     mask = torch.tensor([True] * 5 + [False] * 2).expand(2, 7)[:, None, None]
     x = torch.randn(2, 3, 32)
     with torch.no_grad():
-        padded = decoder(x, decoder.remember(encoder(tokens, mask), mask))
-        alone = decoder(x, decoder.remember(encoder(tokens[:, :5])))
+        padded = decoder(x, decoder.project_memory(encoder(tokens, mask), mask))
+        alone = decoder(x, decoder.project_memory(encoder(tokens[:, :5])))
     assert torch.allclose(padded, alone, atol=1e-5)
 
 

@@ -156,9 +156,9 @@ def test_any_feature_map_will_do(feature_shape: tuple[int, int, int]) -> None:
     network = model(shape)
     given = inputs(shape=shape)
     assert network.rollout(**given, n=1)[0].shape == given["ws"].shape
-    rows, columns = network.predictor.look.grid
+    rows, columns = network.predictor.image_tokens.grid
     assert max(rows, columns) <= 16
-    assert network.predictor.places.shape == (rows * columns, 2)
+    assert network.predictor.cell_centres.shape == (rows * columns, 2)
 
 
 def test_a_file_is_a_complete_model(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import torch
 
 from autodrag.errors import InputError
 from autodrag.models import Aim, Encoder, EncoderConfig
-from autodrag.models.encoder import seen_of, shrunk
+from autodrag.models.encoder import main_directions, shrunk
 from autodrag.models.whitening import Whitening
-from autodrag.training.latent_statistics import measure_whitening, seen_moves
+from autodrag.training.latent_statistics import image_gradients, measure_whitening
 from autodrag.training.photo_augmentation import PhotographedConfig, photographed
 from autodrag.training.picture_cache import PicturesConfig, draw_latents, load_moves, load_pictures
 from autodrag.training.run import TrainConfig
@@ -31,7 +31,7 @@ def kept(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def stage_of(kept: Path, tiny: Any, config: TrainConfig, **changes: Any) -> EncoderStage:
     torch.manual_seed(0)
-    seen = seen_of(load_moves(kept, tiny, PICTURES, 16, 0), NETWORK.directions)
+    seen = main_directions(load_moves(kept, tiny, PICTURES, 16, 0), NETWORK.directions)
     encoder = Encoder(NETWORK, tiny.num_ws, measure_whitening(tiny), seen)
     section = replace(config.encoder, network=NETWORK, pictures=PICTURES, validation=16, **changes)
     return EncoderStage(encoder, tiny, *load_pictures(kept, tiny, PICTURES, 0), section, 0)
@@ -68,7 +68,7 @@ def test_latents_are_mixed_edited_and_differ_by_row_as_asked(tiny: Any) -> None:
 
 def test_seen_moves_foretell_how_much_a_small_move_changes_the_picture(tiny: Any) -> None:
     """In the mean over latents and directions, within what so few latents leave open."""
-    moves = seen_moves(tiny, 32, 256)
+    moves = image_gradients(tiny, 32, 256)
     draw = torch.Generator().manual_seed(1)
     z, z_other = torch.randn(2, 32, tiny.z_dim, generator=draw)
     ws = torch.cat([tiny.map(z)[:, :6], tiny.map(z_other)[:, 6:]], dim=1)
@@ -77,7 +77,9 @@ def test_seen_moves_foretell_how_much_a_small_move_changes_the_picture(tiny: Any
         change = shrunk(tiny.synthesize(ws + step) - tiny.synthesize(ws), 32).square().mean(dim=(1, 2, 3))
     told = torch.einsum("nld,bld->bn", moves, step).square().mean(dim=1)
     assert told.mean() == pytest.approx(change.mean().item(), rel=0.5)
-    encoder = Encoder(replace(NETWORK, directions=200), tiny.num_ws, measure_whitening(tiny), seen_of(moves, 200))
+    encoder = Encoder(
+        replace(NETWORK, directions=200), tiny.num_ws, measure_whitening(tiny), main_directions(moves, 200)
+    )
     assert encoder.change(step).square().mean() == pytest.approx(told.mean().item(), rel=0.1)
 
 

@@ -80,8 +80,8 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     model = AutoDrag.load(place / "two" / "weights.safetensors")
     assert model.regularizer is not None and "weights.safetensors holds" in capsys.readouterr().out
     assert model.predictor.aim is not None  # and frozen
-    for name, value in Aim.load(aim).read.state_dict().items():
-        assert torch.equal(model.predictor.aim.read.state_dict()[name], value)
+    for name, value in Aim.load(aim).mlp.state_dict().items():
+        assert torch.equal(model.predictor.aim.mlp.state_dict()[name], value)
 
     run(config(place, *second, "stage2.budget.epochs=2"))  # more of the same is a continuation
     assert "resumes at step 6" in (place / "two" / "log.txt").read_text()

@@ -93,7 +93,7 @@ class EncoderStage(Stage):
 
     def batch(self, positions: Sequence[int]) -> EncoderBatch:
         """Random pictures, photographed: a function of the seed and of the first position."""
-        stream, device = rng(self._seed, "encoder", positions[0]), self.encoder.seen.device
+        stream, device = rng(self._seed, "encoder", positions[0]), self.encoder.image_directions.device
         pictures, ws = self._shown
         chosen = torch.randint(len(pictures), (len(positions),), generator=stream)
         made = self.config.remade if float(torch.rand((), generator=stream)) < self.config.made else 0
@@ -126,7 +126,7 @@ class EncoderStage(Stage):
     def report(self) -> Report:
         """`change`: of held-out pictures, as a share of the average latent's. `error`: mean absolute error of pictures
         made again, of 255, at the encoder's size. `encoded`: some of them, below the wanted ones."""
-        device = self.encoder.seen.device
+        device = self.encoder.image_directions.device
         pictures, ws = self._validation
         images, ws = from_uint8(pictures).to(device), ws.to(device)
         found = torch.cat([self.encoder(part) for part in images.split(64)])
