@@ -11,6 +11,16 @@ from jaxtyping import UInt8
 TAG = 0x0112  # Orientation, of EXIF
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 SIZES = {1: "B", 3: "H", 4: "I"}  # the integer types of EXIF
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # of the bytes, by the first four
+
+#: Tags of a TIFF that say where its pixels are and what their numbers mean: sizes, depth, compression, colours, strips,
+#: tiles, the predictor, the palette, further samples, tables of JPEG, and YCbCr.
+PIXEL_TAGS = frozenset(
+    (
+        *(256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325),
+        *(332, 338, 339, 347, 512, 513, 514, 519, 520, 521, 529, 530, 531, 532),
+    )
+)
 
 # "infe" of version 2 or 3: flags, number of the item, protection, type.
 _EXIF_ITEM = re.compile(rb"(infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2})Exif", re.DOTALL)
@@ -59,6 +69,26 @@ def split_jpeg(data: bytes) -> tuple[bytes, int]:
     return b"".join([*kept, data[place:]]), next((turn for turn in found if turn), 1)
 
 
+def split_tiff(data: bytes) -> tuple[bytes, int]:
+    """A TIFF whose first directory holds only the tags that describe pixels, and its orientation.
+
+    A BigTIFF stays as it is; decoders obey its orientation, so 1 is returned.
+    """
+    order = _ORDERS.get(data[:4])
+    try:
+        if order is None:
+            return data, 1
+        (start,) = struct.unpack_from(f"{order}I", data, 4)
+        (count,) = struct.unpack_from(f"{order}H", data, start)
+    except struct.error:  # truncated
+        return data, 1
+    entries = [data[place : place + 12] for place in range(start + 2, start + 2 + 12 * count, 12)]
+    kept = [entry for entry in entries if len(entry) == 12 and struct.unpack(f"{order}H", entry[:2])[0] in PIXEL_TAGS]
+    directory = struct.pack(f"{order}H", len(kept)) + b"".join(kept) + bytes(4)  # without further directories
+    directory = directory[: len(data) - start]
+    return data[:start] + directory + data[start + len(directory) :], _of_exif(data) or 1
+
+
 def hide_exif(data: bytes) -> bytes:
     """An AVIF or HEIC file with its EXIF hidden from decoders: the orientation of such files is in their boxes.
 
@@ -80,7 +110,7 @@ def orientation_of(info: Mapping[Any, Any]) -> int:
 
 def _of_exif(tiff: bytes) -> int | None:
     """The tag's value in the first directory of an EXIF block; other tags are not read."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(tiff[:4])
+    order = _ORDERS.get(tiff[:4])
     try:
         if order is None:
             return None

@@ -1,25 +1,26 @@
 """Reads images of any kind that a user gives, upright and as bytes, with bounds on their size."""
 
 import io
+import math
 import warnings
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
 from autodrag.errors import InputError
 from autodrag.filekinds import kind_of, register_plugins
-from autodrag.orientation import hide_exif, orientation_of, split_jpeg, upright
+from autodrag.orientation import hide_exif, orientation_of, split_jpeg, split_tiff, upright
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # the decoders that are used
 READABLE = "give a PNG, JPEG, WebP, GIF, BMP or TIFF file"
 EXPECTED = "give a file, a PIL image, or an array [H, W], [H, W, C] or [C, H, W] with C = 1, 3 or 4"
 MAX_PIXELS = 52_000_000  # a little more than the 8192 x 6144 of 50 megapixel phones
+PHOTOMETRIC = 262  # tag of TIFF: 0 where white is 0
 SLACK = 0.1  # floats may exceed [0, 1] or [-1, 1] by this much, as after resizing
 
 Pixels = tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]
@@ -50,18 +51,33 @@ def read_pixels(picture: Any, name: str, max_pixels: int = MAX_PIXELS) -> Pixels
     if isinstance(picture, bytes):
         return _from_file(picture, name, max_pixels)
     if isinstance(picture, Image.Image):
-        try:
-            return _turned(_unpacked(picture, name), orientation_of(picture.info))
-        except OSError as error:  # Pillow decodes files lazily
-            raise InputError(f"{name} cannot be decoded ({error}); give another file.") from None
+        return _from_pil(picture, name, max_pixels)
     return _from_array(picture, name)
+
+
+def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Pixels:
+    """Pillow decodes a file when its pixels are first asked for."""
+    if image.width * image.height > max_pixels:
+        raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
+    try:
+        image.load()
+        orientation = 1 if image.format == "TIFF" else orientation_of(image.info)  # Pillow rotates TIFFs itself
+        return _turned(_unpacked(image, name), orientation)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001 (decoders raise anything on a damaged or closed file)
+        raise InputError(f"{name} cannot be decoded ({error}); give another file.") from None
 
 
 def _from_file(data: bytes, name: str, max_pixels: int) -> Pixels:
     """The size is read from the header before anything is decoded."""
     register_plugins()
-    content, orientation = split_jpeg(data) if data.startswith(b"\xff\xd8") else (data, None)
-    if data[4:8] == b"ftyp":
+    content, orientation = data, None
+    if data.startswith(b"\xff\xd8"):
+        content, orientation = split_jpeg(data)
+    elif data.startswith((b"II", b"MM")):
+        content, orientation = split_tiff(data)
+    elif data[4:8] == b"ftyp":
         content = hide_exif(data)
     try:
         with warnings.catch_warnings():
@@ -70,7 +86,7 @@ def _from_file(data: bytes, name: str, max_pixels: int) -> Pixels:
             if image.width * image.height > max_pixels:
                 raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
             if orientation is None:
-                orientation = 1 if image.format == "TIFF" else orientation_of(image.info)  # Pillow rotates TIFFs itself
+                orientation = orientation_of(image.info)
             alpha = _colour_key(image, data)
             return _turned(_unpacked(image, name, alpha), orientation)
     except (InputError, MemoryError):
@@ -94,8 +110,12 @@ def _turned(pixels: Pixels, orientation: int) -> tuple[UInt8[np.ndarray, "h w 3"
 def _unpacked(image: Image.Image, name: str, alpha: UInt8[np.ndarray, "H W"] | None = None) -> Pixels:
     """(RGB, alpha) of a PIL image of any mode. alpha: replaces what Pillow finds; None: Pillow's."""
     if image.mode[0] in "IF":  # more than 8 bits a pixel; Pillow's own conversion would clip them
-        values = np.asarray(image)
-        return np.repeat(_levels(values, name)[:, :, None], 3, axis=2), alpha
+        levels = _levels(np.asarray(image), name)
+        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # a TIFF whose white is 0, which Pillow minds in 8 bits
+            levels = 255 - levels
+        return np.repeat(levels[:, :, None], 3, axis=2), alpha
+    if image.mode == "La":  # Pillow converts it to nothing else
+        image = image.convert("LA")
     if alpha is None and image.has_transparency_data:
         pixels = np.array(image.convert("RGBA"))
         return np.ascontiguousarray(pixels[:, :, :3]), np.ascontiguousarray(pixels[:, :, 3])
@@ -149,10 +169,10 @@ def _from_array(values: Any, name: str) -> Pixels:
 
 def as_array(values: Any) -> np.ndarray | None:
     """An array-like of numbers as a NumPy array; None for anything else."""
-    if isinstance(values, Tensor):
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     try:
+        if isinstance(values, Tensor):
+            values = values.detach().cpu()
+            values = values.float() if values.is_floating_point() else values.resolve_conj()
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError):
         return None
@@ -166,6 +186,8 @@ def _levels(values: np.ndarray, name: str) -> UInt8[np.ndarray, "*shape"]:
     if values.dtype == bool:
         return values.astype(np.uint8) * 255
     low, high = (float(bound) for bound in (values.min(), values.max()))
+    if math.isnan(low):
+        raise InputError(f"{name} holds NaN; give bytes, 16 bits, or floats in [0, 1] or [-1, 1].")
     if values.dtype.kind == "f":
         if -1 - SLACK <= low < -SLACK and high <= 1 + SLACK:
             return _scaled(values, -1, 1)
