@@ -88,6 +88,8 @@ def basicsr(names):
         lambda g, w: {"params_ema": basicsr(g), "latent_avg": w},
         lambda g, w: {"model": {"g_ema": g, "g": {k: v + 1 for k, v in g.items()}}, "latent_avg": w},
         lambda g, w: g | {"latent_avg": w},
+        lambda g, w: {"checkpoint": {"models": {"g_ema": g}, "epoch": np.int64(3)}, "latent_avg": w},
+        lambda g, w: {"g_ema": {f"_fsdp_wrapped_module.{k}": v for k, v in g.items()}, "latent_avg": w},
         lambda g, w: {f"g.{k}": v + 1 for k, v in g.items()} | {f"g_ema.{k}": v for k, v in g.items()} | {"w_avg": w},
         lambda g, w: {"g_ema": collections.defaultdict(None, g), "latent_avg": w.numpy().astype(np.float64)},
         lambda g, w: {"g_ema": g, "latent_avg": w[None]},
@@ -129,7 +131,9 @@ def test_a_module_that_was_pickled_whole(read, config, state, theirs):
     assert same(found.state, state)
 
 
-@pytest.mark.parametrize("name", ["G_ema", "Gs", "g_ema", "params_ema", "module", None])
+@pytest.mark.parametrize(
+    "name", ["G_ema", "Gs", "g_ema", "params_ema", "module", "network", "generator_state_dict", "ema_state_dict", None]
+)
 def test_state_dicts_with_nvidias_names(read, config, state, name):
     with pytest.warns(UserWarning, match="bare state dict"):
         found = read(dict(state) if name is None else {name: dict(state), "D": {"b4.out.weight": torch.ones(1)}})
@@ -218,6 +222,8 @@ def everything_else():
         "scalar": np.float64(3),
         "types": [torch.float16, torch.device("cpu"), torch.Size([1]), np.dtype("float32"), 1 + 2j],
         "complex": torch.ones(2, dtype=torch.complex64),
+        "without a storage": [torch.ones(2).to(torch.float8_e4m3fn), torch.ones(3, dtype=torch.uint16)],
+        "sparse": torch.eye(2).to_sparse(),
         "subclass": nn.Parameter(torch.ones(2)),
     }
 

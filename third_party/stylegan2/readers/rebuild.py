@@ -31,6 +31,7 @@ DTYPES = {
     "QInt8Storage": torch.int8,
     "QUInt8Storage": torch.uint8,
     "QInt32Storage": torch.int32,
+    "storage.UntypedStorage": torch.uint8,  # of tensors whose types have no storage of their own, which are not rebuilt
 }
 
 _MAX_SIZE = 1 << 40
@@ -227,6 +228,7 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "torch._utils._rebuild_parameter": _parameter,
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type_v2": _rebuilt,
+    "torch.serialization._get_layout": lambda *args: Stub("torch.layout", args),  # of sparse tensors
     "numpy.dtype": _Dtype,
     "numpy.core.multiarray.scalar": _scalar,
     "numpy.core.multiarray._reconstruct": lambda *_: StoredArray(),
@@ -253,10 +255,12 @@ def find(module: str, name: str) -> Known:
         raise MalformedError("a name that is none")  # text that begins like a pickle
     for old, new in _RENAMED:
         full = new + full.removeprefix(old) if full.startswith(old) else full
+    if full in _TABLE:
+        return _TABLE[full]
     parts = full.split(".")
     if any(".".join(parts[:count]) in _CODE for count in range(1, len(parts) + 1)):
         raise UnreadableError(
             f"asks for {printable(full)}, which no generator file needs, and was refused with nothing in it executed",
             "use a file from a source you trust",
         )
-    return _TABLE.get(full) or _stub(full)
+    return _stub(full)

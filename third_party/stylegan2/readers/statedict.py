@@ -12,8 +12,26 @@ from .machine import MalformedError, Stub
 from .rebuild import Attributed, StoredArray, StoredTensor
 
 #: What programs call an averaged generator, and what they call a state dict of which there is only one.
-AVERAGED = ("G_ema", "g_ema", "Gs", "params_ema", "generator_ema", "netG_ema", "model_ema", "ema")
-_HOLDERS = ("state_dict", "model_state_dict", "params", "model", "generator", "weights", "module")
+AVERAGED = (
+    *(
+        "G_ema",
+        "g_ema",
+        "Gs",
+        "params_ema",
+        "generator_ema",
+        "netG_ema",
+        "model_ema",
+        "ema",
+        "Gema",
+        "gema",
+        "nets_ema",
+    ),
+    *("G_ema_state_dict", "g_ema_state_dict", "ema_state_dict"),
+)
+_HOLDERS = (
+    *("state_dict", "model_state_dict", "params", "model", "generator", "weights", "module", "generator_state_dict"),
+    *("checkpoint", "models", "net", "network", "networks", "nets", "decoder", "gen", "model_dict"),
+)
 _AVERAGES = ("latent_avg", "w_avg", "dlatent_avg", "mean_latent")
 CONFIG_KEY = "autodrag.config"  # among the metadata of a state dict that was converted here
 
