@@ -1,6 +1,7 @@
 """The first state of a session: the picture of a seed, or of a latent that is given."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -22,10 +23,15 @@ def of_seed(generator: FrozenGenerator, seed: int, psi: float, style: int | None
     return State(Origin(seed, psi, style, kept), (Frame(ws),))
 
 
-def of_latent(generator: FrozenGenerator, latent: str | Path | bytes | Tensor) -> State:
-    """A picture that is given by its latent. Raises InputError where it is none of this generator's."""
-    source = Path(latent) if isinstance(latent, str) else latent
-    ws = check_latent(source, generator) if isinstance(source, Tensor) else read_latent(source, generator)
+def of_latent(generator: FrozenGenerator, latent: Any) -> State:
+    """A picture that is given by its latent: a file, its bytes, an array or a tensor.
+
+    Raises InputError where it is none of this generator's.
+    """
+    if isinstance(latent, str | Path | bytes):
+        ws = read_latent(latent if isinstance(latent, bytes) else Path(latent), generator)
+    else:
+        ws = check_latent(latent, generator)
     return State(Origin(None, 1.0), (Frame(ws.float().cpu().contiguous()),))
 
 

@@ -21,6 +21,7 @@ from autodrag.editor import session_file
 from autodrag.errors import InputError
 from autodrag.files import parse_tensors
 from autodrag.generator import FrozenGenerator, read_arrays
+from autodrag.pictures import as_array
 
 DRAG_FORMAT = "autodrag drag 1"
 NAMES = ("ws", "w", "latent", "latents", "w_plus", "wp", "w_pivot", "projected_w", "latent_code", "motion")
@@ -49,14 +50,22 @@ def read_latent(source: Path | bytes, generator: FrozenGenerator) -> Float[Tenso
     else:
         arrays = list(_numpy(data, name)) if _is_numpy(data) else read_arrays(source)
         ws = _pick(arrays, name, generator)
+    return _finite(ws, name, generator)
+
+
+def check_latent(latent: Any, generator: FrozenGenerator) -> Float[Tensor, "1 L D"]:
+    """An array or tensor as one latent of this generator, on its device; raises InputError for anything else."""
+    array = as_array(latent)
+    if array is None or array.dtype.kind != "f":
+        what = type(latent).__name__ if array is None else f"an array of {array.dtype}"
+        raise InputError(f"The latent is {what}; give a {_KNOWN}, or an array of real numbers.")
+    return _finite(_pick([("latent", _tensor(array))], "The array", generator), "the array", generator)
+
+
+def _finite(ws: Float[Tensor, "1 L D"], name: str, generator: FrozenGenerator) -> Float[Tensor, "1 L D"]:
     if not bool(ws.isfinite().all()):
-        raise InputError(f"The latent in {name} holds NaN or infinite numbers; give another file.")
+        raise InputError(f"The latent in {name} holds NaN or infinite numbers; give another.")
     return ws.to(generator.device, torch.float32)
-
-
-def check_latent(latent: Tensor, generator: FrozenGenerator) -> Float[Tensor, "1 L D"]:
-    """One latent of this generator as [1, L, D]; raises InputError for anything else."""
-    return _pick([("latent", latent)], "The tensor", generator)
 
 
 def _of_safetensors(data: bytes, name: str, generator: FrozenGenerator) -> Tensor:
@@ -89,7 +98,13 @@ def _foreign(name: str, theirs: str, generator: FrozenGenerator) -> InputError:
 
 
 def _is_numpy(data: bytes) -> bool:
-    return data[:6] == b"\x93NUMPY" or (data[:2] == b"PK" and b".npy" in data[:400])
+    if data[:2] == b"PK":
+        try:
+            with zipfile.ZipFile(io.BytesIO(data)) as archive:
+                return any(entry.endswith(".npy") for entry in archive.namelist())
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+            return b".npy" in data[:400]  # cut short
+    return data[:6] == b"\x93NUMPY"
 
 
 def _numpy(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
@@ -141,8 +156,10 @@ def _pick(arrays: list[tuple[str, Tensor]], name: str, generator: FrozenGenerato
 
 def _as_latent(array: Tensor, generator: FrozenGenerator) -> Float[Tensor, "1 L D"] | None:
     rows, width = generator.num_ws, generator.w_dim
-    shapes = ((width,), (1, width), (1, 1, width), (rows, width), (1, rows, width))
-    if tuple(array.shape) not in shapes or not array.is_floating_point():
+    shape = list(array.shape)
+    while len(shape) > 1 and shape[0] == 1:
+        del shape[0]
+    if shape not in ([width], [rows, width]) or not array.is_floating_point():
         return None
     return array.detach().reshape(1, -1, width).expand(1, rows, width).contiguous()
 

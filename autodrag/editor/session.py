@@ -36,7 +36,8 @@ class Editor:
     where there is one. mask: anything that `read_mask` takes, white where the picture may change. weights: a file of
     AutoDrag's; None: those that ship with the dataset. models: shares generators between editors, instead of device
     and weights. c: class of a generator that has some: its number from 0, or its label; None: none of them. latent: a
-    file of latents, its bytes, or [1, L, D], instead of a seed. Raises InputError, one sentence, for what cannot be.
+    file of latents, its bytes, or an array [1, L, D], instead of a seed. Raises InputError, one sentence, for what
+    cannot be.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Editor:
         weights: str | Path | None = None,
         models: ModelCache | None = None,
         c: Class | None = None,
-        latent: str | Path | bytes | Tensor | None = None,
+        latent: Any = None,
     ) -> None:
         self.models = models or ModelCache(device, weights=weights)
         name = dataset if isinstance(dataset, str) else self.models.add(dataset)
@@ -159,8 +160,8 @@ class Editor:
         held = self._plain()
         self._history.push(Moment(held, self._picture(held, seed, psi, style, c)), amend)
 
-    def open_latent(self, latent: str | Path | bytes | Tensor) -> None:
-        """A picture by its latent, from whatever `latent_files.read_latent` reads, or [1, L, D]. Raises InputError."""
+    def open_latent(self, latent: Any) -> None:
+        """A picture by its latent, from whatever `latent_files.read_latent` reads, or an array. Raises InputError."""
         held = self._plain()
         self._history.push(Moment(held, of_latent(held.generator, latent)))
 

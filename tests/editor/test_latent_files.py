@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ def pt(thing: Any, legacy: bool = False) -> bytes:
     return buffer.getvalue()
 
 
+def beside_text(archive: bytes) -> bytes:
+    """The archive with a long text before its arrays."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as result, zipfile.ZipFile(io.BytesIO(archive)) as arrays:
+        result.writestr("README.txt", "text " * 200)
+        for entry in arrays.namelist():
+            result.writestr(entry, arrays.read(entry))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     "forge",
     [
@@ -62,6 +73,8 @@ def pt(thing: Any, legacy: bool = False) -> bytes:
         lambda w: pt({"cat.png": {"img": torch.zeros(3, 4, 4), "latent": w[0], "noise": [torch.zeros(1, 1, 4, 4)]}}),
         lambda w: pt({"latents": w, "latents_before": w + 1, "opts": Path("x")}),
         lambda w: pickle.dumps({"w": w.numpy()}),
+        lambda w: npy(w[None]),
+        lambda w: beside_text(npz(w=w)),
     ],
 )
 def test_one_picture_of_any_program(
@@ -92,8 +105,10 @@ def test_one_row_stands_for_all(tiny: FrozenGenerator, ws: Tensor, shape: tuple[
         (npy(np.zeros(3))[:-1], ("no whole file",)),
         (npz(w=np.zeros(3))[:-30], ("no whole file",)),
         (pt({"a": 1}), ("no arrays",)),
-        (b"hello", ("text file",)),
-        (b"", ("empty",)),
+        (b"hello", ("is a text file; a torch file or a pickle of tensors",)),
+        (b"", ("is empty; a torch file or a pickle of tensors",)),
+        (b"<!doctype html>", ("is a web page",)),
+        (pt(torch.zeros(1, L, D))[:-30], ("is a zip archive that is truncated",)),
         (b"\x10\0\0\0\0\0\0\0{not json", ("safetensors",)),
     ],
 )
@@ -145,7 +160,15 @@ def test_sessions(tiny: FrozenGenerator, tmp_path: Path) -> None:
 
 def test_an_editor_begins_with_a_latent(tiny: FrozenGenerator, ws: Tensor, tmp_path: Path) -> None:
     (tmp_path / "w.npz").write_bytes(npz(w=ws))
-    for latent in (tmp_path / "w.npz", str(tmp_path / "w.npz"), npz(w=ws), ws, ws[0]):
+    for latent in (
+        tmp_path / "w.npz",
+        str(tmp_path / "w.npz"),
+        npz(w=ws),
+        ws,
+        ws[0],
+        ws.numpy(),
+        ws.numpy()[0].tolist(),
+    ):
         editor = Editor(tiny, method="draggan", latent=latent)
         assert torch.equal(editor.ws, ws)
         assert editor.state.origin.seed is None
@@ -155,8 +178,14 @@ def test_an_editor_begins_with_a_latent(tiny: FrozenGenerator, ws: Tensor, tmp_p
     assert torch.equal(other.ws, ws)
     assert other.undo()
     assert torch.equal(other.ws, before)
-    with pytest.raises(InputError, match=r"\[1, 10, 32\]"):
-        Editor(tiny, latent=torch.zeros(1, 3, 3))
+    for wrong, says in (
+        (torch.zeros(1, 3, 3), r"\[1, 10, 32\]"),
+        (torch.full((1, L, D), torch.nan), "NaN"),
+        (torch.zeros(1, L, D, dtype=torch.int64), "int64"),
+        ({"w": ws}, "is dict"),
+    ):
+        with pytest.raises(InputError, match=says):
+            Editor(tiny, method="draggan", latent=wrong)
 
 
 def test_the_page_opens_latents_and_chooses_a_class() -> None:

@@ -62,13 +62,12 @@ def read_arrays(source: str | Path | bytes) -> list[tuple[str, Tensor]]:
     name = "The file" if isinstance(source, bytes) else printable(str(source), _MAX_PATH)
     try:
         if source == b"":
-            raise UnreadableError("is empty", GET_AGAIN)
+            raise UnreadableError("is empty")
         root = read_root(memoryview(source) if isinstance(source, bytes) else _bytes(Path(source)))
         return list(islice(stored_tensors(root), _MAX_ARRAYS))
-    except UnreadableError as error:
-        raise CheckpointError(f"{name} {error}.") from None
-    except (MalformedError, RecursionError) as error:
-        raise CheckpointError(f"{name} {malformed(error)}.") from None
+    except (UnreadableError, MalformedError, RecursionError) as error:
+        what = (error if isinstance(error, UnreadableError) else malformed(error)).what
+    raise CheckpointError(f"{name} {what}; a torch file or a pickle of tensors was expected: give another file.")
 
 
 def write_safetensors(path: str | Path, config: GeneratorConfig, state: Mapping[str, Tensor]) -> None:

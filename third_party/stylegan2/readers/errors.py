@@ -16,12 +16,13 @@ class CheckpointError(ValueError):
 class UnreadableError(Exception):
     """Why a file is refused, without its name; `read_checkpoint` puts the name in front and raises `CheckpointError`.
 
-    what: a predicate about the file ("is empty", "holds only a discriminator"). todo: advice in the imperative.
-    expected: what should have been there.
+    what: a predicate about the file ("is empty", "holds only a discriminator"), kept as an attribute. todo: advice in
+    the imperative. expected: what should have been there.
     """
 
     def __init__(self, what: str, todo: str = OTHER_FILE, expected: str = EXPECTED):
-        super().__init__(f"{printable(what, 300)}; {expected} was expected: {todo}")
+        self.what = printable(what, 300)
+        super().__init__(f"{self.what}; {expected} was expected: {todo}")
 
 
 class TruncatedError(UnreadableError):
