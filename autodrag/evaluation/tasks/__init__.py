@@ -33,4 +33,6 @@ def make_task(
         return Pulls(generator, seed, config, networks.identity)
     psi = dataset.psi if config.psi is None else config.psi
     flow = Flow(config.flow, generator.device)
-    return Mdd(generator, seed, psi, config.lam, config.points, config.motion_px, flow, dataset.content)
+    # The renderer can judge its own domain; it knows no truncated faces.
+    reader = networks.identity if generator.name == "synthface" and psi == 1 else None
+    return Mdd(generator, seed, config, psi, flow, dataset.content, reader)

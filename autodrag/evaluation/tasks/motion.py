@@ -57,10 +57,14 @@ class MotionTask(Task):
         return flow_item(index, attempt, torch.stack([x, y], dim=1)[chosen], there, self.generator.resolution)
 
     def latents(self, items: Sequence[Item]) -> Latents:
-        z = torch.stack([self.draws("motion", item.index, item.attempt, 2, self.generator.z_dim) for item in items])
-        first, second = self.generator.map(z.flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2)).unbind(1)
+        first, second = (
+            self.generator.map(self._z(items).flatten(0, 1), psi=self._psi).unflatten(0, (len(items), 2)).unbind(1)
+        )
         head, tail = split(first)
         return Latents(first, join(torch.lerp(head, split(second)[0], self._lam), tail))
+
+    def _z(self, items: Sequence[Item]) -> Float[Tensor, "B 2 Z"]:
+        return torch.stack([self.draws("motion", item.index, item.attempt, 2, self.generator.z_dim) for item in items])
 
     def _usable(self, there: Float[Tensor, "2 h w"], back: Float[Tensor, "2 h w"]) -> Bool[Tensor, "h w"]:
         """Pixels of the content that move far, stay inside it, and are mapped back by the reverse flow."""
