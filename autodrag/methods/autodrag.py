@@ -83,7 +83,7 @@ class AutoDragMethod:
             )
         check_positive("autodrag", polish_lr=polish_lr, miss=miss)
         path = weights_path(generator.name) if weights is None else Path(weights)
-        self.model = AutoDrag.load(path, generator.device).requires_grad_(False).leave_out_negligible()
+        self.model = AutoDrag.load(path, generator.device).leave_out_negligible()
         _check_fits(self.model, generator, path)
         self.generator = generator
         self.rounds, self.polish, self.track, self.polish_lr = rounds, polish, track, polish_lr

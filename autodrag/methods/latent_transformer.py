@@ -29,7 +29,7 @@ class LatentTransformerMethod:
 
     def __init__(self, generator: FrozenGenerator, weights: str | Path | None = None, track: bool = True) -> None:
         path = weights_path(generator.name, "latent_transformer.safetensors") if weights is None else Path(weights)
-        self.model = LatentTransformer.load(path, generator.device).requires_grad_(False)
+        self.model = LatentTransformer.load(path, generator.device)
         shape = DomainShape(
             generator.num_ws, generator.w_dim, generator.feature_shape(FEATURE_BLOCK), generator.resolution
         )

@@ -6,9 +6,8 @@ guess and corrects it.
 """
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,7 +15,8 @@ from torch import Tensor, nn
 
 from autodrag.geometry import to_unit
 from autodrag.models.statistics import Standardise
-from autodrag.models.stored import read_model, write_model
+from autodrag.models.stored import StoredModel
+from autodrag.typed import build
 
 GAIN = 8.0  # scale of the displacements, which are small compared with the image
 EMPTY = 0.1  # weight of a zero displacement in the mean of a cell
@@ -31,8 +31,10 @@ class AimConfig:
     layers: int  # hidden layers of the MLP
 
 
-class Aim(nn.Module):
+class Aim(StoredModel):
     """Predicts the edited rows at the end of a drag from those of the source: one move in W, shared by all rows."""
+
+    kind = "aim"
 
     def __init__(
         self, config: AimConfig, w_dim: int, mean: Float[Tensor, " D"] | None = None, std: Tensor | None = None
@@ -62,18 +64,14 @@ class Aim(nn.Module):
         move = self.mlp(torch.cat([field, self.standardise(rows.mean(dim=1))], dim=1)).to(rows)  # [B, D]
         return rows + (move * self.standardise.std)[:, None]
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """Write one safetensors file, for stage 2."""
-        config = {"aim": asdict(self.config), "w_dim": len(self.standardise.mean)}
-        write_model(path, "aim", self, config, about)
+    def stored_config(self) -> dict[str, Any]:
+        """Config and shape."""
+        return {"aim": asdict(self.config), "w_dim": len(self.standardise.mean)}
 
     @classmethod
-    def load(cls, path: Path | str) -> "Aim":
-        """The aim of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
-        stored = read_model(path, "aim")
-        aim = cls(AimConfig(**stored.config["aim"]), stored.config["w_dim"])
-        aim.load_state_dict(stored.tensors)
-        return aim
+    def from_config(cls, config: dict[str, Any]) -> "Aim":
+        """A network of that config and shape; its statistics come with its weights."""
+        return cls(build(AimConfig, config["aim"]), int(config["w_dim"]))
 
 
 def displacement_field(

@@ -1,10 +1,9 @@
 """AutoDrag: the predictor and the regularizer, with teacher forcing for training and rollouts for drags."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -15,7 +14,7 @@ from autodrag.latents import join, split
 from autodrag.models.predictor import DragContext, Past, Predictor, PredictorConfig
 from autodrag.models.regularizer import Regularizer, RegularizerConfig
 from autodrag.models.statistics import Statistics
-from autodrag.models.stored import read_model, write_model
+from autodrag.models.stored import StoredModel
 from autodrag.typed import build
 
 NEGLIGIBLE_GATE = 1e-3  # below it, R adds less than a thousandth of its correction
@@ -47,8 +46,10 @@ class DomainShape:
     resolution: tuple[int, int]  # (H, W) of the images
 
 
-class AutoDrag(nn.Module):
+class AutoDrag(StoredModel):
     """Predicts the latents of every step of a drag from source features, points and latents. Rows 6.. do not change."""
+
+    kind = "autodrag"
 
     def __init__(self, config: ModelConfig, shape: DomainShape, statistics: Statistics) -> None:
         super().__init__()
@@ -161,19 +162,13 @@ class AutoDrag(nn.Module):
         restored = self.regularizer(w_tilde.reshape(-1, *w_tilde.shape[-2:])).view_as(w_tilde)
         return restored if self.config.skip == "plain" else w_tilde + self.gate * (restored - w_tilde)
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
-        """Write weights, statistics and config to one safetensors file. about: text for its metadata.
-
-        half: store weights (not statistics) in float16; `load` converts them back to float32.
-        """
-        config = {"model": asdict(self.config), "shape": asdict(self.shape)}
-        write_model(path, "autodrag", self, config, about, half)
+    def stored_config(self) -> dict[str, Any]:
+        """Config and shape."""
+        return {"model": asdict(self.config), "shape": asdict(self.shape)}
 
     @classmethod
-    def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "AutoDrag":
-        """The model of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
-        stored = read_model(path, "autodrag", str(device))
-        config, shape = build(ModelConfig, stored.config["model"]), build(DomainShape, stored.config["shape"])
-        model = cls(config, shape, Statistics.identity(shape.w_dim, shape.feature_shape[0])).to(device)
-        model.load_state_dict({name: tensor.float() for name, tensor in stored.tensors.items()})
-        return model.eval()
+    def from_config(cls, config: dict[str, Any]) -> "AutoDrag":
+        """A network of that config and shape; its statistics come with its weights."""
+        shape = build(DomainShape, config["shape"])
+        identity = Statistics.identity(shape.w_dim, shape.feature_shape[0])
+        return cls(build(ModelConfig, config["model"]), shape, identity)

@@ -6,9 +6,8 @@ it is in whitened coordinates of W, so no row leaves the directions along which 
 """
 
 import itertools
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autodrag.latents import EDITED_ROWS, join, split
-from autodrag.models.stored import read_model, write_model
+from autodrag.models.stored import StoredModel
 from autodrag.models.whitening import Whitening
+from autodrag.typed import build
 
 OFFSET = 0.2  # scale of the offsets: deviations of W for an output of 1
 GROUPS = 8  # of the group normalisation
@@ -33,8 +33,10 @@ class EncoderConfig:
     directions: int  # of W+, those that change pictures most
 
 
-class Encoder(nn.Module):
+class Encoder(StoredModel):
     """Convolutions, an embedding of the picture, and two linear heads."""
+
+    kind = "encoder"
 
     image_directions: Tensor
 
@@ -83,20 +85,16 @@ class Encoder(nn.Module):
         """Estimate of the root mean square change of pixels by moves of latents."""
         return (torch.einsum("rld,bld->br", self.image_directions, moves).square().sum(dim=1) + 1e-8).sqrt()
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
-        """One safetensors file. half: in float16. Raises InputError where it cannot be written."""
-        config = {"encoder": asdict(self.config), "num_ws": self.num_ws, "w_dim": self.w_dim}
-        config["coordinates"] = self.whitening.size
-        write_model(path, "encoder", self, config, about, half)
+    def stored_config(self) -> dict[str, Any]:
+        """Config and shape."""
+        shape = {"num_ws": self.num_ws, "w_dim": self.w_dim, "coordinates": self.whitening.size}
+        return {"encoder": asdict(self.config), **shape}
 
     @classmethod
-    def load(cls, path: Path | str) -> "Encoder":
-        """What `save` wrote. Raises InputError where the file is missing or something else."""
-        stored = read_model(path, "encoder")
-        whitening = Whitening(stored.config["w_dim"], stored.config["coordinates"])
-        encoder = cls(EncoderConfig(**stored.config["encoder"]), stored.config["num_ws"], whitening)
-        encoder.load_state_dict(stored.tensors)
-        return encoder.eval().requires_grad_(False)
+    def from_config(cls, config: dict[str, Any]) -> "Encoder":
+        """A network of that config and shape; its statistics come with its weights."""
+        whitening = Whitening(int(config["w_dim"]), int(config["coordinates"]))
+        return cls(build(EncoderConfig, config["encoder"]), int(config["num_ws"]), whitening)
 
 
 def main_directions(gradients: Float[Tensor, "N L D"], count: int) -> Float[Tensor, "R L D"]:

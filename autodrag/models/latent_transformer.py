@@ -1,8 +1,7 @@
 """The latent transformer of UserControllableLT (Endo 2022): predicts a move of the edited rows from point motion."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,7 +13,7 @@ from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.attention import TransformerDecoder, TransformerEncoder, initialise
 from autodrag.models.autodrag import DomainShape
 from autodrag.models.statistics import Standardise, Statistics
-from autodrag.models.stored import read_model, write_model
+from autodrag.models.stored import StoredModel
 from autodrag.typed import build
 
 UNIT_HEIGHT = 256  # pixels: motion is measured at this image height, for every generator
@@ -38,8 +37,10 @@ class MotionScale:
     expansion: float  # root mean square of its log expansion
 
 
-class LatentTransformer(nn.Module):
+class LatentTransformer(StoredModel):
     """Encoder over motion tokens, decoder over the edited rows; latents and features are standardised (our choice)."""
+
+    kind = "latent_transformer"
 
     def __init__(
         self, config: LatentTransformerConfig, shape: DomainShape, scale: MotionScale, statistics: Statistics
@@ -83,24 +84,13 @@ class LatentTransformer(nn.Module):
         change = self.head(decoded).to(ws.dtype) * self.standardise.std  # [B, K, D]
         return join(change, torch.zeros_like(tail))  # [B, L, D]
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
-        """Write weights, statistics and config to one safetensors file. about: text for its metadata.
-
-        half: store weights (not statistics) in float16; `load` converts them back to float32.
-        """
-        config = {"network": asdict(self.config), "shape": asdict(self.shape), "scale": asdict(self.scale)}
-        write_model(path, "latent_transformer", self, config, about, half)
+    def stored_config(self) -> dict[str, Any]:
+        """Config, shape and scale."""
+        return {"network": asdict(self.config), "shape": asdict(self.shape), "scale": asdict(self.scale)}
 
     @classmethod
-    def load(cls, path: Path | str, device: torch.device | str = "cpu") -> "LatentTransformer":
-        """The model of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
-        stored = read_model(path, "latent_transformer", str(device))
-        shape = build(DomainShape, stored.config["shape"])
-        model = cls(
-            build(LatentTransformerConfig, stored.config["network"]),
-            shape,
-            build(MotionScale, stored.config["scale"]),
-            Statistics.identity(shape.w_dim, shape.feature_shape[0]),
-        )
-        model.load_state_dict({name: tensor.float() for name, tensor in stored.tensors.items()})
-        return model.to(device).eval()
+    def from_config(cls, config: dict[str, Any]) -> "LatentTransformer":
+        """A network of that config and shape; its statistics come with its weights."""
+        network, shape = build(LatentTransformerConfig, config["network"]), build(DomainShape, config["shape"])
+        identity = Statistics.identity(shape.w_dim, shape.feature_shape[0])
+        return cls(network, shape, build(MotionScale, config["scale"]), identity)

@@ -1,8 +1,7 @@
 """The Latent Regularizer R (section 3.1): restores the edited rows of a latent, given its kept rows."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -12,7 +11,7 @@ from autodrag.errors import InputError
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.attention import TransformerDecoder, TransformerEncoder, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
-from autodrag.models.stored import read_model, write_model
+from autodrag.models.stored import StoredModel
 from autodrag.typed import build
 
 
@@ -28,8 +27,10 @@ class RegularizerConfig:
     residual: bool = False  # add the output to the edited rows (ours) instead of replacing them (Eq. 5 as printed)
 
 
-class Regularizer(nn.Module):
+class Regularizer(StoredModel):
     """The memory comes from the edited rows, the queries from the kept ones. The kept rows are not changed."""
+
+    kind = "regularizer"
 
     def __init__(self, config: RegularizerConfig, num_ws: int, w_dim: int, statistics: Statistics) -> None:
         super().__init__()
@@ -70,17 +71,13 @@ class Regularizer(nn.Module):
         start = raw_edited if self.config.residual else self.standardise.mean  # [B, K, D] or [D]
         return join(start + rows, raw_kept)  # [B, L, D]
 
-    def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
-        """Write weights, statistics and config to one safetensors file. about: text for its metadata."""
+    def stored_config(self) -> dict[str, Any]:
+        """Config and shape."""
         shape = {"num_ws": self.reduce.in_features + EDITED_ROWS, "w_dim": self.head.out_features}
-        write_model(path, "regularizer", self, {"regularizer": asdict(self.config), **shape}, about)
+        return {"regularizer": asdict(self.config), **shape}
 
     @classmethod
-    def load(cls, path: Path | str) -> "Regularizer":
-        """The model of a file that `save` wrote. Raises InputError if the file is missing or of another kind."""
-        stored = read_model(path, "regularizer")
-        config = build(RegularizerConfig, stored.config["regularizer"])
-        w_dim = int(stored.config["w_dim"])
-        model = cls(config, int(stored.config["num_ws"]), w_dim, Statistics.identity(w_dim, 1))
-        model.load_state_dict(stored.tensors)
-        return model
+    def from_config(cls, config: dict[str, Any]) -> "Regularizer":
+        """A network of that config and shape; its statistics come with its weights."""
+        num_ws, w_dim = int(config["num_ws"]), int(config["w_dim"])
+        return cls(build(RegularizerConfig, config["regularizer"]), num_ws, w_dim, Statistics.identity(w_dim, 1))

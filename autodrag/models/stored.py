@@ -1,11 +1,13 @@
 """A model as one safetensors file: weights and statistics, with the config as JSON in the metadata."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from autodrag.errors import InputError
@@ -22,6 +24,38 @@ ORIGINS = {
     "latent_transformer": "weights.safetensors of a stage=latent_transformer run",
     "reader": "the reader.safetensors that ships with synthface",
 }
+M = TypeVar("M", bound="StoredModel")
+
+
+class StoredModel(nn.Module, ABC):
+    """A network that has a file of its own."""
+
+    kind: ClassVar[str]  # one of `ORIGINS`
+
+    @abstractmethod
+    def stored_config(self) -> dict[str, Any]:
+        """What `from_config` builds the network from, as JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls: type[M], config: dict[str, Any]) -> M:
+        """The network before its weights and statistics are loaded."""
+
+    def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
+        """Write weights, statistics and config to one safetensors file. about: text for its metadata.
+
+        half: store weights (not statistics) in float16; `load` converts them back to float32. Raises InputError if the
+        file cannot be written.
+        """
+        write_model(path, self.kind, self, self.stored_config(), about, half)
+
+    @classmethod
+    def load(cls: type[M], path: Path | str, device: torch.device | str = "cpu") -> M:
+        """The network of a file that `save` wrote, frozen. Raises InputError if it is missing or of another kind."""
+        stored = read_model(path, cls.kind, str(device))
+        model = cls.from_config(stored.config).to(device)
+        model.load_state_dict(stored.tensors)
+        return model.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)

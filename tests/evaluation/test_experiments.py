@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from autodrag.config import CONFIG_DIR, compose, typed
 from autodrag.domains.synthface import reader as reader_module
-from autodrag.domains.synthface.reader import Reader, ReaderNetwork
+from autodrag.domains.synthface.reader import ReaderNetwork
 from autodrag.evaluation.metric_networks import load_metric_networks
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.run import EvalConfig
@@ -92,7 +92,7 @@ def test_the_reader_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.Monk
     assert set(without.missing) == {"LPIPS", "FID", "identity and FD-synthface"}
     assert without.missing["identity and FD-synthface"].startswith(f"{tmp_path}/synthface/reader.safetensors cannot")
     (tmp_path / "synthface").mkdir()
-    Reader(ReaderNetwork(), cpu).save(tmp_path / "synthface" / "reader.safetensors", {})
+    ReaderNetwork().save(tmp_path / "synthface" / "reader.safetensors")
     found = load_metric_networks("synthface", cpu, download=False)
     assert found.identity is not None and [network.name for network in found.features] == ["FD-synthface"]
     assert set(found.missing) == {"LPIPS", "FID"}

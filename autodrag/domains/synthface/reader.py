@@ -4,8 +4,8 @@ The predicted appearance shows whether a drag keeps the identity; the features g
 without Inception weights. That distance is called FD-synthface; it is not the FID.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,15 +17,17 @@ from autodrag.domains.synthface import APPEARANCE, GEOMETRY
 from autodrag.errors import InputError
 from autodrag.fingerprint import hash_of
 from autodrag.images import to_size
-from autodrag.models.stored import read_model, write_model
+from autodrag.models.stored import StoredModel
 
 SIZE = 64  # input size in pixels
 WIDTHS = (24, 48, 64, 96)
 FEATURES = 64
 
 
-class ReaderNetwork(nn.Module):
+class ReaderNetwork(StoredModel):
     """Convolutions of stride 2, a linear layer to a feature vector, and a linear layer to the parameters."""
+
+    kind = "reader"
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +42,15 @@ class ReaderNetwork(nn.Module):
         """(features, parameters in [-1, 1]: geometry, then appearance) of images of SIZE pixels in [-1, 1]."""
         features = self.body(images)
         return features, torch.tanh(self.head(features))
+
+    def stored_config(self) -> dict[str, Any]:
+        """Nothing: its size is fixed."""
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ReaderNetwork":
+        """A new one."""
+        return cls()
 
 
 class Reader:
@@ -72,17 +83,10 @@ class Reader:
         features, parameters = self._network(small(images).to(self._device))
         return features.cpu(), parameters.cpu()
 
-    def save(self, path: Path | str, about: Mapping[str, str]) -> None:
-        """One safetensors file."""
-        write_model(path, "reader", self._network, {}, about)
-
     @classmethod
     def load(cls, path: Path | str, device: torch.device) -> "Reader":
         """Raises InputError where the file is missing or something else."""
-        stored = read_model(path, "reader")
-        network = ReaderNetwork()
-        network.load_state_dict(stored.tensors)
-        return cls(network, device)
+        return cls(ReaderNetwork.load(path), device)
 
 
 def reader_path(dataset: str) -> Path:

@@ -44,7 +44,7 @@ def make_reader(generator: FrozenGenerator, path: Path, config: ReaderTraining) 
     read = torch.cat([reader.geometry(images[:kept]), reader.appearance(images[:kept])], dim=1)
     error = (read - wanted[:kept]).abs().mean().item()
     guess = (wanted[:kept] - wanted[kept:].mean(dim=0)).abs().mean().item()
-    reader.save(path, {"dataset": "synthface", "error": f"{error:.4f}", "error of the mean": f"{guess:.4f}"})
+    network.save(path, {"dataset": "synthface", "error": f"{error:.4f}", "error of the mean": f"{guess:.4f}"})
     return {"error": error, "error of the mean": guess}
 
 
