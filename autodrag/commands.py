@@ -26,7 +26,7 @@ def _bench(name: str, about: str) -> Command:
 COMMANDS = {
     "app": Command("the editor in a browser", "autodrag.app.hub:AppConfig", "autodrag.app.server:serve"),
     "drag": Command("drag one image or many", "autodrag.dragging:DragConfig", "autodrag.dragging:run"),
-    "train": Command("train a stage", "autodrag.training.run:TrainConfig", "autodrag.training.run:run"),
+    "train": Command("train a stage", "autodrag.training.build:TrainConfig", "autodrag.training.run:run"),
     "trajectories": Command("make training samples", "autodrag.data.make:TrajectoriesConfig", "autodrag.data.make:run"),
     "eval": Command(
         "evaluate a method on a task", "autodrag.evaluation.run:EvalConfig", "autodrag.evaluation.run:evaluate"

@@ -18,7 +18,8 @@ from autodrag.evaluation import run as evaluation
 from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import Encoder
-from autodrag.training import run as training
+from autodrag.training.build import TrainConfig
+from autodrag.training.run import run as train_stage
 from third_party.stylegan2.readers import write_safetensors
 
 DEVICE = os.environ.get("AUTODRAG_TEST_DEVICE", "cuda")
@@ -69,7 +70,7 @@ def train(place: Path, stage: int | str, *overrides: str) -> Path:
     out = place / f"stage{stage}"
     given = [f"dataset={place / 'tiny.safetensors'}", f"data={place / 'data'}", f"out={out}", f"stage={stage}"]
     composed = compose("train", [*given, f"device={DEVICE}", *SMALL, *overrides])
-    training.run(typed(training.TrainConfig, composed))
+    train_stage(typed(TrainConfig, composed))
     logged = [json.loads(line) for line in (out / "stats.jsonl").open(encoding="utf-8")]
     losses = [numbers["loss"] for numbers in logged if "loss" in numbers]
     assert losses and torch.tensor(losses).isfinite().all()

@@ -14,7 +14,7 @@ from autodrag.domains.synthface.reader import ReaderNetwork
 from autodrag.evaluation.metric_networks import load_metric_networks
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.run import EvalConfig
-from autodrag.training.run import TrainConfig
+from autodrag.training.build import TrainConfig
 
 EXPERIMENTS = {
     "table1": ("landmarks", paper.TABLE1),

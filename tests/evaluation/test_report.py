@@ -16,7 +16,7 @@ from autodrag.evaluation.report.ours import describe
 from autodrag.evaluation.report.page import BEGIN, END, headline, insert, page
 from autodrag.evaluation.report.results import keep, of_task, read_results
 from autodrag.evaluation.report.tables import ablations, samples, short_drags, table1, table2, table3
-from autodrag.training.run import TrainConfig
+from autodrag.training.build import TrainConfig
 
 
 def estimate(mean: float | None, n: int = 100) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from autodrag.data.matching import Matches
 from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.fingerprint import fingerprint
-from autodrag.training.run import TrainConfig
+from autodrag.training.build import TrainConfig
 from autodrag.training.stages.base import Stage
 
 Learn = Callable[..., tuple[float, float]]

@@ -11,10 +11,10 @@ from autodrag.errors import InputError
 from autodrag.models import Aim, Encoder, EncoderConfig
 from autodrag.models.encoder import main_directions, shrunk
 from autodrag.models.whitening import Whitening
+from autodrag.training.build import TrainConfig
 from autodrag.training.latent_statistics import image_gradients, measure_whitening
 from autodrag.training.photo_augmentation import PhotographedConfig, photographed
 from autodrag.training.picture_cache import PicturesConfig, draw_latents, load_moves, load_pictures
-from autodrag.training.run import TrainConfig
 from autodrag.training.stages.encoder import EncoderStage, spread_of
 
 PICTURES = PicturesConfig(count=128, size=32, mixed=0.5, edited=0.3, offsets=0.5, offset=0.3, random_noise=0.5)
@@ -107,7 +107,7 @@ def test_batches_depend_on_the_position_and_reports_on_validation_pictures(
     assert report.pictures["encoded"].shape == (3, 64, 6 * 32)
     with pytest.raises(InputError, match="validation"):
         EncoderStage(
-            stage.encoder, tiny, *load_pictures(kept, tiny, PICTURES, 0), replace(stage.config, validation=128), 0
+            stage.model, tiny, *load_pictures(kept, tiny, PICTURES, 0), replace(stage.config, validation=128), 0
         )
 
 

@@ -11,8 +11,8 @@ import torch
 from autodrag.data.dataset import Trajectories
 from autodrag.errors import InputError
 from autodrag.models import Aim, AimConfig, Landing, LandingConfig, PointMotion, PointMotionConfig
+from autodrag.training.build import TrainConfig
 from autodrag.training.latent_statistics import image_metric, measure, measure_manifold
-from autodrag.training.run import TrainConfig
 from autodrag.training.stages.aim import AimStage
 from autodrag.training.stages.point_motion import MotionStage
 

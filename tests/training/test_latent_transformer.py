@@ -13,8 +13,9 @@ from autodrag.methods import load_method
 from autodrag.models.autodrag import DomainShape
 from autodrag.models.latent_transformer import LatentTransformer, LatentTransformerConfig, MotionScale
 from autodrag.models.statistics import Statistics
-from autodrag.training.run import TrainConfig, run
-from autodrag.training.stages.latent_transformer import LatentTransformerStage, MotionPairs, build, grid_points
+from autodrag.training.build import TrainConfig, build_latent_transformer
+from autodrag.training.run import run
+from autodrag.training.stages.latent_transformer import LatentTransformerStage, MotionPairs, grid_points
 from autodrag.vision.flow import Flow
 from third_party.stylegan2.readers import write_safetensors
 
@@ -37,7 +38,7 @@ def weights(tiny: FrozenGenerator, tmp_path_factory: pytest.TempPathFactory) -> 
 def stage(tiny: FrozenGenerator) -> LatentTransformerStage:
     config = typed(TrainConfig, compose("train", ["stage=latent_transformer"]))
     section = replace(config.latent_transformer, network=LatentTransformerConfig(64, 4, 2), flow="dis", validation=4)
-    return build(section, config.dataset, tiny, seed=0)
+    return build_latent_transformer(replace(config, latent_transformer=section), tiny)
 
 
 def test_pairs_differ_in_the_edited_rows_by_a_tenth_of_the_way(tiny: FrozenGenerator) -> None:

@@ -33,7 +33,7 @@ def test_it_learns_and_writes_it_down(toy: ModuleType, tmp_path: Path) -> None:
     lines = [line for line in stats(tmp_path) if "loss" in line]
     assert lines[-1]["step"] == 60 and len(lines) == 30
     assert lines[-1]["loss"] < lines[0]["loss"] / 5
-    assert lines[-1]["lr/body"] == pytest.approx(0.0055, abs=5e-4)  # about half-way down the cosine
+    assert lines[-1]["lr/model"] == pytest.approx(0.0055, abs=5e-4)  # about half-way down the cosine
     assert any("validation/loss" in line for line in stats(tmp_path))
     assert {"env.json", "config.yaml", "log.txt", "checkpoints"} <= {path.name for path in tmp_path.iterdir()}
     assert list(tmp_path.glob("events.out*"))

@@ -17,7 +17,8 @@ from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator, load_generator
 from autodrag.models import Aim, AutoDrag, Regularizer
 from autodrag.seeding import rng
-from autodrag.training.run import TrainConfig, run
+from autodrag.training.build import TrainConfig
+from autodrag.training.run import run
 from third_party.stylegan2.readers import write_safetensors
 
 TINY = [

@@ -23,8 +23,8 @@ from autodrag.models import (
     RegularizerConfig,
 )
 from autodrag.training.augmentation import AugmentationConfig
+from autodrag.training.build import TrainConfig
 from autodrag.training.latent_statistics import domain_shape, image_units, measure
-from autodrag.training.run import TrainConfig
 from autodrag.training.stages.stage1 import RegularizerStage
 from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 

@@ -15,7 +15,7 @@ from autodrag.runs.ranks import join_ranks
 from autodrag.seeding import rng
 from autodrag.training.logger import LoggerConfig
 from autodrag.training.loop import LoopConfig, train
-from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 
 LOOP = LoopConfig(
     precision="float32",
@@ -33,9 +33,9 @@ class Toy(Stage):
     """A small network that learns y = sum of squares of x."""
 
     def __init__(self, broken: Sequence[int] = (), signalled: int = -1, seconds: float = 0.0) -> None:
-        super().__init__()
         torch.manual_seed(0)
-        self.body = nn.Sequential(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 1))
+        network = nn.Sequential(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 1))
+        super().__init__(network, Schedule(0.01, min_lr=0.001, period=4.0))
         self.broken = broken  # positions whose samples are not finite
         self.signalled = signalled  # position at which somebody asks the process to stop
         self.seconds = seconds
@@ -49,14 +49,8 @@ class Toy(Stage):
         return x
 
     def forward(self, batch: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        error = (self.body(batch)[:, 0] - batch.square().sum(dim=1)).square()
+        error = (self.model(batch)[:, 0] - batch.square().sum(dim=1)).square()
         return error.mean(), {"worst": error.detach().max()}
-
-    def groups(self) -> list[Group]:
-        return [Group("body", list(self.body.parameters()), Schedule(0.01, min_lr=0.001, period=4.0))]
-
-    def networks(self) -> list[nn.Module]:
-        return [self.body]
 
     def report(self) -> Report:
         with torch.autocast("cpu", enabled=False):

@@ -16,7 +16,7 @@ from autodrag.domains.synthface.reader import Reader, ReaderNetwork, small
 from autodrag.domains.synthface.renderer import render
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
-from autodrag.seeding import rng
+from autodrag.seeding import rng, seeded
 
 RENDER_SIZE = 128  # pixels, twice the input of the network
 HELD_OUT = 0.05  # share of the faces used for validation
@@ -37,8 +37,8 @@ def make_reader(generator: FrozenGenerator, path: Path, config: ReaderTraining) 
     """Train and write the reader; returns the mean absolute validation error of the parameters in [-1, 1]."""
     images, wanted = labelled(generator, config.faces, config.seed)
     kept = max(1, round(HELD_OUT * len(images)))
-    torch.manual_seed(config.seed)
-    network = ReaderNetwork()
+    with seeded(config.seed, "synthface/reader weights"):
+        network = ReaderNetwork()
     _fit(network, images[kept:], wanted[kept:], config)
     reader = Reader(network, torch.device("cpu"))
     read = torch.cat([reader.geometry(images[:kept]), reader.appearance(images[:kept])], dim=1)

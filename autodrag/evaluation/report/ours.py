@@ -1,7 +1,7 @@
 """Describes "Ours" in two sentences, from the recipe of the shipped weights."""
 
 from autodrag.config import compose, typed
-from autodrag.training.run import TrainConfig
+from autodrag.training.build import TrainConfig
 
 RECIPE = "synthface"  # configs/experiment/RECIPE.yaml
 

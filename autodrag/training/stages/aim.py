@@ -1,18 +1,18 @@
 """Stage `aim`: train the first guess of a drag's end on latents and points alone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from autodrag.data.dataset import Trajectories
 from autodrag.losses import prediction_loss
 from autodrag.models import Aim, PointMotion
 from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig
 from autodrag.training.latent_statistics import image_units
-from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class AimStage(Stage):
     Raises InputError if config.validation leaves no motions to train on.
     """
 
+    model: Aim
     units: Tensor
 
     def __init__(
@@ -43,8 +44,8 @@ class AimStage(Stage):
         seed: int,
         motion: PointMotion | None = None,
     ) -> None:
-        super().__init__()
-        self.aim, self.config = aim, config
+        super().__init__(aim, config.schedule)
+        self.config = config
         self.motion = None if motion is None else motion.requires_grad_(False)
         self._ends = Ends(trajectories, config, seed, "aim")
         self._generator = trajectories.generator
@@ -69,14 +70,6 @@ class AimStage(Stage):
             total = total + self.config.gamma * logs["landing"]
         return total, {name: value.detach() for name, value in logs.items()}
 
-    def groups(self) -> list[Group]:
-        """One learning rate for all."""
-        return [Group("aim", list(self.aim.parameters()), self.config.schedule)]
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The MLP."""
-        return [self.aim]
-
     def report(self) -> Report:
         """`matches_5`, `landmarks_5`, ...: `left` with 5 points of that kind.
 
@@ -92,10 +85,10 @@ class AimStage(Stage):
 
     def save(self, path: Path) -> None:
         """The aim as a file of its own, for stage 2."""
-        self.aim.save(path, {"generator": self._generator.name})
+        self.model.save(path, {"generator": self._generator.name})
 
     def _guess(self, batch: EndsBatch) -> Float[Tensor, "B K D"]:
-        guess: Tensor = self.aim(batch.source, batch.handles, batch.targets, batch.mask, self._generator.resolution)
+        guess: Tensor = self.model(batch.source, batch.handles, batch.targets, batch.mask, self._generator.resolution)
         return guess
 
     def _distance(self, rows: Float[Tensor, "B K D"], batch: EndsBatch) -> Float[Tensor, " B"]:

@@ -68,7 +68,16 @@ class Report:
 
 
 class Stage(nn.Module, ABC):
-    """Everything trainable. A checkpoint holds its parameters and buffers. Only `batch` uses random numbers."""
+    """A network in training. A checkpoint holds its parameters and buffers. Only `batch` uses random numbers.
+
+    model: the network. schedule: its learning rate.
+    """
+
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, schedule: Schedule) -> None:
+        super().__init__()
+        self.model, self.schedule = model, schedule
 
     @abstractmethod
     def batch(self, positions: Sequence[int]) -> Any:
@@ -78,13 +87,14 @@ class Stage(nn.Module, ABC):
     def forward(self, batch: Any) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """(loss, values to log), means over the samples of the batch. The logged values have no gradient."""
 
-    @abstractmethod
     def groups(self) -> list[Group]:
         """All trainable parameters, with their learning rates."""
+        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        return [Group("model", trained, self.schedule)]
 
-    @abstractmethod
     def networks(self) -> Iterable[nn.Module]:
         """The modules to `torch.compile`."""
+        return [self.model]
 
     @abstractmethod
     def report(self) -> Report:

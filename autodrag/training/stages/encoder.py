@@ -5,13 +5,13 @@ batches some pictures are made again and compared, in pixels and in the generato
 weights are on this machine.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from autodrag.errors import InputError
@@ -22,7 +22,7 @@ from autodrag.models.encoder import Encoder, EncoderConfig, shrunk
 from autodrag.seeding import rng
 from autodrag.training.photo_augmentation import PhotographedConfig, photographed
 from autodrag.training.picture_cache import PicturesConfig
-from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.vision.image_loss import load_distance
 
 SHOWN = 6  # pictures of a report
@@ -71,6 +71,8 @@ class EncoderBatch:
 class EncoderStage(Stage):
     """pictures, ws: see `load_pictures`. Raises InputError where config.validation leaves no pictures to train on."""
 
+    model: Encoder
+
     def __init__(
         self,
         encoder: Encoder,
@@ -80,20 +82,20 @@ class EncoderStage(Stage):
         config: EncoderTraining,
         seed: int,
     ) -> None:
-        super().__init__()
+        super().__init__(encoder, config.schedule)
         if not 0 < config.validation < len(pictures):
             raise InputError(
-                f"encoder.validation={config.validation} leaves nothing to train on or to report on: there are "
+                f"encoder.validation={config.validation} leaves nothing to train on or to validate on: there are "
                 f"{len(pictures)} pictures."
             )
-        self.encoder, self.config, self._generator, self._seed = encoder, config, generator, seed
+        self.config, self._generator, self._seed = config, generator, seed
         self._shown = pictures[: -config.validation], ws[: -config.validation]
         self._validation = pictures[-config.validation :], ws[-config.validation :]
         self._distance = load_distance(generator.device)
 
     def batch(self, positions: Sequence[int]) -> EncoderBatch:
         """Random pictures, photographed: a function of the seed and of the first position."""
-        stream, device = rng(self._seed, "encoder", positions[0]), self.encoder.image_directions.device
+        stream, device = rng(self._seed, "encoder", positions[0]), self.model.image_directions.device
         pictures, ws = self._shown
         chosen = torch.randint(len(pictures), (len(positions),), generator=stream)
         made = self.config.remade if float(torch.rand((), generator=stream)) < self.config.made else 0
@@ -104,9 +106,9 @@ class EncoderStage(Stage):
     def forward(self, batch: EncoderBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Logged: `change`, the root mean square change of pixels that the error of the latents makes, `near`, and
         `unlike` where pictures were made."""
-        config, coordinates = self.config, self.encoder.whitening.coordinates
-        found = self.encoder(batch.pictures)
-        change = self.encoder.change(found - batch.ws).mean()
+        config, coordinates = self.config, self.model.whitening.coordinates
+        found = self.model(batch.pictures)
+        change = self.model.change(found - batch.ws).mean()
         near = (coordinates(found) - coordinates(batch.ws)).square().mean()
         loss = change + config.near * near + config.offsets * spread_of(coordinates(found))
         logs = {"change": change.detach(), "near": near.detach()}
@@ -115,22 +117,14 @@ class EncoderStage(Stage):
             loss, logs["unlike"] = loss + config.made_weight * unlike, unlike.detach()
         return loss, logs
 
-    def groups(self) -> list[Group]:
-        """One learning rate for all."""
-        return [Group("encoder", list(self.encoder.parameters()), self.config.schedule)]
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The convolutions and what reads them."""
-        return [self.encoder]
-
     def report(self) -> Report:
         """`change`: of held-out pictures, as a share of the average latent's. `error`: mean absolute error of pictures
         made again, of 255, at the encoder's size. `encoded`: some of them, below the wanted ones."""
-        device = self.encoder.image_directions.device
+        device = self.model.image_directions.device
         pictures, ws = self._validation
         images, ws = from_uint8(pictures).to(device), ws.to(device)
-        found = torch.cat([self.encoder(part) for part in images.split(64)])
-        share = self.encoder.change(found - ws).mean() / self.encoder.change(self.encoder.whitening.mean - ws).mean()
+        found = torch.cat([self.model(part) for part in images.split(64)])
+        share = self.model.change(found - ws).mean() / self.model.change(self.model.whitening.mean - ws).mean()
         made = shrunk(self._generator.synthesize(found[:SHOWN]), self.config.network.size).float()
         error = (made - images[:SHOWN]).abs().mean() * 127.5
         sheet = torch.cat([torch.cat(list(row), dim=2) for row in (images[:SHOWN], made)], dim=1)
@@ -139,7 +133,7 @@ class EncoderStage(Stage):
 
     def save(self, path: Path) -> None:
         """The encoder as a file of its own."""
-        self.encoder.save(path, {"generator": self._generator.name}, self.config.half)
+        self.model.save(path, {"generator": self._generator.name}, self.config.half)
 
     def _unlike(self, found: Float[Tensor, "M L D"], batch: EncoderBatch) -> Float[Tensor, ""]:
         """Pixels, and features as a share of their own size."""

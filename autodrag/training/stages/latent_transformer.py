@@ -1,16 +1,15 @@
 """Training of UserControllableLT's latent transformer: predict small moves of random latents from optical flow."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from autodrag.config import DatasetConfig
 from autodrag.generator import FrozenGenerator
 from autodrag.geometry import sample_at
 from autodrag.images import to_size
@@ -23,8 +22,7 @@ from autodrag.models.latent_transformer import (
     MotionScale,
 )
 from autodrag.seeding import rng
-from autodrag.training.latent_statistics import domain_shape, measure
-from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.typed import check_bounds
 from autodrag.vision.flow import Flow, log_expansion
 
@@ -106,10 +104,11 @@ def grid_points(image_hw: tuple[int, int]) -> Float[Tensor, "P 2"]:
 class LatentTransformerStage(Stage):
     """The model learns to predict w_2 from w_1 and the motion."""
 
+    model: LatentTransformer
+
     def __init__(self, model: LatentTransformer, pairs: MotionPairs, config: LatentTransformerTraining) -> None:
-        super().__init__()
-        self.model, self.config = model, config
-        self._pairs = pairs
+        super().__init__(model, config.schedule)
+        self.config, self._pairs = config, pairs
 
     def batch(self, positions: Sequence[int]) -> MotionBatch:
         """A new pair for every position."""
@@ -121,14 +120,6 @@ class LatentTransformerStage(Stage):
         wanted = split((batch.second - batch.first) / self.model.standardise.std)[0]
         loss = (split(change / self.model.standardise.std)[0] - wanted).square().mean()
         return loss, {"left": (loss / wanted.square().mean()).detach()}
-
-    def groups(self) -> list[Group]:
-        """One learning rate for all."""
-        return [Group("latent_transformer", list(self.model.parameters()), self.config.schedule)]
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The model."""
-        return [self.model]
 
     def report(self) -> Report:
         """`left` on validation pairs."""
@@ -151,18 +142,3 @@ class LatentTransformerStage(Stage):
         with torch.no_grad():
             features = pairs.generator.features(first, block=FEATURE_BLOCK).float()
         return MotionBatch(first, second, features, points, motion / units)
-
-
-def build(
-    section: LatentTransformerTraining, dataset: DatasetConfig, generator: FrozenGenerator, seed: int
-) -> LatentTransformerStage:
-    """A new model and its training pairs. The scale of motion is that of the dataset, or measured if it has none."""
-    pairs = MotionPairs(generator, Flow(section.flow, generator.device), section.psi, section.lam, seed)
-    if dataset.sigma_f is None or dataset.sigma_e is None:
-        scale = pairs.scale()
-    else:
-        scale = MotionScale(dataset.sigma_f, dataset.sigma_e)
-    statistics = measure(generator, FEATURE_BLOCK, seed)
-    torch.manual_seed(seed)
-    model = LatentTransformer(section.network, domain_shape(generator, FEATURE_BLOCK), scale, statistics)
-    return LatentTransformerStage(model, pairs, section)

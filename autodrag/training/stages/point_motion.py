@@ -12,7 +12,7 @@ from autodrag.data.dataset import Trajectories
 from autodrag.losses import landing_loss
 from autodrag.models import Landing, LandingConfig, PointMotion, PointMotionConfig
 from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig
-from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 
 
 @dataclass(frozen=True)
@@ -33,16 +33,18 @@ class MotionStage(Stage):
     Raises InputError if config.validation leaves no motions to train on.
     """
 
+    model: Landing
+
     def __init__(self, landing: Landing, trajectories: Sequence[Trajectories], config: MotionTraining, seed: int):
-        super().__init__()
-        self.landing, self.config = landing, config
+        super().__init__(landing, config.schedule)
+        self.config = config
         self._ends = [Ends(each, config, seed, "motion") for each in trajectories]
         self._generator = trajectories[0].generator
 
     @property
     def motion(self) -> PointMotion:
         """The network that is trained; the rest of `Landing` is measured."""
-        return self.landing.motion
+        return self.model.motion
 
     def batch(self, positions: Sequence[int]) -> EndsBatch:
         """See `Ends.batch`."""
@@ -52,10 +54,6 @@ class MotionStage(Stage):
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The landing loss of true ends, which put the handles on the targets."""
         return self._missed(batch).mean(), {}
-
-    def groups(self) -> list[Group]:
-        """One learning rate for all."""
-        return [Group("motion", list(self.motion.parameters()), self.config.schedule)]
 
     def networks(self) -> Iterable[nn.Module]:
         """The MLPs."""
@@ -77,7 +75,7 @@ class MotionStage(Stage):
 
     def save(self, path: Path) -> None:
         """All of `Landing`, as the drag method loads it."""
-        self.landing.save(path, {"generator": self._generator.name})
+        self.model.save(path, {"generator": self._generator.name})
 
     def _missed(self, batch: EndsBatch) -> Float[Tensor, " B"]:
         drag = (batch.source, batch.goal, batch.handles, batch.targets, batch.mask)

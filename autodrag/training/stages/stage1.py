@@ -1,14 +1,14 @@
 """Stage 1: the regularizer learns to restore corrupted latents (section 3.1)."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from autodrag.data.trajectories import TrajectoryConfig, latent_motion
 from autodrag.generator import FrozenGenerator
@@ -16,7 +16,7 @@ from autodrag.latents import corrupt, join, split
 from autodrag.losses import restoration_loss
 from autodrag.models import Regularizer
 from autodrag.seeding import rng
-from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
+from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.typed import check_bounds
 
 
@@ -52,6 +52,8 @@ class Corrupted:
 class RegularizerStage(Stage):
     """psi: truncation of mapped latents. motion: of pseudo-trajectories, needed for latents="trajectory"."""
 
+    model: Regularizer
+
     def __init__(
         self,
         regularizer: Regularizer,
@@ -61,8 +63,7 @@ class RegularizerStage(Stage):
         seed: int,
         motion: TrajectoryConfig | None = None,
     ) -> None:
-        super().__init__()
-        self.regularizer = regularizer
+        super().__init__(regularizer, config.schedule)
         self.config, self.psi, self.seed, self.motion = config, psi, seed, motion
         self._generator = generator
 
@@ -73,41 +74,33 @@ class RegularizerStage(Stage):
 
     def forward(self, batch: Corrupted) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. 6. `left`, in the logs: the share of the corruption that is left."""
-        std = self.regularizer.standardise.std
-        loss = restoration_loss(self.regularizer(batch.corrupted), batch.clean, std)
+        std = self.model.standardise.std
+        loss = restoration_loss(self.model(batch.corrupted), batch.clean, std)
         before = restoration_loss(batch.corrupted, batch.clean, std)
         return loss.mean(), {"left": (loss.sum() / before.sum()).detach()}
-
-    def groups(self) -> list[Group]:
-        """One learning rate for all."""
-        return [Group("regularizer", list(self.regularizer.parameters()), self.config.schedule)]
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The regularizer."""
-        return [self.regularizer]
 
     def report(self) -> Report:
         """`left`: L1(R(w'), w) / L1(w', w). `undone`: the share of a true edit that R undoes.
 
         The edit moves the edited rows 0.4 of the way to those of another latent.
         """
-        std = self.regularizer.standardise.std
+        std = self.model.standardise.std
         positions = range(self.config.validation)
         clean = self._clean("stage1 held out", positions)
         corrupted = self._corrupt(clean, "stage1 held out noise", positions)
-        left = restoration_loss(self.regularizer(corrupted), clean, std).sum()
+        left = restoration_loss(self.model(corrupted), clean, std).sum()
         numbers = {"left": (left / restoration_loss(corrupted, clean, std).sum()).item()}
         mapped = self._mapped("stage1 edits", positions)
         head, tail = split(mapped)
         edited = join(torch.lerp(head, head.roll(1, 0), 0.4), tail)
         edit = (edited - mapped) / std
-        back = (edited - self.regularizer(edited)) / std
+        back = (edited - self.model(edited)) / std
         numbers["undone"] = ((back * edit).sum() / edit.square().sum()).item()
         return Report(numbers)
 
     def save(self, path: Path) -> None:
         """The regularizer as a file of its own, for stage 2."""
-        self.regularizer.save(path, {"generator": self._generator.name})
+        self.model.save(path, {"generator": self._generator.name})
 
     def _clean(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         head, tail = split(self._moving(stage, positions))
@@ -130,7 +123,7 @@ class RegularizerStage(Stage):
 
     def _corrupt(self, clean: Float[Tensor, "B L D"], stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         """A random stream for each sample, so the result does not depend on the rank."""
-        config, std = self.config, self.regularizer.standardise.std
+        config, std = self.config, self.model.standardise.std
         rows = zip(clean.split(1), positions, strict=True)
         return torch.cat(
             [corrupt(w, std, config.noise, config.drop, config.granularity, rng(self.seed, stage, p)) for w, p in rows]

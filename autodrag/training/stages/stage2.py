@@ -1,13 +1,13 @@
 """Stage 2: the predictor and the regularizer learn pseudo-trajectories together (section 3.2)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from autodrag.data.dataset import Batch, Trajectories, collate
 from autodrag.errors import InputError
@@ -74,6 +74,7 @@ class PredictorStage(Stage):
     Raises InputError for shares out of range.
     """
 
+    model: AutoDrag
     units: Tensor
 
     def __init__(
@@ -85,13 +86,12 @@ class PredictorStage(Stage):
         seed: int,
         motion: PointMotion | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(model, config.predictor)
         check_shares(config.augmentation)
         if not 0 < config.finish <= 1:
             raise InputError(
                 f"stage2.finish is {config.finish:g}, expected a share of the training above 0 and at most 1."
             )
-        self.model = model
         self.motion = None if motion is None else motion.requires_grad_(False)
         self.config, self.seed = config, seed
         self._trajectories, self._validation = trajectories, validation
@@ -156,12 +156,8 @@ class PredictorStage(Stage):
         known = {id(parameter) for parameter in self.model.predictor.parameters()}
         predictor = [parameter for parameter in learning if id(parameter) in known]
         rest = [parameter for parameter in learning if id(parameter) not in known]
-        groups = [Group("predictor", predictor, self.config.predictor)]
+        groups = [Group("predictor", predictor, self.schedule)]
         return [*groups, Group("regularizer", rest, self.config.regularizer)] if rest else groups
-
-    def networks(self) -> Iterable[nn.Module]:
-        """The whole model."""
-        return [self.model]
 
     def report(self) -> Report:
         """See `report_drags`."""

@@ -1,0 +1,167 @@
+"""From the config of `scripts/train.py` to the stage that the loop trains."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autodrag.config import DatasetConfig
+from autodrag.data.dataset import Trajectories
+from autodrag.data.shards import read_index
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from autodrag.models import Aim, AutoDrag, Encoder, Landing, ModelConfig, PointMotion, Regularizer
+from autodrag.models.encoder import main_directions
+from autodrag.models.latent_transformer import FEATURE_BLOCK, LatentTransformer, MotionScale
+from autodrag.runs.lock import exclusive
+from autodrag.seeding import seeded
+from autodrag.training.augmentation import check_steps
+from autodrag.training.endpoint_drags import EndsConfig
+from autodrag.training.latent_statistics import domain_shape, image_metric, measure, measure_manifold, measure_whitening
+from autodrag.training.loop import LoopConfig
+from autodrag.training.picture_cache import load_moves, load_pictures
+from autodrag.training.stages.aim import AimStage, AimTraining
+from autodrag.training.stages.base import Stage
+from autodrag.training.stages.encoder import EncoderStage, EncoderTraining
+from autodrag.training.stages.latent_transformer import LatentTransformerStage, LatentTransformerTraining, MotionPairs
+from autodrag.training.stages.point_motion import MotionStage, MotionTraining
+from autodrag.training.stages.stage1 import RegularizerStage, Stage1Config
+from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
+from autodrag.training.warm_start import load_motion, start_from, take_aim
+from autodrag.vision.flow import Flow
+
+LANDING_BLOCK = 4  # generator block, counted from 1, whose output measures how much a move changes the image
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """`configs/train.yaml`."""
+
+    stage: int | str  # 1, motion, aim, 2, encoder or latent_transformer; each has its section below
+    dataset: DatasetConfig  # the generator
+    model: ModelConfig
+    data: str  # folder of trajectories, from scripts/trajectories.py
+    out: str  # run folder
+    seed: int
+    device: str  # auto, cpu, cuda or cuda:N
+    loop: LoopConfig
+    stage1: Stage1Config
+    motion: MotionTraining
+    aim: AimTraining
+    stage2: Stage2Config
+    encoder: EncoderTraining
+    latent_transformer: LatentTransformerTraining
+    c: int | tuple[float, ...] | None = None  # class of a conditional generator; older run folders lack it
+
+
+def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> RegularizerStage:
+    """A new regularizer, and the latents it learns from."""
+    statistics = measure(generator, config.model.feature_block, config.seed)
+    with _seeded(config):
+        regularizer = Regularizer(config.model.regularizer, generator.num_ws, generator.w_dim, statistics)
+    trajectory = config.stage1.latents == "trajectory"
+    motion = read_index(Path(config.data)).recipe.trajectory if trajectory else None
+    return RegularizerStage(regularizer, generator, config.stage1, config.dataset.psi, config.seed, motion)
+
+
+def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage:
+    """A new network of point motion, what `Landing` needs to drag with it, and the trajectories it learns from."""
+    section, block = config.motion, config.model.feature_block
+    statistics = measure(generator, block, config.seed)
+    with _seeded(config):
+        motion = PointMotion(section.network, generator.w_dim, statistics.w_mean, statistics.w_std)
+    metric = image_metric(generator, statistics.w_std, LANDING_BLOCK, config.seed, section.metric_latents)
+    manifold = measure_manifold(generator, metric, config.dataset.psi, config.seed)
+    landing = Landing(section.landing, motion, manifold, metric)
+    folders = section.folders or (config.data,)
+    trajectories = [_ends_of(config, section, generator, folder) for folder in folders]
+    return MotionStage(landing, trajectories, section, config.seed)
+
+
+def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
+    """A new aim of the size that model= gives, and the trajectories it learns from."""
+    size, block = config.model.predictor.aim, config.model.feature_block
+    if size is None:
+        raise InputError("This model has no aim to train: choose model=small, or set model.predictor.aim.")
+    statistics = measure(generator, block, config.seed)
+    with _seeded(config):
+        aim = Aim(size, generator.w_dim, statistics.w_mean, statistics.w_std)
+    section = config.aim
+    motion = load_motion(section.motion, "aim", generator)
+    trajectories = _ends_of(config, section, generator, config.data)
+    return AimStage(aim, trajectories, block, section, config.seed, motion)
+
+
+def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
+    """A new model with the regularizer of stage 1, and the trajectories it learns from."""
+    section, block = config.stage2, config.model.feature_block
+    if section.validation < 1:
+        raise InputError("stage2.validation must be at least 1: samples to validate on, which are not trained on.")
+
+    def trajectories(part: slice, together: int) -> Trajectories:
+        points, steps, landmarks = section.points, section.step_points, section.landmarks
+        far = section.far if together > 1 else 0.0
+        return Trajectories(config.data, generator, points, steps, config.seed, part, together, landmarks, far)
+
+    statistics = measure(generator, block, config.seed)
+    with _seeded(config):
+        model = AutoDrag(config.model, domain_shape(generator, block), statistics)
+    if section.start is not None:
+        start_from(model, Path(section.start))
+    if model.predictor.aim is not None and section.aim is not None:
+        take_aim(model.predictor.aim, section)
+    training = trajectories(slice(None, -section.validation), section.budget.batch)
+    if section.beta > 0:
+        check_steps(training.recipe.trajectory, config.model.steps)
+    validation = trajectories(slice(-section.validation, None), 1)
+    motion = load_motion(section.motion, "stage2", generator)
+    return PredictorStage(model, training, validation, section, config.seed, motion)
+
+
+def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderStage:
+    """A new encoder, and the pictures it learns from, which are made if their folder lacks them."""
+    section, folder = config.encoder, Path(config.encoder.folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder):
+        pictures, ws = load_pictures(folder, generator, section.pictures, config.seed)
+        moves = load_moves(folder, generator, section.pictures, section.moves, config.seed)
+    whitening = measure_whitening(generator, config.seed)
+    directions = main_directions(moves, section.network.directions)
+    with _seeded(config):
+        encoder = Encoder(section.network, generator.num_ws, whitening, directions)
+    return EncoderStage(encoder, generator, pictures, ws, section, config.seed)
+
+
+def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) -> LatentTransformerStage:
+    """The network of UserControllableLT, a baseline. The scale of motion is the dataset's; measured if it has none."""
+    section, dataset = config.latent_transformer, config.dataset
+    pairs = MotionPairs(generator, Flow(section.flow, generator.device), section.psi, section.lam, config.seed)
+    if dataset.sigma_f is None or dataset.sigma_e is None:
+        scale = pairs.scale()
+    else:
+        scale = MotionScale(dataset.sigma_f, dataset.sigma_e)
+    statistics = measure(generator, FEATURE_BLOCK, config.seed)
+    with _seeded(config):
+        model = LatentTransformer(section.network, domain_shape(generator, FEATURE_BLOCK), scale, statistics)
+    return LatentTransformerStage(model, pairs, section)
+
+
+#: The stages: the name of their config section, which has a `budget`, and the function that builds them.
+STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stage]]] = {
+    1: ("stage1", build_stage1),
+    "motion": ("motion", build_motion),
+    "aim": ("aim", build_aim),
+    2: ("stage2", build_stage2),
+    "encoder": ("encoder", build_encoder),
+    "latent_transformer": ("latent_transformer", build_latent_transformer),
+}
+
+
+def _ends_of(config: TrainConfig, section: EndsConfig, generator: FrozenGenerator, folder: str) -> Trajectories:
+    """The trajectories of a folder, for `endpoint_drags.Ends`."""
+    return Trajectories(folder, generator, section.points, 1, config.seed, landmarks=section.landmarks)
+
+
+def _seeded(config: TrainConfig) -> AbstractContextManager[None]:
+    """New networks get their weights from the seed and the stage alone."""
+    return seeded(config.seed, f"weights of stage {config.stage}")

@@ -1,0 +1,65 @@
+"""Networks of earlier stages, which a stage starts from or uses. Files that do not fit are refused (InputError)."""
+
+from pathlib import Path
+
+from torch import nn
+
+from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
+from autodrag.models import Aim, AutoDrag, Landing, PointMotion, Regularizer
+from autodrag.models.stored import stored_kind
+from autodrag.training.stages.stage2 import Stage2Config
+
+
+def load_motion(file: str | None, section: str, generator: FrozenGenerator) -> PointMotion | None:
+    """The network that the stage `motion` has trained; None if the section does not use it."""
+    if file is None:
+        return None
+    if not Path(file).exists():
+        raise InputError(
+            f"There are no weights of stage=motion at {file}: train that stage, choose other weights with "
+            f"{section}.motion=FILE, or turn the landing loss off with {section}.motion=null."
+        )
+    motion = Landing.load(file).motion
+    if len(motion.standardise.mean) != generator.w_dim:
+        raise InputError(f"{file} was trained for another generator than {generator.name}: train stage=motion.")
+    return motion
+
+
+def start_from(model: AutoDrag, path: Path) -> None:
+    """Load the parameters of stage 1 or of another stage 2. The statistics stay those of this generator."""
+    if not path.exists():
+        if model.regularizer is None:
+            return
+        raise InputError(
+            f"There is no trained regularizer at {path}: train it with stage=1, choose another file with "
+            "stage2.start=FILE, or start from random weights with stage2.start=null."
+        )
+    whole = stored_kind(path) == "autodrag"
+    trained: nn.Module = AutoDrag.load(path) if whole else Regularizer.load(path)
+    network: nn.Module | None = model if whole else model.regularizer
+    if network is None:
+        return
+    parameters = {name: parameter.detach() for name, parameter in trained.named_parameters()}
+    if {n: p.shape for n, p in parameters.items()} != {n: p.shape for n, p in network.named_parameters()}:
+        raise InputError(
+            f"The weights of {path} have another size than model= gives: train stage=1 with this model and generator."
+        )
+    network.load_state_dict(parameters, strict=False)
+
+
+def take_aim(aim: Aim, section: Stage2Config) -> None:
+    """Load the aim of the stage `aim`, unless another stage 2 has brought one, and freeze it."""
+    aim.requires_grad_(False)
+    if section.start is not None and stored_kind(section.start) == "autodrag":
+        return
+    path = Path(section.aim or "")
+    if not path.exists():
+        raise InputError(
+            f"There is no trained aim at {path}: train it with stage=aim, choose another file with stage2.aim=FILE, or "
+            "train it together with the rest with stage2.aim=null."
+        )
+    trained = Aim.load(path)
+    if trained.config != aim.config or trained.standardise.mean.shape != aim.standardise.mean.shape:
+        raise InputError(f"The aim of {path} has another size than model= gives: train stage=aim with this model.")
+    aim.mlp.load_state_dict(trained.mlp.state_dict())
