@@ -1,0 +1,76 @@
+"""Pages that pull at the editor's server, in a process of their own, as a browser is; without torch."""
+
+import json
+import math
+import multiprocessing
+import struct
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from time import perf_counter
+
+import cv2
+import numpy as np
+from websockets.sync.client import ClientConnection, connect
+
+
+@dataclass(frozen=True)
+class Pulls:
+    """Of one page. delays: milliseconds from each move of the pointer that was answered to its decoded picture."""
+
+    delays: list[float]
+    seconds: float
+
+
+def pull_all(address: str, resolution: tuple[int, int], pages: int, rate: float, seconds: float) -> list[Pulls]:
+    """Open pages at ws://..., which pull at the same time, with `rate` moves of the pointer a second each."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_pull_in_threads, address, resolution, pages, rate, seconds).result()
+
+
+def _pull_in_threads(
+    address: str, resolution: tuple[int, int], pages: int, rate: float, seconds: float
+) -> list[Pulls]:
+    def one(number: int) -> Pulls:
+        with connect(address, max_size=None) as socket:
+            return _pull(socket, resolution, rate, seconds)
+
+    with ThreadPoolExecutor(pages) as threads:
+        return list(threads.map(one, range(pages)))
+
+
+def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, seconds: float) -> Pulls:
+    """Pull a point of the middle round in a circle; the first two pictures warm up and do not count."""
+    height, width = resolution
+    middle = [width / 2, height / 2]
+    delays: list[float] = []
+    while _picture(socket, 60.0) is None:
+        pass
+    begin = last = perf_counter()
+    while perf_counter() - begin < seconds or len(delays) < 2:
+        if perf_counter() - last >= 1 / rate:
+            last = perf_counter()
+            angle = (last - begin) * 2
+            target = [middle[0] + width / 16 * math.cos(angle), middle[1] + height / 16 * math.sin(angle)]
+            drag = {"handles": [middle], "targets": [target], "pins": [], "again": False}
+            socket.send(json.dumps({"type": "pull", "gesture": 1, "time": last * 1000, **drag}))
+        sent = _picture(socket, max(0.0, 1 / rate - (perf_counter() - last)))
+        if sent:
+            delays.append(perf_counter() * 1000 - sent)
+            if len(delays) == 2:
+                begin = perf_counter()
+    return Pulls(delays[2:], perf_counter() - begin)
+
+
+def _picture(socket: ClientConnection, seconds: float) -> float | None:
+    """Wait for a message: when the pull that a picture answers was sent, 0 for other pictures; None: no picture."""
+    try:
+        message = socket.recv(timeout=seconds)
+    except TimeoutError:
+        return None
+    if isinstance(message, str):
+        return None
+    (size,) = struct.unpack("<I", message[:4])
+    header = json.loads(message[4 : 4 + size])
+    cv2.imdecode(np.frombuffer(message[4 + size :], np.uint8), cv2.IMREAD_COLOR)
+    socket.send('{"type":"shown"}')
+    return float(header.get("time", 0))
