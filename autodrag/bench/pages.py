@@ -27,9 +27,7 @@ def pull_all(address: str, resolution: tuple[int, int], pages: int, rate: float,
         return process.submit(_pull_in_threads, address, resolution, pages, rate, seconds).result()
 
 
-def _pull_in_threads(
-    address: str, resolution: tuple[int, int], pages: int, rate: float, seconds: float
-) -> list[Pulls]:
+def _pull_in_threads(address: str, resolution: tuple[int, int], pages: int, rate: float, seconds: float) -> list[Pulls]:
     def one(number: int) -> Pulls:
         with connect(address, max_size=None) as socket:
             return _pull(socket, resolution, rate, seconds)

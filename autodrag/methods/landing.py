@@ -13,6 +13,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.methods.base import Points, Request, Step, Update, read_request, run_steps
 from autodrag.models import Landing
+from autodrag.models.landing import Drag
 from autodrag.weights import weights_path
 
 
@@ -20,10 +21,14 @@ class LandingMethod:
     """Ours: see `models.landing`.
 
     weights: a weights.safetensors of stage=motion; None: those that ship with the generator's dataset. n: steps of a
-    drag. A mask has no part in it: latents cannot hold a part of an image still, blending can.
+    drag. follow: for a pointer that moves; a drag yields one step, which starts where the last drag ended as long as
+    the image and the handles are the same. A mask has no part in it: latents cannot hold a part of an image still,
+    blending can.
     """
 
-    def __init__(self, generator: FrozenGenerator, weights: str | Path | None = None, n: int = 5) -> None:
+    def __init__(
+        self, generator: FrozenGenerator, weights: str | Path | None = None, n: int = 5, follow: bool = False
+    ) -> None:
         if n < 1:
             raise InputError(f"n of landing is {n}; a drag needs at least one step.")
         path = weights_path(generator.name, "landing.safetensors") if weights is None else Path(weights)
@@ -33,7 +38,8 @@ class LandingMethod:
                 f"{path} was trained for latents of width {len(self.model.manifold.mean)}, but those of "
                 f"{generator.name} have {generator.w_dim}; give the weights of this generator."
             )
-        self.generator, self.n = generator, n
+        self.generator, self.n, self.follow = generator, n, follow
+        self._last: Drag | None = None  # live drags start from the same source many times
 
     def drag(
         self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
@@ -43,8 +49,22 @@ class LandingMethod:
 
     def _updates(self, request: Request) -> Iterator[Update]:
         head, tail = split(request.ws)
-        mask = None if request.whole else request.valid
-        drag = (request.handles, request.targets, mask, self.generator.resolution)
-        for step, landed in enumerate(self.model.walk(head, *drag, self.n), 1):
+        drag = self._begun(head, request)
+        if self.follow:
+            landed = self.model.follow(drag, request.targets)
+            yield Update(join(landed.rows, tail), landed.points, torch.ones_like(landed.short), landed.short)
+            return
+        for step, landed in enumerate(self.model.walk(drag, request.targets, self.n), 1):
             done = torch.full_like(landed.short, step == self.n)
             yield Update(join(landed.rows, tail), landed.points, done, landed.short)
+
+    def _begun(self, head: Float[Tensor, "B K D"], request: Request) -> Drag:
+        """The drag to go on with: the last one where it is to be followed and the request fits, else a new one."""
+        last = self._last
+        if last is not None and not torch.equal(last.source.rows, head):
+            last = None
+        if last is None or not self.follow or not last.starts_at(request.handles, request.valid):
+            source = self.model.source(head) if last is None else last.source
+            last = self.model.start(source, request.handles, request.valid, self.generator.resolution)
+        self._last = last
+        return last

@@ -8,7 +8,8 @@ latents may go. So a drag is a small least-squares problem in coordinates d [K, 
 within the manifold's limits. Points that contradict each other are compromised between, points that should stay are
 pairs like any other, and what no point asks for changes as little as it can: rows part from each other only for what
 W itself cannot show. Gauss-Newton solves it in a few steps of a millisecond or two, while the targets move from the
-handles to where they were asked for, as the drag itself does.
+handles to where they were asked for, as the drag itself does. While a pointer moves, each solution starts at the last
+one.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ from autodrag.models.stored import read_model, write_model
 
 SHORT = 0.6  # hundredths of the image's sides that handles are left from their targets, on average, to count as short
 WALLS, WALL_VARIANCE = 3, 1e-3  # how often a step is solved again with the limits that it broke; how hard they are
+FOLLOWING = 2  # steps to targets that have moved a little
 MOST = 8  # so many points count fully; more of them share that weight, for neighbours err alike
 
 
@@ -73,31 +75,38 @@ class Landing(nn.Module):
         super().__init__()
         self.config, self.motion, self.manifold = config, motion, manifold
         self.register_buffer("metric", metric)
-        self._source: Source | None = None  # the last one: a live drag starts from it many times
+
+    def source(self, rows: Float[Tensor, "B K D"]) -> "Source":
+        """What drags from the same edited rows share."""
+        return Source(self, rows.float())
+
+    def start(
+        self,
+        source: "Source",
+        handles: Float[Tensor, "B P 2"],
+        valid: Bool[Tensor, "B P"],
+        image_hw: tuple[int, int],
+    ) -> "Drag":
+        """A drag that has not moved yet. handles: pixels. valid: True at real handles, False at padding."""
+        return Drag(self, source, handles, valid, image_hw)
 
     @torch.no_grad()
-    def walk(
-        self,
-        rows: Float[Tensor, "B K D"],
-        handles: Float[Tensor, "B P 2"],
-        targets: Float[Tensor, "B P 2"],
-        mask: Bool[Tensor, "B P"] | None,
-        image_hw: tuple[int, int],
-        n: int,
-    ) -> Iterator[Landed]:
-        """The drag after each of n steps; the last of them has settled.
-
-        rows: the edited rows of the source. handles, targets: pixels of its image. mask: True at real pairs; None: all
-        are.
-        """
-        if self._source is None or not torch.equal(self._source.rows, rows):
-            self._source = Source(self, rows.float())
-        drag = Drag(self, self._source, handles, targets, mask, image_hw)
+    def walk(self, drag: "Drag", targets: Float[Tensor, "B P 2"], n: int) -> Iterator[Landed]:
+        """A drag, from its start, after each of n steps; the last of them has settled. targets: pixels."""
+        drag.aim(targets)
         for step in range(1, n + 1):
             drag.step(step / n)
             for _ in range(self.config.settle if step == n else 0):
                 drag.step(1.0)
-            yield Landed(drag.rows, handles + drag.moves(), drag.at_limit & (drag.left(step / n) > SHORT))
+            yield drag.landed(step / n)
+
+    @torch.no_grad()
+    def follow(self, drag: "Drag", targets: Float[Tensor, "B P 2"]) -> Landed:
+        """A drag on from where it is, to targets that have moved a little: a fraction of the cost of `walk`."""
+        drag.aim(targets)
+        for _ in range(FOLLOWING):
+            drag.step(1.0)
+        return drag.landed(1.0)
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None) -> None:
         """One safetensors file, weights in float16. Raises InputError where it cannot be written."""
@@ -146,52 +155,56 @@ class Drag:
         landing: Landing,
         source: Source,
         handles: Float[Tensor, "B P 2"],
-        targets: Float[Tensor, "B P 2"],
-        mask: Bool[Tensor, "B P"] | None,
+        valid: Bool[Tensor, "B P"],
         image_hw: tuple[int, int],
     ) -> None:
-        self._landing, self._source = landing, source
+        self._landing, self.source, self._size = landing, source, image_hw
+        self._handles, self._valid = handles, valid
         self._codes = landing.motion.codes(source.rows, handles, image_hw)
         self._places = landing.motion.places(source.rows, self._codes)
-        self._way = 50 * (to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw))
-        self._pinned = self._way.norm(dim=2) == 0
-        real = torch.ones_like(self._way[..., 0]) if mask is None else mask.to(self._way)
+        self._way = torch.zeros_like(self._places)  # from handles to targets, in hundredths
+        real = valid.to(self._way)
         self._real = real[..., None]
         self._variance = landing.config.sigma**2 * (real.sum(dim=1) / MOST).clamp(min=1)  # [B]
-        self.rows = source.rows
-        self.at_limit = torch.zeros(len(source.y), dtype=torch.bool, device=source.y.device)
+        self._rows = source.rows
+        self._at_limit = torch.zeros(len(source.y), dtype=torch.bool, device=source.y.device)
         self._moved = torch.zeros_like(source.y)  # [B, K, Y]
         self._gone = torch.zeros_like(self._places)  # by the handles, in units in which an image spans -1..1
-        self._sides = self._places.new_tensor([image_hw[1] / 2, image_hw[0] / 2])
-        self._share = 0.0
+        self._behind = torch.zeros_like(real)  # [B, P], what the last step left, in hundredths
 
-    def moves(self) -> Float[Tensor, "B P 2"]:
-        """How far the handles have come, in image pixels."""
-        return self._gone * self._sides
+    def starts_at(self, handles: Float[Tensor, "B P 2"], valid: Bool[Tensor, "B P"]) -> bool:
+        """Whether it is a drag of these handles."""
+        return torch.equal(self._handles, handles) and torch.equal(self._valid, valid)
 
-    def left(self, share: float) -> Float[Tensor, " B"]:
-        """Mean distance to targets that share of the way, in hundredths of the image's sides."""
+    def aim(self, targets: Float[Tensor, "B P 2"]) -> None:
+        """Where the next steps go, in pixels."""
+        self._way = 50 * (to_unit(targets.float(), self._size) - to_unit(self._handles.float(), self._size))
+
+    def landed(self, share: float) -> Landed:
+        """How far it has come towards targets that share of the way."""
+        height, width = self._size
         missed = share * self._way - 50 * self._gone
-        return (missed.norm(dim=2, keepdim=True) * self._real).sum(dim=(1, 2)) / self._real.sum(dim=(1, 2))
+        left = (missed.norm(dim=2, keepdim=True) * self._real).sum(dim=(1, 2)) / self._real.sum(dim=(1, 2))
+        points = self._handles + self._gone * self._gone.new_tensor([width / 2, height / 2])
+        return Landed(self._rows, points, self._at_limit & (left > SHORT))
 
     def step(self, share: float) -> None:
         """One Gauss-Newton step towards targets that share of the way from the handles."""
         config, manifold = self._landing.config, self._landing.manifold
-        motion, source = self._landing.motion, self._source
-        come = 50 * self._gone  # hundredths
-        missed, behind = share * self._way - come, (self._share * self._way - come).norm(dim=2)
-        self._share = share
-        by_rows = 50 * motion.derivative(self.rows, self._codes) * self._real[..., None, None]  # [B, P, 2, K, D]
-        turn = manifold.derivative(self.rows)  # [B, K, D, Y]
+        motion, source = self._landing.motion, self.source
+        missed = share * self._way - 50 * self._gone  # hundredths
+        by_rows = 50 * motion.derivative(self._rows, self._codes) * self._real[..., None, None]  # [B, P, 2, K, D]
+        turn = manifold.derivative(self._rows)  # [B, K, D, Y]
         by_y = torch.einsum("bpikd,bkdy->bpiky", by_rows, turn).flatten(3).flatten(1, 2)  # [B, 2P, KY]
         asked = (missed * self._real).flatten(1) + (by_y @ self._moved.flatten(1)[..., None])[..., 0]
         # Huber's weights: what is out of reach, or contradicts the other points, does not pull ever harder.
-        lost = torch.where(self._pinned, 1.0, (behind / config.robust).clamp(min=1))
+        pinned = self._way.norm(dim=2) == 0
+        lost = torch.where(pinned, 1.0, (self._behind / config.robust).clamp(min=1))
         variance = (self._variance[:, None] * lost).repeat_interleave(2, dim=1)
         response = source.cheapest @ by_y.transpose(1, 2)
         points = by_y.shape[1]
         moved = self._moves(response, _forces(by_y, asked, response, variance))
-        self.at_limit = torch.zeros_like(self.at_limit)
+        self._at_limit = torch.zeros_like(self._at_limit)
         # Where that leaves the manifold, the walls it broke are asked for like points, so that others give way.
         for number in range(WALLS):
             normals, beyond, pushed = self._walls(moved)
@@ -199,7 +212,7 @@ class Drag:
             asks = number == 0 or not moved.is_cuda  # to ask a GPU is to wait for it: once a step
             if asks and not bool(broken.any()):
                 break
-            self.at_limit = self.at_limit | broken[:, 0, 0]
+            self._at_limit = self._at_limit | broken[:, 0, 0]
             by_y, asked = torch.cat([by_y, normals], dim=1), torch.cat([asked, beyond], dim=1)
             response = torch.cat([response, pushed], dim=2)
             variance = torch.cat([variance, torch.full_like(beyond, WALL_VARIANCE)], dim=1)
@@ -211,8 +224,9 @@ class Drag:
         kept = manifold.inside(source.y + moved, source.y, source.allowed) - source.y
         mean, apart, size = _parted(kept)
         self._moved = mean + apart * (config.parted / size.clamp(min=1e-9)).clamp(max=1)
-        self.rows = manifold.moved(source.rows, self._moved)
-        self._gone = motion.places(self.rows, self._codes) - self._places
+        self._rows = manifold.moved(source.rows, self._moved)
+        self._gone = motion.places(self._rows, self._codes) - self._places
+        self._behind = (share * self._way - 50 * self._gone).norm(dim=2)
 
     def _walls(
         self, moved: Float[Tensor, "B K Y"]
@@ -220,7 +234,7 @@ class Drag:
         """Limits that a move breaks, as planes normals @ move <= places, and the cheapest moves along the normals; 0
         where it keeps them.
         """
-        source, parted = self._source, self._landing.config.parted
+        source, parted = self.source, self._landing.config.parted
         mean, apart, size = _parted(moved)
         normals, places = self._landing.manifold.walls(source.mean + mean[:, 0], source.mean_allowed)
         beyond = places - (normals @ source.mean[..., None])[..., 0]
@@ -233,7 +247,7 @@ class Drag:
         )
 
     def _moves(self, response: Float[Tensor, "B KY A"], forces: Float[Tensor, "B A 1"]) -> Float[Tensor, "B K Y"]:
-        return (response @ forces)[..., 0].unflatten(1, self._source.y.shape[1:])
+        return (response @ forces)[..., 0].unflatten(1, self.source.y.shape[1:])
 
 
 def _forces(

@@ -45,6 +45,23 @@ def test_a_drag_of_no_distance_changes_nothing(tiny: FrozenGenerator, weights: P
     assert torch.allclose(last.ws, ws, atol=1e-4) and not bool(last.short)
 
 
+def test_a_following_drag_goes_on_and_a_new_one_does_not(tiny: FrozenGenerator, weights: Path) -> None:
+    ws, other = some_ws(tiny, 2).split(1)
+    handles, near, far = [[20.0, 30.0]], [[22.0, 31.0]], [[26.0, 34.0]]
+    followed = LandingMethod(tiny, weights, follow=True)
+    (first,), (second,) = (list(followed.drag(ws, handles, target)) for target in (near, far))
+    assert bool(second.done) and not torch.allclose(first.ws, second.ws)
+    fresh = LandingMethod(tiny, weights, follow=True)
+    for again in (ws, other):  # from another image, nothing of the drag before is left
+        (expected,) = LandingMethod(tiny, weights, follow=True).drag(again, handles, near)
+        (new,) = fresh.drag(again, handles, near)
+        assert torch.allclose(new.ws, expected.ws, atol=1e-5)
+    whole, after = LandingMethod(tiny, weights), LandingMethod(tiny, weights)
+    list(after.drag(ws, handles, near))
+    for one, two in zip(whole.drag(ws, handles, far), after.drag(ws, handles, far), strict=True):
+        assert torch.allclose(one.ws, two.ws, atol=1e-5)  # without follow, each drag starts anew
+
+
 def test_images_of_a_batch_with_other_numbers_of_points(tiny: FrozenGenerator, weights: Path) -> None:
     method, ws = LandingMethod(tiny, weights), some_ws(tiny, 2)
     handles = [[[20.0, 30.0], [40.0, 12.0]], [[10.0, 50.0]]]

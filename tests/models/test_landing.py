@@ -9,6 +9,7 @@ import torch
 
 from autodrag.errors import InputError
 from autodrag.models import Landing, LandingConfig, Manifold, PointMotion, PointMotionConfig
+from autodrag.models.landing import Landed
 
 ROWS, WIDTH, SIZE = 6, 8, (64, 64)
 
@@ -43,11 +44,14 @@ def landing() -> Landing:
     return Landing(config, Straight(PointMotionConfig(16), WIDTH), manifold, metric).requires_grad_(False)
 
 
+def walk(landing: Landing, rows: Any, handles: Any, targets: Any, mask: Any = None) -> list[Landed]:
+    valid = torch.ones(handles.shape[:2], dtype=torch.bool) if mask is None else mask
+    return list(landing.walk(landing.start(landing.source(rows), handles, valid, SIZE), targets, 3))
+
+
 def last(landing: Landing, handles: list[list[float]], targets: list[list[float]], **options: Any) -> Any:
     rows = options.get("rows", torch.full((1, ROWS, WIDTH), 0.5))
-    mask = options.get("mask")
-    *_, end = landing.walk(rows, torch.tensor([handles]), torch.tensor([targets]), mask, SIZE, 3)
-    return end
+    return walk(landing, rows, torch.tensor([handles]), torch.tensor([targets]), options.get("mask"))[-1]
 
 
 def test_a_handle_arrives(landing: Landing) -> None:
@@ -60,7 +64,7 @@ def test_a_handle_arrives(landing: Landing) -> None:
 
 def test_the_motion_goes_straight_from_start_to_target(landing: Landing) -> None:
     handle, target = torch.tensor([[[40.0, 30.0]]]), torch.tensor([[[46.0, 30.0]]])
-    steps = list(landing.walk(torch.full((1, ROWS, WIDTH), 0.5), handle, target, None, SIZE, 3))
+    steps = walk(landing, torch.full((1, ROWS, WIDTH), 0.5), handle, target)
     assert [round(step.points[0, 0, 0].item(), 1) for step in steps] == [42.0, 44.0, 46.0]
 
 
@@ -127,10 +131,20 @@ def test_a_batch_is_what_single_drags_are(landing: Landing) -> None:
     rows = torch.stack([torch.full((ROWS, WIDTH), 0.5), torch.full((ROWS, WIDTH), -2.0)])
     handles = torch.tensor([[[40.0, 30.0]], [[20.0, 20.0]]])
     targets = handles + torch.tensor([[[5.0, 1.0]], [[-4.0, 3.0]]])
-    *_, both = landing.walk(rows, handles, targets, None, SIZE, 3)
+    both = walk(landing, rows, handles, targets)[-1]
     for i in range(2):
         alone = last(landing, handles[i].tolist(), targets[i].tolist(), rows=rows[i : i + 1])
         assert torch.allclose(alone.rows[0], both.rows[i], atol=1e-3)
+
+
+def test_a_drag_that_follows_a_pointer_ends_where_one_from_the_start_does(landing: Landing) -> None:
+    rows, handle = torch.full((1, ROWS, WIDTH), 0.5), torch.tensor([[[40.0, 30.0]]])
+    drag = landing.start(landing.source(rows), handle, torch.ones(1, 1, dtype=torch.bool), SIZE)
+    for x in (42.0, 45.0, 49.0, 46.0):
+        target = torch.tensor([[[x, 27.0]]])
+        followed = landing.follow(drag, target)
+        assert torch.allclose(followed.points, target, atol=0.2)
+    assert torch.allclose(followed.rows, walk(landing, rows, handle, target)[-1].rows, atol=0.05)
 
 
 def test_a_saved_landing_loads_back(tmp_path: Path, landing: Landing) -> None:
