@@ -72,7 +72,7 @@ def perturb(
     return join(sequence, tail[:, None].expand(-1, len(heads), -1, -1))
 
 
-def pace(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoints"]:
+def progress(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoints"]:
     """The share of the way from w_0 to w_n that lies behind after each of n steps, which need not be the motion's."""
     way = (ws[-1] - ws[0]).flatten()
     length = way.square().sum()

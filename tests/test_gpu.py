@@ -44,8 +44,13 @@ SMALL = [
     *(f"{stage}.budget.epochs=1" for stage in ("stage1", "motion", "aim", "stage2", "latent_transformer")),
     *(f"{stage}.validation=4" for stage in ("stage1", "motion", "aim", "stage2", "latent_transformer")),
     *("latent_transformer.budget.samples=4", "latent_transformer.network.width=16", "latent_transformer.flow=dis"),
-    *("encoder.network.size=16", "encoder.network.width=8", "encoder.network.hidden=16", "encoder.made=1"),
-    *("encoder.network.directions=8", "encoder.pictures.count=128", "encoder.moves=8", "encoder.validation=4"),
+    *("encoder.network.size=16", "encoder.network.width=8", "encoder.network.hidden=16", "encoder.image_loss_share=1"),
+    *(
+        "encoder.network.directions=8",
+        "encoder.pictures.count=128",
+        "encoder.jacobian_latents=8",
+        "encoder.validation=4",
+    ),
     *("encoder.budget.samples=8", "encoder.budget.batch=4", "encoder.budget.epochs=1"),
     *("loop.logger.log_every=1", "latent_transformer.network.heads=4", "latent_transformer.network.layers=1"),
 ]

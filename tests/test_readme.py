@@ -107,7 +107,7 @@ SMALL: dict[str, list[str]] = {
         *(f"{stage}.validation=2" for stage in ("stage1", "motion", "aim", "stage2", "encoder", "latent_transformer")),
         *(f"{stage}.metric_latents=1" for stage in ("motion", "aim", "stage2")),
         *("motion.network.width=16", "encoder.network.size=16", "encoder.network.width=8", "encoder.network.hidden=16"),
-        *("encoder.pictures.count=128", "encoder.moves=8", "encoder.network.directions=8"),
+        *("encoder.pictures.count=128", "encoder.jacobian_latents=8", "encoder.network.directions=8"),
         *("latent_transformer.budget.samples=4", "latent_transformer.network.width=16", "latent_transformer.flow=dis"),
         *("latent_transformer.network.heads=4", "latent_transformer.network.layers=1"),
     ],

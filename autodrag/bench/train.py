@@ -178,8 +178,8 @@ def _stage(generator: FrozenGenerator, config: TrainBench, beta: float) -> Predi
         far=0.0,
         validation=1,
         rollout=0.0,
-        rounds=0.0,
-        finish=1.0,
+        continued=0.0,
+        final_share=1.0,
         augmentation=AugmentationConfig(0.0, 0.0, 0.0, 0.0, 0.0),
         half=False,
     )

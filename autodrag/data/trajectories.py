@@ -130,7 +130,7 @@ def latent_motion(
     motion = latents.perturb(ws, stars, fractions.to(generator.device))
     if cfg.steps == cfg.n:
         return motion
-    return torch.stack([latents.walk(m[0], m[-1], latents.pace(m, cfg.steps)) for m in motion])
+    return torch.stack([latents.walk(m[0], m[-1], latents.progress(m, cfg.steps)) for m in motion])
 
 
 def turned(

@@ -15,7 +15,7 @@ from torch import Tensor
 from autodrag.data.dataset import Sample
 from autodrag.data.trajectories import TrajectoryConfig
 from autodrag.errors import InputError
-from autodrag.latents import join, pace, split, walk
+from autodrag.latents import join, progress, split, walk
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class AugmentationConfig:
     still: float  # targets equal handles, and nothing moves
     short: float  # one step of a motion is a drag of its own, with the points of that step
     backwards: float  # from w_n to w_0
-    part: float  # of whole and backward motions, those that end part of the way, uniformly; points move straight
+    partial: float  # of whole and backward motions, those that end part of the way, uniformly; points move straight
     mixed: float  # of all samples, those whose kept rows come from another latent
 
 
@@ -41,7 +41,7 @@ def check_shares(config: AugmentationConfig) -> None:
             f"stage2.augmentation has still={shares[0]:g}, short={shares[1]:g}, backwards={shares[2]:g}, expected "
             "shares from 0 to 1 with a sum of at most 1."
         )
-    for name in ("part", "mixed"):
+    for name in ("partial", "mixed"):
         if not 0 <= (share := getattr(config, name)) <= 1:
             raise InputError(f"stage2.augmentation.{name} is {share:g}, expected a share from 0 to 1.")
 
@@ -64,7 +64,7 @@ def vary(
         varied = short(sample, n, max_points, stream)
     else:
         varied = backwards(sample, n) if back else in_steps(sample, n)
-        varied = part(varied, way) if shortened < config.part else varied
+        varied = partial(varied, way) if shortened < config.partial else varied
     return with_kept_rows(varied, other) if back or mixed < config.mixed else varied
 
 
@@ -87,7 +87,7 @@ def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> S
     i = matched[int(torch.randint(len(matched), (), generator=stream))]
     count = int(exp(torch.rand((), generator=stream).item() * log(max_points + 1)))
     some = torch.randperm(len(sample.step_handles[i]), generator=stream)[:count]
-    ws = walk(sample.ws[i], sample.ws[i + 1], pace(sample.ws, n))
+    ws = walk(sample.ws[i], sample.ws[i + 1], progress(sample.ws, n))
     return _without_steps(
         replace(sample, ws=ws, handles=sample.step_handles[i][some], targets=sample.step_targets[i][some]), n
     )
@@ -95,11 +95,11 @@ def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> S
 
 def backwards(sample: Sample, n: int) -> Sample:
     """From w_n to w_0, with the step lengths of the motion in the same order."""
-    ws = walk(sample.ws[-1], sample.ws[0], pace(sample.ws, n))
+    ws = walk(sample.ws[-1], sample.ws[0], progress(sample.ws, n))
     return _without_steps(replace(sample, ws=ws, handles=sample.targets, targets=sample.handles), n)
 
 
-def part(sample: Sample, way: float) -> Sample:
+def partial(sample: Sample, way: float) -> Sample:
     """The same number of steps in the same direction, but only the share `way` of the distance."""
     ws = torch.lerp(sample.ws[:1], sample.ws, way)
     targets = torch.lerp(sample.handles, sample.targets, way)
@@ -124,7 +124,7 @@ def in_steps(sample: Sample, n: int) -> Sample:
     """
     if n == len(sample.step_handles):
         return sample
-    ws = walk(sample.ws[0], sample.ws[-1], pace(sample.ws, n))
+    ws = walk(sample.ws[0], sample.ws[-1], progress(sample.ws, n))
     if n == 1:
         return replace(sample, ws=ws, step_handles=[sample.handles], step_targets=[sample.targets])
     return _without_steps(replace(sample, ws=ws), n)

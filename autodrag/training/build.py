@@ -124,7 +124,7 @@ def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderSta
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
         pictures, ws = load_pictures(folder, generator, section.pictures, config.seed)
-        moves = load_moves(folder, generator, section.pictures, section.moves, config.seed)
+        moves = load_moves(folder, generator, section.pictures, section.jacobian_latents, config.seed)
     whitening = measure_whitening(generator, config.seed)
     directions = main_directions(moves, section.network.directions)
     with _seeded(config):

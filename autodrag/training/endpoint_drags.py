@@ -26,7 +26,7 @@ class EndsConfig:
     points: int  # pairs of a sample, at most; the number is log-uniform from 1 up and the same for a whole batch
     landmarks: float  # share of the batches that use landmarks as points instead of matches
     far: float  # share of the samples of those batches that go to the face of another motion
-    short: float  # share that ends part of the way, uniformly distributed; points then move in a straight line
+    partial: float  # share that ends part of the way, uniformly distributed; points then move in a straight line
     still: float  # share that does not move
     validation: int  # motions kept for validation
 
@@ -96,7 +96,7 @@ class Ends:
         last, last_side = torch.where(still, first, last), torch.where(still, side[0], last_side)
         count = int(exp(number * log(config.points + 1)))
         order = torch.rand(ends.mask.shape, generator=stream)[first]
-        way = torch.where(chance[2] < config.short, chance[3], 1.0)
+        way = torch.where(chance[2] < config.partial, chance[3], 1.0)
         return _drags(ends, (first, side[0]), (last, last_side), order, count, way, device)
 
     def validation(self, device: torch.device) -> Iterator[tuple[str, EndsBatch]]:

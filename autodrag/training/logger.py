@@ -23,11 +23,13 @@ class LoggerConfig:
 
     log_every: int  # steps between two logged means
     checkpoint_minutes: float  # between checkpoints; 0: after every step
-    report_minutes: float  # between validations; 0: after every step
+    validation_minutes: float  # between validations; 0: after every step
 
     def __post_init__(self) -> None:
         minutes = (0.0, math.inf)
-        check_bounds("loop.logger", self, log_every=(1, math.inf), checkpoint_minutes=minutes, report_minutes=minutes)
+        check_bounds(
+            "loop.logger", self, log_every=(1, math.inf), checkpoint_minutes=minutes, validation_minutes=minutes
+        )
 
 
 class Logger:
@@ -62,21 +64,21 @@ class Logger:
             names = sorted(self.sums)
             means = self.ranks.mean(torch.stack([self.sums[name] for name in names]) / self.counted)
             numbers = dict(zip(names, means.tolist(), strict=True))
-        pace = (time.monotonic() - self.since) / self.steps  # seconds a step
+        seconds = (time.monotonic() - self.since) / self.steps  # a step
         numbers |= {"epoch": progress.step * self.budget.batch / self.budget.samples, **rates}
-        numbers |= {"skipped": float(progress.skipped), "samples_per_second": self.budget.batch / pace}
+        numbers |= {"skipped": float(progress.skipped), "samples_per_second": self.budget.batch / seconds}
         if self.folder:
             self.folder.add(progress.step, numbers)
         loss = f"loss {numbers['loss']:.4f}" if self.counted else "loss not finite"
         self.bar.set_postfix_str(loss)
         if self.bar.disable:
-            left = tqdm.format_interval((self.budget.steps - progress.step) * pace)
+            left = tqdm.format_interval((self.budget.steps - progress.step) * seconds)
             speed = f"{numbers['samples_per_second']:.1f} samples/s"
             self._say(f"step {progress.step}/{self.budget.steps}  {loss}  {speed}  {left} left")
 
     def report_due(self, step: int) -> bool:
         """Whether it is time to validate."""
-        due = time.monotonic() - self.reported >= 60 * self.config.report_minutes
+        due = time.monotonic() - self.reported >= 60 * self.config.validation_minutes
         return self.folder is not None and (due or step == self.budget.steps)
 
     def report(self, step: int, report: Report) -> None:

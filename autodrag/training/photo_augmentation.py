@@ -13,29 +13,25 @@ from autodrag.images import to_bytes, to_tensor
 
 
 @dataclass(frozen=True)
-class PhotographedConfig:
-    """share: of the pictures, for each change by itself. colour: largest relative gain and offset of a channel.
+class PhotoAugmentation:
+    """`encoder.augmentation` in `configs/train.yaml`."""
 
-    shift: largest, in pixels of the picture. blur: largest deviation of a Gaussian, in its pixels. quality: lowest of
-    JPEG, up to 95.
-    """
-
-    share: float
-    colour: float
-    shift: float
-    blur: float
-    quality: int
+    share: float  # of the pictures, for each of these changes
+    colour: float  # largest change of gain and offset of a channel
+    shift: float  # largest shift, in pixels of the picture
+    blur: float  # largest standard deviation of a Gaussian, in pixels of the picture
+    quality: int  # lowest JPEG quality; the highest is 95
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or min(self.colour, self.shift, self.blur) < 0 or not 1 <= self.quality <= 95:
             raise InputError(
-                "encoder.photographed takes a share from 0 to 1, colour, shift and blur of at least 0, and a quality "
+                "encoder.augmentation takes a share from 0 to 1, colour, shift and blur of at least 0, and a quality "
                 "from 1 to 95."
             )
 
 
 def photographed(
-    images: Float[Tensor, "B 3 h w"], config: PhotographedConfig, stream: torch.Generator
+    images: Float[Tensor, "B 3 h w"], config: PhotoAugmentation, stream: torch.Generator
 ) -> Float[Tensor, "B 3 h w"]:
     """The images, on the CPU and in [-1, 1], each changed in some of these ways."""
     count = len(images)

@@ -33,28 +33,22 @@ TOGETHER = 8  # pictures made at once, with the same noise
 
 @dataclass(frozen=True)
 class PicturesConfig:
-    """The pictures that are made.
+    """`encoder.pictures` in `configs/train.yaml`."""
 
-    count: their number, a multiple of 128. size: pixels of their longer side. mixed: share whose rows 6.. are another
-    latent's. edited: share whose edited rows have gone a part of the way to another latent's. offsets: share whose rows
-    differ, each by up to `offset` of the way to a latent of its own. random_noise: share with other noise than the
-    generator's own.
-    """
-
-    count: int
-    size: int
-    mixed: float
-    edited: float
-    offsets: float
-    offset: float
-    random_noise: float
+    count: int  # a multiple of 128
+    size: int  # of the longer side, in pixels
+    mixed_share: float  # whose kept rows come from another latent
+    edited_share: float  # whose edited rows move part of the way to another latent
+    offset_share: float  # whose rows differ from each other
+    max_offset: float  # largest such difference, as a part of the way to another latent
+    random_noise_share: float  # with random noise instead of the generator's fixed noise
 
     def __post_init__(self) -> None:
         if self.count < SHARD or self.count % SHARD:
             raise InputError(f"encoder.pictures.count is {self.count}: choose a multiple of {SHARD}.")
         if self.size < 16:
             raise InputError(f"encoder.pictures.size is {self.size}: choose at least 16 pixels.")
-        for name in ("mixed", "edited", "offsets", "offset", "random_noise"):
+        for name in ("mixed_share", "edited_share", "offset_share", "max_offset", "random_noise_share"):
             if not 0 <= (share := getattr(self, name)) <= 1:
                 raise InputError(f"encoder.pictures.{name} is {share:g}, expected a share from 0 to 1.")
 
@@ -98,7 +92,7 @@ def make_pictures(
     ws = draw_latents(generator, config, SHARD, stream)
     pictures = []
     for part in ws.split(TOGETHER):
-        noise = "random" if float(torch.rand((), generator=stream)) < config.random_noise else "const"
+        noise = "random" if float(torch.rand((), generator=stream)) < config.random_noise_share else "const"
         pictures.append(shrunk(generator.synthesize(part, noise).float(), config.size).cpu())
     return to_uint8(torch.cat(pictures)), ws.cpu()
 
@@ -120,10 +114,10 @@ def draw_latents(
 
     rows = generator.num_ws
     first, second, third = (mapped(count)[:, None].expand(-1, rows, -1) for _ in range(3))
-    head = torch.lerp(split(first)[0], split(second)[0], chosen(config.edited) * amount())
-    tail = torch.lerp(split(first)[1], split(third)[1], chosen(config.mixed))
+    head = torch.lerp(split(first)[0], split(second)[0], chosen(config.edited_share) * amount())
+    tail = torch.lerp(split(first)[1], split(third)[1], chosen(config.mixed_share))
     other = mapped(count * rows).view(count, rows, -1)
-    return join(head, tail) + chosen(config.offsets) * amount() * config.offset * (other - generator.w_avg)
+    return join(head, tail) + chosen(config.offset_share) * amount() * config.max_offset * (other - generator.w_avg)
 
 
 def _check_recipe(folder: Path, generator: FrozenGenerator, config: PicturesConfig, seed: int) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from autodrag.data.dataset import Batch
 from autodrag.generator import FrozenGenerator
-from autodrag.latents import pace, walk
+from autodrag.latents import progress, walk
 from autodrag.models import AutoDrag
 from autodrag.tracking import BLOCK, Tracker, search_radius
 
@@ -67,10 +67,10 @@ class Dragging:
         tracker = Tracker(self.generator, self.generator.features(drags.ws[:, 0], block=BLOCK), drags.handles)
         expected = torch.lerp(drags.handles, drags.targets, (step / n)[:, None, None])
         radius = search_radius(drags.handles, drags.targets, self.generator.resolution)
-        paces = torch.stack([pace(ws, n) for ws in drags.ws])
+        fractions = torch.stack([progress(ws, n) for ws in drags.ws])
         return replace(
             drags,
-            ws=walk(reached, drags.ws[:, -1], paces),
+            ws=walk(reached, drags.ws[:, -1], fractions),
             features=self._features(reached),
             handles=tracker.find(reached, expected, radius),
         )

@@ -7,7 +7,7 @@ from autodrag.config import compose, typed
 from autodrag.data.dataset import Sample
 from autodrag.data.make import TrajectoriesConfig
 from autodrag.errors import InputError
-from autodrag.latents import pace, walk
+from autodrag.latents import progress, walk
 from autodrag.seeding import rng
 from autodrag.training.augmentation import (
     AugmentationConfig,
@@ -15,7 +15,7 @@ from autodrag.training.augmentation import (
     check_shares,
     check_steps,
     in_steps,
-    part,
+    partial,
     short,
     still,
     vary,
@@ -35,9 +35,9 @@ def sample(n: int = 5, lam: float = 0.3) -> Sample:
 def test_the_pace_of_a_straight_motion_is_its_own() -> None:
     motion = sample()
     expected = torch.tensor([(1 - 0.7**i) / (1 - 0.7**5) for i in range(6)])
-    assert torch.allclose(pace(motion.ws, 5), expected, atol=1e-5)
-    assert torch.allclose(walk(motion.ws[0], motion.ws[-1], pace(motion.ws, 5)), motion.ws, atol=1e-5)
-    assert torch.allclose(pace(torch.zeros(6, 8, 3), 4), torch.linspace(0, 1, 5))
+    assert torch.allclose(progress(motion.ws, 5), expected, atol=1e-5)
+    assert torch.allclose(walk(motion.ws[0], motion.ws[-1], progress(motion.ws, 5)), motion.ws, atol=1e-5)
+    assert torch.allclose(progress(torch.zeros(6, 8, 3), 4), torch.linspace(0, 1, 5))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 9])
@@ -79,7 +79,7 @@ def test_backwards_swaps_ends_and_points() -> None:
     motion = sample()
     other = backwards(motion, 5)
     assert torch.allclose(other.ws[[0, -1]], motion.ws[[-1, 0]], atol=1e-5)
-    assert torch.allclose(pace(other.ws, 5), pace(motion.ws, 5), atol=1e-5)
+    assert torch.allclose(progress(other.ws, 5), progress(motion.ws, 5), atol=1e-5)
     assert torch.equal(other.handles, motion.targets) and torch.equal(other.targets, motion.handles)
 
 
@@ -106,7 +106,7 @@ def other_latent() -> torch.Tensor:
 
 
 def test_shares_are_kept_and_draws_repeat() -> None:
-    config = AugmentationConfig(still=0.2, short=0.3, backwards=0.5, part=0.0, mixed=0.0)
+    config = AugmentationConfig(still=0.2, short=0.3, backwards=0.5, partial=0.0, mixed=0.0)
     motion = sample()
     others = [vary(motion, other_latent(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     stills = sum(torch.equal(o.handles, o.targets) for o in others)
@@ -118,7 +118,7 @@ def test_shares_are_kept_and_draws_repeat() -> None:
 
 def test_kept_rows_never_tell_where_a_motion_goes() -> None:
     motion = sample()
-    back = AugmentationConfig(still=0.0, short=0.3, backwards=0.7, part=0.0, mixed=0.0)
+    back = AugmentationConfig(still=0.0, short=0.3, backwards=0.7, partial=0.0, mixed=0.0)
     seen = set()
     for index in range(40):
         other = vary(motion, other_latent(), back, 5, 8, rng(0, "vary", index))
@@ -133,7 +133,7 @@ def test_kept_rows_never_tell_where_a_motion_goes() -> None:
 
 def test_share_of_motions_with_the_kept_rows_of_another() -> None:
     motion = sample()
-    config = AugmentationConfig(still=0.0, short=0.0, backwards=0.0, part=0.0, mixed=0.3)
+    config = AugmentationConfig(still=0.0, short=0.0, backwards=0.0, partial=0.0, mixed=0.3)
     others = [vary(motion, other_latent(), config, 5, 8, rng(0, "vary", i)) for i in range(200)]
     assert all(torch.equal(other.ws[:, :6], motion.ws[:, :6]) for other in others)
     assert 40 < sum(torch.equal(other.ws[0, 6:], other_latent()[6:]) for other in others) < 80
@@ -141,16 +141,16 @@ def test_share_of_motions_with_the_kept_rows_of_another() -> None:
 
 def test_a_part_of_the_way_moves_points_as_far() -> None:
     motion = sample()
-    some = part(motion, 0.25)
+    some = partial(motion, 0.25)
     assert torch.allclose(some.ws[-1] - some.ws[0], (motion.ws[-1] - motion.ws[0]) / 4, atol=1e-6)
     assert torch.allclose(some.targets - some.handles, (motion.targets - motion.handles) / 4, atol=1e-6)
-    assert torch.allclose(pace(some.ws, 5), pace(motion.ws, 5), atol=1e-5)
+    assert torch.allclose(progress(some.ws, 5), progress(motion.ws, 5), atol=1e-5)
     assert not any(len(points) for points in some.step_handles)
 
 
 def test_parts_of_the_way_are_evenly_distributed() -> None:
     motion = sample()
-    config = AugmentationConfig(still=0.0, short=0.0, backwards=0.5, part=0.5, mixed=0.0)
+    config = AugmentationConfig(still=0.0, short=0.0, backwards=0.5, partial=0.5, mixed=0.0)
     whole = (motion.targets - motion.handles).norm()
     others = [vary(motion, other_latent(), config, 5, 8, rng(0, "vary", i)) for i in range(400)]
     ways = torch.stack([(o.targets - o.handles).norm() / whole for o in others])

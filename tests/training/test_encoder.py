@@ -13,11 +13,13 @@ from autodrag.models.encoder import main_directions, shrunk
 from autodrag.models.whitening import Whitening
 from autodrag.training.build import TrainConfig
 from autodrag.training.latent_statistics import image_gradients, measure_whitening
-from autodrag.training.photo_augmentation import PhotographedConfig, photographed
+from autodrag.training.photo_augmentation import PhotoAugmentation, photographed
 from autodrag.training.picture_cache import PicturesConfig, draw_latents, load_moves, load_pictures
 from autodrag.training.stages.encoder import EncoderStage, spread_of
 
-PICTURES = PicturesConfig(count=128, size=32, mixed=0.5, edited=0.3, offsets=0.5, offset=0.3, random_noise=0.5)
+PICTURES = PicturesConfig(
+    count=128, size=32, mixed_share=0.5, edited_share=0.3, offset_share=0.5, max_offset=0.3, random_noise_share=0.5
+)
 NETWORK = EncoderConfig(size=32, width=8, hidden=32, directions=16)
 
 
@@ -48,14 +50,19 @@ def test_pictures_show_their_latents_and_only_missing_ones_are_made(kept: Path, 
     load_pictures(kept, tiny, PICTURES, 0)
     assert (kept / "00000.safetensors").stat().st_mtime_ns == before
     with pytest.raises(InputError, match="another recipe"):
-        load_pictures(kept, tiny, replace(PICTURES, mixed=0.1), 0)
+        load_pictures(kept, tiny, replace(PICTURES, mixed_share=0.1), 0)
 
 
 def test_latents_are_mixed_edited_and_differ_by_row_as_asked(tiny: Any) -> None:
-    plain = replace(PICTURES, mixed=0.0, edited=0.0, offsets=0.0)
+    plain = replace(PICTURES, mixed_share=0.0, edited_share=0.0, offset_share=0.0)
     rows = [
         draw_latents(tiny, recipe, 64, torch.Generator().manual_seed(0))
-        for recipe in (plain, replace(plain, mixed=1.0), replace(plain, edited=1.0), replace(plain, offsets=1.0))
+        for recipe in (
+            plain,
+            replace(plain, mixed_share=1.0),
+            replace(plain, edited_share=1.0),
+            replace(plain, offset_share=1.0),
+        )
     ]
     same, mixed, edited, offset = rows
     assert torch.equal(same, same[:, :1].expand_as(same))
@@ -83,16 +90,16 @@ def test_seen_moves_foretell_how_much_a_small_move_changes_the_picture(tiny: Any
     assert encoder.change(step).square().mean() == pytest.approx(told.mean().item(), rel=0.1)
 
 
-def test_the_encoder_overfits_one_batch_with_and_without_making_pictures(
+def test_the_encoder_overfits_one_batch_with_and_without_an_image_loss(
     kept: Path, tiny: Any, config: TrainConfig, learn: Any
 ) -> None:
-    for made in (0.0, 1.0):
-        stage = stage_of(kept, tiny, config, made=made, remade=2)
+    for share in (0.0, 1.0):
+        stage = stage_of(kept, tiny, config, image_loss_share=share, image_loss_pictures=2)
         batch = stage.batch(range(8))
-        assert len(batch.clean) == (2 if made else 0)
+        assert len(batch.clean) == (2 if share else 0)
         first, last = learn(stage, batch, 40, 3e-3)
         assert last < 0.6 * first
-        assert ("unlike" in stage(batch)[1]) == bool(made)
+        assert ("image" in stage(batch)[1]) == bool(share)
 
 
 def test_batches_depend_on_the_position_and_reports_on_validation_pictures(
@@ -137,7 +144,7 @@ def test_photographs_differ_in_each_way_alone(change: str) -> None:
     draw = torch.Generator().manual_seed(0)
     images = torch.nn.functional.interpolate(torch.rand(6, 1, 8, 8, generator=draw) * 1.6 - 0.8, scale_factor=4)
     images = images.expand(-1, 3, -1, -1)  # grey: JPEG keeps colours at half the size
-    still = PhotographedConfig(share=1.0, colour=0.0, shift=0.0, blur=0.0, quality=95)
+    still = PhotoAugmentation(share=1.0, colour=0.0, shift=0.0, blur=0.0, quality=95)
     amounts = {"colour": {"colour": 0.1}, "shift": {"shift": 1.0}, "blur": {"blur": 2.0}, "jpeg": {"quality": 5}}
     unchanged = photographed(images, still, torch.Generator().manual_seed(0))
     assert (unchanged - images).abs().mean() < 0.05  # JPEG of quality 95 alone
@@ -148,7 +155,7 @@ def test_photographs_differ_in_each_way_alone(change: str) -> None:
 
 
 def test_a_shift_moves_by_pixels_and_colours_keep_their_order() -> None:
-    config = PhotographedConfig(share=1.0, colour=0.0, shift=2.0, blur=0.0, quality=95)
+    config = PhotoAugmentation(share=1.0, colour=0.0, shift=2.0, blur=0.0, quality=95)
     ramp = (torch.arange(32.0) / 16 - 1).expand(1, 3, 32, 32) * 0.5
     moved = photographed(ramp, config, torch.Generator().manual_seed(3))
     shift = ((ramp - moved)[0, 0, 8:24, 8:24].mean() * 32).item()  # the ramp rises 1/32 a pixel
@@ -159,6 +166,6 @@ def test_wrong_settings_are_one_sentence() -> None:
     with pytest.raises(InputError, match="multiple of 128"):
         replace(PICTURES, count=100)
     with pytest.raises(InputError, match="share from 0 to 1"):
-        replace(PICTURES, mixed=2.0)
+        replace(PICTURES, mixed_share=2.0)
     with pytest.raises(InputError, match="quality"):
-        PhotographedConfig(0.5, 0.0, 0.0, 0.0, 0)
+        PhotoAugmentation(0.5, 0.0, 0.0, 0.0, 0)

@@ -98,7 +98,7 @@ def test_the_landing_loss_teaches_the_aim_where_handles_come_to(
 
 
 def test_samples_are_drags_between_known_faces(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    stage = aim_stage(folder, tiny, config, landmarks=1.0, far=1.0, short=0.0, still=0.0)
+    stage = aim_stage(folder, tiny, config, landmarks=1.0, far=1.0, partial=0.0, still=0.0)
     batch = stage.batch(range(64))
     motions = Trajectories(folder, tiny, 8, 1, 0, landmarks=1.0).motions[:-4]
     places = [points for m in motions for points in (m.landmarks.handles, m.landmarks.targets)]
@@ -110,7 +110,7 @@ def test_samples_are_drags_between_known_faces(folder: Path, tiny: Any, config: 
         assert np.allclose(places[goal][match], targets)
     resting = aim_stage(folder, tiny, config, landmarks=1.0, still=1.0).batch(range(8))
     assert torch.allclose(resting.handles, resting.targets) and torch.allclose(resting.source, resting.goal)
-    near = aim_stage(folder, tiny, config, landmarks=1.0, short=1.0, still=0.0).batch(range(64))
+    near = aim_stage(folder, tiny, config, landmarks=1.0, partial=1.0, still=0.0).batch(range(64))
     moved, asked = (near.goal - near.source).norm(dim=(1, 2)), (batch.goal - batch.source).norm(dim=(1, 2))
     assert 0.3 < moved.mean() / asked.mean() < 0.7
 

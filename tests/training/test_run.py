@@ -161,7 +161,7 @@ def test_the_recipe_of_synthface_fits_together() -> None:
     ("override", "says"),
     [
         ("loop.logger.log_every=0", "'loop.logger.log_every' is 0, expected a number at least 1"),
-        ("loop.logger.report_minutes=-1", "'loop.logger.report_minutes' is -1"),
+        ("loop.logger.validation_minutes=-1", "'loop.logger.validation_minutes' is -1"),
         ("loop.patience=0", "'loop.patience' is 0"),
         ("loop.ema=1.5", "'loop.ema' is 1.5, expected a number from 0 to 1"),
         ("loop.clip=0", "'loop.clip' is 0"),
@@ -193,7 +193,7 @@ def test_the_papers_own_recipe_has_nothing_of_ours(experiment: str) -> None:
     model, stage = trained.model, trained.stage2
     assert model.predictor.points == ("full" if "coordinates" in experiment else "patch_only")
     assert (model.skip, model.predictor.aim, stage.motion) == ("plain", None, None)
-    assert (stage.alpha, stage.beta, stage.rollout, stage.rounds, stage.landmarks, stage.far) == (0.1, 1, 0, 0, 0, 0)
+    assert (stage.alpha, stage.beta, stage.rollout, stage.continued, stage.landmarks, stage.far) == (0.1, 1, 0, 0, 0, 0)
     assert not any(vars(stage.augmentation).values()) and first.stage1.latents == "w" and first.stage1.mixed == 0
     assert (stage.budget.epochs, stage.budget.samples, stage.predictor.lr, stage.regularizer.lr) == (
         150,

@@ -81,18 +81,18 @@ def test_an_untrained_model_loses_the_way_to_the_next_latent(folder: Path, tiny:
 
 
 def test_a_batch_is_a_function_of_its_positions(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    augmentation = AugmentationConfig(still=0.2, short=0.2, backwards=0.2, part=0.3, mixed=0.5)
-    stage = stage2(folder, tiny, config, rollout=0.5, rounds=0.5, augmentation=augmentation)
+    augmentation = AugmentationConfig(still=0.2, short=0.2, backwards=0.2, partial=0.3, mixed=0.5)
+    stage = stage2(folder, tiny, config, rollout=0.5, continued=0.5, augmentation=augmentation)
     whole, part = stage.batch(range(8)), stage.batch([3])
     assert torch.allclose(whole.samples.ws[3], part.samples.ws[0], atol=1e-5)
     points = part.samples.mask.sum()
     assert torch.equal(whole.samples.handles[3][:points], part.samples.handles[0][:points])
-    assert torch.equal(whole.own[3], part.own[0]) and torch.equal(whole.again[3], part.again[0])
+    assert torch.equal(whole.rollout[3], part.rollout[0]) and torch.equal(whole.first_step[3], part.first_step[0])
     assert torch.equal(whole.steps[3], part.steps[0])
 
 
 def test_all_terms_give_gradients(folder: Path, tiny: Any, config: TrainConfig) -> None:
-    everything = {"beta": 1.0, "motion": "given", "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
+    everything = {"beta": 1.0, "motion": "given", "gamma": 0.5, "rollout": 0.5, "continued": 0.5}
     stage = stage2(folder, tiny, config, replace(MODEL, gate=0.1), **everything)
     loss, logs = stage(stage.batch(range(8)))
     loss.backward()
@@ -106,22 +106,22 @@ def test_all_terms_give_gradients(folder: Path, tiny: Any, config: TrainConfig) 
 
 def test_costly_terms_wait_for_the_finish(folder: Path, tiny: Any, config: TrainConfig) -> None:
     budget = replace(config.stage2.budget, epochs=1.0, samples=32, batch=8)
-    stage = stage2(folder, tiny, config, rounds=1.0, finish=0.25, budget=budget)
+    stage = stage2(folder, tiny, config, continued=1.0, final_share=0.25, budget=budget)
     before, after = (stage.batch(range(start, start + 8)) for start in (16, 24))
-    assert not before.finishing and not before.again.any()
-    assert after.finishing and after.again.all()
-    stage = stage2(folder, tiny, config, alpha=0.0, beta=1.0, finish=0.25, rollout=0.5, budget=budget)
+    assert not before.final and not before.first_step.any()
+    assert after.final and after.first_step.all()
+    stage = stage2(folder, tiny, config, alpha=0.0, beta=1.0, final_share=0.25, rollout=0.5, budget=budget)
     before, after = (stage.batch(range(start, start + 8)) for start in (16, 24))
     with torch.no_grad():
         assert stage(before)[0] == 0 and stage(after)[0] > 0
-    assert stage.batch([27]).finishing and not stage.batch([23]).finishing
-    with pytest.raises(InputError, match=r"stage2\.finish is 0"):
-        stage2(folder, tiny, config, finish=0.0)
+    assert stage.batch([27]).final and not stage.batch([23]).final
+    with pytest.raises(InputError, match=r"stage2\.final_share is 0"):
+        stage2(folder, tiny, config, final_share=0.0)
 
 
 def test_everything_runs_in_bfloat16(folder: Path, tiny: Any, config: TrainConfig) -> None:
     low = FrozenGenerator(tiny.trainable_copy(), "tiny", torch.bfloat16)
-    everything = {"beta": 1.0, "motion": "given", "gamma": 0.5, "rollout": 0.5, "rounds": 0.5}
+    everything = {"beta": 1.0, "motion": "given", "gamma": 0.5, "rollout": 0.5, "continued": 0.5}
     stage = stage2(folder, low, config, replace(MODEL, gate=0.1), **everything)
     with torch.autocast("cpu", torch.bfloat16):
         loss, _ = stage(stage.batch(range(8)))

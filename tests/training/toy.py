@@ -25,7 +25,7 @@ LOOP = LoopConfig(
     ema=0.9,
     compile=False,
     patience=2,
-    logger=LoggerConfig(log_every=2, checkpoint_minutes=0.0, report_minutes=1000.0),
+    logger=LoggerConfig(log_every=2, checkpoint_minutes=0.0, validation_minutes=1000.0),
 )
 
 

@@ -1,8 +1,8 @@
-"""Stage `encoder`: from a picture to its latents, learnt from the generator's own pictures.
+"""Stage `encoder`: from a picture to its latents, learned from the generator's own pictures.
 
-The loss is mostly told from latents alone: what the picture shows of their error (`Encoder.change`). For a share of the
-batches some pictures are made again and compared, in pixels and in the generator's features, and by LPIPS where its
-weights are on this machine.
+Most of the loss needs no image: it estimates what the error of the latents changes in the picture (`Encoder.change`). A
+share of the batches has an image loss too: some pictures are synthesised from the predicted latents and compared in
+pixels, in the generator's features and by LPIPS, if its weights are on this machine.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from autodrag.images import from_uint8, to_uint8
 from autodrag.latents import EDITED_ROWS
 from autodrag.models.encoder import Encoder, EncoderConfig, shrunk
 from autodrag.seeding import rng
-from autodrag.training.photo_augmentation import PhotographedConfig, photographed
+from autodrag.training.photo_augmentation import PhotoAugmentation, photographed
 from autodrag.training.picture_cache import PicturesConfig
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.vision.image_loss import load_distance
@@ -30,42 +30,32 @@ SHOWN = 6  # pictures of a report
 
 @dataclass(frozen=True)
 class EncoderTraining:
-    """network: its size. pictures: what is learnt from, kept in `folder`. photographed: on the way.
+    """`encoder` in `configs/train.yaml`. Ours."""
 
-    moves: latents at which what a picture shows is measured. near: weight of all errors of latents, in whitened
-    coordinates, beside those that the picture shows. offsets: weight of what rows are given of their own, e4e's
-    regularization.
-    made: share of the batches of which `remade` pictures are made again; made_weight: of their unlikeness. validation:
-    pictures that reports are made on. half: store the weights in float16.
-    """
-
-    network: EncoderConfig
-    pictures: PicturesConfig
-    folder: str
-    photographed: PhotographedConfig
-    moves: int
+    network: EncoderConfig  # size of the network
+    pictures: PicturesConfig  # images of the generator, made once before the training
+    folder: str  # where they are kept
+    augmentation: PhotoAugmentation  # makes them look like photographs
+    jacobian_latents: int  # latents at which the effect of W+ on pictures is measured
     budget: Budget
     schedule: Schedule
-    near: float
-    offsets: float
-    made: float
-    remade: int
-    made_weight: float
-    feature_block: int
-    validation: int
-    half: bool
+    latent_weight: float  # of all errors of the latents, in whitened coordinates, next to those that change the picture
+    delta_weight: float  # of the distance between neighbouring rows: e4e's delta regularisation
+    image_loss_share: float  # of the batches, those with an image loss
+    image_loss_pictures: int  # of such a batch, those that are synthesised and compared
+    image_loss_weight: float
+    image_loss_block: int  # generator block, counted from 1, whose features are compared
+    validation: int  # pictures to validate on
+    half: bool  # store the weights in float16
 
 
 @dataclass(frozen=True)
 class EncoderBatch:
-    """pictures: as a photograph would show them, in [-1, 1]. ws: their latents.
+    """Pictures with their latents."""
 
-    clean: what `made` pictures are compared with; none in most batches.
-    """
-
-    pictures: Float[Tensor, "B 3 h w"]
+    pictures: Float[Tensor, "B 3 h w"]  # augmented, in [-1, 1]
     ws: Float[Tensor, "B L D"]
-    clean: Float[Tensor, "M 3 h w"]
+    clean: Float[Tensor, "M 3 h w"]  # without augmentation, for the image loss; M is 0 in most batches
 
 
 class EncoderStage(Stage):
@@ -94,32 +84,33 @@ class EncoderStage(Stage):
         self._distance = load_distance(generator.device)
 
     def batch(self, positions: Sequence[int]) -> EncoderBatch:
-        """Random pictures, photographed: a function of the seed and of the first position."""
+        """Random pictures, augmented: a function of the seed and of the first position."""
         stream, device = rng(self._seed, "encoder", positions[0]), self.model.image_directions.device
         pictures, ws = self._shown
         chosen = torch.randint(len(pictures), (len(positions),), generator=stream)
-        made = self.config.remade if float(torch.rand((), generator=stream)) < self.config.made else 0
+        chance = float(torch.rand((), generator=stream))
+        compared = self.config.image_loss_pictures if chance < self.config.image_loss_share else 0
         images = from_uint8(pictures[chosen])
-        seen = photographed(images, self.config.photographed, stream)
-        return EncoderBatch(seen.to(device), ws[chosen].to(device), images[:made].to(device))
+        seen = photographed(images, self.config.augmentation, stream)
+        return EncoderBatch(seen.to(device), ws[chosen].to(device), images[:compared].to(device))
 
     def forward(self, batch: EncoderBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Logged: `change`, the root mean square change of pixels that the error of the latents makes, `near`, and
-        `unlike` where pictures were made."""
+        """Logged: `change`, the root mean square change of pixels by the error of the latents; `latents`, that error;
+        `image`, the image loss of batches that have one."""
         config, coordinates = self.config, self.model.whitening.coordinates
         found = self.model(batch.pictures)
         change = self.model.change(found - batch.ws).mean()
-        near = (coordinates(found) - coordinates(batch.ws)).square().mean()
-        loss = change + config.near * near + config.offsets * spread_of(coordinates(found))
-        logs = {"change": change.detach(), "near": near.detach()}
+        latents = (coordinates(found) - coordinates(batch.ws)).square().mean()
+        loss = change + config.latent_weight * latents + config.delta_weight * spread_of(coordinates(found))
+        logs = {"change": change.detach(), "latents": latents.detach()}
         if len(batch.clean):
-            unlike = self._unlike(found[: len(batch.clean)], batch)
-            loss, logs["unlike"] = loss + config.made_weight * unlike, unlike.detach()
+            image = self._image_loss(found[: len(batch.clean)], batch)
+            loss, logs["image"] = loss + config.image_loss_weight * image, image.detach()
         return loss, logs
 
     def report(self) -> Report:
-        """`change`: of held-out pictures, as a share of the average latent's. `error`: mean absolute error of pictures
-        made again, of 255, at the encoder's size. `encoded`: some of them, below the wanted ones."""
+        """`change`: of validation pictures, as a share of the average latent's. `error`: mean absolute error of the
+        images of the predicted latents, of 255, at the encoder's size. `encoded`: some of them, below the pictures."""
         device = self.model.image_directions.device
         pictures, ws = self._validation
         images, ws = from_uint8(pictures).to(device), ws.to(device)
@@ -135,9 +126,9 @@ class EncoderStage(Stage):
         """The encoder as a file of its own."""
         self.model.save(path, {"generator": self._generator.name}, self.config.half)
 
-    def _unlike(self, found: Float[Tensor, "M L D"], batch: EncoderBatch) -> Float[Tensor, ""]:
+    def _image_loss(self, found: Float[Tensor, "M L D"], batch: EncoderBatch) -> Float[Tensor, ""]:
         """Pixels, and features as a share of their own size."""
-        block = self.config.feature_block
+        block = self.config.image_loss_block
         images, features = self._generator.synthesize(found, return_features=block)
         with torch.no_grad():
             wanted = self._generator.features(batch.ws[: len(found)], block=block).float()

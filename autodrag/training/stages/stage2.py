@@ -45,8 +45,8 @@ class Stage2Config:
     far: float  # share of the samples of those batches that go to the w_0 of another motion
     validation: int  # samples to validate on
     rollout: float  # share of the samples trained on the model's own steps instead of the true ones
-    rounds: float  # share that starts at a random step of an earlier rollout, with tracked handles
-    finish: float  # last share of the training in which beta and rounds, the costly parts, are not 0; 1: all of it
+    continued: float  # share that starts at a random step of an earlier rollout, with tracked handles
+    final_share: float  # last share of the training in which beta and continued, the costly parts, are not 0
     augmentation: AugmentationConfig
     half: bool  # store the weights in float16
     metric_latents: int = 6  # latents for which `image_units` is averaged
@@ -60,12 +60,12 @@ class DragBatch:
     """
 
     samples: Batch
-    own: Bool[Tensor, " B"]  # True: train on the model's own steps
-    again: Int[Tensor, " B"]  # step of an earlier rollout to start from; 0: start from w_0
-    later: Int[Tensor, " A"]  # the samples with again > 0
+    rollout: Bool[Tensor, " B"]  # True: train on the model's own steps
+    first_step: Int[Tensor, " B"]  # step of an earlier rollout to start from; 0: start from w_0
+    continued: Int[Tensor, " A"]  # the samples with first_step > 0
     steps: Int[Tensor, "B S"]  # steps of L_drag
     matched: Int[Tensor, " M"]  # indices into the flattened steps: those with points, of samples that start from w_0
-    finishing: bool  # whether L_drag counts
+    final: bool  # whether L_drag counts
 
 
 class PredictorStage(Stage):
@@ -88,9 +88,9 @@ class PredictorStage(Stage):
     ) -> None:
         super().__init__(model, config.predictor)
         check_shares(config.augmentation)
-        if not 0 < config.finish <= 1:
+        if not 0 < config.final_share <= 1:
             raise InputError(
-                f"stage2.finish is {config.finish:g}, expected a share of the training above 0 and at most 1."
+                f"stage2.final_share is {config.final_share:g}, expected a share of the training above 0 and at most 1."
             )
         self.motion = None if motion is None else motion.requires_grad_(False)
         self.config, self.seed = config, seed
@@ -113,30 +113,30 @@ class PredictorStage(Stage):
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
         budget = config.budget
         start = positions[0] // budget.batch * budget.batch  # the same for every rank
-        finishing = start >= (1 - config.finish) * budget.epochs * budget.samples
-        own, earlier = (chance < torch.tensor([config.rollout, config.rounds * finishing])).unbind(1)
-        again = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * earlier
+        final = start >= (1 - config.final_share) * budget.epochs * budget.samples
+        rollout, continued = (chance < torch.tensor([config.rollout, config.continued * final])).unbind(1)
+        first_step = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * continued
         steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
         some = torch.tensor([[len(points) > 0 for points in sample.step_handles] for sample in samples])
-        matched = some.gather(1, steps) & (again == 0)[:, None]  # steps of later rounds have no matches
+        matched = some.gather(1, steps) & (first_step == 0)[:, None]  # steps of earlier rollouts have no matches
         device = collated.ws.device
         return DragBatch(
             collated,
-            own.to(device),
-            again.to(device),
-            again.nonzero()[:, 0].to(device),
+            rollout.to(device),
+            first_step.to(device),
+            first_step.nonzero()[:, 0].to(device),
             steps.to(device),
             matched.flatten().nonzero()[:, 0].to(device),
-            finishing,
+            final,
         )
 
     def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. 14 plus gamma times the landing loss. The logs hold the terms."""
         drags = self._begin(batch)
-        own = batch.own if self.config.rollout > 0 else None
-        predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, own)
+        rollout = batch.rollout if self.config.rollout > 0 else None
+        predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, rollout)
         prediction = prediction_loss(predicted, drags.ws[:, 1:], self.units)
-        beta = self.config.beta * batch.finishing
+        beta = self.config.beta * batch.final
         drag = self._drag_loss(batch, predicted) if beta > 0 else torch.zeros_like(prediction)
         loss = total_loss(prediction, drag, self.config.alpha, beta)
         logs = {"prediction": prediction, "drag": drag}
@@ -170,12 +170,12 @@ class PredictorStage(Stage):
         self.model.save(path, {"generator": self._dragging.generator.name}, self.config.half)
 
     def _begin(self, batch: DragBatch) -> Drags:
-        """The drags, which start from w_0, or for `batch.later` from an earlier rollout."""
+        """The drags, which start from w_0, or for `batch.continued` from an earlier rollout."""
         drags = self._dragging.begin(batch.samples)
-        if len(batch.later) == 0:
+        if len(batch.continued) == 0:
             return drags
-        moved = self._dragging.continued(drags.only(batch.later), batch.again[batch.later])
-        return drags.replaced(batch.later, moved)
+        moved = self._dragging.continued(drags.only(batch.continued), batch.first_step[batch.continued])
+        return drags.replaced(batch.continued, moved)
 
     def _drag_loss(self, batch: DragBatch, predicted: Float[Tensor, "B n L D"]) -> Float[Tensor, " B"]:
         """Eq. 13 on the chosen steps. The features of the true latents have no gradient."""
