@@ -9,6 +9,7 @@ DOCUMENTS = [
     "README.md",
     "CONTRIBUTING.md",
     "docs/method.md",
+    "docs/reproduce.md",
     "docs/experiments.md",
     "docs/speed.md",
     "docs/results.md",

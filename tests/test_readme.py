@@ -1,4 +1,4 @@
-"""The README: all its commands run, on a tiny generator that stands for every dataset's, and its code as it is."""
+"""README and docs/reproduce.md: every command runs, on a tiny generator that stands for all; code runs as it is."""
 
 import re
 import shutil
@@ -62,7 +62,7 @@ def commands(text: str) -> list[Command]:
     return found
 
 
-README = (REPOSITORY / "README.md").read_text()
+README = "\n".join((REPOSITORY / name).read_text() for name in ("README.md", "docs/reproduce.md"))
 HOSTING = (REPOSITORY / "docs" / "hosting.md").read_text()
 
 
