@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from autodrag.app.controller import Controller
-from autodrag.app.events import Look, Note, Work
+from autodrag.app.events import Event, Look, Note, Work
 from autodrag.app.orders import Job, Order
 from autodrag.app.pace import Pace
 from autodrag.app.protocol import Pull, picture_message
@@ -92,18 +92,12 @@ class Client:
         job: Job | None = Job(self.controller.welcome())
         while True:
             if job is None or (job.long and self.inbox):
-                order = await self._order()
-                job = await self._next(order) or job
-                if job is None:
-                    continue
-            try:
-                event = await self.run(next, job.events, None)
-            except Exception as error:  # noqa: BLE001 (whatever a job raises, the page and its session live on)
-                event, job = Note(_sentence(error)), None
-                self.outbox.put(Work(""))
-            if event is None:
-                job = None
+                new, events = await self._next(await self._order())
+                job = new or job
             else:
+                events = await self.run(self._moment, job)
+                job = job if events else None
+            for event in events:
                 self.outbox.put(event)
 
     async def _order(self) -> Order:
@@ -115,20 +109,31 @@ class Client:
         self._at_work, self._pulled = True, perf_counter()
         return await self.inbox.get()
 
-    async def _next(self, order: Order) -> Job | None:
-        """The job of an order; None where there is nothing to do or it cannot be, or what is under way goes on."""
+    async def _next(self, order: Order) -> tuple[Job | None, tuple[Event, ...]]:
+        """The job of an order and its first moment; None where there is nothing to do or what is under way goes on."""
         try:
-            job = await self.run(self.controller.take, order)
+            return await self.run(self._begun, order)
+        except Exception as error:  # noqa: BLE001 (whatever an order raises, the page and its session live on)
+            return None, (Note(_sentence(error)),)
+
+    def _begun(self, order: Order) -> tuple[Job | None, tuple[Event, ...]]:
+        job = self.controller.take(order)
+        if job is None:
+            return None, ()
+        if job.aside:
+            return None, (*job.first, *job.events)
+        return job, (*job.first, *self._moment(job))
+
+    def _moment(self, job: Job) -> tuple[Event, ...]:
+        """What comes next of a job; nothing at its end. The picture of a moving pointer is made in the same turn."""
+        try:
+            event = next(job.events, None)
+            if isinstance(event, Look) and event.draft is not None:
+                event = replace(event, encoded=self._encoded(event))
+                self._pace.took(perf_counter() - self._pulled)
         except Exception as error:  # noqa: BLE001 (as above)
-            self.outbox.put(Note(_sentence(error)))
-            return None
-        for event in job.first if job else ():
-            self.outbox.put(event)
-        if job and job.aside:
-            while (event := await self.run(next, job.events, None)) is not None:
-                self.outbox.put(event)
-            return None
-        return job
+            return Note(_sentence(error)), Work("")
+        return () if event is None else (event,)
 
     async def tell(
         self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]
@@ -143,7 +148,8 @@ class Client:
                 continue
             if isinstance(message, Look):
                 try:
-                    data = await self.run(self._encoded, message)
+                    encoded = message.encoded
+                    data = await self.run(self._encoded, message) if encoded is None else encoded
                 except Exception as error:  # noqa: BLE001 (as above)
                     self.outbox.shown()  # the page will not say so of a picture that it never gets
                     self.outbox.put(Note(_sentence(error), lane=message.lane))
@@ -151,8 +157,6 @@ class Client:
                 await send_bytes(data)
                 if message.lane == "main":
                     rough = None if message.draft is None else message
-                if message.draft is not None:
-                    self._pace.took(perf_counter() - self._pulled)
             else:
                 await send_text(json.dumps(message, allow_nan=False))
 
@@ -161,7 +165,7 @@ class Client:
         if rough is None or self._at_work or self.inbox:
             return rough
         header = {key: value for key, value in rough.header.items() if key != "time"}  # no delay of the pointer's
-        self.outbox.put(replace(rough, draft=None, header=header))
+        self.outbox.put(replace(rough, draft=None, encoded=None, header=header))
         return None
 
     def _encoded(self, look: Look) -> bytes:

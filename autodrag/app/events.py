@@ -26,7 +26,7 @@ class Look:
 
     final: it stays on the screen, so it is sent without loss. A newer one of its lane may take its place before it is
     sent. header: numbers that go with it. draft: makes it more roughly, without some of the generator's last blocks;
-    None: it is always made whole.
+    None: it is always made whole. encoded: the message for the page, where it is made already.
     """
 
     lane: str
@@ -34,6 +34,7 @@ class Look:
     final: bool
     header: dict[str, Any] = field(default_factory=dict)
     draft: Callable[[int], UInt8[np.ndarray, "H W 3"]] | None = None
+    encoded: bytes | None = None
 
     @classmethod
     def of_frame(

@@ -181,6 +181,7 @@ def uvicorn_config(app: FastAPI, port: int = 8000) -> uvicorn.Config:
         port=port,
         log_level="warning",
         ws_max_size=4 * MAX_TEXT,
+        ws_per_message_deflate=False,  # pictures are compressed already
         ws_ping_interval=20,
         ws_ping_timeout=20,
         timeout_graceful_shutdown=2,

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.editor.growing_mask import grown
-from autodrag.editor.model_cache import quickly
+from autodrag.editor.model_cache import quickly, untracked
 from autodrag.editor.renderer import Renderer
 from autodrag.editor.state import MAX_FRAMES, Arrows, Frame, PointList, start_of_drag
 from autodrag.errors import InputError
@@ -51,7 +51,8 @@ class Drag:
         self.live, self._tracks, self._renderer, self._grow = kind.live, kind.tracks, renderer, grow
         self._tracker: Tracker | None = None
         # Own copies: they remember the features of the picture that this drag starts from.
-        self._method, self._quick, self._drawn = copy.copy(method), quickly(method), mask
+        self._method, self._quick, self._untracked = copy.copy(method), quickly(method), untracked(method)
+        self._drawn = mask
         self._under, self._before = start_of_drag(start, mask)
         self._layer = self._before
         self.start, self.base = start, base
@@ -67,8 +68,9 @@ class Drag:
     def toward(self, targets: PointList, quick: bool = False) -> Iterator[DragProgress]:
         """Drag until the handles are at the targets or the method's steps are used up.
 
-        A live method yields once, at the end. quick: the points of its last frame are where they should be; otherwise
-        they are looked for in its picture. Raises InputError where points make no sense.
+        A live method yields once, at the end. quick: it takes the few steps of a pointer that moves, and the points of
+        its last frame are where they should be; otherwise it does all that `drag.py` does, and points are looked for in
+        its picture. Raises InputError where points make no sense.
         """
         if len(targets) != len(self.arrows.handles):
             raise InputError(f"There are {len(self.arrows.handles)} handles but {len(targets)} targets; give one each.")
@@ -80,7 +82,7 @@ class Drag:
         past = self.seconds
         if self._before is not None and self._grow:
             self._layer = grown(self._before, self.arrows.handles, targets)
-        method = self._quick if quick or self._layer is not None else self._method
+        method = self._quick if quick else self._method if self._layer is None else self._untracked
         steps = method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._layer)
         if self.live:
             yield self._take_all(list(steps), points, look=not quick and self._layer is not None)

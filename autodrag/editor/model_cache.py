@@ -206,14 +206,23 @@ def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
     return other
 
 
-def quickly(method: DragMethod) -> DragMethod:
-    """The method without looking where the handles are in its pictures: it says where they should be.
+def untracked(method: DragMethod) -> DragMethod:
+    """The method without looking where the handles are in its pictures: it says where they should be."""
+    other = copy.copy(method)
+    if isinstance(other, AutoDragMethod | LatentTransformerMethod):
+        other.track = False
+    return other
 
-    AutoDrag then takes one step where its model has a first guess of the end, which a single step goes straight to.
+
+def quickly(method: DragMethod) -> DragMethod:
+    """The method as fast as it goes, while the pointer moves: untracked, and with few steps.
+
+    AutoDrag takes one step where its model has a first guess of the end, which a single step goes straight to. Landing
+    goes on from where the pointer was before.
     """
-    quick = copy.copy(method)
-    if isinstance(quick, AutoDragMethod | LatentTransformerMethod):
-        quick.track = False
+    quick = untracked(method)
     if isinstance(quick, AutoDragMethod) and quick.model.predictor.aim is not None:
         quick.n = 1
+    if isinstance(quick, LandingMethod):
+        quick.follow = True
     return quick

@@ -28,7 +28,7 @@ from autodrag.models.stored import read_model, write_model
 
 SHORT = 0.6  # hundredths of the image's sides that handles are left from their targets, on average, to count as short
 WALLS, WALL_VARIANCE = 3, 1e-3  # how often a step is solved again with the limits that it broke; how hard they are
-FOLLOWING = 2  # steps to targets that have moved a little
+NEAR = 1.5  # hundredths; targets that moved by less are followed by one step, others by two
 MOST = 8  # so many points count fully; more of them share that weight, for neighbours err alike
 
 
@@ -103,8 +103,7 @@ class Landing(nn.Module):
     @torch.no_grad()
     def follow(self, drag: "Drag", targets: Float[Tensor, "B P 2"]) -> Landed:
         """A drag on from where it is, to targets that have moved a little: a fraction of the cost of `walk`."""
-        drag.aim(targets)
-        for _ in range(FOLLOWING):
+        for _ in range(1 if bool(drag.aim(targets) < NEAR) else 2):
             drag.step(1.0)
         return drag.landed(1.0)
 
@@ -176,9 +175,13 @@ class Drag:
         """Whether it is a drag of these handles."""
         return torch.equal(self._handles, handles) and torch.equal(self._valid, valid)
 
-    def aim(self, targets: Float[Tensor, "B P 2"]) -> None:
-        """Where the next steps go, in pixels."""
+    def aim(self, targets: Float[Tensor, "B P 2"]) -> Float[Tensor, ""]:
+        """Set where the next steps go, in pixels. Returns how far that is from where the last ones went, at most, in
+        hundredths of the image's sides.
+        """
+        before = self._way
         self._way = 50 * (to_unit(targets.float(), self._size) - to_unit(self._handles.float(), self._size))
+        return (self._way - before).norm(dim=2).max()
 
     def landed(self, share: float) -> Landed:
         """How far it has come towards targets that share of the way."""
