@@ -30,15 +30,21 @@ LEAST_WEIGHT = 0.05  # of a point that the features cannot locate
 class Source:
     """The images that a drag starts from, with their features, computed when they are first read."""
 
-    def __init__(self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], block: int) -> None:
+    def __init__(self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], model: AutoDrag) -> None:
         self.ws = ws
-        self._generator, self._block = generator, block
+        self._generator, self._model = generator, model
 
     @cached_property
     def features(self) -> Float[Tensor, "B C h w"]:
         """Output of the generator block that the model reads."""
         with torch.no_grad():
-            return self._generator.features(self.ws, block=self._block).float()
+            return self._generator.features(self.ws, block=self._model.config.feature_block).float()
+
+    @cached_property
+    def image_tokens(self) -> Float[Tensor, "B S E"]:
+        """What the model makes of the features."""
+        with torch.no_grad():
+            return self._model.predictor.encode_image(self.features)
 
     @cached_property
     def details(self) -> Float[Tensor, "B C h w"]:
@@ -123,7 +129,9 @@ class AutoDragMethod:
         mask = None if request.whole else request.valid
         if source.ws.is_cuda:
             return iter(self._graphed(source.ws, source.features, *in_bucket(request.handles, targets, mask)))
-        return self.model.walk(source.ws, source.features, request.handles, targets, mask, self.n)
+        return self.model.walk(
+            *(source.ws, source.features, request.handles, targets, mask, self.n), image=source.image_tokens
+        )
 
     def _rollout(
         self, ws: Tensor, features: Tensor, handles: Tensor, targets: Tensor, mask: Tensor | None
@@ -133,7 +141,7 @@ class AutoDragMethod:
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
         """The source; the previous one, with its features, where the latents are the same."""
         if self._source is None or not torch.equal(self._source.ws, ws):
-            self._source = Source(self.generator, ws, self.model.config.feature_block)
+            self._source = Source(self.generator, ws, self.model)
         return self._source
 
     def _polished(

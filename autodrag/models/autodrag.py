@@ -128,16 +128,18 @@ class AutoDrag(StoredModel):
         targets: Float[Tensor, "B P 2"],
         mask: Bool[Tensor, "B P"] | None = None,
         n: int | None = None,
+        image: Float[Tensor, "B S E"] | None = None,
     ) -> Iterator[Float[Tensor, "B L D"]]:
         """Drag, step by step: yields w_hat_1..w_hat_n.
 
-        ws: latents of the source. n: number of steps; None: that of training. Other arguments as in `forward`. Costs
-        one pass of the encoder, and n passes of the decoder over the K tokens of one step.
+        ws: latents of the source. n: number of steps; None: that of training. image: as in `Predictor.encode`. Other
+        arguments as in `forward`. Costs one pass of the encoder, and n passes of the decoder over the K tokens of one
+        step.
         """
         total = self.config.steps if n is None else n
         if total < 1:
             raise InputError(f"A drag of n={total} steps has no step: choose n of at least 1.")
-        context = self.predictor.encode(split(ws)[0], features, handles, targets, mask, self.shape.resolution)
+        context = self.predictor.encode(split(ws)[0], features, handles, targets, mask, self.shape.resolution, image)
         here, past = ws[:, None], self.predictor.begin(total)
         for index in range(total):
             here = self._steps(here, context, total, index, past)

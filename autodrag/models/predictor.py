@@ -80,6 +80,10 @@ class Predictor(nn.Module):
         # After `initialise`: the aim keeps its own initialisation.
         self.aim = None if config.aim is None else Aim(config.aim, w_dim, statistics.w_mean, statistics.w_std)
 
+    def encode_image(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S E"]:
+        """Tokens of F_0, which all drags of an image share."""
+        return self.image_tokens(self.standardise_features(features)) + self.position(self.cell_centres)
+
     def encode(
         self,
         rows: Float[Tensor, "B K D"],
@@ -88,16 +92,17 @@ class Predictor(nn.Module):
         targets: Float[Tensor, "B P 2"],
         mask: Bool[Tensor, "B P"] | None,
         image_hw: tuple[int, int],
+        image: Float[Tensor, "B S E"] | None = None,
     ) -> DragContext:
         """Encode the source and the points.
 
         rows: edited rows of the source. features: F_0 of the source. handles, targets: image pixels, in any order of
-        the pairs. mask: False at padding; None: no padding. image_hw: size of the image.
+        the pairs. mask: False at padding; None: no padding. image_hw: size of the image. image: what `encode_image`
+        makes of the features, where it is known.
         """
         aim = None if self.aim is None else self.aim(rows, handles, targets, mask, image_hw)  # [B, K, D]
-        features = self.standardise_features(features)  # [B, C, h, w]
-        image = self.image_tokens(features) + self.position(self.cell_centres)  # [B, S, E]
-        points = self._embed_points(features, handles, targets, image_hw)  # [B, 2P, E]
+        image = self.encode_image(features) if image is None else image  # [B, S, E]
+        points = self._embed_points(self.standardise_features(features), handles, targets, image_hw)  # [B, 2P, E]
         padding = None
         if mask is not None:
             every = mask.new_ones(mask.shape[0], image.shape[1])  # [B, S]

@@ -156,7 +156,9 @@ class Sliding(FrozenGenerator):
 def test_rounds_bring_what_falls_short_or_goes_too_far_to_its_target(
     tiny: FrozenGenerator, weights: Path, reaches: float
 ) -> None:
-    def walk(ws: torch.Tensor, features: Any, handles: Any, targets: Any, valid: Any, n: int) -> Iterator[torch.Tensor]:
+    def walk(
+        ws: torch.Tensor, features: Any, handles: Any, targets: Any, valid: Any, n: int, image: Any
+    ) -> Iterator[torch.Tensor]:
         for step in range(1, n + 1):
             moved = ws.clone()
             moved[:, :, :2] += reaches * step / n * (targets - handles).mean(dim=1)[:, None]
@@ -167,6 +169,7 @@ def test_rounds_bring_what_falls_short_or_goes_too_far_to_its_target(
         method = AutoDragMethod(tiny, weights, rounds=rounds)
         method.generator = Sliding(tiny)
         method.model.walk = walk  # type: ignore[method-assign, assignment]
+        method.model.predictor.encode_image = lambda features: features.flatten(2)  # type: ignore[method-assign, assignment]
         *_, last = method.drag(torch.zeros(1, tiny.num_ws, tiny.w_dim), [[20.0, 30.0]], [[32.0, 35.0]])
         left[rounds] = (last.ws[0, 0, :2] - torch.tensor([12.0, 5.0])).norm().item()
     assert left[1] > 0.6 and left[2] < 0.3 * left[1] and left[8] < 1.1 * left[2] + 0.05
@@ -182,7 +185,7 @@ def test_an_edit_stops_where_the_latents_of_the_generator_end(
     )
     landing.save(tmp_path / "landing.safetensors")
 
-    def walk(ws: torch.Tensor, *_: Any) -> Iterator[torch.Tensor]:
+    def walk(ws: torch.Tensor, *_: Any, image: Any) -> Iterator[torch.Tensor]:
         for far in (1e-3, 10.0, 50.0):
             yield torch.cat([ws[:, :6] + far, ws[:, 6:]], dim=1)
 
