@@ -10,7 +10,8 @@ from autodrag.errors import InputError
 
 if TYPE_CHECKING:
     from autodrag.editor.session import Editor
-    from autodrag.generator import FrozenGenerator, load_generator
+    from autodrag.generator import FrozenGenerator
+    from autodrag.loading import load_generator
     from autodrag.methods import load_method
 
 __version__ = "0.1.0"
@@ -19,7 +20,7 @@ __all__ = ["Editor", "FrozenGenerator", "InputError", "__version__", "load_gener
 _HOMES = {
     "Editor": "autodrag.editor.session",
     "FrozenGenerator": "autodrag.generator",
-    "load_generator": "autodrag.generator",
+    "load_generator": "autodrag.loading",
     "load_method": "autodrag.methods",
 }
 

@@ -15,8 +15,9 @@ from autodrag.config import MODEL_DIR, DatasetConfig
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
 from autodrag.evaluation.metrics import mean_distance
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
 from autodrag.images import to_pixels, to_uint8
+from autodrag.loading import load_generator
 from autodrag.methods import DragMethod, load_method
 from autodrag.seeding import rng
 from autodrag.vision.detectors import load_detector

@@ -23,7 +23,8 @@ from autodrag.edits import Edit, read_edits
 from autodrag.errors import InputError
 from autodrag.files import write_whole
 from autodrag.films import KINDS, check_rate
-from autodrag.generator import Class, FrozenGenerator, load_generator
+from autodrag.generator import Class, FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.masks import read_mask
 from autodrag.methods import DragMethod, MethodConfig, load_method
 from autodrag.methods.base import read_request

@@ -9,7 +9,8 @@ import torch
 
 from autodrag import InputError, load_generator
 from autodrag.fingerprint import fingerprint
-from autodrag.generator import FrozenGenerator, prefer_fast_convolutions
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import prefer_fast_convolutions
 from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 
@@ -138,7 +139,7 @@ def test_a_dataset_is_found_by_name(stored: Path, monkeypatch: pytest.MonkeyPatc
     stored.rename(stored.with_name(dataset.source.file))
     with pytest.raises(InputError, match=r"makes images of \(64, 64\) px, but ffhq has \(512, 512\) px"):
         load_generator("ffhq")
-    monkeypatch.setattr("autodrag.generator.load_dataset", lambda name: config.load_dataset(str(dataset.source.path)))
+    monkeypatch.setattr("autodrag.loading.load_dataset", lambda name: config.load_dataset(str(dataset.source.path)))
     assert load_generator("ffhq").resolution == (64, 64)
     assert load_generator(config.load_dataset(str(dataset.source.path))).resolution == (64, 64)
 

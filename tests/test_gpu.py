@@ -16,7 +16,8 @@ from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.evaluation import run as evaluation
 from autodrag.evaluation.metric_networks import MetricNetworks
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.models import Encoder
 from autodrag.training.build import TrainConfig
 from autodrag.training.run import run as train_stage

@@ -26,7 +26,7 @@ from autodrag.app.transfers import add_routes
 from autodrag.devices import in_passing, pick_device
 from autodrag.editor.model_cache import ModelCache
 from autodrag.errors import InputError
-from autodrag.generator import load_generator
+from autodrag.loading import load_generator
 from autodrag.precision import choose
 
 CallNext = Callable[[Request], Awaitable[Response]]

@@ -20,8 +20,9 @@ from autodrag.domains.synthface.renderer import render
 from autodrag.editor.inversion import Inversion, InvertConfig
 from autodrag.editor.photo_detail import PhotoDetail
 from autodrag.evaluation.tasks.landmarks import PRESETS
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
 from autodrag.images import to_pixels, to_tensor, to_uint8
+from autodrag.loading import load_generator
 from autodrag.methods import DragMethod, load_method
 from autodrag.methods.landing import LandingMethod
 from autodrag.models import Encoder

@@ -8,7 +8,8 @@ import torch
 from autodrag.bench.generator import official
 from autodrag.data.workers import LoadGenerator
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.models import AutoDrag, ModelConfig
 from autodrag.training.latent_statistics import domain_shape, measure
 from autodrag.weights import weights_path

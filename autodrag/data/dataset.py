@@ -18,7 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from autodrag.data.matching import Matches
 from autodrag.data.shards import read_index, read_shard
-from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, latent_motion
+from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, Recipe, latent_motion
 from autodrag.errors import InputError
 from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
@@ -100,37 +100,24 @@ class Trajectories:
         seed: int = 0,
         part: slice = slice(None),
         together: int = 1,
-        landmarks: float = 0,
-        far: float = 0,
+        landmarks: float = 0.0,
+        far: float = 0.0,
     ) -> None:
-        folder = Path(folder)
-        manifest = read_index(folder)
-        if manifest.recipe.generator != fingerprint(generator):
-            raise InputError(
-                f"{folder} was made with another generator than {generator.name}: load that generator, or make new "
-                "trajectories in another folder."
-            )
         if min(max_points, step_points, together) < 1:
             raise InputError(
                 f"max_points={max_points}, step_points={step_points} and together={together} must be at least 1."
             )
-        if landmarks > 0 and not manifest.recipe.trajectory.landmarks:
-            raise InputError(
-                f"{folder} holds no landmarks to train on: make trajectories with trajectory.landmarks=true in another "
-                "folder, or set stage2.landmarks=0 (aim.landmarks=0)."
-            )
-        entries = [manifest.shards[number] for number in sorted(manifest.shards)]
-        self.motions = [motion for entry in entries for motion in read_shard(folder, entry)][part]
+        folder = Path(folder)
+        index = read_index(folder)
+        _check_recipe(folder, index.recipe, generator, landmarks)
+        shards = [index.shards[number] for number in sorted(index.shards)]
+        self.motions = [motion for shard in shards for motion in read_shard(folder, shard)][part]
         if not self.motions:
             raise InputError(
                 f"{folder} has no sample in the slice {part.start}:{part.stop}: make more, or use fewer for validation."
             )
-        self.recipe = manifest.recipe
-        self.generator = generator
-        self.max_points = max_points
-        self.step_points = step_points
-        self.seed = seed
-        self.together = together
+        self.recipe, self.generator, self.seed = index.recipe, generator, seed
+        self.max_points, self.step_points, self.together = max_points, step_points, together
         self.landmarks, self.far = landmarks, far
         self._order: tuple[int, Int[Tensor, " N"]] | None = None  # (epoch, its order)
 
@@ -198,3 +185,17 @@ def _some(matches: Matches, count: int, stream: torch.Generator) -> tuple[Float[
 
 def _tensor(points: np.ndarray) -> Float[Tensor, "P 2"]:
     return torch.from_numpy(points)
+
+
+def _check_recipe(folder: Path, recipe: Recipe, generator: FrozenGenerator, landmarks: float) -> None:
+    """Raises InputError unless the samples are of this generator and have landmarks if their share is above 0."""
+    if recipe.generator != fingerprint(generator):
+        raise InputError(
+            f"{folder} was made with another generator than {generator.name}: load that generator, or make new "
+            "trajectories in another folder."
+        )
+    if landmarks > 0 and not recipe.trajectory.landmarks:
+        raise InputError(
+            f"{folder} holds no landmarks to train on: make trajectories with trajectory.landmarks=true in another "
+            "folder, or set stage2.landmarks=0 (aim.landmarks=0)."
+        )

@@ -17,7 +17,7 @@ from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, 
 from autodrag.data.workers import available_cores, make_samples
 from autodrag.errors import InputError
 from autodrag.fingerprint import fingerprint
-from autodrag.generator import load_generator
+from autodrag.loading import load_generator
 from autodrag.precision import Asked, Chosen, choose
 from autodrag.runs.lock import exclusive
 from autodrag.runs.ranks import Ranks, join_ranks

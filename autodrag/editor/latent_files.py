@@ -20,7 +20,8 @@ from torch import Tensor
 from autodrag.editor import session_file
 from autodrag.errors import InputError
 from autodrag.files import parse_tensors
-from autodrag.generator import FrozenGenerator, read_arrays
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import read_arrays
 from autodrag.pictures import as_array
 
 DRAG_FORMAT = "autodrag drag 1"

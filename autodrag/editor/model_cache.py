@@ -13,7 +13,8 @@ import torch
 from autodrag.config import DatasetConfig, dataset_names, load_dataset
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.methods import METHODS as ALL_METHODS
 from autodrag.methods import Kind, load_method
 from autodrag.methods.autodrag import AutoDragMethod

@@ -22,7 +22,8 @@ from autodrag.evaluation.metric_networks import MetricNetworks, load_metric_netw
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
 from autodrag.fingerprint import fingerprint
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.methods import DragMethod, MethodConfig
 from autodrag.runs.folder import commit, environment
 from autodrag.runs.lock import exclusive

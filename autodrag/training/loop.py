@@ -64,36 +64,16 @@ def train(
     0. Raises InputError if the loss is not finite for too many steps, or if the last checkpoint cannot be written.
     """
     _check(budget, config, ranks)
-    network = _distribute(stage, config, ranks)
-    optimizer = _adam(stage, config)
-    average = new_average(stage) if config.ema > 0 else {}
-    progress = restore_checkpoint(checkpoints, stage, average, optimizer)
-
+    training = _Training(stage, config, ranks)
+    average, progress = training.average, training.restore(checkpoints)
     with _first_only(ranks, open_folder, progress.step) as folder, _stop_signal() as stop_requested:
         logger = Logger(folder, ranks, budget, config.logger, progress)
         parts = (part for step in range(progress.step, budget.steps) for part in _parts(step, budget, config, ranks))
         batches = in_order(stage.batch, parts, ahead=ranks.device.type == "cuda")
         while progress.step < budget.steps:
-            # One step: gradients of this rank's share of the batch, averaged over the ranks.
-            rates = _set_rates(stage, optimizer, progress.step, budget)
-            loss, logs = _gradients(network, batches, config, ranks)
-            norm = nn.utils.clip_grad_norm_(stage.parameters(), config.clip or math.inf)
-
-            # All ranks see the same numbers, so they skip steps and stop together.
-            shared = ranks.mean(torch.stack([loss, norm.detach(), loss.new_tensor(float(stop_requested()))])).tolist()
-            finite = math.isfinite(shared[0] + shared[1])
-            if finite:
-                optimizer.step()
-                update_average(average, stage, config.ema, progress.step)
-                progress.streak = 0
-            else:
-                progress.skipped, progress.streak = progress.skipped + 1, progress.streak + 1
-            optimizer.zero_grad()
-            progress.step += 1
-            stop = shared[2] > 0
-
-            # Log the step; validate and save a checkpoint every few minutes and at the end.
-            logger.note(progress, {"loss": loss, "gradient": norm, **logs} if finite else {}, rates)
+            rates = _set_rates(stage, training.optimizer, progress.step, budget)
+            values, stop = training.step(batches, stop_requested)
+            logger.note(progress, values, rates)
             if progress.streak > config.patience:
                 raise InputError(_not_finite(progress))
             if logger.report_due(progress.step):
@@ -102,13 +82,54 @@ def train(
                 stage.train()
             last = stop or progress.step == budget.steps
             if logger.checkpoint_due(last):
-                logger.checkpoint(lambda: save_checkpoint(checkpoints, stage, average, optimizer, progress), last)
+                logger.checkpoint(lambda: training.save(checkpoints), last)
             if last:
                 break
         logger.close(progress)
     if average:
         stage.load_state_dict(average, strict=False)
     return progress.step >= budget.steps
+
+
+class _Training:
+    """What the steps change: the stage, its moving average, the optimiser and the counters."""
+
+    def __init__(self, stage: Stage, config: LoopConfig, ranks: Ranks) -> None:
+        self.stage, self.config, self.ranks = stage, config, ranks
+        self.network = _distribute(stage, config, ranks)
+        self.optimizer = _adam(stage, config)
+        self.average = new_average(stage) if config.ema > 0 else {}
+        self.progress = Progress()
+
+    def restore(self, checkpoints: Path) -> Progress:
+        """Load the newest checkpoint, if there is one."""
+        self.progress = restore_checkpoint(checkpoints, self.stage, self.average, self.optimizer)
+        return self.progress
+
+    def save(self, checkpoints: Path) -> None:
+        """Write a checkpoint."""
+        save_checkpoint(checkpoints, self.stage, self.average, self.optimizer, self.progress)
+
+    def step(self, batches: Iterator[Any], stop_requested: Callable[[], bool]) -> tuple[dict[str, Tensor], bool]:
+        """One step: gradients of this rank's share of the batch, averaged over the ranks.
+
+        Returns the values to log (none if they were not finite and the step was skipped), and whether to stop.
+        """
+        progress, ranks = self.progress, self.ranks
+        loss, logs = _gradients(self.network, batches, self.config, ranks)
+        norm = nn.utils.clip_grad_norm_(self.stage.parameters(), self.config.clip or math.inf)
+        # All ranks see the same numbers, so they skip steps and stop together.
+        shared = ranks.mean(torch.stack([loss, norm.detach(), loss.new_tensor(float(stop_requested()))])).tolist()
+        finite = math.isfinite(shared[0] + shared[1])
+        if finite:
+            self.optimizer.step()
+            update_average(self.average, self.stage, self.config.ema, progress.step)
+            progress.streak = 0
+        else:
+            progress.skipped, progress.streak = progress.skipped + 1, progress.streak + 1
+        self.optimizer.zero_grad()
+        progress.step += 1
+        return ({"loss": loss, "gradient": norm, **logs} if finite else {}), shared[2] > 0
 
 
 def _check(budget: Budget, config: LoopConfig, ranks: Ranks) -> None:

@@ -10,7 +10,7 @@ import torch
 from autodrag.config import dump, load_yaml
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
-from autodrag.generator import load_generator
+from autodrag.loading import load_generator
 from autodrag.models.cost import cost_table
 from autodrag.precision import choose
 from autodrag.runs.folder import RunFolder

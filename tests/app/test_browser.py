@@ -12,7 +12,7 @@ from PIL import Image
 from autodrag.app.hub import AppConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.errors import InputError
-from autodrag.generator import load_generator
+from autodrag.loading import load_generator
 from autodrag.weights import weights_path
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -16,8 +16,8 @@ from autodrag.domains.synthface import Z_DIM, parameters, render
 from autodrag.editor.export import sampled
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
-from autodrag.generator import load_generator
 from autodrag.images import encode, to_bytes
+from autodrag.loading import load_generator
 from autodrag.visualize import draw_points, save_animation, sheet
 
 SHOTS = os.environ.get("AUTODRAG_SHOTS")

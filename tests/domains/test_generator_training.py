@@ -19,7 +19,7 @@ from autodrag.domains.synthface.parameters import GEOMETRY, coordinates, squash
 from autodrag.domains.synthface.renderer import render
 from autodrag.domains.synthface.targets import Targets
 from autodrag.errors import InputError
-from autodrag.generator import load_generator
+from autodrag.loading import load_generator
 from third_party.stylegan2.readers import write_safetensors
 
 SMALL = ((4, 8), (8, 8), (16, 8), (32, 8), (64, 8))

@@ -10,7 +10,7 @@ from torch import Tensor
 from autodrag.domains.synthface.reader import Reader, reader_path
 from autodrag.evaluation.tasks.base import Item
 from autodrag.evaluation.tasks.mdd import FITS, Mdd, MddConfig, _spread
-from autodrag.generator import load_generator
+from autodrag.loading import load_generator
 from autodrag.methods import Step
 from autodrag.methods.base import Points
 from autodrag.vision.flow import Flow

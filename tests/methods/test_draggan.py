@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.methods import load_method
 from autodrag.methods.base import Step
 

@@ -14,7 +14,8 @@ from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
 from autodrag.fingerprint import fingerprint
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.models import Aim, AutoDrag, Regularizer
 from autodrag.seeding import rng
 from autodrag.training.build import TrainConfig

@@ -20,8 +20,8 @@ from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.reader_training import ReaderTraining, make_reader
 from autodrag.domains.synthface.renderer import render
 from autodrag.errors import InputError
-from autodrag.generator import load_generator
 from autodrag.images import to_pixels
+from autodrag.loading import load_generator
 from autodrag.seeding import rng
 from autodrag.stylegan2 import write_safetensors
 from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, LandmarkDetector

@@ -14,9 +14,10 @@ from autodrag.data.trajectories import turned
 from autodrag.domains.synthface.correspondence import on_skin, true_targets
 from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, parameters, squash
 from autodrag.domains.synthface.renderer import render
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
 from autodrag.images import to_pixels
 from autodrag.latents import join, split
+from autodrag.loading import load_generator
 from autodrag.seeding import rng
 from autodrag.vision.detectors import LandmarkDetector
 

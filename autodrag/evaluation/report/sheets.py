@@ -20,9 +20,10 @@ from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.tables import ABLATION
 from autodrag.evaluation.run import EvalConfig
 from autodrag.evaluation.tasks import Item, Task, make_task
-from autodrag.generator import FrozenGenerator, load_generator
+from autodrag.generator import FrozenGenerator
 from autodrag.images import to_uint8
 from autodrag.latents import constant_fractions, corrupt, perturb, split
+from autodrag.loading import load_generator
 from autodrag.models import AutoDrag
 from autodrag.seeding import rng
 from autodrag.visualize import draw_points, sheet

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 from torch import Tensor
@@ -129,23 +130,60 @@ def filter_taps(kernel: Tensor) -> tuple[float, ...]:
     return tuple(float(tap) for tap in taps)
 
 
-def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[str], str]) -> GeneratorConfig:
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+class _Sizes:
+    """Sizes by the majority of the tensors that share them. origin: from NVIDIA's name to the file's, for messages."""
 
-    def vote(claims: Iterable[tuple[str, int]], said: int | None = None) -> int:
-        """The most common size among the (tensor, axis) pairs; `said`, by the file itself, wins a tie."""
-        names = list(claims)
-        votes = Counter([] if said is None else [said])
+    def __init__(self, tensors: Mapping[str, Tensor], origin: Callable[[str], str]) -> None:
+        self.shapes, self.origin = {name: tuple(tensor.shape) for name, tensor in tensors.items()}, origin
+
+    def vote(self, claims: Iterable[tuple[str, int]], stated: int | None = None) -> int:
+        """The most common size among the (tensor, axis) pairs; `stated`, by the file itself, wins a tie."""
+        names, shapes = list(claims), self.shapes
+        votes = Counter([] if stated is None else [stated])
         votes.update(shapes[name][axis] for name, axis in names if name in shapes and axis < len(shapes[name]))
         if not votes:
-            raise lacks(origin(names[0][0]))
+            raise lacks(self.origin(names[0][0]))
         return votes.most_common(1)[0][0]
 
+
+def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[str], str]) -> GeneratorConfig:
+    sizes = _Sizes(tensors, origin)
+    shapes = sizes.shapes
     first = _first_size(shapes)
-    told = recorded.height if first in _HEIGHT_TELLS else None
-    channels = {block: vote(_channel_claims(block)) for block in _blocks(shapes, told)}
-    top = max(channels)
-    layers = _mapping_layers(shapes, origin)
+    height = recorded.height if first in _HEIGHT_TELLS else None
+    channels = {block: sizes.vote(_channel_claims(block)) for block in _blocks(shapes, height)}
+    top, mapping = max(channels), _mapping(sizes, recorded)
+    colours = [(name, 0) for name in shapes if re.fullmatch(r"synthesis\.b\d+\.torgb\.(weight|bias)", name)]
+    filters = [tensor for name, tensor in tensors.items() if is_filter(name)]
+    stored = filter_taps(usual_filter(filters)) if filters else USUAL_TAPS
+    return GeneratorConfig(
+        **mapping,
+        resolution=(first[0] * top // 4, first[1] * top // 4),
+        channels=channels,
+        img_channels=sizes.vote([(f"synthesis.b{top}.torgb.weight", 0), *colours], recorded.img_channels),
+        mapping_lr_multiplier=recorded.mapping_lr_multiplier,
+        architecture=recorded.architecture or _architecture(shapes, top),
+        conv_clamp=recorded.conv_clamp,
+        resample_filter=recorded.taps or stored,
+        use_noise=_has_noise(shapes) if recorded.use_noise is None else recorded.use_noise,
+        num_fp16_res=recorded.num_fp16_res,
+    )
+
+
+class _Mapping(TypedDict):
+    """Fields of `GeneratorConfig` about the mapping network."""
+
+    z_dim: int
+    c_dim: int
+    w_dim: int
+    mapping_layers: int
+    embed_features: int | None
+    layer_features: int | None
+
+
+def _mapping(sizes: _Sizes, recorded: Recorded) -> _Mapping:
+    shapes, vote = sizes.shapes, sizes.vote
+    layers = _mapping_layers(shapes, sizes.origin)
     affine = [(name, 1) for name in shapes if name.endswith(".affine.weight")]
     last = [(f"mapping.fc{layers - 1}.{part}", 0) for part in ("weight", "bias")]
     w_dim = vote([("synthesis.b4.conv1.affine.weight", 1), *affine, *last, ("mapping.w_avg", 0)], recorded.w_dim)
@@ -160,27 +198,15 @@ def _infer(tensors: Mapping[str, Tensor], recorded: Recorded, origin: Callable[[
         label = vote([("mapping.embed.weight", 0), ("mapping.embed.bias", 0)], rest)
     z_dim = recorded.z_dim if recorded.z_dim is not None else (entry[1] - label if len(entry) == 2 else None)
     if z_dim is None:
-        raise lacks(origin("mapping.fc0.weight"))
-    colours = [(name, 0) for name in shapes if re.fullmatch(r"synthesis\.b\d+\.torgb\.(weight|bias)", name)]
-    filters = [tensor for name, tensor in tensors.items() if is_filter(name)]
-    stored = filter_taps(usual_filter(filters)) if filters else USUAL_TAPS
-    return GeneratorConfig(
-        z_dim=z_dim,
-        c_dim=c_dim,
-        w_dim=w_dim,
-        resolution=(first[0] * top // 4, first[1] * top // 4),
-        channels=channels,
-        img_channels=vote([(f"synthesis.b{top}.torgb.weight", 0), *colours], recorded.img_channels),
-        mapping_layers=layers,
-        embed_features=label if label not in (0, w_dim) else None,
-        layer_features=hidden if hidden != w_dim else None,
-        mapping_lr_multiplier=recorded.mapping_lr_multiplier,
-        architecture=recorded.architecture or _architecture(shapes, top),
-        conv_clamp=recorded.conv_clamp,
-        resample_filter=recorded.taps or stored,
-        use_noise=_has_noise(shapes) if recorded.use_noise is None else recorded.use_noise,
-        num_fp16_res=recorded.num_fp16_res,
-    )
+        raise lacks(sizes.origin("mapping.fc0.weight"))
+    return {
+        "z_dim": z_dim,
+        "c_dim": c_dim,
+        "w_dim": w_dim,
+        "mapping_layers": layers,
+        "embed_features": label if label not in (0, w_dim) else None,
+        "layer_features": hidden if hidden != w_dim else None,
+    }
 
 
 def _channel_claims(number: int) -> list[tuple[str, int]]:
