@@ -24,7 +24,7 @@ def box(generator: FrozenGenerator) -> torch.Tensor:
 
 @pytest.mark.parametrize("architecture", ["skip", "orig", "resnet"])
 @pytest.mark.parametrize("resolution", [(64, 64), (64, 32)])
-def test_the_outside_is_kept_and_the_inside_changes(architecture: str, resolution: tuple[int, int]) -> None:
+def test_only_the_inside_of_a_mask_changes(architecture: str, resolution: tuple[int, int]) -> None:
     generator = FrozenGenerator.random(resolution=resolution, architecture=architecture)
     before, after = pictures(generator)
     mask = box(generator)
@@ -49,7 +49,7 @@ def test_keeping_nothing_or_everything(tiny: FrozenGenerator) -> None:
         assert torch.allclose(nothing, tiny.synthesize(after), atol=1e-5)
 
 
-def test_what_is_kept_may_itself_be_mixed(tiny: FrozenGenerator) -> None:
+def test_a_kept_image_may_itself_be_blended(tiny: FrozenGenerator) -> None:
     before, after = pictures(tiny)
     mask = box(tiny)
     other = mask.flip(1)
@@ -60,7 +60,7 @@ def test_what_is_kept_may_itself_be_mixed(tiny: FrozenGenerator) -> None:
     assert torch.equal(again[:, :, other == 0], mixed[:, :, other == 0])
 
 
-def test_a_batch_is_kept_as_single_pictures_are(tiny: FrozenGenerator) -> None:
+def test_blending_a_batch_equals_blending_single_images(tiny: FrozenGenerator) -> None:
     before, after = pictures(tiny)
     keep = tiny.keep(before, box(tiny))
     with torch.no_grad():
@@ -97,7 +97,7 @@ def edges(image: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("seed", [1, 3])
-def test_the_seam_is_not_seen(synthface: FrozenGenerator, seed: int) -> None:
+def test_there_is_no_visible_seam(synthface: FrozenGenerator, seed: int) -> None:
     """Around the border the mixed face is no steeper than those that it is mixed from; cut and pasted it would be."""
     before, after = pictures(synthface, seed)
     after = torch.cat([torch.lerp(before[:, :6], after[:, :6], 0.3), before[:, 6:]], dim=1)

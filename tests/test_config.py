@@ -64,13 +64,13 @@ def test_typed_builds_nested_dataclasses() -> None:
         ({"stage": None}, "Config key 'stage' is None, expected an integer or text."),
     ],
 )
-def test_typed_says_in_one_sentence_what_does_not_fit(change: dict[str, Any], sentence: str) -> None:
+def test_typed_names_the_key_that_does_not_fit(change: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError) as caught:
         typed(Outer, GOOD | change)
     assert str(caught.value) == sentence
 
 
-def test_typed_refuses_what_is_no_mapping() -> None:
+def test_typed_refuses_anything_but_a_mapping() -> None:
     with pytest.raises(InputError, match="mapping"):
         typed(Outer, [1, 2])
 
@@ -98,7 +98,7 @@ def test_a_dataset_may_be_a_file(tmp_path: Path) -> None:
     assert load_dataset(str(file)).source.path == file
 
 
-def test_an_unknown_dataset_is_one_sentence() -> None:
+def test_an_unknown_dataset_gives_a_clear_error() -> None:
     with pytest.raises(InputError, match=r"^Unknown dataset 'fhq': choose one of afhqcat, .*synthface"):
         load_dataset("fhq")
 
@@ -157,7 +157,7 @@ PATHS = (
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_paths_are_taken_to_the_letter(path: str) -> None:
+def test_paths_are_taken_literally(path: str) -> None:
     cfg = compose("drag", [f"out={path}", f"mask={path}", f"++method.options.weights={path}"])
     assert [cfg.out, cfg.mask, cfg.method.options.weights] == [path] * 3
     assert compose("drag", [f"dataset={path}.PKL"]).dataset.source.file == str(Path(f"{path}.PKL").resolve())
@@ -233,7 +233,7 @@ def test_a_script_runs_with_overrides_and_leaves_nothing_behind(script: Path) ->
     assert set(script.parent.iterdir()) == before
 
 
-def test_every_job_of_a_sweep_has_a_folder_of_its_own(script: Path) -> None:
+def test_every_job_of_a_sweep_has_its_own_folder(script: Path) -> None:
     done = call(script, "-m", "out=x", "lr=1e-2,1e-3", "dataset=dog,lion")
     assert done.returncode == 0, done.stderr
     folders = [line.split()[-1] for line in done.stdout.splitlines()]
@@ -259,7 +259,7 @@ def test_sweeps_go_to_slurm(script: Path) -> None:
         (("-m", "out=x", "lr=-1,1"), "lr is negative: give a positive one."),
     ],
 )
-def test_a_wrong_command_line_is_one_sentence_and_status_2(
+def test_a_wrong_command_line_gives_one_sentence_and_status_2(
     script: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     done = call(script, *arguments)

@@ -43,17 +43,17 @@ def test_a_gpu_that_is_not_there_is_refused(two_gpus: list[torch.device], device
     assert two_gpus == []
 
 
-def test_the_cpu_is_never_set(two_gpus: list[torch.device]) -> None:
+def test_the_cpu_is_never_set_as_current_device(two_gpus: list[torch.device]) -> None:
     assert pick_device("cpu", 1) == torch.device("cpu") and two_gpus == []
 
 
-def test_work_in_passing_leaves_no_thread_behind() -> None:
+def test_temporary_threads_end() -> None:
     before = threading.active_count()
     worker = in_passing(threading.current_thread)
     assert worker is not threading.main_thread() and not worker.is_alive()
     assert threading.active_count() == before
 
 
-def test_what_goes_wrong_in_passing_is_the_callers() -> None:
+def test_errors_in_a_temporary_thread_reach_the_caller() -> None:
     with pytest.raises(ZeroDivisionError):
         in_passing(lambda: 1 / 0)

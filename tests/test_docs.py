@@ -17,7 +17,7 @@ DOCUMENTS = [
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
-def test_what_a_document_names_is_there(repository: Path, name: str) -> None:
+def test_files_named_in_documents_exist(repository: Path, name: str) -> None:
     text = (repository / name).read_text(encoding="utf-8")
     folders = [repository, repository / "autodrag", (repository / name).parent]
     for path in re.findall(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|js|yaml|md))`", text):

@@ -143,14 +143,14 @@ def test_the_beginning_of_another_file_is_dropped(server, folder, begun):
     assert server.requests[-1] == ("/ranges", None)
 
 
-def test_a_connection_that_breaks_is_taken_up_again(server, folder):
+def test_a_broken_connection_is_resumed(server, folder):
     assert fetch(source(server, "/breaks")).read_bytes() == DATA
     third = len(DATA) // 3 + 1
     assert server.requests == [("/breaks", None), ("/breaks", f"bytes={third}-"), ("/breaks", f"bytes={2 * third}-")]
 
 
 @pytest.mark.parametrize("kind", ["drive", "link"])
-def test_google_drive_is_asked_again(server, folder, kind):
+def test_google_drives_confirmation_is_followed(server, folder, kind):
     assert fetch(drive(kind)).read_bytes() == DATA
     assert [path for path, _ in server.requests] == [f"/{kind}", "/drive"]
     assert left(folder) == ["g.pkl"]
@@ -181,7 +181,7 @@ def test_another_file_than_the_published_one(server, folder):
         verify(wanted)
 
 
-def test_what_a_server_refuses(server, folder):
+def test_refusals_of_a_server_give_a_clear_error(server, folder):
     refused(source(server, "/missing"), "404", server.address, folder)
     refused(source(server, "/page"), "web page", server.address, folder)
     refused(drive("quota"), "https://drive.google.com/file/d/quota/view", "quota", folder)
@@ -214,7 +214,7 @@ def test_two_at_once_download_once(server, folder):
     assert left(folder) == ["g.pkl"]
 
 
-def test_files_that_are_not_remote_are_left_alone(folder):
+def test_local_files_are_not_downloaded(folder):
     shipped = Source("/nowhere/mine.pkl", url=None, drive_id=None, sha256=None, licence="mine")
     assert fetch(shipped) == Path("/nowhere/mine.pkl")
     with pytest.raises(InputError, match="does not exist"):

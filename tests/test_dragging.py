@@ -65,7 +65,7 @@ def test_it_writes_pictures_an_animation_and_latents(
 
 
 @pytest.mark.parametrize("masked", [False, True])
-def test_the_editor_opens_what_is_written(generator: Path, tmp_path: Path, masked: bool) -> None:
+def test_the_editor_opens_the_session_of_a_drag(generator: Path, tmp_path: Path, masked: bool) -> None:
     mask = np.zeros((64, 64), dtype=np.uint8)
     mask[:, :40] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
@@ -165,7 +165,7 @@ def test_many_edits_at_once(generator: Path, tmp_path: Path, capsys: pytest.Capt
         assert np.abs(still - film).max() <= 1
 
 
-def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
+def test_json_and_csv_give_the_same_edits(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(
         json.dumps([{"name": "x", "seed": 4, "handles": [[1, 2], [3, 4]], "targets": [[5, 6], [7, 8]]}])
     )
@@ -219,7 +219,7 @@ def test_a_wrong_edit_is_named_before_any_is_made_or_left_out(
         drag(generator, *given, "wrong=skip")
 
 
-def test_handles_are_looked_for_unless_that_is_turned_off() -> None:
+def test_handles_are_tracked_unless_track_is_false() -> None:
     for given, options in (([], None), (["method.options.track=false"], False), (["method.options.track=true"], True)):
         assert typed(DragConfig, compose("drag", ["method=autodrag", *given])).method.options["track"] is options
     assert check_options("autodrag", {"track": None, "n": None}) == {}  # so the method's own, which looks
@@ -316,7 +316,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sent
         (["fps=120"], r"a \.gif shows 0.1 to 50 .* use \.mp4 for up to 240"),
     ],
 )
-def test_bad_input_is_one_sentence(generator: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:
+def test_bad_input_gives_a_clear_error(generator: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         drag(generator, f"out={tmp_path / 'a.gif'}", *overrides)
     assert not list(tmp_path.iterdir())

@@ -11,7 +11,7 @@ from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors, write_whole
 
 
-def test_a_system_that_opens_no_folder_still_keeps_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_written_where_folders_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows: folders cannot be opened, and only what is open for writing can be brought to the disk."""
     really, modes = os.open, []
 

@@ -58,18 +58,18 @@ def test_an_mp4_is_h264_of_even_size(height: int, width: int, fps: float, tmp_pa
         ("mp4", -3, "fps=-3 is out"),
     ],
 )
-def test_rates_that_cannot_be_shown_are_said(kind: str, fps: float, says: str) -> None:
+def test_impossible_frame_rates_are_refused(kind: str, fps: float, says: str) -> None:
     with pytest.raises(InputError, match=says):
         write_film(kind, pictures(2), fps)
 
 
-def test_kinds_are_told_by_the_suffix() -> None:
+def test_the_suffix_gives_the_format() -> None:
     assert film_kind("a.b/x.GIF") == "gif" and film_kind(Path("視頻.mp4")) == "mp4"
     with pytest.raises(InputError, match=r"x\.avi is not an animation"):
         film_kind("x.avi")
 
 
-def test_a_system_without_ffmpeg_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_ffmpeg_gives_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> str:
         raise RuntimeError("No ffmpeg exe could be found.")
 

@@ -108,7 +108,7 @@ def test_a_copy_trains_and_leaves_the_original(tiny: FrozenGenerator) -> None:
     assert not torch.allclose(FrozenGenerator(copy).synthesize(ws), wanted, atol=1e-2)
 
 
-def test_a_kept_picture_stays_outside_the_mask(tiny: FrozenGenerator) -> None:
+def test_the_kept_image_stays_outside_the_mask(tiny: FrozenGenerator) -> None:
     old, new = latents(tiny).split(1)
     mask = torch.zeros(64, 64)
     mask[:32] = 1
@@ -158,7 +158,7 @@ def test_nothing_to_load(name: str, words: str) -> None:
         load_generator(name)
 
 
-def test_a_file_of_something_else(tmp_path: Path) -> None:
+def test_a_file_that_is_no_generator(tmp_path: Path) -> None:
     path = tmp_path / "notes.pkl"
     path.write_text("no generator\n")
     with pytest.raises(InputError, match="text file"):
@@ -190,7 +190,7 @@ def test_latents_of_the_wrong_type(tiny: FrozenGenerator) -> None:
         tiny.synthesize(torch.zeros(1, 10, 32, dtype=torch.int64))
 
 
-def test_what_else_can_be_wrong(tiny: FrozenGenerator) -> None:
+def test_other_wrong_arguments(tiny: FrozenGenerator) -> None:
     ws, z = latents(tiny), torch.zeros(2, 32)
     classes = FrozenGenerator.random(c_dim=3)
     cases = [
@@ -271,7 +271,7 @@ def test_a_class_is_chosen_by_its_number_or_its_label() -> None:
         FrozenGenerator.random().with_class(0)
 
 
-def test_loading_without_a_class_says_what_happens(tmp_path: Path) -> None:
+def test_loading_without_a_class_warns(tmp_path: Path) -> None:
     g = FrozenGenerator.random(c_dim=3)
     write_safetensors(tmp_path / "conditional", g.config, g.network.state_dict())
     with pytest.warns(UserWarning, match="3 classes and none was chosen. The label is all zeros"):
@@ -283,7 +283,7 @@ def test_loading_without_a_class_says_what_happens(tmp_path: Path) -> None:
     assert torch.equal(chosen.map(z), plain.map(z, torch.eye(3)[1:2]))
 
 
-def test_only_a_gpu_is_told_to_try_its_convolutions(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_convolutions_are_benchmarked_on_a_gpu_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     prefer_fast_convolutions(torch.device("cpu"))
     assert not torch.backends.cudnn.benchmark

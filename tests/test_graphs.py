@@ -58,7 +58,7 @@ def test_every_shape_type_and_absence_has_its_own_recording() -> None:
     assert tape.recorded == 4
 
 
-def test_recordings_are_forgotten_and_made_again() -> None:
+def test_old_recordings_are_dropped_and_recorded_again() -> None:
     tape = Tape()
     graphed = Graphed(twice_and_sum, tape)
     for size in [*range(1, REMEMBERED + 2)] * 2:
@@ -69,7 +69,7 @@ def test_recordings_are_forgotten_and_made_again() -> None:
     assert tape.recorded == 1
 
 
-def test_a_failed_recording_is_said_once_and_never_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_recording_is_reported_once_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
     tried = []
 
     def fails(work: Work) -> tuple[Callable[[], object], Sequence[Tensor]]:

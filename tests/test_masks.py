@@ -39,7 +39,7 @@ def pictures() -> dict[str, Image.Image]:
 
 
 @pytest.mark.parametrize("kind", pictures())
-def test_pictures_are_masks(kind: str, tmp_path: Path) -> None:
+def test_masks_are_read_from_images(kind: str, tmp_path: Path) -> None:
     picture = pictures()[kind]
     assert torch.equal(read_mask(picture, (8, 8)), RIGHT)
     path = tmp_path / ("mask.tif" if picture.mode in "IF" else "mask.png")
@@ -76,12 +76,12 @@ def test_soft_masks_keep_their_levels() -> None:
     ],
     ids=range(10),
 )
-def test_arrays_are_masks(given: object) -> None:
+def test_masks_are_read_from_arrays(given: object) -> None:
     assert torch.allclose(read_mask(given, (8, 8)), RIGHT)
 
 
 @pytest.mark.parametrize(("level", "says"), [(0, "black .* every"), (255, "white every"), (99, "grey every")])
-def test_a_picture_of_one_level_says_nothing(level: int, says: str, tmp_path: Path) -> None:
+def test_a_mask_of_one_level_is_refused(level: int, says: str, tmp_path: Path) -> None:
     noisy = np.clip(level + np.random.default_rng(0).integers(-3, 4, (8, 8)), 0, 255).astype(np.uint8)
     cv2.imwrite(str(tmp_path / "mask.png"), noisy)
     with pytest.raises(InputError, match=f"mask.png is {says}"):
@@ -92,7 +92,7 @@ def test_a_picture_of_one_level_says_nothing(level: int, says: str, tmp_path: Pa
         read_mask(Image.fromarray(black_strokes), (8, 8))
 
 
-def test_a_huge_mask_is_a_sentence() -> None:
+def test_a_huge_mask_gives_a_clear_error() -> None:
     file = io.BytesIO()
     Image.new("1", (1, 1)).save(file, "PNG")
     for size in ((18_000, 10_000), (9_000, 9_000)):
@@ -113,12 +113,12 @@ def test_a_huge_mask_is_a_sentence() -> None:
         ("nothing.png", "nothing.png cannot be read"),
     ],
 )
-def test_what_is_no_mask_is_said(given: object, says: str) -> None:
+def test_anything_but_a_mask_is_refused(given: object, says: str) -> None:
     with pytest.raises(InputError, match=says):
         read_mask(given, (8, 8))
 
 
-def test_every_method_takes_what_the_reader_takes(tiny: FrozenGenerator, tmp_path: Path) -> None:
+def test_methods_accept_every_kind_of_mask(tiny: FrozenGenerator, tmp_path: Path) -> None:
     ws = tiny.map(torch.randn(2, tiny.z_dim, generator=torch.Generator().manual_seed(0)))
     mask = np.zeros((64, 64), np.uint8)
     mask[:, :32] = 255

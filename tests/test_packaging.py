@@ -96,7 +96,7 @@ def test_the_requirements_name_no_host_and_pin_every_version() -> None:
         assert not pin.startswith("-"), pin
 
 
-def test_the_version_is_said_once_and_alike() -> None:
+def test_the_version_is_the_same_everywhere() -> None:
     import autodrag
 
     citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text())

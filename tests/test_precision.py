@@ -55,13 +55,13 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, major: int, expected: str) -> Non
     assert choose("auto", torch.device("cuda:0")) == expected
 
 
-def test_what_was_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_explicit_precision_is_used(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     on_processor(monkeypatch, "amx_bf16", 0.3)
     assert [choose(kind, CPU) for kind in ("float32", "bfloat16", "float16")] == ["float32", "bfloat16", "float16"]
     assert capsys.readouterr().err == ""
 
 
-def test_the_time_is_taken_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_precision_is_timed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times: list[torch.device] = []
     monkeypatch.setattr(precision, "processor_flags", set)
     monkeypatch.setattr(precision, "bfloat16_time", lambda device: times.append(device) or 0.5)

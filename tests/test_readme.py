@@ -194,7 +194,7 @@ def test_every_command_runs(stand_in: Path, capsys: pytest.CaptureFixture[str]) 
     assert (stand_in / "drag.gif").is_file() and list(Path("docs/results").glob("table1-ffhq*"))
 
 
-def test_what_cannot_be_had_is_one_sentence(
+def test_a_failed_download_gives_a_clear_error(
     stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The command that has to download, without a network."""
@@ -226,7 +226,7 @@ def test_the_demo_runs(stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "face 1:" in said and Path("runs/demo/drags.gif").is_file() and Path("runs/demo/drags.png").is_file()
 
 
-def test_what_it_shows_of_the_shipped_domain_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_and_code_of_the_shipped_domain_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first command and the code, as they are."""
     monkeypatch.chdir(tmp_path)
     for command in SHIPPED:

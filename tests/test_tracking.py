@@ -23,7 +23,7 @@ def moved(x: int, y: int) -> torch.Tensor:
     return torch.tensor([[[float(x), float(y)]]])
 
 
-def test_points_are_found_where_they_went() -> None:
+def test_moved_points_are_found() -> None:
     generator = Shifting()
     points = torch.tensor([[[60.0, 50.0], [41.0, 80.0]]])
     tracker = Tracker(generator, generator.features(moved(0, 0)), points)
@@ -46,7 +46,7 @@ def test_the_search_is_as_wide_as_half_the_way_within_bounds() -> None:
     assert search_radius(handles, targets, (256, 256)).tolist() == [[6.0, 25.0, 32.0]]
 
 
-def test_a_point_that_looks_as_before_is_located_where_it_went() -> None:
+def test_a_point_with_unchanged_features_is_located() -> None:
     generator = Shifting()
     points = torch.tensor([[[60.0, 50.0], [41.0, 80.0]]])
     located = Locator(generator, moved(0, 0), points).find(moved(1, -1), points, torch.tensor([2.0]))
@@ -54,7 +54,7 @@ def test_a_point_that_looks_as_before_is_located_where_it_went() -> None:
     assert (located.certainty > 0.9).all()
 
 
-def test_what_cannot_be_told_is_where_it_is_expected() -> None:
+def test_an_ambiguous_point_is_where_it_is_expected() -> None:
     generator = Shifting()
     points = torch.tensor([[[60.0, 50.0]]])
     generator.picture = torch.ones_like(generator.picture)
@@ -62,7 +62,7 @@ def test_what_cannot_be_told_is_where_it_is_expected() -> None:
     assert torch.allclose(located.points, points + 5, atol=1e-3) and (located.certainty < 0.05).all()
 
 
-def test_along_an_edge_nothing_is_told_and_across_it_all() -> None:
+def test_edges_locate_points_across_but_not_along() -> None:
     generator = Shifting()
     points = torch.tensor([[[60.0, 50.0]]])
     generator.picture = generator.picture[:, :, :1].expand_as(generator.picture)  # changes with x alone

@@ -46,7 +46,7 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(printed) == len(rows) + 3 and "speed-up" in printed[2]
 
 
-def test_what_a_user_gets_wrong(tmp_path: Path, repository: Path) -> None:
+def test_user_errors_are_clear(tmp_path: Path, repository: Path) -> None:
     for override, words in ((f"out={tmp_path}/none/x.json", "is not a folder"), ("device=gpu", "Unknown device 'gpu'")):
         with pytest.raises(InputError, match=words):
             bench.run(typed(bench.GeneratorBench, compose("bench/generator", [override])))

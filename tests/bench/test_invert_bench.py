@@ -10,7 +10,7 @@ from autodrag.bench.invert import InvertBench, compressed, renders, run
 from autodrag.config import compose, typed
 
 
-def test_it_measures_what_an_inversion_reaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_measures_inversions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autodrag.bench.inverted_pulls.PULLS", ("free-10",))
     effort = ["invert.steps=6", "invert.finish=0.5", "invert.starts=4", "invert.tune_steps=3", "invert.tune_lr=2e-4"]
     few = ["images=1", "slow=1", "pulls=1", "methods=[landing]", f"out={tmp_path / 'out.json'}"]

@@ -36,7 +36,7 @@ def test_every_command_of_it_has_keys_that_exist() -> None:
             compose(f"bench/{words.pop(0)}" if name == "bench" else name, words)
 
 
-def test_one_table_of_what_was_done_failed_and_took_too_long(
+def test_the_table_lists_finished_failed_and_timed_out_parts(
     tiny: FrozenGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path
 ) -> None:
     network = tiny.trainable_copy()
@@ -66,7 +66,7 @@ def test_a_folder_with_blanks_is_refused(monkeypatch: pytest.MonkeyPatch, reposi
         run(SuiteBench("cpu", "my suite", {}))
 
 
-def test_what_a_part_has_started_ends_with_it(tmp_path: Path) -> None:
+def test_child_processes_end_with_their_part(tmp_path: Path) -> None:
     child = f"import time, pathlib; time.sleep(3); pathlib.Path('{tmp_path}/alive').touch()"
     parent = f'import subprocess, sys; subprocess.run([sys.executable, "-c", {child!r}])'
     (tmp_path / "parent.py").write_text(parent, encoding="utf-8")

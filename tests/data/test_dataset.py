@@ -69,7 +69,7 @@ def test_samples_of_a_batch_have_the_same_number_of_points_where_matches_allow(
     assert len(set(counts)) > 1
 
 
-def test_ranks_share_out_what_one_would_see(trajectories: Trajectories) -> None:
+def test_ranks_together_see_the_samples_of_one(trajectories: Trajectories) -> None:
     def described(samples: list[Sample]) -> list[tuple[int, list[float]]]:
         return [(s.index, s.handles.flatten().tolist()) for s in samples]
 

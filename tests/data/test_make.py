@@ -103,7 +103,7 @@ def test_impossible_settings(overrides: list[str], wrong: str, tmp_path: Path) -
         run(config(overrides, wrong, f"out={tmp_path}"))
 
 
-def test_the_shipped_config_is_the_papers_where_it_speaks() -> None:
+def test_the_shipped_config_has_the_papers_numbers() -> None:
     trajectory = typed(TrajectoriesConfig, compose("trajectories", ["dataset=ffhq"])).trajectory
     assert (trajectory.n, trajectory.handle_px, trajectory.step_px) == (5, 50.0, None)
 

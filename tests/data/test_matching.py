@@ -99,7 +99,7 @@ def test_a_blank_image_has_none() -> None:
     assert matched((texture(256, 256), blank)).targets.shape == (0, 2)
 
 
-def test_features_that_say_nothing_moved_refuse_the_match() -> None:
+def test_matches_are_refused_where_features_did_not_move() -> None:
     """The guard asks that the handle's feature be found at the target rather than where it was."""
     first, second = shifted_pair(12, -5)
     still, moved = (F.avg_pool2d(image, 2) for image in (first, second))

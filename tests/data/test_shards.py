@@ -87,7 +87,7 @@ def test_unpack_inverts_pack() -> None:
     assert all(same(a, b) for a, b in zip(samples, unpack(pack(samples)), strict=True))
 
 
-def test_what_is_read_is_what_was_made(tmp_path: Path) -> None:
+def test_shards_round_trip(tmp_path: Path) -> None:
     run(tmp_path)
     manifest = read_index(tmp_path)
     samples = [s for number in range(3) for s in read_shard(tmp_path, manifest.shards[number])]
@@ -148,7 +148,7 @@ def test_a_recipe_without_matches_is_refused(tmp_path: Path, in_vain: range) -> 
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted"])
-def test_a_damaged_shard_is_found_and_made_again(tmp_path: Path, damage: str) -> None:
+def test_a_damaged_shard_is_replaced(tmp_path: Path, damage: str) -> None:
     run(tmp_path)
     before = contents(tmp_path)
     path = tmp_path / "shard-00001.safetensors"

@@ -169,7 +169,7 @@ def test_one_step(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
     assert len(sample.steps[0].handles) == len(sample.ends.handles)
 
 
-def test_draws_in_vain_are_counted_and_end(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
+def test_failed_draws_are_counted_and_limited(tiny: FrozenGenerator, small_recipe: Recipe) -> None:
     impossible = changed(small_recipe, match=replace(small_recipe.trajectory.match, gms_factor=99.0), attempts=2)
     sample = make_sample(tiny, impossible, 7)
     assert (sample.index, sample.attempt, len(sample.ends.handles), len(sample.steps)) == (7, 2, 0, 3)
@@ -183,7 +183,7 @@ def test_impossible_settings(config: TrajectoryConfig, changes: dict[str, object
         check(replace(config, **changes))
 
 
-def test_fingerprints_tell_generators_apart(tiny: FrozenGenerator) -> None:
+def test_fingerprints_differ_between_generators(tiny: FrozenGenerator) -> None:
     assert fingerprint(tiny) == fingerprint(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=0))
     assert fingerprint(tiny) != fingerprint(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=1))
 

@@ -132,7 +132,7 @@ def test_the_command_trains_and_writes_a_generator_that_loads(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["g.safetensors", "first/state.safetensors"])
-def test_a_training_can_go_on_from_a_generator_file_or_a_training(tmp_path: Path, name: str):
+def test_a_training_can_start_from_a_generator_file_or_another_training(tmp_path: Path, name: str):
     first = GeneratorTrainer(training(GrowthStage("32", 32, 4, 4)), tmp_path / "first")
     first.run()
     write_safetensors(tmp_path / "g.safetensors", first.training.config(32), first.averaged().state_dict())

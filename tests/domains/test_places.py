@@ -23,7 +23,7 @@ def grid() -> torch.Tensor:
     return torch.stack([x.flatten(), y.flatten()], dim=1)
 
 
-def test_every_part_is_seen_and_comes_back_to_where_it_was() -> None:
+def test_places_of_every_part_round_trip() -> None:
     geometry = face(yaw=0.3, roll=-0.5, pitch=0.2, smile=0.4, jaw=0.5)
     found = places(geometry, grid(), 256)
     assert {PARTS[n] for n in found.part.tolist()} == set(PARTS)

@@ -45,7 +45,7 @@ def test_the_average_latent_is_the_average_face(synthface: FrozenGenerator):
     assert (average - middle).abs().mean() / 2 < 0.04
 
 
-def test_the_generator_draws_what_the_renderer_draws(synthface: FrozenGenerator):
+def test_the_generator_reproduces_renders(synthface: FrozenGenerator):
     numbers = report.fidelity(synthface, 16)
     assert numbers["mae"] <= 0.04 and 0.75 <= numbers["sharpness"] <= 1.25
 

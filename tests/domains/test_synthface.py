@@ -88,7 +88,7 @@ def test_a_shift_moves_every_landmark_and_surface_point_alike():
     torch.testing.assert_close(true_targets(geometry[0], moved[0], points, 256), points + expected, rtol=0, atol=1e-2)
 
 
-def test_landmarks_lie_on_what_they_name():
+def test_landmarks_lie_on_the_features_they_name():
     _, _, drawn = faces(8, 256)
     maps = dict(zip(MAPS, drawn.maps.unbind(1), strict=True))
 

@@ -67,14 +67,14 @@ def test_ablations_are_compared_with_the_model_of_their_budget() -> None:
     assert found[text.format("Regularizer")] == "does not hold"
 
 
-def test_one_setting_that_fails_is_enough() -> None:
+def test_a_claim_fails_with_one_of_its_settings() -> None:
     first = result("landmarks", "autodrag-without-predictor", 2.0, {"autodrag": 1.0})
     first.summary["minus"]["autodrag"]["5"] = around(-1.0)
     found = verdicts(first, result("landmarks", "autodrag", 1.0, {}))
     assert found["Without the Latent Predictor MD is worse at 1, 5 and 68 points"] == "does not hold"
 
 
-def test_the_best_number_of_steps_is_sought_among_those_that_were_run() -> None:
+def test_the_best_number_of_steps_is_that_of_the_evaluated_ones() -> None:
     values = {"autodrag-n1": 3.0, "autodrag-n5": 1.0, "autodrag-n10": 2.0}
     assert verdicts(*several("paired", values))["n = 5 is best"] == "holds"
     values["autodrag-n10"] = 0.5

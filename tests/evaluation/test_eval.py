@@ -111,7 +111,7 @@ SMALL = {
 }
 
 
-def test_the_first_timed_edit_has_been_made_before(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timing_is_warmed_up(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drags: list[int] = []
     drag = NoEdit.drag
     monkeypatch.setattr(NoEdit, "drag", lambda *given, **more: drags.append(1) or drag(*given, **more))
@@ -183,7 +183,7 @@ def test_the_first_items_of_a_manifest(file: Path, tmp_path: Path) -> None:
     assert len(everything) == 3 and two == [near(row, 1e-4) for row in everything[:2]]
 
 
-def test_an_evaluation_goes_on_with_more_items(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_evaluation_can_be_extended(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = ["task=landmarks", "task.points=[1]", "method=draggan", "task.max_steps=1", "batch=1"]
     evaluate(config(file, tmp_path, *given, "items=1", "timed=2"))
     assert summary(tmp_path)["settings"]["1"]["items"] == 1 and summary(tmp_path)["seconds"]["method"]["n"] == 1
@@ -198,7 +198,7 @@ def test_an_evaluation_goes_on_with_more_items(file: Path, tmp_path: Path, monke
     assert rows[0] == rows[1]
 
 
-def test_a_short_drag_asks_for_a_part_of_the_way(file: Path, tmp_path: Path) -> None:
+def test_short_drags_have_targets_part_of_the_way(file: Path, tmp_path: Path) -> None:
     for task, out in (("landmarks", "whole"), ("short", "part")):
         given = [f"task={task}", "method=none", f"out={tmp_path / out}", f"manifest={tmp_path / task}.json"]
         evaluate(config(file, tmp_path / out, *given))
@@ -211,7 +211,7 @@ def test_a_short_drag_asks_for_a_part_of_the_way(file: Path, tmp_path: Path) -> 
         evaluate(config(file, tmp_path, *short))
 
 
-def test_a_killed_evaluation_goes_on_to_the_same_summary(
+def test_a_killed_evaluation_resumes_to_the_same_summary(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ["task=landmarks", "method=draggan", "task.max_steps=2"]
@@ -258,7 +258,7 @@ class Distance(Lpips):
         return (images - wanted).abs().mean(dim=(1, 2, 3)) + 1
 
 
-def test_scores_are_made_anew_with_other_instruments_and_predictions_are_kept(
+def test_other_metric_networks_renew_scores_and_keep_predictions(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights that come to this machine later count for all items, also of an evaluation that was interrupted."""
@@ -299,7 +299,7 @@ def test_a_folder_of_another_version_is_named(file: Path, tmp_path: Path) -> Non
         evaluate(config(file, tmp_path, *SMALL["paired"]))
 
 
-def test_what_does_not_belong_together_does_not_mix(file: Path, tmp_path: Path) -> None:
+def test_results_of_different_configs_do_not_mix(file: Path, tmp_path: Path) -> None:
     evaluate(config(file, tmp_path, *SMALL["paired"]))
     with pytest.raises(InputError, match="holds an evaluation with another method; choose another out="):
         evaluate(config(file, tmp_path, *SMALL["paired"], "method=draggan"))
@@ -317,7 +317,7 @@ def test_what_does_not_belong_together_does_not_mix(file: Path, tmp_path: Path) 
         evaluate(config(file, tmp_path, *SMALL["paired"], other))
 
 
-def test_a_manifest_that_was_made_anew_is_noticed(file: Path, tmp_path: Path) -> None:
+def test_a_new_manifest_is_noticed(file: Path, tmp_path: Path) -> None:
     evaluate(config(file, tmp_path, *SMALL["paired"]))
     manifest = tmp_path / "manifest.json"
     raw = json.loads(manifest.read_text())
@@ -327,7 +327,7 @@ def test_a_manifest_that_was_made_anew_is_noticed(file: Path, tmp_path: Path) ->
         evaluate(config(file, tmp_path, *SMALL["paired"]))
 
 
-def test_untrained_methods_are_an_error_or_left_out(
+def test_untrained_methods_are_an_error_or_skipped(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -347,7 +347,7 @@ def test_untrained_methods_are_an_error_or_left_out(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_experiment_runs_what_can_be_run_and_goes_on(file: Path, tmp_path: Path, repository: Path) -> None:
+def test_an_experiment_skips_untrained_methods(file: Path, tmp_path: Path, repository: Path) -> None:
     given = ["experiment=fig9", "size=cpu", f"dataset={file}", "device=cpu", "download=false", "timed=0"]
     given += ["task.count=1", "task.max_steps=1", "task.psi=1", "task.motion_px=1", "task.flow=dis"]
     command = [sys.executable, str(repository / "scripts" / "eval.py"), *given]
@@ -372,7 +372,7 @@ def test_an_experiment_runs_what_can_be_run_and_goes_on(file: Path, tmp_path: Pa
         ("method=draggan method.options.lr=-1", "positive"),
     ],
 )
-def test_senseless_settings_are_one_sentence(file: Path, tmp_path: Path, override: str, says: str) -> None:
+def test_impossible_settings_give_a_clear_error(file: Path, tmp_path: Path, override: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         evaluate(config(file, tmp_path, *override.split()))
 
@@ -382,7 +382,7 @@ def test_a_typing_error_in_a_task_names_its_key() -> None:
         typed(EvalConfig, compose("eval", ["task=paired", "task.flow=vcn"]))
 
 
-def test_two_ranks_give_what_one_gives(file: Path, tmp_path: Path, repository: Path, free_port: int) -> None:
+def test_two_ranks_equal_one(file: Path, tmp_path: Path, repository: Path, free_port: int) -> None:
     given = [*SMALL["paired"], "method=draggan", "task.max_steps=1", "batch=1", "timed=0"]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
     places = [f"dataset={file}", f"manifest={tmp_path / 'manifest.json'}", f"out={tmp_path / 'out'}", "device=cpu"]
@@ -411,6 +411,6 @@ def test_two_ranks_give_what_one_gives(file: Path, tmp_path: Path, repository: P
     assert means[1]["mse"]["mean"] == pytest.approx(means[0]["mse"]["mean"], rel=1e-3)
 
 
-def test_the_command_says_in_one_sentence_what_is_wrong(command: Any, tmp_path: Path) -> None:
+def test_the_command_prints_a_clear_error(command: Any, tmp_path: Path) -> None:
     status, _, err = command("eval", "method=draggan", "task.count=0", f"out={tmp_path}")
     assert status == 2 and err.count("\n") == 1 and "at least 1" in err

@@ -53,7 +53,7 @@ def test_synthface_has_table1_with_the_protocols_steps_and_the_papers_own_recipe
 
 
 @pytest.mark.parametrize("experiment", ["table2", "table3", "fig9"])
-def test_synthface_has_the_same_with_motions_that_can_be_read(experiment: str) -> None:
+def test_experiments_of_synthface_have_larger_motions(experiment: str) -> None:
     chosen = [
         compose("eval", [f"experiment={name}", "dataset=synthface"]) for name in (experiment, f"synthface_{experiment}")
     ]
@@ -83,7 +83,7 @@ def test_weights_lie_where_the_command_above_them_writes_them(path: Path) -> Non
     assert trained.model.predictor.aim is None
 
 
-def test_the_reader_is_used_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_reader_is_used_if_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "ASSET_DIR", tmp_path)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     cpu = torch.device("cpu")

@@ -51,7 +51,7 @@ def item(task: Mdd) -> Item:
 
 
 @pytest.mark.parametrize(("share", "low", "high"), [(0.0, 0.85, 1.15), (1.0, 0.0, 0.4)])
-def test_the_renderer_says_how_far_a_handle_has_come(
+def test_the_renderer_measures_the_distance_of_a_handle(
     task: Mdd, item: Item, share: float, low: float, high: float
 ) -> None:
     latents = task.latents([item])
@@ -66,12 +66,12 @@ def test_the_renderer_says_how_far_a_handle_has_come(
     assert task.score("1", [item], prediction) == [{"mdd": trace[-1][1]}]
 
 
-def test_the_tools_say_who_judged(task: Mdd) -> None:
+def test_the_tools_name_the_judge(task: Mdd) -> None:
     assert task.tools == {"flow": "dis", "handles": "renderer"}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, FITS, 100, 300])
-def test_long_edits_are_measured_at_some_of_their_steps(count: int) -> None:
+def test_long_edits_are_measured_at_a_sample_of_steps(count: int) -> None:
     chosen = _spread(count)
     assert len(chosen) <= min(count, FITS) and chosen == sorted(set(chosen))
     assert count == 0 or (chosen[0] == 0 and chosen[-1] == count - 1)

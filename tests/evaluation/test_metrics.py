@@ -89,7 +89,7 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("network", "file"), [(networks.Inception, "weights-inception"), (networks.Lpips, "alexnet")])
-def test_without_weights_a_metric_says_so_in_one_sentence(offline: None, network, file: str) -> None:
+def test_a_metric_without_weights_gives_a_clear_error(offline: None, network, file: str) -> None:
     with pytest.raises(InputError, match=f"needs {file}.*no network.*put it into"):
         network(torch.device("cpu"))
 

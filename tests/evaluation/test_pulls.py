@@ -26,7 +26,7 @@ def run(folder: Path, *overrides: str) -> dict:
     return json.loads((folder / "runs" / overrides[0].partition("=")[2] / "summary.json").read_text())
 
 
-def test_no_edit_leaves_all_and_the_oracle_little(tmp_path: Path) -> None:
+def test_no_edit_leaves_the_whole_distance_and_the_oracle_little(tmp_path: Path) -> None:
     none, oracle = (run(tmp_path, f"method={name}") for name in ("none", "oracle"))
     assert set(none["settings"]) == {"local-pins"} == set(oracle["settings"])
     for setting in none["settings"].values():
@@ -47,7 +47,7 @@ def test_settings_that_do_not_exist_and_other_generators_are_refused(tmp_path: P
         run(tmp_path, "method=none", "settings=[free-41]")
 
 
-def test_items_hold_what_their_settings_say() -> None:
+def test_items_match_their_settings() -> None:
     points = pull_items.candidates(256)
     z = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
     here, there = parameters(z)[0]
@@ -71,7 +71,7 @@ def test_items_hold_what_their_settings_say() -> None:
     assert max(number for used in pull_items.settings().values() for number in used) == 23
 
 
-def test_a_chain_asks_from_where_the_last_pull_was_to_end() -> None:
+def test_a_chain_continues_from_the_last_targets() -> None:
     start, end = [torch.tensor([[10.0, 20.0]])], [torch.tensor([[20.0, 20.0]])]
     on = _pulls("chain-on", start, end)
     assert [float(t[0][0, 0]) for _, t in on] == [20.0 + 10 * n for n in range(10)]

@@ -128,7 +128,7 @@ def test_models_of_short_budgets_have_a_table_of_their_own(tmp_path: Path) -> No
     assert whole is not None and not any("backward" in row[0] for row in whole.rows)
 
 
-def test_the_papers_numbers_stand_beside_ours_on_its_datasets(tmp_path: Path) -> None:
+def test_the_papers_numbers_are_shown_next_to_ours(tmp_path: Path) -> None:
     write(tmp_path, "landmarks", "draggan", "ffhq")
     table = table1(read_results(tmp_path), "ffhq")
     assert table is not None
@@ -154,7 +154,7 @@ def test_table3_takes_the_rows_named_by_n_and_table2_the_others(tmp_path: Path) 
     assert "psi 0.3; rows 0-5 go 10%" in two.notes[0] and not any("shortly" in note for note in two.notes)
 
 
-def test_ablations_of_a_short_budget_stand_beside_ours_of_the_same(tmp_path: Path) -> None:
+def test_ablations_are_shown_next_to_ours_with_the_same_budget(tmp_path: Path) -> None:
     for label in ("autodrag-n5", "autodrag", "autodrag-without-regularizer"):
         write(tmp_path, "paired", label)
     table = table2(read_results(tmp_path), "synthface")
@@ -171,7 +171,7 @@ def test_latex_escapes(tmp_path: Path) -> None:
     assert r"my\_method" in table.latex() and r"95 \%" in table.latex() and table.latex().count(r"\\") == 9
 
 
-def test_what_cannot_be_compared_is_not(tmp_path: Path) -> None:
+def test_results_that_cannot_be_compared_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "one", "paired", "draggan")
     write(tmp_path / "one", "paired", "autodrag", manifest="other")
     with pytest.raises(InputError, match="were measured on different items"):
@@ -182,7 +182,7 @@ def test_what_cannot_be_compared_is_not(tmp_path: Path) -> None:
         of_task(read_results(tmp_path / "two"), "paired", "synthface")
 
 
-def test_evaluations_that_differ_in_the_steps_allowed_belong_together(tmp_path: Path) -> None:
+def test_evaluations_with_other_step_limits_share_a_table(tmp_path: Path) -> None:
     write(tmp_path, "landmarks", "autodrag", manifest="of 100", max_steps=100)
     write(tmp_path, "landmarks", "draggan", manifest="of 300", max_steps=300)
     table = table1(read_results(tmp_path), "synthface")
@@ -192,7 +192,7 @@ def test_evaluations_that_differ_in_the_steps_allowed_belong_together(tmp_path: 
         of_task(read_results(tmp_path), "landmarks", "synthface")
 
 
-def test_what_is_kept_forgets_comparisons_with_results_that_were_replaced(tmp_path: Path) -> None:
+def test_comparisons_with_replaced_results_are_dropped(tmp_path: Path) -> None:
     for label in ("autodrag", "draggan", "freedrag"):
         write(tmp_path / "results", "landmarks", label)
     keep(read_results(tmp_path / "results"), tmp_path / "kept")
@@ -249,7 +249,7 @@ def config(root: Path, *overrides: str) -> ReportConfig:
     return typed(ReportConfig, compose("tables", [*given, "readme=null", *overrides]))
 
 
-def test_a_report_writes_what_there_is_and_again_from_what_is_kept(
+def test_a_report_from_stored_summaries_equals_the_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def untrained(dataset: str) -> Path:
@@ -294,20 +294,20 @@ def test_the_page_shows_tables_and_pictures(tmp_path: Path) -> None:
     assert "(results-out/fig1-synthface.png)" in text and "fig9" not in text
 
 
-def test_marks_must_be_there(tmp_path: Path) -> None:
+def test_a_readme_without_markers_is_refused(tmp_path: Path) -> None:
     assert insert(f"a\n{BEGIN}\nold\n{END}\nb", "new\n", tmp_path) == f"a\n{BEGIN}\nnew\n{END}\nb"
     for text in ("a", f"a{BEGIN}b", f"{END}{BEGIN}"):
         with pytest.raises(InputError, match=r"has no .*results:begin.*; put them where"):
             insert(text, "new", tmp_path)
 
 
-def test_what_is_committed_is_what_the_kept_summaries_give(repository: Path) -> None:
+def test_committed_results_equal_the_stored_summaries(repository: Path) -> None:
     folder, data = Path("docs/results"), Path("docs/results/data")
     kept = read_results(repository / data) if (repository / data).is_dir() else []
     assert (repository / "docs/results.md").read_text() == page(kept, repository / folder, data)
 
 
-def test_the_readme_shows_what_the_kept_summaries_give(repository: Path) -> None:
+def test_the_readme_equals_the_stored_summaries(repository: Path) -> None:
     text = (repository / "README.md").read_text()
     if BEGIN not in text:
         pytest.skip("README.md has no place for results")
@@ -320,12 +320,12 @@ def test_the_readme_shows_what_the_kept_summaries_give(repository: Path) -> None
     ("overrides", "says"),
     [([], "There are no results under"), (["parts=[table9]"], "no part 'table9'")],
 )
-def test_nothing_to_report_is_one_sentence(tmp_path: Path, overrides: list[str], says: str) -> None:
+def test_nothing_to_report_gives_a_clear_error(tmp_path: Path, overrides: list[str], says: str) -> None:
     with pytest.raises(InputError, match=says):
         make_report(config(tmp_path, *overrides))
 
 
-def test_damaged_and_unkept_results_are_one_sentence(tmp_path: Path) -> None:
+def test_damaged_and_missing_results_give_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There are no results under .*kept"):
         make_report(config(tmp_path, "results=null"))
     folder = write(tmp_path / "results", "paired", "draggan")

@@ -21,7 +21,7 @@ def face(**changed: float) -> tuple[torch.Tensor, torch.Tensor]:
     return geometry, appearance
 
 
-def test_a_render_moved_by_known_parameters_is_found_where_it_went() -> None:
+def test_points_of_a_render_follow_known_parameters() -> None:
     first, looks = face(yaw=-0.2, shift_y=0.0)
     second, _ = face(yaw=0.3, shift_y=0.8)
     before, after = (render(g, looks).image for g in (first, second))
@@ -48,7 +48,7 @@ def test_a_fit_finds_the_parameters_of_a_render() -> None:
     assert (found.geometry - geometry).abs().mean() < 0.03 < (start[:, : len(GEOMETRY)] - geometry).abs().mean()
 
 
-def test_what_a_shift_asks_for_is_in_reach_and_a_corner_is_not() -> None:
+def test_a_shifted_face_is_reachable_and_a_corner_is_not() -> None:
     geometry, _ = face(shift_x=0.0)
     seen = places(geometry[0], HANDLES[:1], 256)
     moved, _ = face(shift_x=0.9)
@@ -58,7 +58,7 @@ def test_what_a_shift_asks_for_is_in_reach_and_a_corner_is_not() -> None:
     assert best.geometry.abs().max() <= 1
 
 
-def test_shoulders_are_reached_for_by_all_faces_at_once() -> None:
+def test_points_on_shoulders_are_judged_for_all_faces_together() -> None:
     geometry, _ = face(shift_x=0.0)
     shoulder = torch.tensor([[128.0, 250.0]])
     seen = places(geometry[0], shoulder, 256)
@@ -67,7 +67,7 @@ def test_shoulders_are_reached_for_by_all_faces_at_once() -> None:
     assert best.distance[0] < 0.1 and best.distance[1] > 20
 
 
-def test_latents_with_wanted_parameters_are_read_as_these() -> None:
+def test_latents_of_given_parameters_have_these_parameters() -> None:
     z = torch.randn(3, 128, generator=torch.Generator().manual_seed(5))
     geometry, appearance = parameters(z)
     wanted = geometry.clone()

@@ -64,7 +64,7 @@ def test_it_yields_every_step(tiny: FrozenGenerator, weights: Path, options: dic
     assert not torch.equal(steps[-1].ws, ws)
 
 
-def test_points_are_looked_for_when_they_are_read(
+def test_points_are_tracked_when_they_are_read(
     tiny: FrozenGenerator, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
@@ -123,7 +123,7 @@ def test_polishing_brings_the_handle_closer(tiny: FrozenGenerator, weights: Path
     assert loss(steps[-1].ws) < 0.9 * loss(steps[2].ws)
 
 
-def test_what_cannot_be_is_refused(tiny: FrozenGenerator, weights: Path, tmp_path: Path) -> None:
+def test_impossible_options_are_refused(tiny: FrozenGenerator, weights: Path, tmp_path: Path) -> None:
     for options in ({"rounds": 0}, {"polish": -1}, {"n": 0}):
         with pytest.raises(InputError, match="give rounds and n of at least 1"):
             AutoDragMethod(tiny, weights, **options)
@@ -153,9 +153,7 @@ class Sliding(FrozenGenerator):
 
 
 @pytest.mark.parametrize("reaches", [0.93, 1.05])
-def test_rounds_bring_what_falls_short_or_goes_too_far_to_its_target(
-    tiny: FrozenGenerator, weights: Path, reaches: float
-) -> None:
+def test_rounds_correct_drags_that_miss_their_targets(tiny: FrozenGenerator, weights: Path, reaches: float) -> None:
     def walk(
         ws: torch.Tensor, features: Any, handles: Any, targets: Any, valid: Any, n: int, image: Any
     ) -> Iterator[torch.Tensor]:

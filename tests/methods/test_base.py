@@ -62,7 +62,9 @@ def test_a_stack_of_points_is_one_set_an_image(tiny: FrozenGenerator, ws: torch.
         (H, T, torch.full((64, 64), float("nan")), r"NaN or numbers outside \[0, 1\]"),
     ],
 )
-def test_bad_input_is_one_sentence(tiny: FrozenGenerator, ws: torch.Tensor, handles, targets, mask, says: str) -> None:
+def test_bad_input_gives_a_clear_error(
+    tiny: FrozenGenerator, ws: torch.Tensor, handles, targets, mask, says: str
+) -> None:
     for method in ("none", "draggan", "freedrag"):
         with pytest.raises(InputError, match=says) as error:
             load_method(method, tiny).drag(ws[:1], handles, targets, mask)  # at the call, not at the first step
@@ -96,6 +98,8 @@ def test_no_edit_yields_no_step(tiny: FrozenGenerator, ws: torch.Tensor) -> None
         ("freedrag", {"max_steps": 0}, "freedrag: max_steps is 0"),
     ],
 )
-def test_unknown_names_and_options_are_one_sentence(tiny: FrozenGenerator, name: str, options: dict, says: str) -> None:
+def test_unknown_names_and_options_give_a_clear_error(
+    tiny: FrozenGenerator, name: str, options: dict, says: str
+) -> None:
     with pytest.raises(InputError, match=says):
         load_method(name, tiny, **options)

@@ -60,7 +60,7 @@ def test_arrived_handles_need_no_step(blob: FrozenGenerator) -> None:
     assert drag(blob, [[0.0, 0.0]], [[16.0, 32.0]], [[17.0, 32.0]]) == []
 
 
-def test_a_batch_gives_what_single_runs_give(blob: FrozenGenerator) -> None:
+def test_a_batch_equals_single_runs(blob: FrozenGenerator) -> None:
     starts = [[0.0, 0.0], [2.0, -3.0], [-1.0, 4.0]]
     handles = [[[16.0, 32.0]], [[18.0, 29.0], [14.0, 27.0]], [[15.0, 36.0]]]
     targets = [[[20.0, 28.0]], [[18.0, 49.0], [14.0, 47.0]], [[15.5, 36.0]]]
@@ -99,7 +99,7 @@ def test_a_mask_that_fixes_everything_but_the_blob_changes_nothing_in_the_first_
     assert torch.allclose(free, masked)  # F = F_0 at the start, where the term has no slope
 
 
-def test_a_mask_keeps_what_it_fixes(tiny: FrozenGenerator) -> None:
+def test_masked_regions_stay(tiny: FrozenGenerator) -> None:
     ws = tiny.map(torch.randn(1, tiny.z_dim, generator=torch.Generator().manual_seed(1)))
     mask = torch.zeros(64, 64)
     mask[20:44, 20:44] = 1

@@ -92,7 +92,7 @@ def test_a_handle_at_its_target_holds_still(blob: FrozenGenerator) -> None:
     assert all(step.points[1].tolist() == [10.5, 20.5] for step in steps)
 
 
-def test_a_batch_gives_what_single_runs_give(blob: FrozenGenerator) -> None:
+def test_a_batch_equals_single_runs(blob: FrozenGenerator) -> None:
     starts = [[0.0, 0.0], [2.0, -3.0], [-1.0, 4.0]]
     handles = [[[15.5, 31.5]], [[17.5, 28.5], [14.0, 27.0]], [[14.5, 35.5]]]
     targets = [[[18.5, 29.5]], [[17.5, 44.5], [14.0, 43.0]], [[14.5, 35.5]]]
@@ -112,7 +112,7 @@ def test_a_batch_gives_what_single_runs_give(blob: FrozenGenerator) -> None:
     assert lengths[2] == 0 and lengths[0] < lengths[1] and len(batch) == lengths[1]
 
 
-def test_a_mask_keeps_what_it_fixes(tiny: FrozenGenerator) -> None:
+def test_masked_regions_stay(tiny: FrozenGenerator) -> None:
     ws = tiny.map(torch.randn(1, tiny.z_dim, generator=torch.Generator().manual_seed(1)))
     mask = torch.zeros(64, 64)
     mask[20:44, 20:44] = 1

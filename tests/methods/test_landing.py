@@ -28,7 +28,7 @@ def some_ws(generator: FrozenGenerator, batch: int = 1) -> torch.Tensor:
     return generator.map(torch.randn(batch, generator.z_dim, generator=torch.Generator().manual_seed(5)))
 
 
-def test_it_yields_n_steps_and_says_where_the_handles_are(tiny: FrozenGenerator, weights: Path) -> None:
+def test_it_yields_n_steps_with_tracked_handles(tiny: FrozenGenerator, weights: Path) -> None:
     method = load_method("landing", tiny, weights=weights, n=3)
     ws = some_ws(tiny)
     steps = list(method.drag(ws, [[20.0, 30.0], [40.0, 12.0]], [[25.0, 35.0], [33.0, 20.0]]))
@@ -72,7 +72,7 @@ def test_images_of_a_batch_with_other_numbers_of_points(tiny: FrozenGenerator, w
     assert [len(points) for points in both.points] == [2, 1]
 
 
-def test_what_cannot_work_is_said(tiny: FrozenGenerator, weights: Path) -> None:
+def test_impossible_options_give_a_clear_error(tiny: FrozenGenerator, weights: Path) -> None:
     with pytest.raises(InputError, match="at least one step"):
         LandingMethod(tiny, weights, n=0)
     other = FrozenGenerator.random(resolution=(64, 64), w_dim=16)

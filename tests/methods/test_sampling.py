@@ -69,7 +69,7 @@ def test_reading_is_differentiable_in_the_features() -> None:
     assert torch.autograd.gradcheck(lambda f: read(f, owner, centres + 0.3), features)
 
 
-def test_every_asks_all_points_of_an_image() -> None:
+def test_every_is_true_if_it_holds_for_all_points_of_an_image() -> None:
     flags = torch.tensor([True, False, True, True])
     assert every(flags, torch.tensor([0, 0, 1, 2]), 4).tolist() == [False, True, True, True]
 

@@ -181,7 +181,7 @@ def test_half_the_size_is_nearly_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"not a safetensors file"])
-def test_other_files_are_refused_in_one_sentence(tmp_path: Path, content: bytes | None) -> None:
+def test_other_files_give_a_clear_error(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "weights.safetensors"
     if content is not None:
         path.write_bytes(content)
@@ -227,7 +227,7 @@ def test_flops_of_a_rollout_grow_by_a_constant_a_step() -> None:
     assert three - two == pytest.approx(two - one, rel=0.02)  # attention to the cached steps grows a little
 
 
-def test_point_tokens_do_not_depend_on_how_many_are_asked_for() -> None:
+def test_point_tokens_do_not_depend_on_their_number() -> None:
     tokens = PointTokens(channels=6, width=16)
     features = torch.randn(2, 6, 16, 16, generator=torch.Generator().manual_seed(0))
     points = torch.rand(2, 9, 2, generator=torch.Generator().manual_seed(1)) * 70 - 3

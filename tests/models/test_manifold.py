@@ -22,7 +22,7 @@ def manifold(latents: torch.Tensor) -> Manifold:
     return Manifold.measure(latents, torch.diag(torch.tensor([9.0, 1, 1, 1, 1, 1, 1, 1])))
 
 
-def test_coordinates_are_white_and_leave_out_what_never_varies(latents: torch.Tensor, manifold: Manifold) -> None:
+def test_coordinates_are_white_and_omit_constant_directions(latents: torch.Tensor, manifold: Manifold) -> None:
     y = manifold.coordinates(latents)
     assert y.shape == (len(latents), 7) == (len(latents), manifold.size)
     assert torch.allclose(torch.cov(y.T), torch.eye(7), atol=0.05) and y.mean(dim=0).abs().max() < 0.05
@@ -35,7 +35,7 @@ def test_the_first_coordinates_change_the_image_most(latents: torch.Tensor, mani
     assert bool((changes[:-1] >= changes[1:] * 0.99).all()) and changes[0] > 5 * changes[-1]
 
 
-def test_a_move_is_what_its_coordinates_say(latents: torch.Tensor, manifold: Manifold) -> None:
+def test_moves_round_trip_through_coordinates(latents: torch.Tensor, manifold: Manifold) -> None:
     w, by = latents[:4], torch.linspace(-1, 1, 28).unflatten(0, (4, 7))
     assert torch.allclose(manifold.moved(w, 0 * by), w, atol=1e-5)
     moved = manifold.moved(w, by)
@@ -50,7 +50,7 @@ def test_nearly_all_latents_keep_each_limit(latents: torch.Tensor, manifold: Man
     assert manifold.excess(far).min() > 2
 
 
-def test_what_is_too_far_out_is_brought_back_and_no_farther(latents: torch.Tensor, manifold: Manifold) -> None:
+def test_latents_beyond_the_limits_are_projected_onto_them(latents: torch.Tensor, manifold: Manifold) -> None:
     start = manifold.coordinates(latents[:200])
     start = start[manifold.excess(latents[:200]) < 0.9]
     way = torch.randn(len(start), 7, generator=torch.Generator().manual_seed(1))
@@ -62,12 +62,12 @@ def test_what_is_too_far_out_is_brought_back_and_no_farther(latents: torch.Tenso
     assert reached.max() < 1.001 and reached.min() > 0.5
 
 
-def test_a_start_outside_may_stay_where_it_is(manifold: Manifold) -> None:
+def test_a_source_outside_the_limits_is_allowed(manifold: Manifold) -> None:
     start = torch.full((1, 7), 4.0)
     assert torch.allclose(manifold.inside(start, start, manifold.allowed(start)), start, atol=1e-4)
 
 
-def test_walls_stand_where_limits_are_broken(latents: torch.Tensor, manifold: Manifold) -> None:
+def test_walls_are_at_the_violated_limits(latents: torch.Tensor, manifold: Manifold) -> None:
     start = torch.zeros(1, 7)
     y = torch.zeros(1, 7)
     normals, _ = manifold.walls(y, manifold.allowed(start))

@@ -24,7 +24,7 @@ def test_lock_is_released_by_an_error(tmp_path: Path) -> None:
     assert not (tmp_path / "lock").exists()
 
 
-def test_a_living_process_is_respected(tmp_path: Path) -> None:
+def test_the_lock_of_a_running_process_is_respected(tmp_path: Path) -> None:
     holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         (tmp_path / "lock").write_text(f"{holder.pid} {socket.gethostname()}")
@@ -36,7 +36,7 @@ def test_a_living_process_is_respected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["gone", "", "not a number"])
-def test_a_dead_process_is_not(tmp_path: Path, content: str) -> None:
+def test_the_lock_of_a_dead_process_is_removed(tmp_path: Path, content: str) -> None:
     if content == "gone":
         finished = subprocess.Popen([sys.executable, "-c", ""])
         finished.wait()
@@ -46,7 +46,7 @@ def test_a_dead_process_is_not(tmp_path: Path, content: str) -> None:
         assert (tmp_path / "lock").read_text().startswith(f"{os.getpid()} ")
 
 
-def test_a_process_of_another_machine_is_respected(tmp_path: Path) -> None:
+def test_the_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
     """Its number says nothing here: the same one may be free, or be this very process."""
     (tmp_path / "lock").write_text(f"{os.getpid()} node-7")
     with pytest.raises(InputError, match=rf"Process {os.getpid()} of node-7 is using .* delete"), exclusive(tmp_path):

@@ -40,7 +40,7 @@ def test_ranks_agree_on_what_the_first_one_decides(monkeypatch: pytest.MonkeyPat
     assert Ranks(1, 2, torch.device("cpu")).agree(lambda: "second") == "first" and sent == [["first"], [None]]
 
 
-def test_ranks_take_their_gpu_and_have_patience(asked: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_take_their_gpu_and_wait_long_enough(asked: list[object], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: asked.append(device))

@@ -32,7 +32,7 @@ def sample(n: int = 5, lam: float = 0.3) -> Sample:
     return Sample(7, ws, points[0, 0], points[0, 1], [s[0] for s in steps], [s[1] for s in steps])
 
 
-def test_the_pace_of_a_straight_motion_is_its_own() -> None:
+def test_progress_of_a_straight_motion() -> None:
     motion = sample()
     expected = torch.tensor([(1 - 0.7**i) / (1 - 0.7**5) for i in range(6)])
     assert torch.allclose(progress(motion.ws, 5), expected, atol=1e-5)
@@ -64,7 +64,7 @@ def test_any_number_of_steps_goes_from_start_to_end(n: int) -> None:
         (["trajectory.match_steps=false"], 1, True),
     ],
 )
-def test_steps_that_nobody_has_matched_are_refused(overrides: list[str], n: int, fits: bool) -> None:
+def test_steps_without_matches_are_refused(overrides: list[str], n: int, fits: bool) -> None:
     trajectory = typed(TrajectoriesConfig, compose("trajectories", overrides)).trajectory
     if fits:
         check_steps(trajectory, n)
@@ -116,7 +116,7 @@ def test_shares_are_kept_and_draws_repeat() -> None:
     assert torch.equal(again.ws, others[3].ws) and torch.equal(again.handles, others[3].handles)
 
 
-def test_kept_rows_never_tell_where_a_motion_goes() -> None:
+def test_kept_rows_do_not_reveal_the_end_of_a_motion() -> None:
     motion = sample()
     back = AugmentationConfig(still=0.0, short=0.3, backwards=0.7, partial=0.0, mixed=0.0)
     seen = set()
@@ -139,7 +139,7 @@ def test_share_of_motions_with_the_kept_rows_of_another() -> None:
     assert 40 < sum(torch.equal(other.ws[0, 6:], other_latent()[6:]) for other in others) < 80
 
 
-def test_a_part_of_the_way_moves_points_as_far() -> None:
+def test_a_partial_motion_moves_points_by_the_same_share() -> None:
     motion = sample()
     some = partial(motion, 0.25)
     assert torch.allclose(some.ws[-1] - some.ws[0], (motion.ws[-1] - motion.ws[0]) / 4, atol=1e-6)

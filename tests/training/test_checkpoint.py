@@ -30,7 +30,7 @@ def trained(steps: int) -> tuple[Gated, torch.optim.Optimizer]:
 
 
 @pytest.mark.parametrize("kind", ["foreach", "fused", "plain"])
-def test_what_adam_knows_of_a_scalar_lies_beside_it(kind: str) -> None:
+def test_adams_state_of_a_scalar_is_on_its_device(kind: str) -> None:
     with FakeTensorMode():
         before, optimizer = trained(2)
         names = {parameter: name for name, parameter in before.named_parameters()}
@@ -49,7 +49,7 @@ def test_what_adam_knows_of_a_scalar_lies_beside_it(kind: str) -> None:
         resumed.step()  # raises where one of them is on the wrong side
 
 
-def test_a_resumed_optimiser_goes_on_as_if_it_had_never_stopped(tmp_path: Path) -> None:
+def test_a_resumed_optimiser_continues_exactly(tmp_path: Path) -> None:
     network, optimizer = trained(2)
     save_checkpoint(tmp_path, network, {}, optimizer, Progress(step=2))
     again = Gated()

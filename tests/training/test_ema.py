@@ -6,7 +6,7 @@ from torch import nn
 from autodrag.training.ema import new_average, update_average
 
 
-def test_every_weight_moves_by_its_share_to_the_network() -> None:
+def test_the_average_moves_towards_the_weights() -> None:
     network = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
     average = {name: torch.zeros_like(tensor) for name, tensor in new_average(network).items()}
     del average["1.bias"]  # what is not averaged is left alone
@@ -18,7 +18,7 @@ def test_every_weight_moves_by_its_share_to_the_network() -> None:
     assert "1.bias" not in average
 
 
-def test_early_on_it_forgets_faster() -> None:
+def test_the_decay_is_lower_in_the_first_steps() -> None:
     network = nn.Linear(1, 1)
     average = {name: torch.zeros_like(tensor) for name, tensor in new_average(network).items()}
     update_average(average, network, decay=0.999, step=0)

@@ -73,7 +73,7 @@ def test_latents_are_mixed_edited_and_differ_by_row_as_asked(tiny: Any) -> None:
     assert not torch.allclose(offset[:, 0], offset[:, 1])
 
 
-def test_seen_moves_foretell_how_much_a_small_move_changes_the_picture(tiny: Any) -> None:
+def test_image_gradients_predict_the_change_of_small_moves(tiny: Any) -> None:
     """In the mean over latents and directions, within what so few latents leave open."""
     moves = image_gradients(tiny, 32, 256)
     draw = torch.Generator().manual_seed(1)
@@ -102,7 +102,7 @@ def test_the_encoder_overfits_one_batch_with_and_without_an_image_loss(
         assert ("image" in stage(batch)[1]) == bool(share)
 
 
-def test_batches_depend_on_the_position_and_reports_on_validation_pictures(
+def test_batches_depend_on_the_position_and_validation_on_its_pictures(
     kept: Path, tiny: Any, config: TrainConfig
 ) -> None:
     stage = stage_of(kept, tiny, config)
@@ -118,7 +118,7 @@ def test_batches_depend_on_the_position_and_reports_on_validation_pictures(
         )
 
 
-def test_spread_counts_neighbouring_rows_but_not_the_step_from_edited_to_kept() -> None:
+def test_spread_is_that_of_neighbouring_rows_within_edited_and_kept() -> None:
     y = torch.zeros(1, 8, 2)
     y[:, 6:] = 5.0
     assert spread_of(y) == 0
@@ -126,7 +126,7 @@ def test_spread_counts_neighbouring_rows_but_not_the_step_from_edited_to_kept() 
     assert spread_of(y) == pytest.approx(1 / 6)
 
 
-def test_a_saved_encoder_encodes_as_before_and_begins_at_the_average(tmp_path: Path) -> None:
+def test_a_saved_encoder_round_trips_and_a_new_one_predicts_the_average(tmp_path: Path) -> None:
     whitening = Whitening.measure(torch.arange(8.0) + torch.randn(99, 8, generator=torch.Generator().manual_seed(1)))
     encoder = Encoder(EncoderConfig(32, 8, 32, 4), 10, whitening).eval()
     pictures = torch.rand(2, 3, 64, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -140,7 +140,7 @@ def test_a_saved_encoder_encodes_as_before_and_begins_at_the_average(tmp_path: P
 
 
 @pytest.mark.parametrize("change", ["colour", "shift", "blur", "jpeg"])
-def test_photographs_differ_in_each_way_alone(change: str) -> None:
+def test_every_augmentation_works_alone(change: str) -> None:
     draw = torch.Generator().manual_seed(0)
     images = torch.nn.functional.interpolate(torch.rand(6, 1, 8, 8, generator=draw) * 1.6 - 0.8, scale_factor=4)
     images = images.expand(-1, 3, -1, -1)  # grey: JPEG keeps colours at half the size
@@ -162,7 +162,7 @@ def test_a_shift_moves_by_pixels_and_colours_keep_their_order() -> None:
     assert 0.05 < abs(shift) <= 2.1
 
 
-def test_wrong_settings_are_one_sentence() -> None:
+def test_wrong_settings_give_a_clear_error() -> None:
     with pytest.raises(InputError, match="multiple of 128"):
         replace(PICTURES, count=100)
     with pytest.raises(InputError, match="share from 0 to 1"):

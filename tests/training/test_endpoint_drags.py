@@ -48,7 +48,7 @@ def test_the_motion_overfits_one_batch(folder: Path, tiny: Any, config: TrainCon
     assert set(stage.report().numbers) == NUMBERS
 
 
-def test_an_untrained_motion_misses_by_the_whole_way(folder: Path, tiny: Any, config: TrainConfig) -> None:
+def test_an_untrained_network_predicts_no_motion(folder: Path, tiny: Any, config: TrainConfig) -> None:
     stage = motion_stage(folder, tiny, config)
     for parameter in stage.motion.locate.answer.parameters():
         parameter.detach().zero_()
@@ -59,7 +59,7 @@ def test_an_untrained_motion_misses_by_the_whole_way(folder: Path, tiny: Any, co
     assert stage(batch)[0].item() == pytest.approx(expected.mean().item(), rel=1e-4)
 
 
-def test_folders_are_learnt_from_in_turn(folder: Path, tiny: Any, config: TrainConfig) -> None:
+def test_batches_alternate_between_folders(folder: Path, tiny: Any, config: TrainConfig) -> None:
     stage = motion_stage(folder, tiny, config, folders=2)
     stage.config = replace(stage.config, budget=replace(stage.config.budget, batch=8))
     stage._ends[1]._seed = 1  # other drags than those of the first folder
@@ -80,7 +80,7 @@ def test_the_aim_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig
     assert set(stage.report().numbers) == NUMBERS
 
 
-def test_the_landing_loss_teaches_the_aim_where_handles_come_to(
+def test_the_landing_loss_moves_handles_closer_to_their_targets(
     folder: Path, tiny: Any, config: TrainConfig, learn: Any
 ) -> None:
     taught = motion_stage(folder, tiny, config)

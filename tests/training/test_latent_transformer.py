@@ -59,7 +59,7 @@ def test_the_grid_is_even() -> None:
     assert points.mean(0).tolist() == [15.5, 31.5]
 
 
-def test_learns_a_batch_by_heart(stage: LatentTransformerStage) -> None:
+def test_overfits_one_batch(stage: LatentTransformerStage) -> None:
     batch = stage.batch(range(4))
     optimizer = torch.optim.Adam(stage.parameters(), lr=2e-3)
     left = []
@@ -87,7 +87,7 @@ def test_one_drag_is_its_direction_times_a_tenth_of_its_length(tiny: FrozenGener
     assert torch.equal(still.ws, ws)
 
 
-def test_a_batch_of_ragged_drags_gives_what_single_ones_give(tiny: FrozenGenerator, weights: Path) -> None:
+def test_a_ragged_batch_equals_single_drags(tiny: FrozenGenerator, weights: Path) -> None:
     method = load_method("latent_transformer", tiny, weights=weights)
     ws = tiny.map(torch.randn(2, tiny.z_dim, generator=torch.Generator().manual_seed(0)))
     handles, targets = [[[10, 20]], [[30, 40], [50, 10], [5, 5]]], [[[12, 30]], [[33, 40], [50, 15], [8, 9]]]
@@ -100,7 +100,7 @@ def test_a_batch_of_ragged_drags_gives_what_single_ones_give(tiny: FrozenGenerat
     assert torch.allclose(turned.ws[0], both.ws[1], atol=1e-5)
 
 
-def test_weights_of_another_generator_or_kind_are_one_sentence(
+def test_weights_of_another_generator_or_kind_give_a_clear_error(
     tiny: FrozenGenerator, weights: Path, tmp_path: Path
 ) -> None:
     other = FrozenGenerator.random(resolution=(32, 32), w_dim=32)

@@ -28,7 +28,7 @@ def stats(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "stats.jsonl").read_text().splitlines()]
 
 
-def test_it_learns_and_writes_it_down(toy: ModuleType, tmp_path: Path) -> None:
+def test_training_lowers_the_loss_and_logs_it(toy: ModuleType, tmp_path: Path) -> None:
     toy.run(tmp_path, steps=60)
     lines = [line for line in stats(tmp_path) if "loss" in line]
     assert lines[-1]["step"] == 60 and len(lines) == 30
@@ -39,7 +39,7 @@ def test_it_learns_and_writes_it_down(toy: ModuleType, tmp_path: Path) -> None:
     assert list(tmp_path.glob("events.out*"))
 
 
-def test_a_run_killed_at_any_moment_goes_on_to_the_same_weights(toy: ModuleType, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_time_resumes_to_the_same_weights(toy: ModuleType, tmp_path: Path) -> None:
     whole = toy.run(tmp_path / "whole", steps=40)
     killed = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, str(toy.__file__), str(killed), "40", "0.03"])
@@ -89,7 +89,7 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(toy: ModuleType, tmp_
     assert all(line.get("loss", 0.0) == line.get("loss", 0.0) for line in stats(tmp_path))
 
 
-def test_a_loss_that_stays_not_finite_stops_the_run_in_one_sentence(toy: ModuleType, tmp_path: Path) -> None:
+def test_a_loss_that_stays_not_finite_ends_the_run_with_a_clear_error(toy: ModuleType, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="last 3 steps"):
         toy.run(tmp_path, steps=50, broken=range(80, 400))
 
@@ -126,7 +126,7 @@ def test_bad_budgets_are_refused(toy: ModuleType, tmp_path: Path) -> None:
         toy.run(tmp_path, steps=0)
 
 
-def test_devices_that_are_not_there_are_refused() -> None:
+def test_missing_devices_are_refused() -> None:
     assert pick_device("cpu").type == "cpu"
     with pytest.raises(InputError, match="Unknown device"):
         pick_device("gpu")

@@ -33,7 +33,7 @@ def test_one_part_is_made_ahead_in_another_thread() -> None:
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_what_fails_comes_where_its_batch_would(ahead: bool) -> None:
+def test_errors_are_raised_in_the_order_of_the_batches(ahead: bool) -> None:
     batches = in_order(lambda part: 1 // part, [1, 0, 1], ahead)
     assert next(batches) == 1
     with pytest.raises(ZeroDivisionError):

@@ -119,7 +119,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         ("model.steps=3", r"hold matches of 5 steps, but L_drag needs those of model.steps=3"),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_sentence(place: Path, tmp_path: Path, override: str, sentence: str) -> None:
+def test_impossible_settings_give_a_clear_error(place: Path, tmp_path: Path, override: str, sentence: str) -> None:
     overrides = [f"out={tmp_path / 'run'}", "stage2.start=null", "stage2.aim=null", *override.split()]
     with pytest.raises(InputError, match=sentence):
         run(config(place, *overrides))
@@ -172,7 +172,7 @@ def test_the_recipe_of_synthface_fits_together() -> None:
         ("latent_transformer.validation=0", "'latent_transformer.validation' is 0"),
     ],
 )
-def test_numbers_out_of_range_are_one_sentence(override: str, says: str) -> None:
+def test_numbers_out_of_range_give_a_clear_error(override: str, says: str) -> None:
     with pytest.raises(InputError, match=f"^Config key {says}"):
         typed(TrainConfig, compose("train", [override]))
 

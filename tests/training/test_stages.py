@@ -70,7 +70,9 @@ def test_stage_2_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig
     assert last < first / 4
 
 
-def test_an_untrained_model_loses_the_way_to_the_next_latent(folder: Path, tiny: Any, config: TrainConfig) -> None:
+def test_the_loss_of_an_untrained_model_is_the_distance_to_the_next_latent(
+    folder: Path, tiny: Any, config: TrainConfig
+) -> None:
     stage = stage2(folder, tiny, config, alpha=1.0, beta=0.0)
     batch = stage.batch(range(8))
     loss, logs = stage(batch)
@@ -132,7 +134,7 @@ def test_everything_runs_in_bfloat16(folder: Path, tiny: Any, config: TrainConfi
     assert all(np.isfinite(value) for value in report.numbers.values())
 
 
-def test_some_steps_stand_for_all_on_average(folder: Path, tiny: Any, config: TrainConfig) -> None:
+def test_the_drag_loss_of_random_steps_is_unbiased(folder: Path, tiny: Any, config: TrainConfig) -> None:
     full, some = (stage2(folder, tiny, config, alpha=0.0, drag_steps=steps) for steps in (None, 2))
     with torch.no_grad():
         expected = full(full.batch(range(16)))[0]
@@ -149,7 +151,7 @@ def test_ablations_run(folder: Path, tiny: Any, config: TrainConfig, skip: str, 
     assert sum(len(group.parameters) for group in stage.groups()) == len(list(stage.parameters()))
 
 
-def test_an_untrained_model_leaves_all_of_the_way(folder: Path, tiny: Any, config: TrainConfig) -> None:
+def test_an_untrained_model_leaves_the_whole_distance(folder: Path, tiny: Any, config: TrainConfig) -> None:
     stage = stage2(folder, tiny, config).eval()
     with torch.no_grad():
         report = stage.report()
@@ -169,7 +171,7 @@ def test_shares_that_are_none_are_refused(folder: Path, tiny: Any, config: Train
         stage2(folder, tiny, config, augmentation=AugmentationConfig(0.9, 0.9, 0.0, 0.0, 0.0))
 
 
-def test_image_units_measure_what_a_small_change_does_to_the_features(tiny: Any) -> None:
+def test_image_units_measure_the_change_of_features(tiny: Any) -> None:
     std = measure(tiny, 4, latents=500).w_std
     units = image_units(tiny, std, 4, latents=16, chunk=8)
     assert units.shape == (32, 32)
@@ -202,7 +204,7 @@ def test_the_metric_of_l_pred_is_chosen(folder: Path, tiny: Any, config: TrainCo
     assert last < first / 3
 
 
-def test_mixed_latents_do_not_tell_the_clean_rows(tiny: Any, config: TrainConfig) -> None:
+def test_kept_rows_of_mixed_latents_do_not_reveal_the_clean_rows(tiny: Any, config: TrainConfig) -> None:
     plain = stage1(tiny, config, mixed=0.0).batch(range(8)).clean
     assert torch.allclose(plain[:, :6], plain[:, 6:7].expand(-1, 6, -1))  # of a mapped latent all rows are the same
     mixed = stage1(tiny, config, mixed=1.0).batch(range(8)).clean

@@ -87,7 +87,7 @@ def test_the_largest_face_counts() -> None:
     assert box is not None and box.left > 256
 
 
-def test_missing_and_damaged_files_are_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_and_damaged_files_give_a_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detectors, "find_spec", lambda _: None)  # whether or not the extra `faces` is installed
     with pytest.raises(InputError, match=r"does not exist; install the extra faces"):
         load_detector("ffhq", tmp_path)

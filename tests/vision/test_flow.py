@@ -47,7 +47,7 @@ def test_log_expansion_in_closed_form() -> None:
     assert log_expansion(turn[None])[0, 10:-10, 10:-10].abs().max() < 1e-3
 
 
-def test_raft_is_used_where_its_weights_are(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_raft_is_used_if_its_weights_are_installed(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     from torchvision.models.optical_flow import raft_small
 
     weights = tmp_path / "raft.pth"
@@ -59,7 +59,7 @@ def test_raft_is_used_where_its_weights_are(monkeypatch: pytest.MonkeyPatch, tmp
     assert flow(texture(), texture()).shape == (1, 2, 128, 128)
 
 
-def test_raft_without_weights_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+def test_raft_without_weights_gives_a_clear_error(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert Flow().name == "dis"
     with pytest.raises(InputError, match=r"needs torchvision's raft_large.*put it into .* or use flow=dis"):

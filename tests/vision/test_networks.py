@@ -25,7 +25,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("metric", [Inception, Lpips])
 @pytest.mark.parametrize("content", [b"", b"<!DOCTYPE html><html>404</html>", pickle.dumps({"a": 1}), b"PK\x03\x04cut"])
 @pytest.mark.parametrize("download", [True, False])
-def test_a_broken_file_is_a_sentence(metric: type, content: bytes, download: bool, cache: Path) -> None:
+def test_a_damaged_file_gives_a_clear_error(metric: type, content: bytes, download: bool, cache: Path) -> None:
     path = cache / FILES[metric]
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"needs {path.name}, but {path} is damaged or another file; delete it"):
@@ -33,7 +33,7 @@ def test_a_broken_file_is_a_sentence(metric: type, content: bytes, download: boo
 
 
 @pytest.mark.parametrize("metric", [Inception, Lpips])
-def test_a_missing_file_says_where_it_belongs(metric: type, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_file_names_its_place(metric: type, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=f"download it with download=true, or put it into {cache}"):
         metric(torch.device("cpu"), download=False)
 
@@ -54,6 +54,6 @@ def test_a_whole_file_is_used(cache: Path) -> None:
     assert isinstance(built, nn.Linear)
 
 
-def test_lpips_is_told_apart_by_its_weights() -> None:
+def test_lpips_fingerprint_depends_on_its_weights() -> None:
     first, second = (Lpips(torch.device("cpu"), nn.Linear(2, 2)) for _ in range(2))
     assert first.fingerprint == first.fingerprint != second.fingerprint
