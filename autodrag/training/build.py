@@ -72,7 +72,7 @@ def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage
         motion = PointMotion(section.network, generator.w_dim, statistics.w_mean, statistics.w_std)
     metric = image_metric(generator, statistics.w_std, LANDING_BLOCK, config.seed, section.metric_latents)
     manifold = measure_manifold(generator, metric, config.dataset.psi, config.seed)
-    landing = Landing(section.landing, motion, manifold, metric)
+    landing = Landing(section.landing, motion, manifold)
     folders = section.folders or (config.data,)
     trajectories = [_ends_of(config, section, generator, folder) for folder in folders]
     return MotionStage(landing, trajectories, section, config.seed)

@@ -35,18 +35,16 @@ def measure(generator: FrozenGenerator, block: int, seed: int = 0, latents: int 
 
 
 @torch.no_grad()
-def image_units(
+def image_metric(
     generator: FrozenGenerator, std: Float[Tensor, " D"], block: int, seed: int = 0, latents: int = 6, chunk: int = 16
 ) -> Float[Tensor, "D D"]:
-    """A basis of W in which a difference of latents is as large as its effect on the image: the pullback metric of G.
+    """The pullback metric of G: |dw|^2 = dw^T metric dw is the change of the image when all edited rows move by dw.
 
-    Some directions of the edited rows change the image a thousand times as much as others, and points hold information
-    about the former only. J is the change of the standardised output of `block` for a step of one deviation (`std`)
-    along each dimension, in all edited rows at once. With E[J J^T] = V diag(e) V^T over `latents` latents, the columns
-    are diag(1 / std) V sqrt(e), scaled so that an error of one deviation in every direction keeps its size. Raises
-    InputError if `latents` is below 1.
+    E[J J^T] over `latents` latents, where J is the change of the standardised output of `block` for a step of one
+    deviation (`std`) along each dimension. Raises InputError if `latents` is below 1.
     """
-    _check_latents(latents)
+    if latents < 1:
+        raise InputError(f"metric_latents is {latents}, expected at least 1.")
     ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image units")).to(generator.device))
     spread = _positive(generator.features(ws, block=block).float().std(dim=(0, 2, 3)))[:, None, None]
     moves = PROBE * torch.diag(std.to(ws.device))
@@ -61,54 +59,28 @@ def image_units(
     for w in ws.split(1):
         jacobian = torch.cat([change(w, part) for part in moves.split(chunk)])
         metric += jacobian @ jacobian.T
-    values, vectors = torch.linalg.eigh(metric)
-    weights = values.clamp(min=0).sqrt()
-    return (vectors * (weights / weights.square().mean().sqrt())).to(std.device) / std[:, None]
+    return metric.to(std.device) / std / std[:, None]
 
 
-@torch.no_grad()
-def image_metric(
-    generator: FrozenGenerator, std: Float[Tensor, " D"], block: int, seed: int = 0, latents: int = 4, chunk: int = 32
-) -> Float[Tensor, "KD KD"]:
-    """The metric of independent moves of the edited rows: |move|^2 = move^T metric move, with move flattened.
+def image_units(metric: Float[Tensor, "D D"], std: Float[Tensor, " D"]) -> Float[Tensor, "D D"]:
+    """A basis of W in which a difference of latents is as large as its effect on the image, by `image_metric`.
 
-    E[J J^T] over `latents` latents, where J is the change of the standardised output of `block`. Scaled so that a move
-    shared by all rows is as large as in `image_units`. Raises InputError if `latents` is below 1.
+    Some directions of the edited rows change the image a thousand times as much as others, and points hold information
+    about the former only. With diag(std) metric diag(std) = V diag(e) V^T, the columns are diag(1 / std) V sqrt(e),
+    scaled so that an error of one deviation in every direction keeps its size.
     """
-    _check_latents(latents)
-    ws = generator.map(torch.randn(latents, generator.z_dim, generator=rng(seed, "image metric")).to(generator.device))
-    spread = _positive(generator.features(ws, block=block).float().std(dim=(0, 2, 3)))[:, None, None]
-    head = split(ws)[0]
-    size = head.shape[1] * head.shape[2]
-    moves = PROBE * torch.diag(std.to(ws.device).repeat(head.shape[1])).unflatten(1, head.shape[1:])
-    metric = torch.zeros(size, size, device=ws.device)
-    for w in ws.split(1):
-        rows, kept = split(w)
-        still = generator.features(w, block=block).float()
-        changes = []
-        for part in moves.split(chunk):
-            moved = generator.features(join(rows + part, kept.expand(len(part), -1, -1)), block=block).float()
-            changes.append(((moved - still) / spread).flatten(1))
-        jacobian = torch.cat(changes)
-        metric += jacobian @ jacobian.T
-    together = metric.unflatten(0, head.shape[1:]).unflatten(2, head.shape[1:]).sum(dim=(0, 2))
-    scales = std.to(ws.device).repeat(head.shape[1])
-    return (metric / together.diagonal().mean() / scales / scales[:, None]).to(std.device)
+    values, vectors = torch.linalg.eigh(metric * std * std[:, None])
+    weights = values.clamp(min=0).sqrt()
+    return vectors * (weights / weights.square().mean().sqrt()) / std[:, None]
 
 
 def measure_manifold(
-    generator: FrozenGenerator, metric: Float[Tensor, "KD KD"], psi: float, seed: int = 0, latents: int = 10_000
+    generator: FrozenGenerator, metric: Float[Tensor, "D D"], psi: float, seed: int = 0, latents: int = 10_000
 ) -> Manifold:
     """The distribution of latents with truncation `psi`. metric: from `image_metric`."""
     z = torch.randn(latents, generator.z_dim, generator=rng(seed, "manifold"))
     ws = torch.cat([generator.map(part.to(generator.device), psi=psi)[:, 0] for part in z.split(1000)])
-    size = (-1, generator.w_dim)
-    return Manifold.measure(ws, metric.unflatten(0, size).unflatten(2, size).sum(dim=(0, 2)))
-
-
-def _check_latents(latents: int) -> None:
-    if latents < 1:
-        raise InputError(f"metric_latents is {latents}, expected at least 1.")
+    return Manifold.measure(ws, metric)
 
 
 def measure_whitening(generator: FrozenGenerator, seed: int = 0, latents: int = 10_000) -> Whitening:

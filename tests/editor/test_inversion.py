@@ -49,6 +49,7 @@ def encoder(tiny: FrozenGenerator) -> Encoder:
     """Untrained: it takes every picture for the average one, but knows which directions show."""
     seen = main_directions(image_gradients(tiny, 32, 64), 48)
     config = EncoderConfig(size=32, width=8, hidden=16, directions=48)
+    torch.manual_seed(0)
     return Encoder(config, tiny.num_ws, measure_whitening(tiny), seen).requires_grad_(False)
 
 

@@ -178,9 +178,7 @@ def test_an_edit_stops_where_the_latents_of_the_generator_end(
 ) -> None:
     latents = tiny.map(torch.randn(4000, tiny.z_dim, generator=torch.Generator().manual_seed(0)))[:, 0]
     manifold = Manifold.measure(latents, torch.eye(tiny.w_dim))
-    landing = Landing(
-        LandingConfig(), PointMotion(PointMotionConfig(16), tiny.w_dim), manifold, torch.eye(6 * tiny.w_dim)
-    )
+    landing = Landing(LandingConfig(), PointMotion(PointMotionConfig(16), tiny.w_dim), manifold)
     landing.save(tmp_path / "landing.safetensors")
 
     def walk(ws: torch.Tensor, *_: Any, image: Any) -> Iterator[torch.Tensor]:

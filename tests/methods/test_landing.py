@@ -20,7 +20,7 @@ def weights(tiny: FrozenGenerator, tmp_path_factory: pytest.TempPathFactory) -> 
     motion = PointMotion(PointMotionConfig(32), tiny.w_dim, statistics.w_mean, statistics.w_std)
     metric = image_metric(tiny, statistics.w_std, 4, latents=1)
     path = tmp_path_factory.mktemp("weights") / "weights.safetensors"
-    Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500), metric).save(path)
+    Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500)).save(path)
     return path
 
 

@@ -38,10 +38,9 @@ def landing() -> Landing:
     """A pixel for each unit of the first three coordinates; the manifold is a normal distribution of deviation 8."""
     latents = 8 * torch.randn(20_000, WIDTH, generator=torch.Generator().manual_seed(0))
     latents = torch.nn.functional.leaky_relu(latents, 0.2)
-    metric = torch.eye(ROWS * WIDTH)
     manifold = Manifold.measure(latents, torch.eye(WIDTH))
-    config = LandingConfig(change=1e-4, common=1e-3, apart=1.0)
-    return Landing(config, Straight(PointMotionConfig(16), WIDTH), manifold, metric).requires_grad_(False)
+    config = LandingConfig(shared=1e-3, apart=1.0)
+    return Landing(config, Straight(PointMotionConfig(16), WIDTH), manifold).requires_grad_(False)
 
 
 def walk(landing: Landing, rows: Any, handles: Any, targets: Any, mask: Any = None) -> list[Landed]:
@@ -73,9 +72,10 @@ def test_a_pin_holds_while_another_point_moves(landing: Landing) -> None:
     assert torch.allclose(end.points, torch.tensor([[[26.0, 30.0], [44.0, 30.0]]]), atol=0.2)
 
 
-def test_points_that_contradict_each_other_meet_half_way(landing: Landing) -> None:
-    end = last(landing, [[40.0, 30.0], [44.0, 30.0]], [[41.0, 30.0], [43.5, 30.0]])
-    assert torch.allclose(end.points[0, :, 0], torch.tensor([40.25, 44.25]), atol=0.1)
+def test_points_that_contradict_each_other_meet_in_between(landing: Landing) -> None:
+    end = last(landing, [[40.0, 30.0], [44.0, 30.0]], [[42.0, 30.0], [45.0, 30.0]])
+    moved = end.points[0, :, 0] - torch.tensor([40.0, 44.0])
+    assert torch.allclose(moved[0], moved[1], atol=0.05) and (moved > 1).all() and (moved < 2).all()
 
 
 def test_most_points_win_over_one_that_wants_elsewhere(landing: Landing) -> None:
@@ -104,9 +104,9 @@ def test_rows_part_only_so_far(landing: Landing) -> None:
 
     motion = FirstRow(PointMotionConfig(16), WIDTH)
     apart = []
-    for parted in (0.3, 100.0):
-        config = replace(landing.config, parted=parted, apart=1e-3, common=1e-2)
-        end = last(Landing(config, motion, landing.manifold, landing.metric), [[40.0, 30.0]], [[52.0, 30.0]])
+    for limit in (0.3, 100.0):
+        config = replace(landing.config, max_apart=limit, apart=1e-3, shared=1e-2)
+        end = last(Landing(config, motion, landing.manifold), [[40.0, 30.0]], [[52.0, 30.0]])
         y = landing.manifold.coordinates(end.rows)
         apart.append((y - y.mean(dim=1, keepdim=True)).square().sum(dim=2).mean().sqrt().item())
         assert end.points[0, 0, 0] > 51  # where the rows may not part, they move together
@@ -149,14 +149,13 @@ def test_a_drag_that_follows_a_pointer_ends_where_one_from_the_start_does(landin
 
 def test_a_saved_landing_loads_back(tmp_path: Path, landing: Landing) -> None:
     torch.manual_seed(0)
-    real = Landing(landing.config, PointMotion(PointMotionConfig(16), WIDTH), landing.manifold, landing.metric)
+    real = Landing(landing.config, PointMotion(PointMotionConfig(16), WIDTH), landing.manifold)
     real.save(tmp_path / "landing.safetensors")
     loaded = Landing.load(tmp_path / "landing.safetensors")
     rows, points = torch.randn(2, ROWS, WIDTH), 64 * torch.rand(2, 3, 2)
     wanted, found = (model.motion(rows, rows.flip(0), points, SIZE).detach() for model in (real, loaded))
     assert torch.allclose(found, wanted, atol=1e-2 * wanted.abs().max())  # weights are stored in float16
     assert torch.equal(loaded.manifold.limits, real.manifold.limits) and loaded.config == real.config
-    assert torch.equal(loaded.metric, real.metric)
     (tmp_path / "other.safetensors").write_bytes(b"no model")
     with pytest.raises(InputError):
         Landing.load(tmp_path / "other.safetensors")

@@ -34,7 +34,7 @@ def motion_stage(folder: Path, tiny: Any, config: TrainConfig, folders: int = 1)
     torch.manual_seed(0)
     motion = PointMotion(PointMotionConfig(128), tiny.w_dim, statistics.w_mean, statistics.w_std)
     metric = image_metric(tiny, statistics.w_std, 4, latents=1)
-    landing = Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500), metric)
+    landing = Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500))
     section = replace(config.motion, validation=4, points=8, landmarks=0.5)
     return MotionStage(landing, [Trajectories(folder, tiny, 8, 1, 0, landmarks=0.5)] * folders, section, seed=0)
 

@@ -24,7 +24,7 @@ from autodrag.models import (
 )
 from autodrag.training.augmentation import AugmentationConfig
 from autodrag.training.build import TrainConfig
-from autodrag.training.latent_statistics import domain_shape, image_units, measure
+from autodrag.training.latent_statistics import domain_shape, image_metric, image_units, measure
 from autodrag.training.stages.stage1 import RegularizerStage
 from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 
@@ -173,7 +173,7 @@ def test_shares_that_are_none_are_refused(folder: Path, tiny: Any, config: Train
 
 def test_image_units_measure_the_change_of_features(tiny: Any) -> None:
     std = measure(tiny, 4, latents=500).w_std
-    units = image_units(tiny, std, 4, latents=16, chunk=8)
+    units = image_units(image_metric(tiny, std, 4, latents=16, chunk=8), std)
     assert units.shape == (32, 32)
     # One deviation in every direction keeps the size it had.
     assert (std[:, None] * units).square().sum().item() == pytest.approx(32, rel=1e-4)

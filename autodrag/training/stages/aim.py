@@ -11,7 +11,7 @@ from autodrag.data.dataset import Trajectories
 from autodrag.losses import prediction_loss
 from autodrag.models import Aim, PointMotion
 from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig
-from autodrag.training.latent_statistics import image_units
+from autodrag.training.latent_statistics import image_metric, image_units
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 
 
@@ -23,7 +23,7 @@ class AimTraining(EndsConfig):
     schedule: Schedule
     motion: str | None  # weights of the stage `motion`, for the landing loss; None: no landing loss
     gamma: float  # weight of the landing loss
-    metric_latents: int = 6  # latents for which `image_units` is averaged
+    metric_latents: int = 6  # latents for which `image_metric` is averaged
 
 
 class AimStage(Stage):
@@ -49,8 +49,9 @@ class AimStage(Stage):
         self.motion = None if motion is None else motion.requires_grad_(False)
         self._ends = Ends(trajectories, config, seed, "aim")
         self._generator = trajectories.generator
-        units = image_units(trajectories.generator, aim.standardise.std, block, latents=config.metric_latents)
-        self.register_buffer("units", units, persistent=False)
+        std = aim.standardise.std
+        metric = image_metric(trajectories.generator, std, block, latents=config.metric_latents)
+        self.register_buffer("units", image_units(metric, std), persistent=False)
 
     def batch(self, positions: Sequence[int]) -> EndsBatch:
         """See `Ends.batch`."""

@@ -75,7 +75,7 @@ class MotionStage(Stage):
 
     def save(self, path: Path) -> None:
         """All of `Landing`, as the drag method loads it."""
-        self.model.save(path, {"generator": self._generator.name})
+        self.model.save(path, {"generator": self._generator.name}, half=True)
 
     def _missed(self, batch: EndsBatch) -> Float[Tensor, " B"]:
         drag = (batch.source, batch.goal, batch.handles, batch.targets, batch.mask)

@@ -16,7 +16,7 @@ from autodrag.losses import drag_loss, prediction_loss, total_loss
 from autodrag.models import AutoDrag, PointMotion
 from autodrag.seeding import rng
 from autodrag.training.augmentation import AugmentationConfig, check_shares, in_steps, vary
-from autodrag.training.latent_statistics import image_units
+from autodrag.training.latent_statistics import image_metric, image_units
 from autodrag.training.rollouts import Dragging, Drags
 from autodrag.training.stages.base import Budget, Group, Report, Schedule, Stage
 from autodrag.training.validation import report_drags
@@ -49,7 +49,7 @@ class Stage2Config:
     final_share: float  # last share of the training in which beta and continued, the costly parts, are not 0
     augmentation: AugmentationConfig
     half: bool  # store the weights in float16
-    metric_latents: int = 6  # latents for which `image_units` is averaged
+    metric_latents: int = 6  # latents for which `image_metric` is averaged
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,10 @@ class PredictorStage(Stage):
         self._trajectories, self._validation = trajectories, validation
         self._dragging = Dragging(model, trajectories.generator)
         std = model.predictor.standardise.std
-        image = config.metric == "image"
-        measured = (trajectories.generator, std, model.config.feature_block)
-        units = image_units(*measured, latents=config.metric_latents) if image else torch.diag(1 / std)
+        units = torch.diag(1 / std)
+        if config.metric == "image":
+            block = model.config.feature_block
+            units = image_units(image_metric(trajectories.generator, std, block, latents=config.metric_latents), std)
         self.register_buffer("units", units, persistent=False)
 
     def batch(self, positions: Sequence[int]) -> DragBatch:
