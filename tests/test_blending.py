@@ -1,4 +1,4 @@
-"""A mask keeps its outside: exactly, at every block, for every architecture."""
+"""The outside of a mask stays exactly, at every block, for every architecture."""
 
 import pytest
 import torch
@@ -98,7 +98,7 @@ def edges(image: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("seed", [1, 3])
 def test_there_is_no_visible_seam(synthface: FrozenGenerator, seed: int) -> None:
-    """Around the border the mixed face is no steeper than those that it is mixed from; cut and pasted it would be."""
+    """Near the border the blended face has no steeper gradients than its parts; a pasted one would."""
     before, after = pictures(synthface, seed)
     after = torch.cat([torch.lerp(before[:, :6], after[:, :6], 0.3), before[:, 6:]], dim=1)
     mask = torch.zeros(256, 256)

@@ -1,4 +1,4 @@
-"""Configs compose, type strictly, are read by somebody, and what a user gets wrong is one sentence."""
+"""Configs compose, are typed strictly and have no unused keys; user errors are one sentence."""
 
 import ast
 import dataclasses

@@ -1,4 +1,4 @@
-"""Which device a config means, asked of a machine with GPUs that are not there, and work in passing."""
+"""The device that a config names, on a simulated machine with GPUs, and temporary threads."""
 
 import threading
 
@@ -11,7 +11,7 @@ from autodrag.errors import InputError
 
 @pytest.fixture
 def two_gpus(monkeypatch: pytest.MonkeyPatch) -> list[torch.device]:
-    """A machine with two CUDA devices, as far as choosing one goes: the devices that were set."""
+    """A simulated machine with two CUDA devices; the devices that were set."""
     chosen: list[torch.device] = []
 
     def set_device(device: torch.device) -> None:

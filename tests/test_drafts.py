@@ -1,4 +1,4 @@
-"""A draft is the picture where nothing moved, and nearer to it than anything as cheap where something did."""
+"""A draft equals the picture where nothing moved, and is close to it elsewhere."""
 
 import pytest
 import torch

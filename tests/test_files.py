@@ -1,4 +1,4 @@
-"""Files that are whole or not there, on systems that open no folder too."""
+"""Files are complete or absent, also on systems where folders cannot be opened."""
 
 import errno
 import os

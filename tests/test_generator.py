@@ -1,4 +1,4 @@
-"""The frozen generator's public face."""
+"""The public methods of the frozen generator, and `load_generator`."""
 
 import dataclasses
 import warnings

@@ -85,7 +85,7 @@ def train(place: Path, stage: int | str, *overrides: str) -> Path:
 
 @pytest.fixture(scope="module")
 def weights(place: Path) -> Path:
-    """AutoDrag, by all its stages; the last one goes on from a checkpoint."""
+    """AutoDrag, by all its stages; the last one resumes from a checkpoint."""
     first, motion = train(place, 1), train(place, "motion")
     assert motion == place / MOTION
     aim = train(place, "aim", f"aim.motion={motion}")

@@ -1,4 +1,4 @@
-"""When a function is recorded, what is replayed, and when it is not: with a recorder that needs no GPU."""
+"""When a function is recorded and replayed, with a recorder that needs no GPU."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,4 +1,4 @@
-"""Which way up a picture is, whatever else is wrong in its metadata."""
+"""The orientation of a picture, with other errors in its metadata."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Pictures from anywhere: read upright and within bounds, or refused in one sentence."""
+"""Pictures of every kind: read upright and within bounds, or refused with a clear error."""
 
 import io
 import struct
@@ -239,7 +239,7 @@ def test_pictures_of_50_megapixels_are_read_and_no_larger_ones() -> None:
 
 
 def bomb(width: int, height: int) -> bytes:
-    """A small PNG that says it is large, and would be."""
+    """A small PNG file of a huge image."""
     rows = zlib.compress(b"\0" * 10_000_000, 9)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")

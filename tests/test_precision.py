@@ -1,4 +1,4 @@
-"""What `auto` means as a type: asked of GPUs that are not there and of processors that are made up."""
+"""The type that `auto` means, on simulated GPUs and processors."""
 
 from dataclasses import dataclass
 

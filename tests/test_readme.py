@@ -45,7 +45,7 @@ class Command:
 
 
 def commands(text: str) -> list[Command]:
-    """All commands of a Markdown text. Of what a sweep varies the first value is taken, and options in brackets."""
+    """All commands of a Markdown text, with options in brackets, and with the first value of a sweep."""
     found = []
     for script, rest in re.findall(r"scripts/(\w+)\.py([^`\n#|]*)", text):
         words = re.sub(r" \[(.*?)\](?= |$)", r" \1", rest.replace("$D", "dog")).split()
@@ -197,7 +197,7 @@ def test_every_command_runs(stand_in: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_failed_download_gives_a_clear_error(
     stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command that has to download, without a network."""
+    """A command that downloads, without a network."""
     (command,) = {c for c in commands(README) if c.overrides == ("landmarks=true",)}
     monkeypatch.setattr("urllib.request.OpenerDirector.open", _no_network)
     with pytest.raises(InputError, match=rf"cannot be downloaded from http.* put it into {stand_in}/models"):
@@ -227,7 +227,7 @@ def test_the_demo_runs(stand_in: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_commands_and_code_of_the_shipped_domain_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first command and the code, as they are."""
+    """The first command and the Python code, unchanged."""
     monkeypatch.chdir(tmp_path)
     for command in SHIPPED:
         work(command, [*command.overrides, "frames=2"])

@@ -1,4 +1,4 @@
-"""Tracking on feature maps that are moved by known amounts."""
+"""Tracking on feature maps with known motion."""
 
 import torch
 from torch.nn import functional as F

@@ -1,4 +1,4 @@
-"""Pictures: bytes, points where they should be, sheets."""
+"""Drawings: bytes, positions of points, sheets."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The bench of the editor pulls through a real socket and counts what comes."""
+"""The bench of the editor pulls through a real socket and counts the pictures."""
 
 import json
 from pathlib import Path

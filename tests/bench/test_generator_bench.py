@@ -1,4 +1,4 @@
-"""`scripts/bench.py generator`: its arithmetic, and a run that is as short as can be."""
+"""`scripts/bench.py generator`: its arithmetic, and a short run."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The bench of inversion, with little effort."""
+"""The bench of inversion, with few steps."""
 
 import json
 from pathlib import Path

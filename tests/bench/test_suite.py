@@ -1,4 +1,4 @@
-"""The suite of a GPU is put together on a CPU, from commands that are tiny."""
+"""The suite for a GPU, with tiny commands on a CPU."""
 
 import json
 import time

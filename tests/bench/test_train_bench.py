@@ -1,4 +1,4 @@
-"""The bench of training runs and adds up."""
+"""The bench of training: it runs, and its parts sum to the whole."""
 
 import json
 from pathlib import Path

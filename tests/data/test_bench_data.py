@@ -1,4 +1,4 @@
-"""The data bench runs and adds up."""
+"""The data bench: it runs, and its parts sum to the whole."""
 
 import json
 from pathlib import Path

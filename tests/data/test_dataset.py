@@ -1,4 +1,4 @@
-"""What training reads: a pure function of positions, padded, and only with the generator it was made with."""
+"""The training set: a pure function of positions, padded, and bound to the generator it was made with."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Our motion statistics against OpenCV's."""
+"""Our GMS against OpenCV's."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The matrix product against OpenCV's brute force, ties included."""
+"""Hamming matching by a matrix product against OpenCV's brute force, ties included."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The command: processes, kills, two at a time, and what a user can get wrong."""
+"""`scripts/trajectories.py`: processes, kills, two runs at a time, and user errors."""
 
 import os
 import re
@@ -33,7 +33,7 @@ LOW_THRESHOLDS = [
 
 @pytest.fixture(scope="module")
 def overrides(tiny: FrozenGenerator, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The settings of `small_recipe`, with a generator that lies in a file."""
+    """The settings of `small_recipe`, with a generator file."""
     path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
     network = tiny.trainable_copy()
     write_safetensors(path, network.config, network.state_dict())

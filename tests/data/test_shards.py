@@ -1,4 +1,4 @@
-"""Folders of samples: written, continued, mended, refused. Samples here are made up, so that no generator is needed."""
+"""Folders of samples: written, resumed, repaired, refused. The samples are made up, so no generator is needed."""
 
 from collections.abc import Container, Iterator
 from dataclasses import replace
@@ -36,7 +36,7 @@ RECIPE = Recipe("0" * 64, "float32", 7, None, TRAJECTORY)
 
 
 def made_up(index: int) -> MatchedMotion:
-    """A sample whose numbers tell its index; every third has an empty step."""
+    """A sample whose numbers encode its index; every third has an empty step."""
     draw = np.random.default_rng(index)
 
     def matches(count: int) -> Matches:
@@ -47,7 +47,7 @@ def made_up(index: int) -> MatchedMotion:
 
 
 class Maker:
-    """Makes samples, remembers which, and is killed after `lives` of them. in_vain: samples that have no match."""
+    """Makes samples, records which, and is killed after `lives` of them. in_vain: samples without a match."""
 
     def __init__(self, lives: int | None = None, in_vain: Container[int] = ()) -> None:
         self.lives, self.in_vain = lives, in_vain

@@ -16,7 +16,7 @@ COUNT = 2 * TOGETHER + 5
 
 
 def make(rank: int, indices: list[int]) -> Iterator[MatchedMotion]:
-    """Samples that know who made them."""
+    """Samples that record the process that made them."""
     for index in indices:
         point = np.full((1, 2), rank, np.float32)
         yield MatchedMotion(index, 0, Matches(point, point), NO_MATCHES, ())

@@ -1,4 +1,4 @@
-"""Samples: the latents in closed form, the matches as promised."""
+"""Samples: latents in closed form, and the properties of matches."""
 
 from dataclasses import replace
 

@@ -31,7 +31,7 @@ def training(*stages: GrowthStage) -> GeneratorTraining:
 
 
 class KilledError(Exception):
-    """Stands for a signal."""
+    """Simulates a signal."""
 
 
 def test_targets_are_renders_of_their_latents_and_a_function_of_the_index():

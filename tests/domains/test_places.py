@@ -1,4 +1,4 @@
-"""Places of a face in closed form: they come back to where they were seen, and go where parameters take them."""
+"""Places on a face in closed form: they round-trip, and follow the parameters."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The network that reads parameters back: it learns, is saved and loaded, and keeps geometry and appearance apart."""
+"""The network that predicts parameters: it learns, round-trips, and separates geometry from appearance."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def test_a_short_training_reads_better_than_the_mean(
     generator: FrozenGenerator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def coloured(_: object, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Plain colours stand for faces: every parameter is one of the three channels."""
+        """Plain colours instead of faces: every parameter is one of the three channels."""
         colours = torch.rand(count, 3, generator=torch.Generator().manual_seed(seed)) * 1.6 - 0.8
         parts = torch.arange(len(GEOMETRY) + len(APPEARANCE)) % 3
         return colours[:, :, None, None].expand(-1, -1, 64, 64), colours[:, parts]

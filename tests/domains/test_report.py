@@ -1,4 +1,4 @@
-"""The measurements of synthface, on cases whose answer is known."""
+"""The measurements of synthface, on cases with known results."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The files that ship for synthface: they are what their card says, and they do what they are for."""
+"""The files that ship for synthface match their model card and work."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What is said about the paper's claims, from made-up results."""
+"""The verdicts on the paper's claims, from made-up results."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""Evaluations from end to end on a tiny generator: every task, interrupted and continued, and what must not mix."""
+"""Evaluations from end to end on a tiny generator: every task, resume, and configs that must not mix."""
 
 import json
 import os

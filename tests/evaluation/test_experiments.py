@@ -1,4 +1,4 @@
-"""The experiments name methods that exist, and these name weights as training is told to write them."""
+"""Experiments name existing methods, whose weights are where the training commands write them."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Metrics in closed form, and against the libraries they stand for."""
+"""Metrics in closed form, and against their reference libraries."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Drags that people make: items from the renderer's truth, and what no edit and the best one make of them."""
+"""Drags that people make: items from the renderer's truth, scores of no edit and of the oracle."""
 
 import json
 from itertools import pairwise

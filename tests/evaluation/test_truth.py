@@ -1,4 +1,4 @@
-"""Where handles have ended, on renders whose parameters are known: exactly there; and what is no face is broken."""
+"""Positions of handles on renders with known parameters are exact, and images that are no face count as broken."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""A generator of which everything is known."""
+"""A generator whose images are known in closed form."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""AutoDrag behind the one call of all methods."""
+"""AutoDrag as a drag method."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,7 +36,7 @@ MODEL = ModelConfig(
 
 @pytest.fixture(scope="module")
 def weights(tiny: FrozenGenerator, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model that moves something, if not where it should."""
+    """A model with a random head, so that it moves something."""
     torch.manual_seed(0)
     model = AutoDrag(replace(MODEL, gate=0.1), domain_shape(tiny, 4), measure(tiny, 4, latents=500))
     torch.nn.init.normal_(model.predictor.head.weight, std=0.05)

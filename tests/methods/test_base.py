@@ -1,4 +1,4 @@
-"""The one call: what it accepts and the one sentence for what it does not."""
+"""The interface of drag methods: what it accepts, and its errors."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Landing behind the one call of all methods."""
+"""Landing as a drag method."""
 
 from pathlib import Path
 

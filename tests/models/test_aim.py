@@ -1,4 +1,4 @@
-"""The aim: the field of displacements, and what an untrained and a trained one say."""
+"""The aim: the field of displacements, and predictions of an untrained and a trained one."""
 
 from pathlib import Path
 

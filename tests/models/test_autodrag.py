@@ -1,4 +1,4 @@
-"""The whole model: what it must not change, what must not matter, and rolling out against the full pass."""
+"""The whole model: invariances, kept rows, and the rollout against the full pass."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Drags by where points go: they arrive, compromise, hold pins and stop where the manifold ends."""
+"""Drags by landing: they arrive, compromise, hold pins and stop at the limits of the latents."""
 
 from dataclasses import replace
 from pathlib import Path

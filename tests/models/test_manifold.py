@@ -1,4 +1,4 @@
-"""Where mapped latents lie: coordinates are white and can be undone, limits hold, and steps end within them."""
+"""The manifold of mapped latents: coordinates are white and invertible, limits hold, and steps stay within them."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Where points go when latents move: what counts, and how it changes."""
+"""Point motion: what it depends on, and its derivative."""
 
 import pytest
 import torch

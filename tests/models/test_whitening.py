@@ -1,4 +1,4 @@
-"""Whitened coordinates of W: unit covariance, and nothing of what hardly varies."""
+"""Whitened coordinates of W: unit covariance, without directions that hardly vary."""
 
 import torch
 

@@ -47,7 +47,7 @@ def test_the_lock_of_a_dead_process_is_removed(tmp_path: Path, content: str) -> 
 
 
 def test_the_lock_of_another_machine_is_respected(tmp_path: Path) -> None:
-    """Its number says nothing here: the same one may be free, or be this very process."""
+    """Its process id means nothing here: it may be free, or that of this process."""
     (tmp_path / "lock").write_text(f"{os.getpid()} node-7")
     with pytest.raises(InputError, match=rf"Process {os.getpid()} of node-7 is using .* delete"), exclusive(tmp_path):
         pass

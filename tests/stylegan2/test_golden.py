@@ -1,4 +1,4 @@
-"""Every number of the reference outputs, through the door that users take."""
+"""Every number of the reference outputs, through the public functions."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Generators as other programs' users have them: in other places, behind prefixes, beside anything, and incomplete."""
+"""Generators in files of other programs: in other places, behind prefixes, next to anything, and incomplete."""
 
 import argparse
 import collections
@@ -195,12 +195,12 @@ def test_an_average_that_is_left_out_is_estimated(forger, variants, make_random,
 
 
 def schedule(rate):
-    """A function that an optimiser's schedule may hold."""
+    """A function such as a scheduler holds."""
     return rate
 
 
 def everything_else():
-    """What training scripts keep beside their generator."""
+    """What training scripts save next to their generator."""
     network = nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU())
     adam = torch.optim.Adam(network.parameters())
     one = torch.optim.lr_scheduler.OneCycleLR(adam, 0.1, total_steps=4)

@@ -1,4 +1,4 @@
-"""Files that are damaged, hostile or something else: one sentence, at once, and nothing in them is executed."""
+"""Damaged, hostile and other files give a clear error at once, and nothing in them is executed."""
 
 import builtins
 import io

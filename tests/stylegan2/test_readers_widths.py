@@ -89,7 +89,7 @@ def test_same_image(narrow, wide, noise):
 
 
 def test_nothing_reads_an_added_channel(wide):
-    """Whatever the added channels hold, they count for nothing in what comes after."""
+    """The values of the added channels have no effect on later layers."""
     state, widths = wide.state_dict(), NARROW.channels
     for height in NARROW.blocks:
         for layer in ("conv0", "conv1", "torgb"):

@@ -24,7 +24,7 @@ Learn = Callable[..., tuple[float, float]]
 
 @pytest.fixture(scope="session")
 def toy() -> ModuleType:
-    """The module toy.py beside this file, which is also a program."""
+    """The module toy.py in this folder, which is also a program."""
     path = Path(__file__).with_name("toy.py")
     spec = importlib.util.spec_from_file_location("toy", path)
     assert spec is not None and spec.loader is not None
@@ -42,7 +42,7 @@ def config() -> TrainConfig:
 
 @pytest.fixture(scope="session")
 def folder(tiny: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trajectories with points anywhere: the tiny generator draws nothing that could be matched."""
+    """Trajectories with random points: images of the tiny generator have no matches."""
     path = tmp_path_factory.mktemp("trajectories")
     recipe = typed(TrajectoryConfig, compose("trajectories", ["trajectory.landmarks=true"]).trajectory)
     made = Recipe(fingerprint(tiny), "float32", 0, None, recipe)

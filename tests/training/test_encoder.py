@@ -1,4 +1,4 @@
-"""The stage `encoder`: its pictures are made once and kept, and their latents are learnt."""
+"""The stage `encoder`: its pictures are made once and stored, and it learns their latents."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +74,7 @@ def test_latents_are_mixed_edited_and_differ_by_row_as_asked(tiny: Any) -> None:
 
 
 def test_image_gradients_predict_the_change_of_small_moves(tiny: Any) -> None:
-    """In the mean over latents and directions, within what so few latents leave open."""
+    """On average over latents and directions, within the sampling error of so few latents."""
     moves = image_gradients(tiny, 32, 256)
     draw = torch.Generator().manual_seed(1)
     z, z_other = torch.randn(2, 32, tiny.z_dim, generator=draw)

@@ -1,4 +1,4 @@
-"""The stages on latents and points alone, `motion` and `aim`: what they are shown, and that they learn."""
+"""The stages `motion` and `aim`, which need no images: their samples, and that they learn."""
 
 from dataclasses import replace
 from pathlib import Path

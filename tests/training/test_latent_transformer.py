@@ -1,4 +1,4 @@
-"""UserControllableLT: what its training shows it, that it learns, and the drag that comes of it."""
+"""UserControllableLT: its training pairs, that it learns, and its drags."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The loop on a toy stage: learning, killing, resuming, several ranks, and everything that goes wrong."""
+"""The loop on a toy stage: learning, kills, resume, several ranks, and failures."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Batches made ahead come in the same order, and no earlier than one part."""
+"""Batches made ahead keep their order, and only one is made ahead."""
 
 import threading
 

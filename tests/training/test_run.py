@@ -1,4 +1,4 @@
-"""`scripts/train.py` from end to end on a tiny generator, and what a user can get wrong."""
+"""`scripts/train.py` from end to end on a tiny generator, and user errors."""
 
 import json
 from dataclasses import replace

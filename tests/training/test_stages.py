@@ -1,4 +1,4 @@
-"""Both stages on a tiny generator with made-up matches: what they show, what they ask for, and that they learn."""
+"""Stages 1 and 2 on a tiny generator with made-up matches: their samples and losses, and that they learn."""
 
 from dataclasses import replace
 from pathlib import Path

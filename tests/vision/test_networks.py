@@ -1,4 +1,4 @@
-"""The files of FID and LPIPS in torch's cache: whole ones are used, anything else is a sentence."""
+"""The files of FID and LPIPS in torch's cache: complete ones are used, others give a clear error."""
 
 import hashlib
 import pickle
