@@ -6,10 +6,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from autodrag.models.stored import StoredModel
 from autodrag.runs.folder import RunFolder
 from autodrag.runs.ranks import join_ranks
 from autodrag.seeding import rng
@@ -29,13 +31,32 @@ LOOP = LoopConfig(
 )
 
 
+class ToyNetwork(StoredModel):
+    """Two layers."""
+
+    kind = "toy"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x)
+
+    def stored_config(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "ToyNetwork":
+        return cls()
+
+
 class Toy(Stage):
     """A small network that learns y = sum of squares of x."""
 
     def __init__(self, broken: Sequence[int] = (), signalled: int = -1, seconds: float = 0.0) -> None:
         torch.manual_seed(0)
-        network = nn.Sequential(nn.Linear(4, 64), nn.GELU(), nn.Linear(64, 1))
-        super().__init__(network, Schedule(0.01, min_lr=0.001, period=4.0))
+        super().__init__(ToyNetwork(), Schedule(0.01, min_lr=0.001, period=4.0), {})
         self.broken = broken  # positions whose samples are not finite
         self.signalled = signalled  # position at which somebody asks the process to stop
         self.seconds = seconds
@@ -55,9 +76,6 @@ class Toy(Stage):
     def report(self) -> Report:
         with torch.autocast("cpu", enabled=False):
             return Report({"loss": self(self.batch(range(1000, 1064)))[0].item()})
-
-    def save(self, path: Path) -> None:
-        torch.save(self.state_dict(), path)
 
 
 def run(out: Path, steps: int, loop: LoopConfig = LOOP, **options) -> Toy:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from jaxtyping import Float
 from torch import Tensor
@@ -44,7 +43,7 @@ class AimStage(Stage):
         seed: int,
         motion: PointMotion | None = None,
     ) -> None:
-        super().__init__(aim, config.schedule)
+        super().__init__(aim, config.schedule, {"generator": trajectories.generator.name})
         self.config = config
         self.motion = None if motion is None else motion.requires_grad_(False)
         self._ends = Ends(trajectories, config, seed, "aim")
@@ -84,13 +83,8 @@ class AimStage(Stage):
                 numbers[f"{name}_lands"] = self._landing(self.motion, guess, batch).mean().item()
         return Report(numbers)
 
-    def save(self, path: Path) -> None:
-        """The aim as a file of its own, for stage 2."""
-        self.model.save(path, {"generator": self._generator.name})
-
     def _guess(self, batch: EndsBatch) -> Float[Tensor, "B K D"]:
-        guess: Tensor = self.model(batch.source, batch.handles, batch.targets, batch.mask, self._generator.resolution)
-        return guess
+        return self.model(batch.source, batch.handles, batch.targets, batch.mask, self._generator.resolution)
 
     def _distance(self, rows: Float[Tensor, "B K D"], batch: EndsBatch) -> Float[Tensor, " B"]:
         return prediction_loss(rows[:, None], batch.goal[:, None], self.units)

@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
+from autodrag.models.stored import StoredModel
 from autodrag.typed import check_bounds
 
 
@@ -70,14 +71,14 @@ class Report:
 class Stage(nn.Module, ABC):
     """A network in training. A checkpoint holds its parameters and buffers. Only `batch` uses random numbers.
 
-    model: the network. schedule: its learning rate.
+    model: the network. schedule: its learning rate. about, half: see `StoredModel.save`.
     """
 
-    model: nn.Module
+    model: StoredModel
 
-    def __init__(self, model: nn.Module, schedule: Schedule) -> None:
+    def __init__(self, model: StoredModel, schedule: Schedule, about: Mapping[str, str], half: bool = False) -> None:
         super().__init__()
-        self.model, self.schedule = model, schedule
+        self.model, self.schedule, self._about, self._half = model, schedule, about, half
 
     @abstractmethod
     def batch(self, positions: Sequence[int]) -> Any:
@@ -100,6 +101,6 @@ class Stage(nn.Module, ABC):
     def report(self) -> Report:
         """Validate. Called without gradients, on the first rank only."""
 
-    @abstractmethod
     def save(self, path: Path) -> None:
         """Write the trained model as one complete file."""
+        self.model.save(path, self._about, self._half)

@@ -7,7 +7,6 @@ pixels, in the generator's features and by LPIPS, if its weights are on this mac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
@@ -72,7 +71,7 @@ class EncoderStage(Stage):
         config: EncoderTraining,
         seed: int,
     ) -> None:
-        super().__init__(encoder, config.schedule)
+        super().__init__(encoder, config.schedule, {"generator": generator.name}, config.half)
         if not 0 < config.validation < len(pictures):
             raise InputError(
                 f"encoder.validation={config.validation} leaves nothing to train on or to validate on: there are "
@@ -121,10 +120,6 @@ class EncoderStage(Stage):
         sheet = torch.cat([torch.cat(list(row), dim=2) for row in (images[:SHOWN], made)], dim=1)
         shown = to_uint8(sheet).cpu()
         return Report({"change": share.item(), "error": error.item()}, {"encoded": shown})
-
-    def save(self, path: Path) -> None:
-        """The encoder as a file of its own."""
-        self.model.save(path, {"generator": self._generator.name}, self.config.half)
 
     def _image_loss(self, found: Float[Tensor, "M L D"], batch: EncoderBatch) -> Float[Tensor, ""]:
         """Pixels, and features as a share of their own size."""

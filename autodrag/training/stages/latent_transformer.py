@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -107,7 +106,8 @@ class LatentTransformerStage(Stage):
     model: LatentTransformer
 
     def __init__(self, model: LatentTransformer, pairs: MotionPairs, config: LatentTransformerTraining) -> None:
-        super().__init__(model, config.schedule)
+        about = {"generator": pairs.generator.name, "flow": pairs.flow.name}
+        super().__init__(model, config.schedule, about, config.half)
         self.config, self._pairs = config, pairs
 
     def batch(self, positions: Sequence[int]) -> MotionBatch:
@@ -128,11 +128,6 @@ class LatentTransformerStage(Stage):
             for i in range(0, self.config.validation, 4)
         ]
         return Report({"left": torch.stack(left).mean().item()})
-
-    def save(self, path: Path) -> None:
-        """The whole model."""
-        pairs = self._pairs
-        self.model.save(path, {"generator": pairs.generator.name, "flow": pairs.flow.name}, self.config.half)
 
     def _show(self, stage: str, positions: Sequence[int]) -> MotionBatch:
         pairs, scale = self._pairs, self.model.scale

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -36,7 +35,7 @@ class MotionStage(Stage):
     model: Landing
 
     def __init__(self, landing: Landing, trajectories: Sequence[Trajectories], config: MotionTraining, seed: int):
-        super().__init__(landing, config.schedule)
+        super().__init__(landing, config.schedule, {"generator": trajectories[0].generator.name}, half=True)
         self.config = config
         self._ends = [Ends(each, config, seed, "motion") for each in trajectories]
         self._generator = trajectories[0].generator
@@ -72,10 +71,6 @@ class MotionStage(Stage):
                 left = (self._missed(batch).sum() / way.sum()).item()
                 numbers[name if number == 0 else f"{number}_{name}"] = left
         return Report(numbers)
-
-    def save(self, path: Path) -> None:
-        """All of `Landing`, as the drag method loads it."""
-        self.model.save(path, {"generator": self._generator.name}, half=True)
 
     def _missed(self, batch: EndsBatch) -> Float[Tensor, " B"]:
         drag = (batch.source, batch.goal, batch.handles, batch.targets, batch.mask)

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -63,7 +62,7 @@ class RegularizerStage(Stage):
         seed: int,
         motion: TrajectoryConfig | None = None,
     ) -> None:
-        super().__init__(regularizer, config.schedule)
+        super().__init__(regularizer, config.schedule, {"generator": generator.name})
         self.config, self.psi, self.seed, self.motion = config, psi, seed, motion
         self._generator = generator
 
@@ -97,10 +96,6 @@ class RegularizerStage(Stage):
         back = (edited - self.model(edited)) / std
         numbers["undone"] = ((back * edit).sum() / edit.square().sum()).item()
         return Report(numbers)
-
-    def save(self, path: Path) -> None:
-        """The regularizer as a file of its own, for stage 2."""
-        self.model.save(path, {"generator": self._generator.name})
 
     def _clean(self, stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
         head, tail = split(self._moving(stage, positions))

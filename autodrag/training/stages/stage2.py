@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -86,7 +85,7 @@ class PredictorStage(Stage):
         seed: int,
         motion: PointMotion | None = None,
     ) -> None:
-        super().__init__(model, config.predictor)
+        super().__init__(model, config.predictor, {"generator": trajectories.generator.name}, config.half)
         check_shares(config.augmentation)
         if not 0 < config.final_share <= 1:
             raise InputError(
@@ -165,10 +164,6 @@ class PredictorStage(Stage):
         samples = self._validation.samples(range(len(self._validation)))
         steps = self.model.config.steps
         return report_drags(self._dragging, [in_steps(sample, steps) for sample in samples], self.units)
-
-    def save(self, path: Path) -> None:
-        """The whole model."""
-        self.model.save(path, {"generator": self._dragging.generator.name}, self.config.half)
 
     def _begin(self, batch: DragBatch) -> Drags:
         """The drags, which start from w_0, or for `batch.continued` from an earlier rollout."""
