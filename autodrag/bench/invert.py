@@ -37,32 +37,29 @@ POINTS = PRESETS["dlib5-nose"]
 
 @dataclass(frozen=True)
 class InvertBench:
-    """What is measured; see configs/bench/invert.yaml."""
+    """`configs/bench/invert.yaml`."""
 
-    images: int
-    slow: int
-    quality: int
-    way: float
-    methods: tuple[str, ...]
-    pulls: int
+    images: int  # renders to invert
+    slow: int  # of them, those also inverted without the encoder, and with a fine-tuned generator
+    quality: int  # of JPEG; the renders are inverted from such files too
+    way: float  # share of the way that landmarks are dragged to those of another face
+    methods: tuple[str, ...]  # that drag the inverted faces
+    pulls: int  # inverted and generated faces on which pulls that break a face are counted
     invert: InvertConfig
     device: str
-    out: str
+    out: str  # JSON file of the results
 
 
 @dataclass(frozen=True)
 class Inverted:
-    """Of one render. error: mean absolute difference of 255. first, seconds: of the processor until the first picture
-    and the last. landmarks: mean distance to the photograph's, in pixels; None: no face was found. left: by method and
-    number of points, the share of a drag's distance that remains; photo_left: the same between the landmarks of the
-    photograph and of the edit with the photograph's own detail."""
+    """The inversion of one render."""
 
-    error: float
-    first: float
-    seconds: float
-    landmarks: float | None
-    left: dict[str, float] = field(default_factory=dict)
-    photo_left: dict[str, float] = field(default_factory=dict)
+    error: float  # mean absolute difference, of 255
+    first: float  # processor seconds until the first picture
+    seconds: float  # until the last
+    landmarks: float | None  # mean distance to the photograph's, in pixels; None: no face was found
+    left: dict[str, float] = field(default_factory=dict)  # share of a drag's distance, by method and number of points
+    photo_left: dict[str, float] = field(default_factory=dict)  # the same for the edit with the photograph's own detail
 
 
 @dataclass(frozen=True)

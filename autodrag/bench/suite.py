@@ -23,34 +23,31 @@ TAIL = 12  # lines of a part that failed, in the table
 
 @dataclass(frozen=True)
 class Part:
-    """command: the words after `python`. seconds: after which it is ended."""
+    """One command of the suite."""
 
-    command: str
-    seconds: float
+    command: str  # the words after `python`
+    seconds: float  # time limit
 
 
 @dataclass(frozen=True)
 class SuiteBench:
-    """What is run; see configs/bench/suite.yaml."""
+    """`configs/bench/suite.yaml`."""
 
     device: str
-    out: str
-    parts: dict[str, Part]
+    out: str  # folder of the results
+    parts: dict[str, Part]  # in their order
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a part ended.
-
-    state: done, failed or out of time. figures: its numbers by name. said: the last lines of its output.
-    """
+    """How a part ended."""
 
     name: str
     command: str
-    state: str
+    state: str  # done | failed | out of time
     seconds: float
-    figures: dict[str, float]
-    said: str
+    figures: dict[str, float]  # its numbers by name
+    said: str  # the last lines of its output
 
 
 def run(config: SuiteBench) -> None:

@@ -18,13 +18,13 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Header:
-    """What the items depend on. generator: fingerprint of its weights. task: its config. tools: as `Task.tools`."""
+    """What the items depend on."""
 
     dataset: str
-    generator: str
+    generator: str  # fingerprint of its weights
     seed: int
-    task: Mapping[str, Any]
-    tools: Mapping[str, str]
+    task: Mapping[str, Any]  # its config
+    tools: Mapping[str, str]  # see `Task.tools`
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""Where a drag has really taken its handles on synthface, by the renderer and by nothing that a method was trained on.
+"""Where the handles of a drag really are on synthface, by the renderer, which no method was trained on.
 
-The renderer's parameters are fitted to the picture before and to the one after. A handle is a place of the first face;
-where that place is in the second is where the handle has ended. A picture that no face fits is broken.
+The renderer's parameters are fitted to the images before and after the drag. A handle is a place on the first face; the
+same place on the second face is where the handle is after the drag. An image that no face fits is broken.
 """
 
 from collections.abc import Sequence
@@ -22,17 +22,12 @@ BROKEN = 0.1
 
 @dataclass(frozen=True)
 class Measured:
-    """Of N edited pictures.
+    """N edited images."""
 
-    points: where the handles have ended, (x, y) pixels; NaN where a handle was on the background, which moves nowhere.
-    distance: mean pixels from there to the targets over the handles that have a truth; NaN where none has.
-    broken: no face of the domain fits, so that `points` mean nothing.
-    """
-
-    points: list[Float[Tensor, "_ 2"]]
-    distance: Float[Tensor, " N"]
-    broken: Bool[Tensor, " N"]
-    fit: Fit
+    points: list[Float[Tensor, "_ 2"]]  # the handles after the drag, (x, y) pixels; NaN for handles on the background
+    distance: Float[Tensor, " N"]  # mean pixels from there to the targets; NaN where no handle has a truth
+    broken: Bool[Tensor, " N"]  # no face of the domain fits, so `points` mean nothing
+    fit: Fit  # of the edited images
 
 
 @torch.no_grad()

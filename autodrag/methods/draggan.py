@@ -19,22 +19,16 @@ CHUNK = 1 << 25  # elements of the search windows held at a time
 
 @dataclass(frozen=True)
 class DragGAN:
-    """DragGAN as published, in W+ on the first six rows, batched over images.
-
-    lr: Adam's learning rate (2e-3 for FFHQ, AFHQ cats and LSUN cars, else 1e-3). max_steps: largest number of updates.
-    r1, r2: radii of supervision and search in pixels of a 512 px image. mask_weight: weight of the mask term.
-    stop_distance: distance in pixels at which a handle counts as arrived; None: the official max(2 h / 512, 2).
-    block: generator block whose features are used.
-    """
+    """DragGAN as published, in W+ on the first six rows, batched over images."""
 
     generator: FrozenGenerator
-    lr: Number = 2e-3
-    max_steps: int = 300
-    r1: Number = 3
-    r2: Number = 12
-    mask_weight: Number = 20
-    stop_distance: Number | None = None
-    block: int = 6
+    lr: Number = 2e-3  # of Adam; published: 2e-3 for FFHQ, AFHQ cats and LSUN cars, else 1e-3
+    max_steps: int = 300  # largest number of updates
+    r1: Number = 3  # radius of motion supervision, in pixels of a 512 px image
+    r2: Number = 12  # radius of point tracking, in the same pixels
+    mask_weight: Number = 20  # of the mask term
+    stop_distance: Number | None = None  # pixels at which a handle counts as arrived; None: max(2 h / 512, 2), official
+    block: int = 6  # generator block whose features are used
 
     def __post_init__(self) -> None:
         check_positive("draggan", lr=self.lr, max_steps=self.max_steps, r1=self.r1, r2=self.r2, block=self.block)
@@ -127,21 +121,16 @@ class DragGAN:
 
 @dataclass(frozen=True)
 class _Edits:
-    """The points of the images that are still optimised, without padding.
+    """The points of the images that are still optimised, without padding."""
 
-    images: [A] indices in the request. owner: [M] index into `images` of each point. slot: [M] index in the request.
-    points, targets: [M, 2] (x, y) pixels. reference: [M, C] features of the handles at the start. start, fixed: the
-    features at the start and 1 - mask, where there is a mask.
-    """
-
-    images: Int[Tensor, " A"]
-    owner: Int[Tensor, " M"]
-    slot: Int[Tensor, " M"]
-    points: Float[Tensor, "M 2"]
+    images: Int[Tensor, " A"]  # indices in the request
+    owner: Int[Tensor, " M"]  # index into `images` of each point
+    slot: Int[Tensor, " M"]  # index of each point among those of its image in the request
+    points: Float[Tensor, "M 2"]  # (x, y) pixels
     targets: Float[Tensor, "M 2"]
-    reference: Float[Tensor, "M C"]
-    start: Float[Tensor, "A C h w"] | None
-    fixed: Float[Tensor, "A H W"] | None
+    reference: Float[Tensor, "M C"]  # features of the handles at the start
+    start: Float[Tensor, "A C h w"] | None  # features at the start; None without a mask
+    fixed: Float[Tensor, "A H W"] | None  # 1 - mask
 
     def keep(self, going: Bool[Tensor, " A"]) -> "_Edits":
         """The edits of these images alone."""

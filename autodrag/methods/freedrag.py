@@ -166,28 +166,22 @@ class FreeDrag:
 
 @dataclass(frozen=True)
 class _Edits:
-    """The images that are still optimised and their points, without padding. Positions are in feature pixels.
+    """The images that are still optimised and their points, without padding. Positions are in feature pixels."""
 
-    Of an image: images [A] indices in the request, count: steps of the sub-motion so far, limit: step to stop after,
-    start, fixed: features at the start and 1 - mask, where there is a mask. Of a point: owner [M] which of these images
-    it belongs to, slot its index in the request, aims: the moving target, template: [M, 9, C], begin, end: the loss of
-    the sub-motion's first step before it and of its last one after it, arrived.
-    """
-
-    images: Int[Tensor, " A"]
-    count: Int[Tensor, " A"]
-    limit: Int[Tensor, " A"]
-    start: Float[Tensor, "A C h w"] | None
-    fixed: Float[Tensor, "A h w"] | None
-    owner: Int[Tensor, " M"]
-    slot: Int[Tensor, " M"]
-    aims: Float[Tensor, "M 2"]
+    images: Int[Tensor, " A"]  # indices in the request
+    count: Int[Tensor, " A"]  # steps of the sub-motion so far
+    limit: Int[Tensor, " A"]  # step to stop after
+    start: Float[Tensor, "A C h w"] | None  # features at the start; None without a mask
+    fixed: Float[Tensor, "A h w"] | None  # 1 - mask
+    owner: Int[Tensor, " M"]  # index into `images` of each point
+    slot: Int[Tensor, " M"]  # index of each point among those of its image in the request
+    aims: Float[Tensor, "M 2"]  # the moving targets
     targets: Float[Tensor, "M 2"]
-    template: Float[Tensor, "M n C"]
-    begin: Float[Tensor, " M"]
-    end: Float[Tensor, " M"]
+    template: Float[Tensor, "M n C"]  # features that are followed
+    begin: Float[Tensor, " M"]  # loss before the first step of the sub-motion
+    end: Float[Tensor, " M"]  # loss after its last step
     arrived: Bool[Tensor, " M"]
-    scale: float
+    scale: float  # of an image pixel, in feature pixels
 
     @property
     def fresh(self) -> Bool[Tensor, " M"]:

@@ -1,12 +1,12 @@
-"""Where points of an image go when its latent moves: the drag's question the other way round, for training alone.
+"""Point motion: where points of an image go when its latent moves. A forward model of drags.
 
-Ours, not the paper's. Many latents are as near to w_n as a prediction is, and differ in where they put the handles.
-L_drag of Eq. 13 tells them apart by the generator's features, at ten times the cost of a step; this network does so
-from latents alone, and says something far from the target too, where features say nothing: the distal teacher of Jordan
-and Rumelhart (Cognitive Science 16, 1992).
+Ours, not the paper's. Many latents are equally near to w_n and differ in where they put the handles. L_drag of Eq. 13
+distinguishes them by the generator's features, at ten times the cost of a step. This network needs latents only, and
+has a useful gradient far from the target too, where features have none: the distal teacher of Jordan and Rumelhart
+(Cognitive Science 16, 1992).
 
-A point is first given a code that says what it is (the tip of this nose), then places are found for the code in both
-images. Without that detour, from both latents and the point at once, the network errs a third more.
+A point is first encoded as what it is (the tip of this nose), then the code is located in both images. A network
+without this code, from both latents and the point at once, has a third more error.
 """
 
 from dataclasses import dataclass
@@ -23,43 +23,42 @@ from autodrag.models.statistics import Standardise
 from autodrag.models.tokens import fourier
 
 BANDS = 4  # shortest wave: an eighth of the image side. Neighbouring points move alike
-CODE = 16  # numbers that say what a point is
-MOST = 16  # points of a sample whose landing is looked at, at most: more of them cost more than they tell
-SCALE = 1 / 16  # places are told by a sixteenth of the image: displacements are small beside its side
+CODE = 16  # size of the code of a point
+MOST = 16  # largest number of points of a sample in the landing loss: more of them add cost and little information
+SCALE = 1 / 16  # unit of the predicted places, of the image side: displacements are small
 
 
 @dataclass(frozen=True)
 class PointMotionConfig:
-    """width: of the layers that read the latents; points are read, and answers written, by a quarter of that."""
+    """Size of the network."""
 
-    width: int
+    width: int  # of the layers for latents; those for points and outputs have a quarter of it
 
 
 class _Product(nn.Module):
-    """An MLP of a latent and what is asked about it, which meet in a product: one latent, many questions."""
+    """An MLP whose hidden layer is the product of one latent's features and those of many queries."""
 
-    def __init__(self, w_dim: int, asked: int, told: int, width: int) -> None:
+    def __init__(self, w_dim: int, inputs: int, outputs: int, width: int) -> None:
         super().__init__()
         narrow = max(1, width // 4)
         read = nn.Linear(EDITED_ROWS * w_dim, width)
-        with torch.no_grad():  # begins with the mean of the rows
+        with torch.no_grad():  # starts as the mean of the rows
             read.weight.copy_(read.weight[:, :w_dim].repeat(1, EDITED_ROWS) / EDITED_ROWS**0.5)
         self.latent = nn.Sequential(read, nn.GELU(), nn.Linear(width, width))
-        self.question = nn.Sequential(nn.Linear(asked, narrow), nn.GELU(), nn.Linear(narrow, width))
+        self.question = nn.Sequential(nn.Linear(inputs, narrow), nn.GELU(), nn.Linear(narrow, width))
         self.think = nn.Sequential(nn.GELU(), nn.Linear(width, narrow), nn.GELU())
-        self.answer = nn.Linear(narrow, told)
+        self.answer = nn.Linear(narrow, outputs)
 
-    def forward(self, w: Float[Tensor, "B KD"], asked: Float[Tensor, "B P A"]) -> Float[Tensor, "B P T"]:
-        thought = self.think(self.latent(w)[:, None] * self.question(asked))
+    def forward(self, w: Float[Tensor, "B KD"], queries: Float[Tensor, "B P A"]) -> Float[Tensor, "B P T"]:
+        thought = self.think(self.latent(w)[:, None] * self.question(queries))
         with torch.autocast("cpu" if w.is_meta else w.device.type, enabled=False):  # places do not survive bfloat16
-            answer: Tensor = self.answer(thought.float())
-        return answer
+            return self.answer(thought.float())
 
-    def derivative(self, w: Float[Tensor, "B KD"], asked: Float[Tensor, "B P A"]) -> Float[Tensor, "B P T KD"]:
-        """Of the answers by the latents: the chain rule written out, for all points share what reads the latent."""
+    def derivative(self, w: Float[Tensor, "B KD"], queries: Float[Tensor, "B P A"]) -> Float[Tensor, "B P T KD"]:
+        """Of the outputs by the latents, by the chain rule: all points share the layers of the latent."""
         read, bend, tell = self.latent
         before = read(w)
-        question = self.question(asked)
+        question = self.question(queries)
         product = tell(bend(before))[:, None] * question  # [B, P, width]
         _, narrow, _ = self.think
         narrowed = narrow(F.gelu(product))
@@ -67,12 +66,11 @@ class _Product(nn.Module):
         slope = (slope @ narrow.get_parameter("weight")) * (_gelu_slope(product) * question)[
             :, :, None
         ]  # [B, P, T, width]
-        by_latent: Tensor = ((slope @ tell.weight) * _gelu_slope(before)[:, None, None]) @ read.weight
-        return by_latent
+        return ((slope @ tell.weight) * _gelu_slope(before)[:, None, None]) @ read.weight
 
 
 class PointMotion(nn.Module):
-    """Edited rows before and after, and points of the image before, in; how far each of them moves out."""
+    """Predicts the displacement of points from the edited rows before and after a move."""
 
     def __init__(
         self,
@@ -104,13 +102,13 @@ class PointMotion(nn.Module):
     def codes(
         self, rows: Float[Tensor, "B K D"], points: Float[Tensor, "B P 2"], image_hw: tuple[int, int]
     ) -> Float[Tensor, "B P C"]:
-        """What lies at points (pixels) of the images of edited rows."""
+        """Codes of what lies at points (pixels) of the images of edited rows."""
         with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
             places = fourier(to_unit(points.float(), image_hw), BANDS)
         return self.identify(self._read(rows), places)
 
     def places(self, rows: Float[Tensor, "B K D"], codes: Float[Tensor, "B P C"]) -> Float[Tensor, "B P 2"]:
-        """Where that lies in the images of edited rows, up to a constant, in units in which an image spans -1..1."""
+        """Where the codes are in the images of edited rows, up to a constant; an image spans -1..1."""
         return self.locate(self._read(rows), codes) * SCALE
 
     def derivative(self, rows: Float[Tensor, "B K D"], codes: Float[Tensor, "B P C"]) -> Float[Tensor, "B P 2 K D"]:
@@ -119,7 +117,7 @@ class PointMotion(nn.Module):
         return slopes.unflatten(3, rows.shape[1:]) / self.standardise.std
 
     def _read(self, rows: Float[Tensor, "B K D"]) -> Float[Tensor, "B KD"]:
-        """Every row counts by itself: those of mapped latents are equal, those of inverted pictures are not."""
+        """All rows: those of mapped latents are equal, those of inverted pictures are not."""
         with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
             return self.standardise(rows.float()).flatten(1)
 

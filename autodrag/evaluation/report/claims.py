@@ -23,20 +23,18 @@ BEST_STEPS = 5
 
 @dataclass(frozen=True)
 class Claim:
-    """theirs, ours: the numbers, as text. verdict: holds | does not hold | not run here, and how certain that is.
-
-    compared: the two sides of the comparison. reason: why the claim does not hold; otherwise empty.
-    """
+    """A claim of the paper and what was measured here."""
 
     text: str
-    theirs: str
-    ours: str
-    verdict: str
-    compared: str = NOTHING
-    key: str = ""
+    theirs: str  # the paper's numbers
+    ours: str  # the numbers measured here
+    verdict: str  # holds | does not hold | not run here, and how certain that is
+    compared: str = NOTHING  # the two sides of the comparison
+    key: str = ""  # in REASONS
 
     @property
     def reason(self) -> str:
+        """Why the claim does not hold; otherwise empty."""
         return REASONS.get(self.key, UNKNOWN) if self.verdict.startswith("does not") else ""
 
 

@@ -35,11 +35,11 @@ IN_REACH_PX, IN_REACH = 1.0, 0.05  # a target counts as reachable up to so many 
 
 @dataclass(frozen=True)
 class PullsConfig:
-    """count: faces, each with all the drags of `tasks.pull_items`. max_steps: updates that the optimisers may make."""
+    """`configs/task/pulls.yaml`."""
 
     name: Literal["pulls"]
-    count: int
-    max_steps: int
+    count: int  # faces, each with all the drags of `tasks.pull_items`
+    max_steps: int  # of optimising methods
 
 
 class Pulls(Task):
