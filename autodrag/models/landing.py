@@ -67,10 +67,16 @@ class Landing(StoredModel):
     """Where points go when latents move, and how far latents may go, of one generator."""
 
     kind = "landing"
+    cheapest: Tensor  # [K, K]
 
     def __init__(self, config: LandingConfig, motion: PointMotion, manifold: Manifold) -> None:
         super().__init__()
         self.config, self.motion, self.manifold = config, motion, manifold
+        common = torch.full((EDITED_ROWS, EDITED_ROWS), 1 / EDITED_ROWS)
+        differences = torch.eye(EDITED_ROWS) - common
+        # From what pulls at the rows to the cheapest move: the inverse of what moves cost.
+        cheapest = EDITED_ROWS / config.shared * common + differences / config.apart
+        self.register_buffer("cheapest", cheapest, persistent=False)
 
     def source(self, rows: Float[Tensor, "B K D"]) -> "Source":
         """What drags from the same edited rows share."""
@@ -240,16 +246,11 @@ class Drag:
         """The cheapest move with planes @ move = asked, which each may miss by its variance, and the force with which
         each pulls for it.
         """
-        config = self._landing.config
-        by_rows = planes.unflatten(2, (EDITED_ROWS, -1))
-        mean = by_rows.mean(dim=2, keepdim=True)
-        # The moves of a unit force. Costs are squares of what rows share and how they differ: the inverse is known.
-        response = EDITED_ROWS / config.shared * mean + (by_rows - mean) / config.apart  # [B, A, K, Y]
+        moves: Tensor = (self._landing.cheapest @ planes.unflatten(2, (EDITED_ROWS, -1))).flatten(2).transpose(1, 2)
         forces: Tensor
         # Positive definite, so there is no error to ask for, which a GPU would have to be waited for.
-        system = planes @ response.flatten(2).transpose(1, 2) + torch.diag_embed(variance)
-        forces, _ = torch.linalg.solve_ex(system, asked[..., None])
-        return (response * forces[..., None]).sum(dim=1), forces
+        forces, _ = torch.linalg.solve_ex(planes @ moves + torch.diag_embed(variance), asked[..., None])
+        return (moves @ forces).unflatten(1, (EDITED_ROWS, -1))[..., 0], forces
 
 
 def _parted(
