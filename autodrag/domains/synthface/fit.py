@@ -25,7 +25,6 @@ LEAST, MOST = 1e-5, 1e3  # bounds of the damping
 PASSES = 4  # over the bounds that an update runs into
 PRIOR = 1e-5  # weight of the way from the start: what nothing shows (a gaze behind closed lids) stays as it was
 
-PARAMETERS = len(GEOMETRY) + len(APPEARANCE)
 
 
 @dataclass(frozen=True)
