@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from autodrag.domains.synthface.parameters import APPEARANCE, GEOMETRY
+from autodrag.domains.synthface.parameters import GEOMETRY
 from autodrag.domains.synthface.renderer import render
 
 SIZE = 64  # pixels of the renders that are compared: below, edges are wider than the features that they bound
@@ -24,7 +24,6 @@ RAISE, LOWER = 8.0, 5.0  # factors of the damping after an update that did not h
 LEAST, MOST = 1e-5, 1e3  # bounds of the damping
 PASSES = 4  # over the bounds that an update runs into
 PRIOR = 1e-5  # weight of the way from the start: what nothing shows (a gaze behind closed lids) stays as it was
-
 
 
 @dataclass(frozen=True)
