@@ -5,7 +5,6 @@ import json
 import logging
 import secrets
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
@@ -17,6 +16,7 @@ from autodrag.app.orders import Job, Order
 from autodrag.app.pace import Pace
 from autodrag.app.protocol import Pull, picture_message
 from autodrag.app.queues import Inbox, Outbox
+from autodrag.app.turns import Turns
 from autodrag.errors import InputError
 from autodrag.images import encode
 
@@ -33,18 +33,19 @@ FAILED = "This failed because of an error in the program; the server's log has i
 class Client:
     """One session and the page that shows it, which may go and come again.
 
-    Everything that computes runs on the executor, in moments, so that sessions take turns.
+    Everything that computes does so in moments, so that sessions take turns.
     """
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, turns: Turns) -> None:
         self.token = secrets.token_urlsafe(16)
         self.inbox, self.outbox = Inbox(), Outbox()
-        self._executor = executor
+        self._turns = turns
         self._controller: Controller | None = None
         self.visit: asyncio.Event | None = None  # set when another page takes the place of the one that is there
         self.left = 0.0  # when the last page went, by the loop's clock
         self._pace = Pace()
         self._pulled = self._waited = 0.0  # when the last pull was taken; seconds that the last turn was waited for
+        self._worked = 0.0  # seconds of the last picture of a pull
         self._at_work = False
 
     async def open(self, make: Callable[[], Controller]) -> None:
@@ -77,15 +78,15 @@ class Client:
             raise InputError("The session is not open yet: wait a moment.")
         return self._controller
 
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """A moment's work, in its turn."""
+    async def run(self, function: Callable[..., T], *arguments: Any, draft: bool = False) -> T:
+        """A moment's work, in its turn. draft: see `Turns.run`."""
         asked = perf_counter()
 
         def turn() -> T:
             self._waited = perf_counter() - asked
             return function(*arguments)
 
-        return await asyncio.get_running_loop().run_in_executor(self._executor, turn)
+        return await self._turns.run(self.token, turn, draft=draft)
 
     async def _work(self) -> None:
         """Take orders and work on them, until cancelled."""
@@ -99,6 +100,13 @@ class Client:
                 job = job if events else None
             for event in events:
                 self.outbox.put(event)
+                if isinstance(event, Look) and event.encoded is not None:
+                    self._keep_pace()
+
+    def _keep_pace(self) -> None:
+        """After a picture of a pull: how rough the next one should be."""
+        if self._turns.took(self._worked, (self.token, self._pace.less)):
+            self._pace.took(perf_counter() - self._pulled)
 
     async def _order(self) -> Order:
         """The next order. A pull waits until the picture before it is taken: until then a newer one replaces it."""
@@ -112,7 +120,7 @@ class Client:
     async def _next(self, order: Order) -> tuple[Job | None, tuple[Event, ...]]:
         """The job of an order and its first moment; None where there is nothing to do or what is under way goes on."""
         try:
-            return await self.run(self._begun, order)
+            return await self.run(self._begun, order, draft=isinstance(order, Pull))
         except Exception as error:  # noqa: BLE001 (whatever an order raises, the page and its session live on)
             return None, (Note(_sentence(error)),)
 
@@ -126,11 +134,12 @@ class Client:
 
     def _moment(self, job: Job) -> tuple[Event, ...]:
         """What comes next of a job; nothing at its end. The picture of a moving pointer is made in the same turn."""
+        begin = perf_counter()
         try:
             event = next(job.events, None)
             if isinstance(event, Look) and event.draft is not None:
                 event = replace(event, encoded=self._encoded(event))
-                self._pace.took(perf_counter() - self._pulled)
+                self._worked = perf_counter() - begin
         except Exception as error:  # noqa: BLE001 (as above)
             return Note(_sentence(error)), Work("")
         return () if event is None else (event,)

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from autodrag.app.client import Client
 from autodrag.app.controller import Controller
 from autodrag.app.orders import Hello
+from autodrag.app.turns import Turns
 from autodrag.config import DatasetConfig
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
@@ -34,7 +34,7 @@ class AppConfig:
     hosts: tuple[str, ...]
     device: str
     dtype: Asked
-    workers: int
+    workers: int | None
     max_clients: int
     keep_minutes: float
     max_upload_mb: int
@@ -49,7 +49,7 @@ class Hub:
 
     def __init__(self, config: AppConfig, models: ModelCache, dataset: str) -> None:
         self.config, self.models, self.dataset = config, models, dataset
-        self.executor = ThreadPoolExecutor(config.workers, thread_name_prefix="autodrag")
+        self.turns = Turns(1 if config.workers is None and models.device.type != "cpu" else config.workers)
         self.clients: dict[str, Client] = {}
 
     def client(self, token: str) -> Client:
@@ -89,7 +89,7 @@ class Hub:
             self._forget(waiting[0])
 
     async def _new(self) -> tuple[Client, asyncio.Event]:
-        client = Client(self.executor)
+        client = Client(self.turns)
         self.clients[client.token], visit = client, client.arrive()  # it counts from now on, though it takes a while
         try:
             await client.open(self._controller)
@@ -108,7 +108,7 @@ class Hub:
         """End all sessions."""
         for client in self.clients.values():
             client.close()
-        self.executor.shutdown(wait=False, cancel_futures=True)
+        self.turns.close()
 
     def _controller(self) -> Controller:
         method = self.models.usable(self.config.first_method, self.dataset)

@@ -15,6 +15,7 @@ from autodrag.app.client import Client
 from autodrag.app.controller import Controller
 from autodrag.app.events import Event, Look
 from autodrag.app.pace import MOST, PERIOD, Pace
+from autodrag.app.turns import Turns
 from autodrag.editor.renderer import Renderer
 from autodrag.editor.state import Frame
 from autodrag.generator import FrozenGenerator
@@ -53,17 +54,18 @@ def test_a_pointer_at_rest_gets_the_whole_picture() -> None:
         async def send(data: bytes) -> None:
             sent.append(data)
 
-        with ThreadPoolExecutor(1) as executor:
-            client = Client(executor)
-            await client.open(Pulled)
-            telling = asyncio.ensure_future(client.tell(send, send))
-            for _ in range(2400):
-                await asyncio.sleep(0.05)
-                if len(sent) == 2:
-                    break
-            await asyncio.sleep(0.4)
-            telling.cancel()
-            client.close()
+        turns = Turns(1)
+        client = Client(turns)
+        await client.open(Pulled)
+        telling = asyncio.ensure_future(client.tell(send, send))
+        for _ in range(2400):
+            await asyncio.sleep(0.05)
+            if len(sent) == 2:
+                break
+        await asyncio.sleep(0.4)
+        telling.cancel()
+        client.close()
+        turns.close()
         return sent
 
     with ThreadPoolExecutor(1) as thread:
