@@ -131,6 +131,7 @@ def test_every_key_that_takes_a_path_exists_and_every_file_is_known() -> None:
 # --- the command line -----------------------------------------------------------------------------------------------
 
 SCRIPT = """
+from dataclasses import dataclass
 from autodrag.config import DatasetConfig, run
 from autodrag.errors import InputError
 from autodrag.typed import leaf_keys
