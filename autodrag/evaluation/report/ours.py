@@ -7,12 +7,12 @@ RECIPE = "synthface"  # configs/experiment/RECIPE.yaml
 
 
 def about_ours() -> str:
-    """Two sentences: what differs from the paper, and what training and evaluation have in common."""
+    """What differs from the paper, what training and evaluation have in common, and what landing is."""
     return describe(typed(TrainConfig, compose("train", [f"experiment={RECIPE}"])))
 
 
 def describe(recipe: TrainConfig) -> str:
-    """The two sentences for a recipe."""
+    """See `about_ours`, for any recipe."""
     stage, aim = recipe.stage2, recipe.model.predictor.aim
     added = ["the aim (a first guess of where a drag ends)"] if aim is not None else []
     added += ["the landing loss (on where handles come to)"] if stage.motion is not None and stage.gamma else []
@@ -24,4 +24,8 @@ def describe(recipe: TrainConfig) -> str:
         f" ({recipe.aim.landmarks:.0%} of the aim's)" if aim is not None and recipe.aim.landmarks else ""
     )
     seen = f"{batches} are landmarks found by the detector that also measures MD"
-    return f"Ours {theirs}. L_drag has weight {stage.beta:g} in its training, and {seen}.\n"
+    landing = (
+        "Landing, the default of the editor and of drag.py, is ours alone: it solves for the latents by a network of "
+        f"where points go, and {recipe.motion.landmarks:.0%} of that network's batches are such landmarks"
+    )
+    return f"Ours {theirs}. L_drag has weight {stage.beta:g} in its training, and {seen}. {landing}.\n"

@@ -33,6 +33,7 @@ PICTURES = {
     "steps": "The steps of a drag",
     "fig8": "Fig. 8: faces, method by method",
     "drags": "Twenty drags of five landmarks, in the order of the evaluation: source with its points, and the edit",
+    "pull_sheet": "Eighty pulls by landing, in the order of the evaluation; handles are red, targets blue",
     "fig10": "Fig. 10: reconstruction and seconds of an edit, method by method",
 }
 SUFFIXES = (".png", ".jpg")

@@ -128,22 +128,19 @@ def drags(results: list[Result], dataset: str) -> Tensor | None:
 
 
 def pull_sheet(results: list[Result], dataset: str) -> Tensor | None:
-    """Our first pulls, without selection: one row for each face, with source and edit for each setting."""
-    ours = of_task(results, "pulls", dataset).get("autodrag")
-    if ours is None:
+    """Pulls of the first faces by our method, without selection: a row a face, its source and the edit of each pull."""
+    found = of_task(results, "pulls", dataset)
+    ours = found.get("landing") or found.get("autodrag")
+    shown = [name for name in ours.summary["settings"] if name.startswith("free")] if ours else []
+    if ours is None or not shown:
         return None
     task, items, everything = _task(ours, PULLED)
-    shown = [name for name in ours.summary["settings"] if not name.startswith("chain")]
-    latents = task.latents(items)
-    sources = _bytes(task.generator, latents.source)
-    columns = []
+    columns = [list(_bytes(task.generator, task.latents(items).source))]
     for name in shown:
-        pairs = [item.pair(task.settings[name]) for item in items]
         edited = _bytes(task.generator, _edited(ours, task, name, everything, PULLED)[: len(items)])
-        columns.append([draw_points(s, *pair) for s, pair in zip(sources, pairs, strict=True)])
-        columns.append([draw_points(e, targets=pair[1]) for e, pair in zip(edited, pairs, strict=True)])
-    titles = [title for name in shown for title in (name, "edited")]
-    return _titled(titles, list(zip(*columns, strict=True)))
+        pairs = (item.pair(task.settings[name]) for item in items)
+        columns.append([draw_points(image, *pair) for image, pair in zip(edited, pairs, strict=True)])
+    return _titled(["source", *shown], list(zip(*columns, strict=True)))
 
 
 SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {

@@ -125,13 +125,13 @@ class Mdd(MotionTask):
     def _fitted(
         self, reader: Reader, item: Item, source: Tensor, steps: Sequence[Tensor], handles: Tensor, targets: Tensor
     ) -> list[Float[Tensor, "1 P 2"]]:
-        """The handles after each step, by the renderer. In a broken picture they are where they were before."""
+        """The handles after each step, by the renderer (on the CPU); of the step before where a picture is broken."""
         before = self.images(source)
         start = fit_source(reader, before, torch.cat(self._known([item]), dim=1))
         places = [handles]
         for ws in steps:
-            found = measure(reader, self.images(ws), before, start, list(handles), list(targets))
-            places.append(places[-1] if found.broken[0] else found.points[0][None])
+            found = measure(reader, self.images(ws), before, start, list(handles.cpu()), list(targets.cpu()))
+            places.append(places[-1] if found.broken[0] else found.points[0][None].to(handles))
         return places[1:]
 
     def _known(self, items: Sequence[Item]) -> tuple[Float[Tensor, "B G"], Float[Tensor, "B A"]]:
