@@ -1,4 +1,4 @@
-"""Pulls by hand on inverted pictures, beside the same pulls on the generator's own: how many break the face."""
+"""Pulls on inverted and on generated images: how many of them break the face."""
 
 from collections.abc import Sequence
 from statistics import mean

@@ -23,20 +23,15 @@ PATCH = 3.0  # reach of the 3 x 3 samples around a point, image pixels
 
 @dataclass(frozen=True)
 class FreeDrag:
-    """FreeDrag as published, in W+ on the first six rows, batched over images.
-
-    l: target loss of a sub-motion. d: longest sub-motion in feature pixels (0.4 and 4 for lions, elephants, dogs,
-    giraffes). lr: Adam's learning rate. max_steps: largest number of updates. mask_weight: weight of the mask term.
-    block: generator block whose features are used.
-    """
+    """FreeDrag as published, in W+ on the first six rows, batched over images."""
 
     generator: FrozenGenerator
-    l: Number = 0.3  # noqa: E741 - the paper's name, and the one users type
-    d: Number = 3
-    lr: Number = 2e-3
-    max_steps: int = 300
-    mask_weight: Number = 10
-    block: int = 6
+    l: Number = 0.3  # noqa: E741 - target loss of a sub-motion; 0.4 for lions, elephants, dogs and giraffes
+    d: Number = 3  # longest sub-motion in feature pixels; 4 for these
+    lr: Number = 2e-3  # of Adam
+    max_steps: int = 300  # largest number of updates
+    mask_weight: Number = 10  # of the mask term
+    block: int = 6  # generator block whose features are used
 
     def __post_init__(self) -> None:
         check_positive("freedrag", l=self.l, d=self.d, lr=self.lr, max_steps=self.max_steps, block=self.block)
