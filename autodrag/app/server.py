@@ -172,6 +172,7 @@ def serve(config: AppConfig) -> None:
         webbrowser.open(address)
     with suppress(KeyboardInterrupt):  # uvicorn has stopped by then
         uvicorn.Server(uvicorn_config(create_app(config, models, name))).run(sockets=[listening])
+    print("The editor has stopped.", file=sys.stderr, flush=True)
 
 
 def uvicorn_config(app: FastAPI, port: int = 8000) -> uvicorn.Config:

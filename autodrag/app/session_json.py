@@ -100,7 +100,8 @@ def outcome(edit: Drag) -> dict[str, Any]:
     """What came of a drag, in the picture as it is shown.
 
     seconds: of the method's work. asked: pixels from handles to targets; distance: what is left of it; both are means
-    over the handles. drift: pixels that the pins are off, at most; None without pins.
+    over the handles. drift: pixels that the pins are off, at most; None without pins. short: whether the drag stopped
+    short at the limits of the generator's latents; None where the method cannot tell.
     """
     arrows = edit.arrows
     points = edit.frames[-1].points if edit.frames else arrows.handles + arrows.pins
@@ -110,6 +111,7 @@ def outcome(edit: Drag) -> dict[str, Any]:
         "asked": _mean(_distances(arrows.handles, arrows.targets)),
         "distance": _mean(_distances(points[:count], arrows.targets)),
         "drift": max(_distances(points[count:], arrows.pins)) if arrows.pins else None,
+        "short": edit.short,
     }
 
 

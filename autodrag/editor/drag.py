@@ -59,6 +59,7 @@ class Drag:
         self.arrows = Arrows(handles, handles, pins)
         self.frames: list[Frame] = []
         self.seconds = 0.0
+        self.short: bool | None = None  # see `Step.short`
 
     @property
     def reached(self) -> Frame:
@@ -76,7 +77,7 @@ class Drag:
             raise InputError(f"There are {len(self.arrows.handles)} handles but {len(targets)} targets; give one each.")
         self.arrows = Arrows(self.arrows.handles, targets, self.arrows.pins)
         if self.live:
-            self.frames, self.seconds = [], 0.0
+            self.frames, self.seconds, self.short = [], 0.0, None
         pinned = self.arrows.handles + self.arrows.pins
         points = self.reached.points if self.frames else pinned
         past = self.seconds
@@ -112,6 +113,7 @@ class Drag:
             self.frames = self.frames[::2]
         self.frames.append(frame)
         self.seconds = past + step.seconds
+        self.short = None if step.short is None else bool(step.short.any())
         return DragProgress(frame, step.index, step.seconds, bool(step.done.all()))
 
     def _frame(self, step: Step, points: PointList = ()) -> Frame:

@@ -12,6 +12,7 @@ const JOBS = {
   open: "Opening the generator",
 };
 const OWN = ["start", "invert", "tune"]; // what a picture of the user's own goes through
+const HELD = 3; // pixels that a pin may move and still have held
 const px = (number) => number.toFixed(1);
 
 export class Teller {
@@ -59,10 +60,10 @@ export class Teller {
     this.#timer = setTimeout(() => ($("speed").hidden = true), header.final ? 9000 : 3000);
   }
 
-  #outcome({ seconds, asked, distance, drift, stopped }) {
-    const came = stopped ? `stopped short: the picture resists, ${px(distance)} px left` : `${px(distance)} px from the target`;
-    const pins = drift === null ? "" : ` · pins drifted ${px(drift)} px`;
-    return `${came} of ${px(asked)}${pins} · ${seconds.toFixed(2)} s`;
+  #outcome({ seconds, asked, distance, drift, short }) {
+    const stopped = short ? "stopped short: the generator goes no further · " : "";
+    const pins = drift === null ? "" : drift <= HELD ? " · pins held" : ` · a pin moved by ${px(drift)} px`;
+    return `${stopped}${px(distance)} of ${px(asked)} px left${pins} · ${seconds.toFixed(2)} s`;
   }
 
   // Returns whether it is the user's own picture that is worked on.
