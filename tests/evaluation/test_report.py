@@ -94,7 +94,7 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(tmp_path: Path) -> 
         "256 px",
         "first N pairs",
         "dlib5-nose",
-        "falls with N",
+        "decreases with N",
         "CPU, 2 threads",
         "0123456789ab",
         "300 steps",
@@ -151,7 +151,7 @@ def test_table3_takes_the_rows_named_by_n_and_table2_the_others(tmp_path: Path) 
     assert list(three.rows[1]) == ["paper", "1.97", "1.18", "0.68", "0.54", "0.37", "0.39", "0.39", "0.38"]
     assert [row[0] for row in two.rows if row[1] != "not run here"] == ["DragGAN", "Ours"]
     assert [row[-2] for row in two.rows] == ["1.23", "0.38", "0.39", "–", "0.94", "1.97", "0.31"]
-    assert "psi 0.3; rows 0-5 go 10%" in two.notes[0] and not any("shortly" in note for note in two.notes)
+    assert "psi 0.3; rows 0-5 move 10%" in two.notes[0] and not any("shortly" in note for note in two.notes)
 
 
 def test_ablations_are_shown_next_to_ours_with_the_same_budget(tmp_path: Path) -> None:

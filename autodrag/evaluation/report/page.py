@@ -28,8 +28,8 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 PICTURES = {
     "fig1": "Fig. 1: time against quality",
     "fig9": "Fig. 9: mean distance decay",
-    "fig5": "Fig. 5: latents, outliers made of them by Eq. 1, and what the Latent Regularizer restores",
-    "fig6": "Fig. 6: sequences of Eq. 7, each first away from w* as it is printed, then towards it",
+    "fig5": "Fig. 5: latents, their outliers by Eq. 1, and the result of the Latent Regularizer",
+    "fig6": "Fig. 6: sequences of Eq. 7, each first away from w* as printed, then towards it",
     "steps": "The steps of a drag",
     "fig8": "Fig. 8: faces, method by method",
     "drags": "Twenty drags of five landmarks, in the order of the evaluation: source with its points, and the edit",
@@ -41,8 +41,8 @@ SUFFIXES = (".png", ".jpg")
 _HEAD = """# Results
 
 Made by `python scripts/tables.py` from the summaries under `{data}`, never by hand. Intervals are 95 % bootstrap
-intervals over items. A difference is taken item by item, over the items that both have; it is negative where the
-first is better, and where its interval holds 0 the verdict says so.
+intervals over items. Differences are means over the items that both methods have; negative means that the
+first is better, and the verdict says so if the interval contains 0.
 
 {ours}"""
 

@@ -32,16 +32,16 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
     devices = sorted({r.summary["device"] for r in found.values()})
     limits = sorted({str(r.summary["task"]["max_steps"]) for r in found.values()})
     notes = [
-        "`left`: share of the way that handles have not gone, mean and median, by a fit of the renderer; "
-        f"of edits that are not broken ({first['tools']['broken']}) and whose handle is not on the background. `left "
-        "in reach`: of the drags (`in reach`, their number) that some face of the domain fulfils.",
-        "`free-N`: one point, N px in any direction. `two`, `three`: with others that go elsewhere by 40 px. `local`: "
-        "one parameter of the face goes to its other end. `surface`: places of the face, to where another has them. "
-        "`chain-back`: ten pulls of 20 px there and back; `chain-on`: ten of 10 px onward.",
-        "The oracle has the rows of the face that was asked for: what it leaves is the error of generator and fit.",
-        "`residual`: root mean square of what no face explains; `identity`: drift of appearance; `outside`: change "
-        "away from the points; `s`: seconds of an edit in its batch.",
-        f"At most {', '.join(limits)} steps of the optimisers; {'; '.join(devices)}; seed {', '.join(seeds)}; "
+        "`left`: share of the distance that is left, mean and median, by a fit of the renderer; of edits that are not "
+        f"broken ({first['tools']['broken']}) and whose handle is not on the background. `left in reach`: of the drags "
+        "whose targets some face of the domain reaches (`in reach`: their number).",
+        "`free-N`: one point, N px in any direction. `two`, `three`: with others that are pulled elsewhere by 40 px. "
+        "`local`: one parameter of the face moves to its other end. `surface`: points of the face move to where "
+        "another face has them. `chain-back`: ten pulls of 20 px, back and forth; `chain-on`: ten of 10 px, onward.",
+        "The oracle has the rows of the target face: its distance is the error of generator and fit.",
+        "`residual`: root mean square error of the best-fitting face; `identity`: drift of appearance; `outside`: "
+        "change away from the points; `s`: seconds of an edit in its batch.",
+        f"Optimisers made at most {', '.join(limits)} steps; {'; '.join(devices)}; seed {', '.join(seeds)}; "
         f"commit {', '.join(commits)}.",
     ]
     return Table("pulls", f"Drags that people make on {dataset}", [*COLUMNS, *FIDELITY], rows, notes)

@@ -62,10 +62,10 @@ def _moved_landmarks(
     way = f"; dragged {task['way']:.0%} of the way to the second face's" if task.get("way", 1) < 1 else ""
     notes = [
         f"MD in pixels at {height} px, mean and 95 % bootstrap interval over the first N pairs of {dataset}; "
-        f"preset {task['preset']}{way}; edits whose face was not found are left out and counted as lost.",
-        "`of no edit`: the sum of distances over that of the same pairs without an edit. `outside`: change of pixels "
-        "away from the points (share of the range); `identity`: drift of appearance read back from the image; both at "
-        "the first setting.",
+        f"preset {task['preset']}{way}; edits without a detected face are left out and counted as lost.",
+        "`of no edit`: the sum of distances as a share of that without an edit. `outside`: change of pixels away from "
+        "the points (share of the range); `identity`: drift of the appearance predicted from the image; both at the "
+        "first setting.",
         *_frechet_notes(first),
         *_common(found),
     ]
@@ -85,7 +85,7 @@ def ablations(results: list[Result], dataset: str) -> Table | None:
     rows = [_left(_name(label).removeprefix(ABLATION), found[label], settings) for label in ordered]
     notes = [
         "Landmarks dragged from face to face, as in Table 1. Every model was trained from the same start with the same "
-        "short budget and one thing changed against the first row: no weights that anyone should use.",
+        "short budget and differs from the first row in one setting; nobody should use these weights.",
         *_common(found),
     ]
     title = f"Parts of the recipe, in equal short budgets, on {dataset}"
@@ -103,11 +103,11 @@ def samples(results: list[Result], dataset: str) -> Table | None:
     others = {label: every[label] for label in (paper.PAPER, "autodrag") if label in every}
     rows += [_left(_name(label), result, settings) for label, result in others.items()]
     notes = [
-        "Landmarks dragged from face to face, as in Table 1. A number is that of the training samples of our "
-        "transformer without the aim and without the landing loss, each with a schedule of its own length.",
+        "Landmarks dragged from face to face, as in Table 1. Numbers are training samples of our transformer without "
+        "the aim and the landing loss, each with its own schedule.",
         *_common({str(count): result for count, result in found.items()} | others),
     ]
-    title = f"What is left against training samples, on {dataset}"
+    title = f"Remaining distance against training samples, on {dataset}"
     return Table("samples", title, _left_columns("Samples", settings), rows, notes)
 
 
@@ -230,14 +230,15 @@ def _seconds(summary: Mapping[str, Any]) -> list[str]:
 
 def _frechet_notes(result: Result) -> list[str]:
     return [
-        f"{name}: {found['network']}; it falls with N; two halves of the sources measure {_number(found['floor'], 2)}."
+        f"{name}: {found['network']}; it decreases with N; between two halves of the sources it is "
+        f"{_number(found['floor'], 2)}."
         for name, found in result.summary["frechet"].items()
     ]
 
 
 def _pairs(result: Result) -> str:
     task = result.summary["task"]
-    return f"Sources have psi {task['psi']:g}; rows 0-5 go {task['lam']:.0%} of the way towards random ones."
+    return f"Sources have psi {task['psi']:g}; rows 0-5 move {task['lam']:.0%} of the way to random ones."
 
 
 def _common(found: Mapping[str, Result]) -> list[str]:
@@ -251,6 +252,6 @@ def _common(found: Mapping[str, Result]) -> list[str]:
         f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}."
         + (f" Optimisers made at most {' or '.join(map(str, limits))} steps." if limits else "")
         + f" Seed {', '.join(seeds)}; commit {', '.join(commits)}.",
-        *([f"Not at hand where this was run: {', '.join(missing)}."] if missing else []),
+        *([f"Not available in this run: {', '.join(missing)}."] if missing else []),
         *([SHORT] if REFERENCE in found and found.keys() & set(WITHOUT) else []),
     ]
