@@ -6,12 +6,12 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-from autodrag.app import protocol
+from autodrag.app import protocol, views
 from autodrag.app.comparison import Comparison
 from autodrag.app.events import Changed, Event, Look, Note, Work
 from autodrag.app.orders import GeneratorFile, Hello, Job, MaskFile, Order, OwnImage, SessionFile
 from autodrag.app.preparation import Preparation
-from autodrag.app.session_json import describe, mask_picture, outcome, thumbnail
+from autodrag.app.session_json import describe, outcome
 from autodrag.editor.drag import Drag
 from autodrag.editor.export import film_length
 from autodrag.editor.masks import paint
@@ -19,7 +19,7 @@ from autodrag.editor.model_cache import METHODS, ModelCache
 from autodrag.editor.script import script
 from autodrag.editor.session import Editor
 from autodrag.editor.session_file import is_session
-from autodrag.editor.state import Arrows, Frame
+from autodrag.editor.state import Arrows
 from autodrag.errors import InputError
 from autodrag.images import encode
 
@@ -85,8 +85,8 @@ class Controller:
         """What a page is shown first, and whenever everything may have changed."""
         yield self._changed()
         if self.editor.mask is not None:
-            yield self._mask_look()
-        yield self._look(self.editor.state.frame, final=True)
+            yield views.of_mask(self.editor)
+        yield views.of_frame(self.editor, self.editor.state.frame, final=True)
 
     def _greet(self, order: Hello) -> Iterator[Event]:
         """What a page that comes back is shown. A pull that nobody holds any more is kept as far as it has come."""
@@ -144,7 +144,7 @@ class Controller:
 
     def _seen(self, settled: bool) -> Iterator[Event]:
         yield self._changed()
-        yield self._look(self.editor.state.frame, final=settled)
+        yield views.of_frame(self.editor, self.editor.state.frame, final=settled)
 
     def _dataset(self, order: protocol.Dataset) -> Iterator[Event]:
         self._compared = Comparison()
@@ -157,13 +157,7 @@ class Controller:
         yield self._changed()
 
     def _show(self, order: protocol.Show) -> Iterator[Event]:
-        motion, scene = self.editor.state.motion, self.editor.scene
-        if order.index < 0 and scene.photo is not None:
-            photograph = partial(scene.photo.picture, scene.generator.resolution)
-            yield Look("scrub", photograph, True, {"points": [], "index": order.index, "motion": self._motions})
-            return
-        index = min(max(0, order.index), len(motion) - 1)
-        yield self._look(motion[index], final=True, lane="scrub", index=index, motion=self._motions)
+        yield views.of_motion(self.editor, order.index, self._motions)
 
     def _brush(self, order: protocol.Brush) -> Iterator[Event]:
         resolution = self.editor.scene.generator.resolution
@@ -171,12 +165,12 @@ class Controller:
         grow = self.editor.state.grow if before is not None else order.paint == "change"
         self.editor.protect(paint(before, order.points, order.radius, order.paint, resolution), grow)
         yield self._changed()
-        yield self._mask_look()
+        yield views.of_mask(self.editor)
 
     def _masked(self, order: MaskFile) -> Iterator[Event]:
         self.editor.protect(order.data, grow=False)
         yield self._changed()
-        yield self._mask_look()
+        yield views.of_mask(self.editor)
 
     def _grow(self, order: protocol.Grow) -> Iterator[Event]:
         self.editor.protect(self.editor.mask, order.on)
@@ -191,10 +185,7 @@ class Controller:
         yield from self.welcome()
 
     def _glance(self, order: protocol.Glance) -> Iterator[Event]:
-        moments = self.editor.history.moments
-        moment = moments[min(order.index, len(moments) - 1)]
-        render = partial(thumbnail, moment)
-        yield Look(f"moment {moment.number}", render, False, {"points": [], "moment": moment.number})
+        yield views.of_history(self.editor, order.index)
 
     def _plan(self, order: protocol.Plan) -> Iterator[Event]:
         self._planned = order.revision
@@ -226,11 +217,11 @@ class Controller:
         yield Work("")
         yield self._changed()
         header = {**numbers, "gesture": order.gesture, "time": order.time}
-        yield self._look(self.editor.state.frame, final=True, **header)
+        yield views.of_frame(self.editor, self.editor.state.frame, final=True, **header)
 
     def _reached(self, edit: Drag, lane: str, final: bool = False, **header: Any) -> Look:
         """The picture that a drag has come to."""
-        return self._look(edit.reached, final, lane, **self._numbers(edit, lane), **header)
+        return views.of_frame(self.editor, edit.reached, final, lane, **self._numbers(edit, lane), **header)
 
     def _numbers(self, edit: Drag, lane: str) -> dict[str, Any]:
         """Steps that the drag takes at most, and what came of it so far."""
@@ -246,7 +237,7 @@ class Controller:
         for name, why in compared.begin(self.editor, order).items():
             yield Note(why, lane=name)
         if compared.edits:
-            yield self._look(next(iter(compared.edits.values())).start, final=True, lane="original")
+            yield views.of_frame(self.editor, next(iter(compared.edits.values())).start, final=True, lane="original")
         total = sum(self._total(name) for name in compared.edits)
         for taken, (name, step) in enumerate(compared.run(self.editor, order)):
             yield Work("compare", taken, total)
@@ -287,19 +278,12 @@ class Controller:
         if kind == "mask":
             if self.editor.mask is None:
                 raise InputError("There is no mask to save: paint one first.")
-            return iter([encode(mask_picture(self.editor.mask), lossless=True)]), 0
+            return iter([encode(views.mask_picture(self.editor.mask), lossless=True)]), 0
         if kind == "py":
             return iter([script(self.editor).encode()]), 0
         return self.editor.export(kind, frame), film_length(kind, self.editor.state.motion)
 
     # --- what the page is told -----------------------------------------------------------------------------------
-
-    def _look(self, frame: Frame, final: bool, lane: str = "main", **header: Any) -> Look:
-        return Look.of_frame(self.editor.render, frame, final, lane, **header)
-
-    def _mask_look(self) -> Look:
-        assert self.editor.mask is not None  # callers know
-        return Look("mask", partial(mask_picture, self.editor.mask), True)
 
     def _changed(self) -> Changed:
         if self.editor.state.motion is not self._motion:

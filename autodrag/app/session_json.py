@@ -4,15 +4,8 @@ import math
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
-
 from autodrag.app.protocol import points
 from autodrag.editor.drag import Drag
-from autodrag.editor.export import fitted
-from autodrag.editor.history import Moment
 from autodrag.editor.model_cache import METHODS
 from autodrag.editor.session import Editor
 from autodrag.editor.state import PointList
@@ -30,7 +23,6 @@ DRAWS = {
     "dog": "faces of dogs",
     "elephant": "elephants",
 }
-THUMBNAIL = 96  # pixels
 COPIED = 32 * 2**20  # bytes of fine-tuned weights up to which a page keeps its own copy of the session
 
 
@@ -83,17 +75,6 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
 def _draws(dataset: str) -> str:
     """What a user's own picture should show."""
     return f"This generator draws {DRAWS.get(dataset, 'what it was trained on')}, and nothing else."
-
-
-def mask_picture(mask: Float[Tensor, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    """White where the picture may change."""
-    grey = (mask * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(grey[:, :, None].expand(-1, -1, 3).numpy())
-
-
-def thumbnail(moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture of a moment, at most THUMBNAIL pixels high and wide."""
-    return fitted(moment.scene.renderer(moment.state.frame), THUMBNAIL)
 
 
 def outcome(edit: Drag) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from torch import Tensor
 from autodrag.editor import export, scene, session_file
 from autodrag.editor.drag import Drag, as_points
 from autodrag.editor.first_frame import latents_of, of_latent, of_seed
-from autodrag.editor.history import History, Moment
+from autodrag.editor.history import Moment
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache, find_kind
 from autodrag.editor.scene import Scene
 from autodrag.editor.state import Arrows, Frame, State
+from autodrag.editor.undoable import Undoable
 from autodrag.editor.user_photo import OwnPicture
 from autodrag.errors import InputError
 from autodrag.files import read_whole, write_whole
@@ -27,7 +28,7 @@ from autodrag.masks import read_mask
 from autodrag.methods.base import Points
 
 
-class Editor:
+class Editor(Undoable):
     """Drag pictures of a generator.
 
     dataset: name of a dataset, path of a generator file, or a FrozenGenerator. seed: of the picture. psi: truncation;
@@ -61,30 +62,10 @@ class Editor:
         held = scene.plain(self.models, name)
         values = None if mask is None else read_mask(mask, held.generator.resolution)
         state = self._picture(held, seed, psi, style, c) if latent is None else of_latent(held.generator, latent)
-        self._history = History(Moment(held, replace(state, mask=values)))
+        super().__init__(Moment(held, replace(state, mask=values)))
         self.choose_method(method or self.models.usable(None, name), steps)
 
     # --- what there is -------------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> State:
-        """The session as it is now; never changed, only replaced."""
-        return self._history.now.state
-
-    @property
-    def scene(self) -> Scene:
-        """Generator and photograph."""
-        return self._history.now.scene
-
-    @property
-    def history(self) -> History:
-        """What undo brings back, for looking at."""
-        return self._history
-
-    @property
-    def version(self) -> int:
-        """Counts the changes, undo and redo among them."""
-        return self._history.version
 
     @property
     def image(self) -> UInt8[np.ndarray, "H W 3"]:
@@ -131,16 +112,6 @@ class Editor:
         values = None if mask is None else read_mask(mask, self.scene.generator.resolution)
         self._push(replace(self.state, mask=values, grow=grow))
 
-    @property
-    def can_undo(self) -> bool:
-        """Whether `undo` would change anything."""
-        return self._history.can_undo
-
-    @property
-    def can_redo(self) -> bool:
-        """Whether `redo` would change anything."""
-        return self._history.can_redo
-
     def render(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
         """Any frame of `state.motion` as RGB bytes."""
         return self.scene.renderer(frame)
@@ -184,8 +155,11 @@ class Editor:
         self._history.push(Moment(other.scene, other.state))
         self.method, self.steps = other.method, other.steps
 
-    def _push(self, state: State, amend: bool = False) -> None:
-        self._history.push(Moment(self.scene, state), amend)
+    def _arrived(self) -> None:
+        """A method that cannot be used with the generator of this state gives way to one that can."""
+        usable = self.models.usable(self.method, self.scene.dataset)
+        if usable != self.method:
+            self.choose_method(usable)
 
     def _plain(self) -> Scene:
         """The scene now, or where it is a picture's own, that of its dataset."""
@@ -237,25 +211,6 @@ class Editor:
     def plan(self, arrows: Arrows) -> None:
         """Set arrows and pins in the picture now, for a later drag. A step for undo."""
         self._push(replace(self.state, plan=arrows))
-
-    def undo(self) -> bool:
-        """Back before the last change; False where there is none."""
-        return self._moved(self._history.undo())
-
-    def redo(self) -> bool:
-        """Bring back what was undone; False where nothing was."""
-        return self._moved(self._history.redo())
-
-    def go(self, index: int) -> None:
-        """Back or forth to another moment of the history."""
-        self._moved(self._history.go(index))
-
-    def _moved(self, moved: bool) -> bool:
-        """What `moved` says; a method that cannot be used with the generator now gives way to one that can."""
-        usable = self.models.usable(self.method, self.scene.dataset)
-        if usable != self.method:
-            self.choose_method(usable)
-        return moved
 
     def reset(self) -> None:
         """Back to the picture before all drags. Can be undone."""
@@ -328,7 +283,8 @@ class Editor:
     def _of(cls, models: ModelCache, held: Scene, state: State, method: str | None, steps: int | None) -> "Editor":
         """An editor that does not begin with a seed. A method that cannot be used here gives way to one that can."""
         editor = cls.__new__(cls)
-        editor.models, editor._history = models, History(Moment(held, state))
+        Undoable.__init__(editor, Moment(held, state))
+        editor.models = models
         usable = models.usable(method, held.dataset)
         editor.choose_method(usable, steps if usable == method else None)
         return editor

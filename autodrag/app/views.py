@@ -1,0 +1,56 @@
+"""The images of a session that a page shows: states of it, its mask, frames of its motion, steps of its history."""
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from autodrag.app.events import Look
+from autodrag.editor.export import fitted
+from autodrag.editor.history import Moment
+from autodrag.editor.session import Editor
+from autodrag.editor.state import Frame
+
+THUMBNAIL = 96  # pixels
+
+
+def of_frame(editor: Editor, frame: Frame, final: bool, lane: str = "main", **header: Any) -> Look:
+    """A frame, with its points."""
+    return Look.of_frame(editor.render, frame, final, lane, **header)
+
+
+def of_motion(editor: Editor, index: int, motion: int) -> Look:
+    """A frame of the motion, or the nearest that there is; below 0 the photograph. motion: as in `describe`."""
+    frames, scene = editor.state.motion, editor.scene
+    if index < 0 and scene.photo is not None:
+        photograph = partial(scene.photo.picture, scene.generator.resolution)
+        return Look("scrub", photograph, True, {"points": [], "index": index, "motion": motion})
+    index = min(max(0, index), len(frames) - 1)
+    return of_frame(editor, frames[index], final=True, lane="scrub", index=index, motion=motion)
+
+
+def of_history(editor: Editor, index: int) -> Look:
+    """A thumbnail of a step of the history, or of the last one."""
+    moments = editor.history.moments
+    moment = moments[min(index, len(moments) - 1)]
+    return Look(f"moment {moment.number}", partial(thumbnail, moment), False, {"points": [], "moment": moment.number})
+
+
+def of_mask(editor: Editor) -> Look:
+    """The mask of a session that has one."""
+    assert editor.mask is not None  # callers know
+    return Look("mask", partial(mask_picture, editor.mask), True)
+
+
+def mask_picture(mask: Float[Tensor, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
+    """White where the picture may change."""
+    grey = (mask * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(grey[:, :, None].expand(-1, -1, 3).numpy())
+
+
+def thumbnail(moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
+    """The picture of a moment, at most THUMBNAIL pixels high and wide."""
+    return fitted(moment.scene.renderer(moment.state.frame), THUMBNAIL)
