@@ -5,7 +5,7 @@ import hashlib
 import re
 import tempfile
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,8 +19,6 @@ from autodrag.methods import METHODS as ALL_METHODS
 from autodrag.methods import Kind, load_method
 from autodrag.methods.autodrag import AutoDragMethod
 from autodrag.methods.base import DragMethod
-from autodrag.methods.draggan import DragGAN
-from autodrag.methods.freedrag import FreeDrag
 from autodrag.methods.landing import LandingMethod
 from autodrag.methods.latent_transformer import LatentTransformerMethod
 from autodrag.models import Encoder, PointMotion
@@ -199,11 +197,8 @@ def find_kind(name: str) -> Kind:
 
 def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
     """The method on another generator, with the same model."""
-    if isinstance(method, DragGAN | FreeDrag):
-        return replace(method, generator=generator)
     other = copy.copy(method)
-    assert isinstance(other, AutoDragMethod | LandingMethod | LatentTransformerMethod)  # there are no others
-    other.generator = generator
+    object.__setattr__(other, "generator", generator)  # some methods are frozen dataclasses
     return other
 
 

@@ -1,5 +1,8 @@
 """Generator files that a page sends are offered beside the others."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pytest
 import torch
 
@@ -7,6 +10,7 @@ from autodrag.editor import model_cache
 from autodrag.editor.model_cache import ModelCache
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.methods import METHODS, Kind, Step
 from third_party.stylegan2.readers import write_safetensors
 
 
@@ -51,3 +55,23 @@ def test_only_so_many_are_kept(files: list[bytes], monkeypatch: pytest.MonkeyPat
         models.open(data, f"{index}.pkl")
     with pytest.raises(InputError, match="2 generator files are open already"):
         models.open(files[2], "2.pkl")
+
+
+class Contributed:
+    """A drag method that only the registry knows."""
+
+    def __init__(self, generator: FrozenGenerator) -> None:
+        self.generator = generator
+
+    def drag(self, ws: Any, handles: Any, targets: Any, mask: Any = None) -> Iterator[Step]:
+        return iter(())
+
+
+def test_a_new_method_of_the_registry_works_on_a_fine_tuned_generator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(model_cache.METHODS, "new", Kind(Contributed, "New", True, False, None, None, 1))
+    monkeypatch.setitem(METHODS, "new", model_cache.METHODS["new"])
+    models, tuned = ModelCache("cpu"), FrozenGenerator.random(seed=1)
+    name = models.add(FrozenGenerator.random(seed=0))
+    for method in ("new", "draggan"):
+        own, other = (models.method(method, generator, name) for generator in (models.generator(name), tuned))
+        assert own.generator is models.generator(name) and other.generator is tuned and type(own) is type(other)
