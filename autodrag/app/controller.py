@@ -20,6 +20,7 @@ from autodrag.editor.script import script
 from autodrag.editor.session import Editor
 from autodrag.editor.session_file import is_session
 from autodrag.editor.state import Arrows
+from autodrag.editor.tuning import Tuning
 from autodrag.errors import InputError
 from autodrag.images import encode
 
@@ -153,7 +154,7 @@ class Controller:
         yield from self.welcome()
 
     def _method(self, order: protocol.Method) -> Iterator[Event]:
-        self.editor.choose_method(order.name, order.steps)
+        self.editor.choose_method(order.name, order.steps, Tuning(order.lr, order.mask_weight))
         yield self._changed()
 
     def _show(self, order: protocol.Show) -> Iterator[Event]:

@@ -67,11 +67,13 @@ class Dataset(Message):
 
 
 class Method(Message):
-    """Another drag method; steps null: its default."""
+    """Another drag method; steps, lr (of Adam) and mask_weight (lambda) null: its defaults."""
 
     type: Literal["method"]
     name: Name
     steps: Steps | None
+    lr: Annotated[float, Field(ge=1e-6, le=1, allow_inf_nan=False)] | None = None
+    mask_weight: Annotated[float, Field(ge=0, le=1e4, allow_inf_nan=False)] | None = None
 
 
 class Arrowed(Message):

@@ -9,6 +9,7 @@ from autodrag.editor.drag import Drag
 from autodrag.editor.model_cache import METHODS
 from autodrag.editor.session import Editor
 from autodrag.editor.state import PointList
+from autodrag.editor.tuning import Tuning
 from autodrag.editor.user_photo import alignable
 
 DRAWS = {
@@ -29,11 +30,13 @@ COPIED = 32 * 2**20  # bytes of fine-tuned weights up to which a page keeps its 
 def describe(editor: Editor, motion: int) -> dict[str, Any]:
     """The session for JSON. motion: a number that tells one motion from another."""
     state, scene = editor.state, editor.scene
+    tuning = Tuning.of(editor.loaded())
     return {
         "dataset": scene.dataset,
         "size": list(scene.generator.resolution[::-1]),
         "method": editor.method,
         "steps": editor.steps,
+        "tuning": None if tuning is None else asdict(tuning),
         "methods": [
             {
                 "name": offer.name,

@@ -18,6 +18,7 @@ from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache, find_kind
 from autodrag.editor.scene import Scene
 from autodrag.editor.state import Arrows, Frame, State
+from autodrag.editor.tuning import AS_IS, Tuning
 from autodrag.editor.undoable import Undoable
 from autodrag.editor.user_photo import OwnPicture
 from autodrag.errors import InputError
@@ -25,7 +26,7 @@ from autodrag.files import read_whole, write_whole
 from autodrag.generator import Class, FrozenGenerator
 from autodrag.latents import EDITED_ROWS
 from autodrag.masks import read_mask
-from autodrag.methods.base import Points
+from autodrag.methods.base import DragMethod, Points
 
 
 class Editor(Undoable):
@@ -145,15 +146,21 @@ class Editor(Undoable):
         tail = latents_of(self.scene.generator, seed, origin.psi, origin.c)[:, EDITED_ROWS:]
         self._push(self.state.restyled(replace(origin, style=style), tail), amend)
 
-    def choose_method(self, name: str, steps: int | None = None) -> None:
-        """The method of the next drags. Raises InputError, and changes nothing, where it has no weights here."""
-        self.models.method(name, self.scene.generator, self.scene.dataset, steps)
-        self.method, self.steps = name, steps
+    def choose_method(self, name: str, steps: int | None = None, tuning: Tuning = AS_IS) -> None:
+        """The method of the next drags; session files do not store `tuning`. Raises InputError where it cannot be."""
+        tuning.on(self.models.method(name, self.scene.generator, self.scene.dataset, steps))
+        self.method, self.steps, self.tuning = name, steps, tuning
+
+    def loaded(self, name: str | None = None) -> DragMethod:
+        """The method that is chosen, with its steps and tuning, or another one as it is."""
+        chosen = name is None or name == self.method
+        steps, tuning = (self.steps, self.tuning) if chosen else (None, AS_IS)
+        return tuning.on(self.models.method(name or self.method, self.scene.generator, self.scene.dataset, steps))
 
     def adopt(self, other: "Editor") -> None:
         """Go on with what another editor of the same models holds, as a step that undo takes back."""
         self._history.push(Moment(other.scene, other.state))
-        self.method, self.steps = other.method, other.steps
+        self.choose_method(other.method, other.steps, other.tuning)
 
     def _arrived(self) -> None:
         """A method that cannot be used with the generator of this state gives way to one that can."""
@@ -195,13 +202,13 @@ class Editor(Undoable):
         number of steps.
         """
         state, name = self.state, method or self.method
-        steps = self.steps if name == self.method else None
-        loaded = self.models.method(name, self.scene.generator, self.scene.dataset, steps)
         last = len(state.motion) - 1
         base = state.base if again else last if at is None else min(at, last)
         start = state.motion[base]
         points = as_points(handles), as_points(pins)
-        return Drag(loaded, find_kind(name), self.scene.renderer, start, base, *points, state.mask, state.grow)
+        return Drag(
+            self.loaded(name), find_kind(name), self.scene.renderer, start, base, *points, state.mask, state.grow
+        )
 
     def keep(self, edit: Drag) -> None:
         """Make what a drag has reached the picture now. A drag that reached nothing changes nothing."""

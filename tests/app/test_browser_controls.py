@@ -105,6 +105,13 @@ def choose_pictures(view: Any, click: Any) -> None:
     page.locator("[data-method=autodrag]").click(force=True)
     sync_api.expect(page.locator("#method-note")).to_contain_text("weights")
     move(view, "steps", 4)
+    for name, own in (("lr", "0.001"), ("lambda", "20")):
+        for given, shown in (("0.5", "0.5"), ("", own)):  # empty: what the server says is the method's own
+            page.locator(f"#{name}").fill(given)
+            page.keyboard.press("Tab")
+            sync_api.expect(page.locator(f"#{name}")).to_have_value(shown)
+    page.locator("#lr").fill("0.01")
+    page.keyboard.press("Tab")
 
 
 def drag_about(view: Any, click: Any) -> None:

@@ -26,9 +26,7 @@ export class Panel {
     });
     $("style-dice").addEventListener("click", () => this.#style(randomSeed()));
     $("steps").addEventListener("input", () => ($("steps-text").textContent = $("steps").value));
-    $("steps").addEventListener("change", () => {
-      this.say({ type: "method", name: this.session.method, steps: Number($("steps").value) });
-    });
+    for (const id of ["steps", "lr", "lambda"]) $(id).addEventListener("change", () => this.#tune());
     radios($("methods"), (button) => button.click());
     $("dataset").addEventListener("change", () => this.say({ type: "dataset", name: $("dataset").value }));
   }
@@ -97,7 +95,7 @@ export class Panel {
     return this.session.methods.find(({ name }) => name === this.session.method);
   }
 
-  #methods({ methods, method, steps }) {
+  #methods({ methods, method, steps, tuning }) {
     this.#offer(methods);
     for (const button of $("methods").children) {
       button.setAttribute("aria-checked", button.dataset.method === method);
@@ -109,7 +107,25 @@ export class Panel {
     $("steps").disabled = chosen.most < 2;
     $("steps").value = steps ?? usual;
     $("steps-text").textContent = steps ?? usual;
+    $("tuning").hidden = !tuning;
+    for (const [input, name] of [[$("lr"), "lr"], [$("lambda"), "mask_weight"]]) {
+      if (tuning && document.activeElement !== input) input.value = tuning[name]; // nobody is typing there
+    }
     this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");
+  }
+
+  // The method as its controls say; an empty number is the method's own.
+  #tune() {
+    const { method, tuning } = this.session;
+    const change = { type: "method", name: method, steps: Number($("steps").value) };
+    if (tuning) {
+      const chosen = { lr: $("lr"), mask_weight: $("lambda") };
+      for (const [name, input] of Object.entries(chosen)) {
+        if (!input.reportValidity()) return;
+        change[name] = input.value === "" ? null : Number(input.value);
+      }
+    }
+    this.say(change);
   }
 
   // Buttons are only replaced where the methods are others, so that the focus stays on them.
@@ -125,7 +141,10 @@ export class Panel {
       button.title = missing ?? label;
       button.addEventListener("click", () => {
         if (missing) this.#explain(missing);
-        else this.say({ type: "method", name, steps: null });
+        else {
+          this.session.method = name; // for what is changed before the server has answered
+          this.say({ type: "method", name, steps: null });
+        }
       });
       return button;
     });
