@@ -37,7 +37,8 @@ PATH_KEYS = frozenset(
     (
         *("out", "data", "manifest", "weights", "mask", "latent", "edits", "src", "dst", "results", "page", "readme"),
         *("run", "assets", "sheets", "generator.start", "dataset.source.file", "method.options.weights"),
-        *("stage2.start", "stage2.aim", "stage2.motion", "aim.motion"),
+        *("stage2.start", "stage2.aim", "stage2.motion", "aim.motion", "encoder.folder"),
+        "generator",  # of the benches: a dataset or a file
     )
 )
 
@@ -97,7 +98,7 @@ def dataset_names() -> list[str]:
 def load_dataset(name: str) -> DatasetConfig:
     """The config of a dataset by name, or of a generator file by path. Raises InputError for an unknown name."""
     if _is_checkpoint(name):
-        path = Path(name).expanduser().resolve()
+        path = Path(_at_home(name)).resolve()
         cfg = OmegaConf.load(CONFIG_DIR / "dataset" / "custom.yaml")
         cfg.name, cfg.source.file = path.stem, str(path)
         return typed(DatasetConfig, cfg)
@@ -234,7 +235,7 @@ def _expanded(overrides: Iterable[str]) -> list[str]:
     for override in overrides:
         key, equals, value = override.partition("=")
         if key == "dataset" and _is_checkpoint(value):
-            path = Path(value).expanduser().resolve()
+            path = Path(_at_home(value)).resolve()
             result += ["dataset=custom", f"dataset.name={_quoted(path.stem)}", f"dataset.source.file={_quoted(path)}"]
         elif equals and key.lstrip("+") in PATH_KEYS and not _is_written_out(value) and not (swept and "," in value):
             result.append(f"{key}={_quoted(_at_home(value))}")

@@ -101,6 +101,10 @@ PATHS = (
     "ends in \\",
     "a\\'b.gif",
     "$HOME #1 & 100%.gif",
+    "~me.gif",
+    "-x.gif",
+    "null.gif",
+    "e\u0301mile\u00a0\U0001f600.gif",
 )
 
 
@@ -108,6 +112,9 @@ PATHS = (
 def test_paths_are_taken_literally(path: str) -> None:
     cfg = compose("drag", [f"out={path}", f"mask={path}", f"++method.options.weights={path}"])
     assert [cfg.out, cfg.mask, cfg.method.options.weights] == [path] * 3
+    assert compose("train", [f"encoder.folder={path}"]).encoder.folder == path
+    assert compose("bench/drag", [f"generator={path}"]).generator == path
+    assert load_dataset(f"{path}.PKL").source.file == str(Path(f"{path}.PKL").resolve())
     assert compose("drag", [f"dataset={path}.PKL"]).dataset.source.file == str(Path(f"{path}.PKL").resolve())
 
 
