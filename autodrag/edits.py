@@ -13,6 +13,7 @@ from autodrag.typed import build
 
 POINTS = ("handle_x", "handle_y", "target_x", "target_y")
 COLUMNS = ("name", "seed", "latent", *POINTS)
+LONGEST_NAME = 200  # bytes of an edit's name; file systems allow 255 with what is added to it
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,10 @@ def read_edits(path: Path) -> list[Edit]:
     for number, entry in enumerate(entries, 1):
         filled = {"name": f"edit-{number:04d}", "seed": 0, "latent": None, **entry}
         try:
-            edits.append(build(Edit, filled))
+            edits.append(build(Edit, filled, what="Key"))
+            _check_name(edits[-1].name)
         except InputError as error:
             raise InputError(f"Edit {number} of {path}: {error}") from None
-        if any(kind(edits[-1].name).name != edits[-1].name for kind in (PurePosixPath, PureWindowsPath)):
-            raise InputError(f"Edit {number} of {path} is named {edits[-1].name!r}; a name must not be a path.")
     if not edits:
         raise InputError(f"{path} lists no edits.")
     first: dict[str, int] = {}
@@ -62,10 +62,20 @@ def read_edits(path: Path) -> list[Edit]:
     return edits
 
 
+def _check_name(name: str) -> None:
+    """Raises InputError where files cannot be named so."""
+    if name == ".." or any(kind(name).name != name for kind in (PurePosixPath, PureWindowsPath)):
+        raise InputError(f"It is named {name!r}; a name must not be a path.")
+    if not name.strip() or not name.isprintable() or len(name.encode("utf-8")) > LONGEST_NAME:
+        raise InputError(
+            f"It is named {name[:LONGEST_NAME]!r}; a name has 1 to {LONGEST_NAME} bytes and no control characters."
+        )
+
+
 def _from_json(text: str, path: Path) -> list[Mapping[str, Any]]:
     try:
         entries = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not valid JSON ({error}).") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise InputError(f"{path} must hold a list of edits, each with handles and targets.")
@@ -73,7 +83,8 @@ def _from_json(text: str, path: Path) -> list[Mapping[str, Any]]:
 
 
 def _from_csv(text: str, path: Path) -> list[Mapping[str, Any]]:
-    head, _, body = text.lstrip("\r\n").partition("\n")
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    head, _, body = text.lstrip("\n").partition("\n")
     if head.lower().startswith("sep="):  # written by Excel
         head, _, body = body.partition("\n")
     divider = max(",;\t", key=head.count)
@@ -82,11 +93,21 @@ def _from_csv(text: str, path: Path) -> list[Mapping[str, Any]]:
         raise InputError(f"{path} has no column {missing[0]}; it needs {', '.join(POINTS)}.")
     if unknown := [name for name in columns if name and name not in COLUMNS]:
         raise InputError(f"{path} has an unknown column {unknown[0]!r}; the columns are {', '.join(COLUMNS)}.")
+    if twice := [name for name in COLUMNS if columns.count(name) > 1]:
+        raise InputError(f"{path} has two columns {twice[0]!r}: leave one of them out.")
     entries: dict[str, dict[str, Any]] = {}
-    for number, fields in enumerate(csv.reader(io.StringIO(body), delimiter=divider), 1):
-        if any(field.strip() for field in fields):
-            row = dict(zip(columns, map(str.strip, fields), strict=False))
-            _add(entries, row, number, path, "," if divider != "," else ".")
+    try:
+        for number, fields in enumerate(csv.reader(io.StringIO(body), delimiter=divider), 1):
+            if any(field.strip() for field in fields[len(columns) :]):
+                raise InputError(
+                    f"Line {number + 1} of {path} has more values than there are columns; with decimal commas, "
+                    "separate values by semicolons."
+                )
+            if any(field.strip() for field in fields):
+                row = dict(zip(columns, map(str.strip, fields), strict=False))
+                _add(entries, row, number, path, "," if divider != "," else ".")
+    except csv.Error as error:
+        raise InputError(f"{path} is not valid CSV ({error}).") from None
     return list(entries.values())
 
 

@@ -146,7 +146,10 @@ def _tuples(value: Any) -> Any:
 
 
 def _float(value: Any) -> Any:
-    return float(value) if isinstance(_int(value, float), int) else value
+    try:
+        return float(value) if isinstance(_int(value, float), int) else value
+    except OverflowError:  # an integer beyond the largest float
+        raise WrongTypeError(float, value) from None
 
 
 def _int(value: Any, kind: type = int) -> Any:

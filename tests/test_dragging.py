@@ -15,7 +15,6 @@ from autodrag.config import compose, typed
 from autodrag.dragging import DragConfig, run
 from autodrag.editor.latent_files import DRAG_FORMAT
 from autodrag.editor.session import Editor
-from autodrag.edits import read_edits
 from autodrag.errors import InputError
 from autodrag.evaluation.run import EvalConfig
 from autodrag.files import read_tensors, write_tensors
@@ -165,35 +164,6 @@ def test_many_edits_at_once(generator: Path, tmp_path: Path, capsys: pytest.Capt
         assert np.abs(still - film).max() <= 1
 
 
-def test_json_and_csv_give_the_same_edits(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text(
-        json.dumps([{"name": "x", "seed": 4, "handles": [[1, 2], [3, 4]], "targets": [[5, 6], [7, 8]]}])
-    )
-    (tmp_path / "a.csv").write_text("name,seed,handle_x,handle_y,target_x,target_y\nx,4,1,2,5,6\nx,4,3,4,7,8\n")
-    assert read_edits(tmp_path / "a.json") == read_edits(tmp_path / "a.csv")
-
-
-def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
-    plain = "name,seed,handle_x,handle_y,target_x,target_y\nx,3,120.5,150,140,138\nx,3,100,100,105,100\né,4,1,2,3,4\n"
-    (tmp_path / "plain.csv").write_bytes(plain.encode())
-    wanted = read_edits(tmp_path / "plain.csv")
-    assert [(edit.name, len(edit.handles)) for edit in wanted] == [("x", 2), ("é", 1)]
-    semicolons = plain.replace(",", ";").replace(".", ",")  # where the comma begins the decimals
-    spaced = plain.replace("name", " Name").replace(",", " , ").replace("\n", "\r\n") + ",,,,,\r\n\r\n"
-    for data in (
-        plain.encode("utf-8-sig"),
-        plain.replace(",", "\t").encode("utf-16"),
-        semicolons.encode("utf-8-sig"),
-        b"sep=;\r\n" + semicolons.replace("\n", "\r\n").encode(),
-        spaced.encode("utf-8-sig"),
-        plain.replace("x,3", '"x","3"').encode(),
-    ):
-        (tmp_path / "A.CSV").write_bytes(data)
-        assert read_edits(tmp_path / "A.CSV") == wanted
-    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf[{"name": "x", "handles": [[1, 2]], "targets": [[3, 4]]}]')
-    assert read_edits(tmp_path / "a.json")[0].name == "x"
-
-
 def test_a_wrong_edit_is_named_before_any_is_made_or_left_out(
     generator: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -260,42 +230,6 @@ def test_options_of_methods_are_typed(given: str, sentence: str) -> None:
         with pytest.raises(InputError) as caught:
             typed(cls, compose(name, given.split()))
         assert str(caught.value).startswith(sentence)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "sentence"),
-    [
-        ("a.json", "{", "not valid JSON"),
-        ("a.json", "{}", "list of edits"),
-        ("a.json", "[]", "no edits"),
-        ("a.json", '[{"handles": [[1, 2]]}]', "Edit 1 .* 'targets' is missing"),
-        ("a.json", '[{"handles": 3, "targets": []}]', "Edit 1 .* 'handles'"),
-        ("a.json", '[{"name": "../x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must not be a path"),
-        ("a.csv", "x,y\n1,2\n", "no column handle_x"),
-        ("a.csv", "handle_x,handle_y,target_x,target_y\n1,2,3,z\n", "Line 2"),
-        ("a.csv", "handle_x,handle_y,target_x,target_y\n1,2,3\n", "Line 2"),
-        (
-            "a.csv",
-            "nmae,handle_x,handle_y,target_x,target_y\nx,1,2,3,4\n",
-            "unknown column 'nmae'; the columns are",
-        ),
-        (
-            "a.csv",
-            "name,seed,handle_x,handle_y,target_x,target_y\nx,1,1,2,3,4\nx,2,1,2,3,4\n",
-            "Line 3 .* another seed",
-        ),
-        (
-            "a.json",
-            json.dumps([{"name": n, "handles": [[1, 2]], "targets": [[1, 2]]} for n in "xyX"]),
-            "Edits 1 and 3 .*'X'",
-        ),
-        ("a.json", '[{"name": "a\\\\x", "handles": [[1, 2]], "targets": [[1, 2]]}]', "must not be a path"),
-    ],
-)
-def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sentence: str) -> None:
-    (tmp_path / name).write_text(content)
-    with pytest.raises(InputError, match=sentence):
-        read_edits(tmp_path / name)
 
 
 @pytest.mark.parametrize(
