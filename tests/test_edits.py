@@ -9,7 +9,7 @@ from autodrag.edits import read_edits
 from autodrag.errors import InputError
 
 
-def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
+def test_json_and_csv_give_the_same_edits(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text(
         json.dumps([{"name": "x", "seed": 4, "handles": [[1, 2], [3, 4]], "targets": [[5, 6], [7, 8]]}])
     )
