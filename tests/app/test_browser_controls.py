@@ -56,6 +56,7 @@ def test_every_control_works_without_a_word_in_the_console(place: str, open_view
     view = open_view(place, permissions=["clipboard-read", "clipboard-write"])
     page, click = view.page, lambda name: view.page.locator(f"#{name}").click()
     page.evaluate(WATCH.replace("NAME", NAME))
+    assert page.evaluate("() => document.documentElement.scrollHeight <= innerHeight")  # only parts of it scroll
     look_around(view, click)
     choose_pictures(view, click)
     drag_about(view, click)

@@ -56,7 +56,7 @@ export class Comparison {
     card.innerHTML = `<header><h3></h3><span class="numbers">waits</span></header>
       <button class="look"><canvas></canvas></button><progress max="1" value="0"></progress>
       <button class="use" disabled>Use this</button>`;
-    card.querySelector("h3").textContent = label;
+    Object.assign(card.querySelector("h3"), { textContent: label, title: label }); // a narrow card cuts it off
     card.querySelector("progress").setAttribute("aria-label", `${label}: steps`);
     const look = card.querySelector(".look");
     look.title = "Larger, beside the original";
