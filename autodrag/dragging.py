@@ -19,6 +19,7 @@ from autodrag.editor.first_frame import of_latent, of_seed
 from autodrag.editor.renderer import Renderer
 from autodrag.editor.session_file import About, Saved, dump
 from autodrag.editor.state import Arrows, Frame, State, start_of_drag
+from autodrag.editor.tuning import AS_IS
 from autodrag.edits import Edit, read_edits
 from autodrag.errors import InputError
 from autodrag.files import write_whole
@@ -161,7 +162,7 @@ def _session(state: State, generator: FrozenGenerator, config: DragConfig) -> by
     """The bytes of a session file."""
     name = config.dataset.name
     dataset = name if name in dataset_names() else str(config.dataset.source.path)
-    about = About.of(dataset, config.method.name, None, state)
+    about = About.of(dataset, config.method.name, None, AS_IS, state)
     return dump(Saved(about, state, generator.w_avg, None, {}))
 
 

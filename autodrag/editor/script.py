@@ -1,7 +1,10 @@
 """A session as lines of Python that do the same."""
 
+from dataclasses import asdict
+
 from autodrag.editor.session import Editor
 from autodrag.editor.state import PointList
+from autodrag.editor.tuning import AS_IS
 
 
 def script(editor: Editor) -> str:
@@ -22,6 +25,10 @@ def script(editor: Editor) -> str:
         lines.append(f"editor = Editor({editor.scene.dataset!r}, {chosen})")
     else:
         lines.append('editor = Editor.load("autodrag.session.safetensors")  # saved from the page')
+    if editor.tuning != AS_IS:
+        values = ", ".join(f"{name}={value!r}" for name, value in asdict(editor.tuning).items() if value is not None)
+        lines.append(f"editor.choose_method({editor.method!r}, {editor.steps}, Tuning({values}))")
+        lines.insert(1, "from autodrag.editor.tuning import Tuning")
     arrows = state.plan or (state.arrows if whole else None)
     if arrows is not None and arrows.handles:
         pins = f", pins={_list(arrows.pins)}" if arrows.pins else ""

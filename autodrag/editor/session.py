@@ -243,7 +243,7 @@ class Editor(Undoable):
         """
         if kind == "safetensors":
             state, held = self.state, self.scene
-            about = session_file.About.of(held.dataset, self.method, self.steps, state, held.detailed)
+            about = session_file.About.of(held.dataset, self.method, self.steps, self.tuning, state, held.detailed)
             saved = session_file.Saved(about, state, held.generator.w_avg, held.photo, held.tuned, held.inverted)
             return iter([session_file.dump(saved)])
         motion = self.state.motion
@@ -255,7 +255,11 @@ class Editor(Undoable):
         """The session that a .safetensors file, or its bytes, holds. Raises InputError where it holds none."""
         saved = session_file.parse(source if isinstance(source, bytes) else read_whole(Path(source)))
         models = models or ModelCache(device)
-        return cls._of(models, scene.restored(models, saved), saved.state, saved.about.method, saved.about.steps)
+        about = saved.about
+        editor = cls._of(models, scene.restored(models, saved), saved.state, about.method, about.steps)
+        if editor.method == about.method:
+            editor.choose_method(about.method, about.steps, about.tuning)
+        return editor
 
     @classmethod
     def invert(

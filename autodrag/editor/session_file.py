@@ -12,6 +12,7 @@ from torch import Tensor
 
 from autodrag.editor.photo import MAX_SIDE, Photo
 from autodrag.editor.state import MAX_FRAMES, MAX_LAYERS, Arrows, Frame, Origin, State
+from autodrag.editor.tuning import AS_IS, Tuning
 from autodrag.errors import InputError
 from autodrag.files import parse_tensors
 from autodrag.typed import build
@@ -35,12 +36,16 @@ class About:
     arrows: Arrows
     plan: Arrows | None = None
     grow: bool = False
-    detail: bool = False
+    detail: bool = False  # whether a photograph's own is carried along
+    tuning: Tuning = AS_IS  # of the method
 
     @classmethod
-    def of(cls, dataset: str, method: str, steps: int | None, state: State, detail: bool = False) -> "About":
-        """That of a session. detail: whether a photograph's own is carried along."""
-        return cls(dataset, method, steps, state.origin, state.base, state.arrows, state.plan, state.grow, detail)
+    def of(
+        cls, dataset: str, method: str, steps: int | None, tuning: Tuning, state: State, detail: bool = False
+    ) -> "About":
+        """That of a session."""
+        shown = (state.origin, state.base, state.arrows, state.plan, state.grow)
+        return cls(dataset, method, steps, *shown, detail, tuning)
 
 
 @dataclass(frozen=True, eq=False)

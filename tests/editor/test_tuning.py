@@ -1,7 +1,10 @@
 """Learning rate and lambda of optimisers, as a user sets them."""
 
+from pathlib import Path
+
 import pytest
 
+from autodrag.editor.script import script
 from autodrag.editor.session import Editor
 from autodrag.editor.tuning import Tuning
 from autodrag.errors import InputError
@@ -40,3 +43,15 @@ def test_what_makes_no_sense_is_said_and_changes_nothing(method: str, tuning: Tu
     with pytest.raises(InputError, match=says):
         editor.choose_method(method, None, tuning)
     assert editor.method == "autodrag"
+
+
+def test_a_session_and_its_script_keep_them(tmp_path: Path) -> None:
+    editor = Editor("synthface", seed=3)
+    editor.choose_method("draggan", 1, Tuning(lr=5e-3))
+    editor.drag(HANDLES, TARGETS)
+    editor.save(tmp_path / "a.safetensors")
+    loaded = Editor.load(tmp_path / "a.safetensors")
+    assert (loaded.method, loaded.steps, loaded.tuning) == ("draggan", 1, Tuning(lr=5e-3))
+    lines = script(editor).splitlines()
+    assert lines[1] == "from autodrag.editor.tuning import Tuning"
+    assert lines[4] == "editor.choose_method('draggan', 1, Tuning(lr=0.005))"

@@ -12,7 +12,6 @@ const JOBS = {
   open: "Opening the generator",
 };
 const OWN = ["start", "invert", "tune"]; // what a picture of the user's own goes through
-const HELD = 3; // pixels that a pin may move and still have held
 const px = (number) => number.toFixed(1);
 
 export class Teller {
@@ -62,8 +61,9 @@ export class Teller {
 
   #outcome({ seconds, asked, distance, drift, short }) {
     const stopped = short ? "stopped short: the generator goes no further · " : "";
-    const pins = drift === null ? "" : drift <= HELD ? " · pins held" : ` · a pin moved by ${px(drift)} px`;
-    return `${stopped}${px(distance)} of ${px(asked)} px left${pins} · ${seconds.toFixed(2)} s`;
+    // Where points are now is the method's own estimate, so nothing here is exact.
+    const pins = drift === null ? "" : ` · pins off by about ${px(drift)} px`;
+    return `${stopped}about ${px(distance)} of ${px(asked)} px left${pins} · ${seconds.toFixed(2)} s`;
   }
 
   // Returns whether it is the user's own picture that is worked on.
