@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -44,28 +43,48 @@ def config(overrides: list[str], *more: str) -> TrajectoriesConfig:
     return typed(TrajectoriesConfig, compose("trajectories", [*overrides, *more]))
 
 
-def start(repository: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, str(repository / "scripts" / "trajectories.py"), *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+# The script given as the first argument; it says when its first shard is in the manifest, and waits there.
+HELD = """
+import runpy, sys
+from autodrag.data.shards import ShardIndex
 
+write = ShardIndex.write
 
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.05)
+def held(self, folder):
+    write(self, folder)
+    print("written", flush=True)
+    sys.stdin.read()
+
+ShardIndex.write = held
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 def test_a_killed_run_is_locked_while_it_lives_and_continues_after(
     repository: Path, overrides: list[str], tiny: FrozenGenerator, small_recipe: Recipe, tmp_path: Path
 ) -> None:
     folder, whole = tmp_path / "killed", tmp_path / "whole"
-    first = start(repository, *overrides, f"out={folder}", "workers=2")
-    wait_for(folder / "shard-00000.safetensors", first)
-    with pytest.raises(InputError, match=f"Process {first.pid} is using"):
-        run(config(overrides, f"out={folder}", "workers=0"))
-    first.send_signal(signal.SIGKILL)
-    first.communicate()  # returns when the workers too have closed their ends: none is left behind
+    script = [sys.executable, "-c", HELD, str(repository / "scripts" / "trajectories.py")]
+    first = subprocess.Popen(
+        [*script, *overrides, f"out={folder}", "workers=2"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert first.stdout is not None and first.stdout.readline() == "written\n"
+        assert [*read_index(folder).shards] == [0]
+        written = (folder / "shard-00000.safetensors").stat().st_mtime_ns
+        with pytest.raises(InputError, match=f"Process {first.pid} is using"):
+            run(config(overrides, f"out={folder}", "workers=0"))
+    finally:
+        first.send_signal(signal.SIGKILL)
+        print(first.communicate()[1])  # returns when the workers too have closed their ends: none is left behind
 
     run(config(overrides, f"out={folder}", "workers=0"))
+    assert (folder / "shard-00000.safetensors").stat().st_mtime_ns == written  # kept
     fill_folder(whole, small_recipe, partial(make_samples, lambda: tiny, small_recipe, 0), count=16, shard_size=4)
     names = sorted(path.name for path in whole.iterdir())
     assert names == sorted(path.name for path in folder.iterdir())
