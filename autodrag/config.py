@@ -18,7 +18,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -174,7 +174,7 @@ _FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's setting for
 def _exclude_fixed(arguments: Sequence[str]) -> list[str]:
     """The override that lists the keys of the command line that do not vary in a sweep."""
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
-    parsed = [OverridesParser.create().parse_override(override) for override in overrides]
+    parsed = OverridesParser.create().parse_overrides(overrides)
     fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
     return [f"{_FIXED}=[{','.join(map(_quoted, fixed))}]"] if fixed else []
 
@@ -210,6 +210,9 @@ def _as_input_errors(config_name: str) -> Iterator[None]:
         raise InputError(_hydra_sentence(error, config_name)) from None
 
 
+_KEY_AND_VALUE = re.compile(r"(\+\+?|~)?[\w.@/:-]+=")  # how an override of Hydra begins
+
+
 def _hydra_sentence(error: Exception, config_name: str) -> str:
     """One sentence for an error of Hydra; for an unknown key, with similar keys."""
     text = str(error)
@@ -221,6 +224,8 @@ def _hydra_sentence(error: Exception, config_name: str) -> str:
     if options:
         group, _, choice = str(getattr(error, "missing_cfg_file", "")).rpartition("/")
         return f"Unknown {group} {choice!r}: choose one of {', '.join(sorted(options))}."
+    if isinstance(error, OverrideParseException) and not _KEY_AND_VALUE.match(error.override):
+        return f"The command line takes key=value, not {error.override!r}; `--help` lists all keys."
     return f"The command line cannot be read: {_joined(text.partition('See https://')[0])}."
 
 

@@ -209,6 +209,8 @@ def test_sweeps_go_to_slurm(script: Path) -> None:
         (("out=x", "lrr=1"), "Unknown config key 'lrr' (near: lr); `--help` lists all of them."),
         (("out=x", "dataset=fhq"), "Unknown dataset 'fhq': choose one of afhqcat, "),
         (("out=x", "lr=[1"), "The command line cannot be read: "),
+        (("out=x", "/a (1)=b.pt"), "The command line takes key=value, not '/a (1)=b.pt'; `--help` lists all keys."),
+        (("out=x", "my file.pt"), "The command line takes key=value, not 'my file.pt'; `--help` lists all keys."),
         (("out=x", "lr=-1"), "lr is negative: give a positive one."),
         (("out=x", "+more=1"), "Unknown config key 'more'."),
         (("-m", "out=x", "lr=-1,1"), "lr is negative: give a positive one."),
