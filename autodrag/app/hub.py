@@ -19,29 +19,25 @@ from autodrag.precision import Asked
 
 @dataclass(frozen=True)
 class AppConfig:
-    """`configs/app.yaml`. hosts: names beside the loopback's that the page may be opened under.
+    """`configs/app.yaml`."""
 
-    keep_minutes: how long a session waits for its page after that is gone. max_session_mb: of a session's file, which
-    holds the weights of a fine-tuned generator. max_generator_mb: of a generator's file that a page opens; 0: none may.
-    """
-
-    dataset: DatasetConfig
-    first_method: str | None
-    first_seed: int
-    weights: str | None
-    host: str
-    port: int
-    hosts: tuple[str, ...]
-    device: str
-    dtype: Asked
-    workers: int | None
-    max_clients: int
-    keep_minutes: float
-    max_upload_mb: int
-    max_session_mb: int
-    max_generator_mb: int
-    invert: InvertConfig
-    open_browser: bool
+    dataset: DatasetConfig  # of a new session
+    first_method: str | None  # of a new session; None, or without weights: the first that can be used
+    first_seed: int  # of a new session
+    weights: str | None  # file of a model for the dataset; None: the shipped ones
+    host: str  # network interface to listen on
+    port: int  # 0: any free port
+    hosts: tuple[str, ...]  # host names besides the loopback's that the page may be opened under
+    device: str  # auto | cpu | cuda | cuda:1
+    dtype: Asked  # of synthesis
+    workers: int | None  # jobs at the same time, of all pages together; None: one a core, 1 on a GPU
+    max_clients: int  # pages that are open at the same time
+    keep_minutes: float  # how long a session is kept after its page has disconnected
+    max_upload_mb: int  # of a picture or a mask
+    max_session_mb: int  # of a session's file, which holds the weights of a fine-tuned generator
+    max_generator_mb: int  # of a generator's file that a page opens; 0: none may
+    invert: InvertConfig  # how pictures of users are inverted
+    open_browser: bool  # whether to open the page at the start
 
 
 class Hub:

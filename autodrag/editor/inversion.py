@@ -28,30 +28,21 @@ START_SIDE = 64  # pixels at which the starting latents are compared
 
 @dataclass(frozen=True)
 class InvertConfig:
-    """How a picture is inverted.
+    """How a picture is inverted. Distances between latents are in units of the standard deviation of W."""
 
-    steps, lr: of Adam on the latents, in units of the standard deviation of W. starts: random pictures, the likest of
-    which is begun with. near: weight of the mean square distance to w_avg; spread: of rows from their mean. Both keep
-    the latents where drags work. finish: share of the steps that are taken where an encoder begins; search: weights of
-    what is solved for then. tune_steps, tune_lr: of the generator's weights, 0 for none (Roich et al. 2022, PTI);
-    locality: weight of the other pictures staying as they were meanwhile. align: whether faces are first cut out of
-    their photographs as the generator's training data was. detail: whether edits carry along what the photograph shows
-    and the inversion lacks.
-    """
-
-    steps: int = 300
-    lr: float = 0.08
-    starts: int = 48
-    near: float = 2e-3
-    spread: float = 2e-3
-    finish: float = 0.05
-    search: SearchConfig = field(default_factory=SearchConfig)
-    tune_steps: int = 0
-    tune_lr: float = 1e-3
-    locality: float = 0.3
-    align: bool = True
-    detail: bool = True
-    seed: int = 0
+    steps: int = 300  # of Adam on the latents, where no encoder gives the start
+    lr: float = 0.08  # of Adam on the latents, in standard deviations of W
+    starts: int = 48  # random pictures; the most similar one is the start
+    near: float = 2e-3  # weight of the mean square distance to w_avg, which keeps latents where drags work
+    spread: float = 2e-3  # weight of the mean square distance of rows from their mean, for the same reason
+    finish: float = 0.05  # share of the steps taken where an encoder gives the start, 0 to 1
+    search: SearchConfig = field(default_factory=SearchConfig)  # weights of the search from the encoder's latents
+    tune_steps: int = 0  # of tuning the generator's weights (Roich et al. 2022, PTI); 0: none
+    tune_lr: float = 1e-3  # of Adam on the generator's weights
+    locality: float = 0.3  # weight of other pictures staying the same while the weights are tuned
+    align: bool = True  # whether faces are first cut out of photographs as in the generator's training data
+    detail: bool = True  # whether edits keep what the photograph shows and the inversion lacks
+    seed: int = 0  # of the random starts and of the tuning
 
     def __post_init__(self) -> None:
         if not (1 <= self.steps <= 10_000 and 0 <= self.tune_steps <= 10_000 and 1 <= self.starts <= 10_000):

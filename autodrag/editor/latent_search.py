@@ -29,13 +29,11 @@ FLOOR = 3e-3  # curvature along moves that the picture does not show
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """near: weight of how unusual the rows' means are. apart, apart_kept: of what the edited and the kept rows do apart
-    from their means.
-    """
+    """Weights of the search's penalties, in squared whitened coordinates of W."""
 
-    near: float = 1e-2
-    apart: float = 0.1
-    apart_kept: float = 1e-3
+    near: float = 1e-2  # of how unusual the mean of the rows is
+    apart: float = 0.1  # of how far the edited rows part from their mean
+    apart_kept: float = 1e-3  # of how far the kept rows part from theirs
 
 
 class LatentSearch:

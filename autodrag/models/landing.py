@@ -35,21 +35,14 @@ MOST = 8  # so many points count fully; more of them share that weight, for neig
 
 @dataclass(frozen=True)
 class LandingConfig:
-    """sigma: how far a point may miss, in hundredths of the image's sides.
+    """What a landing costs, and how far it may go. Deviations are the standard deviations of W."""
 
-    shared, apart: weights of squared deviations of W, of the move that the rows share and of their differences from it.
-    max_apart: how far the rows may part, in root mean square deviations: farther, and pictures fade.
-    robust: hundredths of the image's sides that a point may be behind its target before it pulls no harder (Huber's
-    loss), unless it is a pin.
-    settle: steps at the end, with the targets where they were asked for.
-    """
-
-    sigma: float = 0.15
-    shared: float = 1.0
-    apart: float = 4.0
-    max_apart: float = 0.6
-    robust: float = 0.15
-    settle: int = 4
+    sigma: float = 0.15  # how far a point may miss, in hundredths of the image's sides
+    shared: float = 1.0  # weight of the squared move that the rows share, in deviations
+    apart: float = 4.0  # weight of their squared differences from it, in deviations
+    max_apart: float = 0.6  # how far the rows may part, in root mean square deviations; beyond it, images fade
+    robust: float = 0.15  # hundredths of the sides beyond which a point pulls no harder (Huber's loss), unless a pin
+    settle: int = 4  # steps at the end, with the final targets
 
 
 @dataclass(frozen=True)
