@@ -37,16 +37,7 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "method": editor.method,
         "steps": editor.steps,
         "tuning": None if tuning is None else asdict(tuning),
-        "methods": [
-            {
-                "name": offer.name,
-                "label": offer.label,
-                "missing": offer.missing,
-                "live": METHODS[offer.name].live,
-                "most": METHODS[offer.name].most,
-            }
-            for offer in editor.models.methods(scene.dataset)
-        ],
+        "methods": _methods(editor),
         "seed": state.origin.seed,
         "psi": state.origin.psi,
         "style": state.origin.style,
@@ -73,6 +64,20 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "undo": editor.can_undo,
         "redo": editor.can_redo,
     }
+
+
+def _methods(editor: Editor) -> list[dict[str, Any]]:
+    """The drag methods on offer, with what each lacks on this generator."""
+    return [
+        {
+            "name": offer.name,
+            "label": offer.label,
+            "missing": offer.missing,
+            "live": METHODS[offer.name].live,
+            "most": METHODS[offer.name].most,
+        }
+        for offer in editor.models.methods(editor.scene.dataset)
+    ]
 
 
 def _draws(dataset: str) -> str:
