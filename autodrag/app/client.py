@@ -192,7 +192,7 @@ class Client:
                 data, made = part, made + 1
                 if total:
                     self.outbox.put(Work("film", made, total))
-        except Exception as error:
+        except Exception as error:  # as above: the page gets one sentence, the log the traceback
             raise InputError(_sentence(error)) from error
         finally:
             if total:

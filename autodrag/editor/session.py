@@ -147,7 +147,7 @@ class Editor(Undoable):
         self._push(self.state.restyled(replace(origin, style=style), tail), amend)
 
     def choose_method(self, name: str, steps: int | None = None, tuning: Tuning = AS_IS) -> None:
-        """The method of the next drags; session files do not store `tuning`. Raises InputError where it cannot be."""
+        """The method of the next drags. Raises InputError, and changes nothing, where it cannot be used here."""
         tuning.on(self.models.method(name, self.scene.generator, self.scene.dataset, steps))
         self.method, self.steps, self.tuning = name, steps, tuning
 

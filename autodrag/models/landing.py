@@ -57,7 +57,10 @@ class Landed:
 
 
 class Landing(StoredModel):
-    """Where points go when latents move, and how far latents may go, of one generator."""
+    """Where points go when latents move, and how far latents may go, of one generator.
+
+    Images are those of `image_hw`; points are (x, y) pixels, latents the edited rows.
+    """
 
     kind = "landing"
     cheapest: Tensor  # [K, K]

@@ -3,12 +3,11 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
@@ -47,56 +46,34 @@ class StoredModel(nn.Module, ABC):
         half: store weights (not statistics) in float16; `load` converts them back to float32. Raises InputError if the
         file cannot be written.
         """
-        write_model(path, self.kind, self, self.stored_config(), about, half)
+        texts = {"config": json.dumps(self.stored_config()), "about": json.dumps(about or {})}
+        tensors = self.state_dict()
+        if half:
+            tensors |= {name: parameter.detach().half() for name, parameter in self.named_parameters()}
+        try:
+            write_tensors(Path(path), tensors, {"format": FORMAT, "kind": self.kind, **texts})
+        except OSError as error:
+            raise InputError(f"{error}; free disk space or choose another folder.") from None
 
     @classmethod
     def load(cls: type[M], path: Path | str, device: torch.device | str = "cpu") -> M:
-        """The network of a file that `save` wrote, frozen. Raises InputError if it is missing or of another kind."""
-        stored = read_model(path, cls.kind, str(device))
-        model = cls.from_config(stored.config).to(device)
-        model.load_state_dict(stored.tensors)
-        return model.eval().requires_grad_(False)
+        """The network of a file that `save` wrote, frozen.
 
-
-@dataclass(frozen=True)
-class Stored:
-    """The contents of a model file."""
-
-    tensors: dict[str, Tensor]
-    config: dict[str, Any]  # that builds the model
-    about: dict[str, str]  # origin: generator, command, ...
-
-
-def write_model(
-    path: Path | str,
-    kind: str,
-    model: nn.Module,
-    config: Mapping[str, Any],
-    about: Mapping[str, str] | None = None,
-    half: bool = False,
-) -> None:
-    """Write a model file. kind: one of `ORIGINS`. half: store weights (not statistics) in float16.
-
-    Raises InputError if the file cannot be written.
-    """
-    metadata = {"format": FORMAT, "kind": kind, "config": json.dumps(config), "about": json.dumps(about or {})}
-    tensors = model.state_dict()
-    if half:
-        tensors |= {name: parameter.detach().half() for name, parameter in model.named_parameters()}
-    try:
-        write_tensors(Path(path), tensors, metadata)
-    except OSError as error:
-        raise InputError(f"{error}; free disk space or choose another folder.") from None
+        Raises InputError if it is missing, damaged, of another kind, or of a version with other options or parts.
+        """
+        tensors, metadata = read_tensors(Path(path))
+        if metadata.get("format") != FORMAT or metadata.get("kind") != cls.kind:
+            raise InputError(f"{path} holds no {cls.kind} of format {FORMAT!r}: choose {ORIGINS[cls.kind]}.")
+        try:
+            model = cls.from_config(json.loads(metadata["config"]))
+            model.load_state_dict(tensors)
+        except (InputError, KeyError, RuntimeError) as error:  # other options, none of them, other weights
+            raise InputError(
+                f"{path} was written by another version of autodrag: train it again, or choose {ORIGINS[cls.kind]}."
+            ) from error
+        return model.to(device).eval().requires_grad_(False)
 
 
 def stored_kind(path: Path | str) -> str | None:
     """One of `ORIGINS`, or None for other files. Raises InputError if the file cannot be read."""
     return read_tensors(Path(path))[1].get("kind")
-
-
-def read_model(path: Path | str, kind: str, device: str = "cpu") -> Stored:
-    """Read a model file. Raises InputError if it is missing, damaged or of another kind."""
-    tensors, metadata = read_tensors(Path(path), device)
-    if metadata.get("format") != FORMAT or metadata.get("kind") != kind:
-        raise InputError(f"{path} holds no {kind} of format {FORMAT!r}: choose {ORIGINS[kind]}.")
-    return Stored(tensors, json.loads(metadata["config"]), json.loads(metadata["about"]))
