@@ -13,7 +13,7 @@ from autodrag.domains.synthface.places import PARTS, places, where
 from autodrag.errors import InputError
 from autodrag.evaluation.report.pulls import pulls as table
 from autodrag.evaluation.report.results import read_results
-from autodrag.evaluation.report.sheets import pull_sheet
+from autodrag.evaluation.report.sheets import TITLE, pull_sheet
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.evaluation.tasks import pull_items
 from autodrag.evaluation.tasks.pulls import _pulls
@@ -40,6 +40,16 @@ def test_no_edit_leaves_the_whole_distance_and_the_oracle_little(tmp_path: Path)
         ["local-pins", "Oracle"],
     ]
     assert pull_sheet(read_results(tmp_path / "runs"), "synthface") is None  # it shows ours alone
+
+
+def test_the_sheet_shows_source_and_edit_of_landings_pulls(tmp_path: Path) -> None:
+    run(tmp_path, "method=landing", "settings=[free-40]")
+    made = pull_sheet(read_results(tmp_path / "runs"), "synthface")
+    assert made is not None
+    height, width = made.shape[1] - TITLE, made.shape[2]
+    assert (round(height / 260), round(width / 260)) == (1, 2)
+    source, edited = (made[:, TITLE + 10 : TITLE + 250, x : x + 240].float() for x in (10, 270))
+    assert source.std() > 20 and (edited - source).abs().mean() > 2
 
 
 def test_settings_that_do_not_exist_and_other_generators_are_refused(tmp_path: Path) -> None:
