@@ -1,1 +1,1 @@
-"""The editor: an editing session (`session`), what it saves, and the page that shows it (`server`, `static/`)."""
+"""The editor in a browser: the server and the page (`static/`) of editing sessions."""

@@ -1,4 +1,4 @@
-"""A session and the page that shows it: its jobs are worked on a moment at a time, in turn with others'."""
+"""A session and its page. The jobs of all sessions are computed in short turns."""
 
 import asyncio
 import json
@@ -31,9 +31,9 @@ FAILED = "This failed because of an error in the program; the server's log has i
 
 
 class Client:
-    """One session and the page that shows it, which may go and come again.
+    """One session and the page that shows it. The page may disconnect and reconnect.
 
-    Everything that computes does so in moments, so that sessions take turns.
+    Everything that computes runs in short turns, so that sessions alternate.
     """
 
     def __init__(self, turns: Turns) -> None:
@@ -49,12 +49,12 @@ class Client:
         self._at_work = False
 
     async def open(self, make: Callable[[], Controller]) -> None:
-        """Make the session and begin to work on what it is asked."""
+        """Create the session and start to process its orders."""
         self._controller = await self.run(make)
         self.working = asyncio.ensure_future(self._work())
 
     def arrive(self) -> asyncio.Event:
-        """A page is there, in place of any other; the event is set when a third one takes its place."""
+        """Connect a page in place of any other. Returns an event that is set when another page replaces it."""
         if self.visit is not None:
             self.visit.set()
         self.visit = asyncio.Event()
@@ -62,24 +62,24 @@ class Client:
         return self.visit
 
     def leave(self, visit: asyncio.Event) -> bool:
-        """The page of this visit is gone. Whether the session has no page now."""
+        """Disconnect the page of this event. Returns whether the session has no page now."""
         if self.visit is visit:
             self.visit, self.left = None, asyncio.get_running_loop().time()
         return self.visit is None
 
     def close(self) -> None:
-        """The session is over."""
+        """End the session."""
         self.working.cancel()
 
     @property
     def controller(self) -> Controller:
-        """The session. Raises InputError as long as it is not open."""
+        """The session. Raises InputError until it is open."""
         if self._controller is None:
             raise InputError("The session is not open yet: wait a moment.")
         return self._controller
 
     async def run(self, function: Callable[..., T], *arguments: Any, draft: bool = False) -> T:
-        """A moment's work, in its turn. draft: see `Turns.run`."""
+        """Compute a function in a turn. draft: see `Turns.run`."""
         asked = perf_counter()
 
         def turn() -> T:
@@ -89,7 +89,7 @@ class Client:
         return await self._turns.run(self.token, turn, draft=draft)
 
     async def _work(self) -> None:
-        """Take orders and work on them, until cancelled."""
+        """Process orders until cancelled."""
         job: Job | None = Job(self.controller.welcome())
         while True:
             if job is None or (job.long and self.inbox):
@@ -104,12 +104,12 @@ class Client:
                     self._keep_pace()
 
     def _keep_pace(self) -> None:
-        """After a picture of a pull: how rough the next one should be."""
+        """Adapt the resolution of the next draft to the time that the last one took."""
         if self._turns.took(self._worked, (self.token, self._pace.less)):
             self._pace.took(perf_counter() - self._pulled)
 
     async def _order(self) -> Order:
-        """The next order. A pull waits until the picture before it is taken: until then a newer one replaces it."""
+        """The next order. A pull waits until the last image is delivered; until then a newer pull replaces it."""
         self._at_work = bool(self.inbox)
         if isinstance(await self.inbox.begun(), Pull):
             with suppress(asyncio.TimeoutError):
@@ -118,7 +118,7 @@ class Client:
         return await self.inbox.get()
 
     async def _next(self, order: Order) -> tuple[Job | None, tuple[Event, ...]]:
-        """The job of an order and its first moment; None where there is nothing to do or what is under way goes on."""
+        """The job of an order and its first events; None if there is nothing to do or the current job continues."""
         try:
             return await self.run(self._begun, order, draft=isinstance(order, Pull))
         except Exception as error:  # noqa: BLE001 (whatever an order raises, the page and its session live on)
@@ -133,7 +133,7 @@ class Client:
         return job, (*job.first, *self._moment(job))
 
     def _moment(self, job: Job) -> tuple[Event, ...]:
-        """What comes next of a job; nothing at its end. The picture of a moving pointer is made in the same turn."""
+        """The next event of a job; none at its end. The draft of a pull is rendered and encoded in the same turn."""
         begin = perf_counter()
         try:
             event = next(job.events, None)
@@ -147,7 +147,7 @@ class Client:
     async def tell(
         self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]
     ) -> None:
-        """Send what is to be sent, until cancelled."""
+        """Send messages until cancelled."""
         rough: Look | None = None  # what the page shows, if it is a draft
         while True:
             try:
@@ -170,7 +170,7 @@ class Client:
                 await send_text(json.dumps(message, allow_nan=False))
 
     def _settle(self, rough: Look | None) -> Look | None:
-        """Where the pointer rests, have its picture made whole; else what is still a draft."""
+        """Render the whole image when the pointer rests. Returns the draft that still has to be replaced."""
         if rough is None or self._at_work or self.inbox:
             return rough
         header = {key: value for key, value in rough.header.items() if key != "time"}  # no delay of the pointer's
@@ -184,7 +184,7 @@ class Client:
         return picture_message(header, encode(picture, lossless=look.final))
 
     async def export(self, kind: str, frame: int | None = None) -> bytes:
-        """The bytes of a file of the session; the page hears how far a film is. Raises InputError whatever happens."""
+        """The bytes of a file of the session; the page gets the progress of films. Raises InputError on any failure."""
         data, made, total = b"", 0, 0
         try:
             parts, total = self.controller.export(kind, frame)
@@ -201,7 +201,7 @@ class Client:
 
 
 def _sentence(error: Exception) -> str:
-    """What the page is told of an error; one that is no user's goes into the log with its traceback."""
+    """The message for the page. Errors that are not the user's are logged with their traceback."""
     if isinstance(error, InputError):
         return str(error)
     log.error("A job of the editor failed.", exc_info=error)

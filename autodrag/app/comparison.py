@@ -1,4 +1,4 @@
-"""The same drag with several methods, one after the other, so that their seconds can be compared."""
+"""The same drag by several methods, one after the other, so that their times can be compared."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,23 +11,22 @@ from autodrag.errors import InputError
 
 @dataclass
 class Comparison:
-    """edits: what each method has made of the drag so far. running: whether more is to come."""
+    """edits: the drag of each method so far. running: whether methods remain."""
 
     edits: dict[str, Drag] = field(default_factory=dict)
     running: bool = False
 
     def begin(self, editor: Editor, order: protocol.Compare) -> dict[str, str]:
-        """Set up the drag for every method. Returns why those that cannot do it cannot, by name."""
+        """Prepare the drag for every method. Returns the reasons of those that cannot do it, by name."""
         made = {name: _edit(editor, order, name) for name in dict.fromkeys(order.methods)}
         self.edits = {name: edit for name, edit in made.items() if isinstance(edit, Drag)}
         self.running = True
         return {name: why for name, why in made.items() if isinstance(why, str)}
 
     def run(self, editor: Editor, order: protocol.Compare) -> Iterator[tuple[str, int]]:
-        """Work off the methods in turn; (method, step) after every step and (method, 0) at its end.
+        """Run the methods in turn; yields (method, step) after every step and (method, 0) at its end.
 
-        A method does a step, or a whole drag if that takes a moment, unmeasured first: what it loads and prepares when
-        it is first used does not count.
+        Before it is timed, a method does a step, or a live method a drag, so that loading and preparation do not count.
         """
         for name, edit in self.edits.items():
             trial = _edit(editor, order, name)

@@ -1,4 +1,4 @@
-"""One client's editing, without any web: orders in, jobs out."""
+"""One client's editing, independent of the web: orders in, jobs out."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,10 +28,10 @@ BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel
 
 
 class Controller:
-    """Turns orders into jobs, to be worked on one at a time, in their order.
+    """Turns orders into jobs, which are processed one at a time and in order.
 
-    A job must have come to its first event before the next order is taken. What a drag under way has reached is kept
-    when another order comes. An inversion is only ended by "stop", which takes it as it is, and "cancel".
+    A job must yield its first event before the next order is taken. When another order comes, the current result of a
+    drag is kept. An inversion is ended only by "stop", which keeps its result, and by "cancel".
     """
 
     def __init__(self, models: ModelCache, editor: Editor) -> None:
@@ -44,7 +44,7 @@ class Controller:
         self._motion, self._motions = editor.state.motion, 0
 
     def take(self, order: Order) -> Job | None:
-        """The job of an order; None where there is nothing to do. Raises InputError where it cannot be."""
+        """The job of an order; None if there is nothing to do. Raises InputError if it is impossible."""
         if isinstance(order, protocol.Shown):
             return None
         if isinstance(order, protocol.Command):
@@ -83,14 +83,14 @@ class Controller:
         return Job(jobs[type(order)](order), long=isinstance(order, protocol.Compare | OwnImage), first=first)
 
     def welcome(self) -> Iterator[Event]:
-        """What a page is shown first, and whenever everything may have changed."""
+        """Everything a page shows, for a new page and after larger changes."""
         yield self._changed()
         if self.editor.mask is not None:
             yield views.of_mask(self.editor)
         yield views.of_frame(self.editor, self.editor.state.frame, final=True)
 
     def _greet(self, order: Hello) -> Iterator[Event]:
-        """What a page that comes back is shown. A pull that nobody holds any more is kept as far as it has come."""
+        """Everything a returning page shows. A pull without a page is kept with its current result."""
         if order.fresh and not self._own:
             self._settle()
         yield from self.welcome()
@@ -119,13 +119,13 @@ class Controller:
         return self._refreshed()
 
     def _settle(self) -> None:
-        """Keep what the drag under way has reached."""
+        """Keep the current result of a drag."""
         if self._edit is not None:
             self.editor.keep(self._edit)
         self._edit, self._ended = None, max(self._ended, self._gesture)
 
     def _settled(self) -> tuple[Event, ...]:
-        """Keep what the drag under way has reached; what the page is told of it, and of a comparison that ends."""
+        """Keep the current result of a drag. Returns the messages on it and on a comparison that ends."""
         under_way = self._edit is not None or self._compared.running
         self._settle()
         self._compared.running = False
@@ -221,15 +221,15 @@ class Controller:
         yield views.of_frame(self.editor, self.editor.state.frame, final=True, **header)
 
     def _reached(self, edit: Drag, lane: str, final: bool = False, **header: Any) -> Look:
-        """The picture that a drag has come to."""
+        """The current image of a drag."""
         return views.of_frame(self.editor, edit.reached, final, lane, **self._numbers(edit, lane), **header)
 
     def _numbers(self, edit: Drag, lane: str) -> dict[str, Any]:
-        """Steps that the drag takes at most, and what came of it so far."""
+        """The largest number of steps of a drag, and its outcome so far."""
         return {"steps": self._total(self.editor.method if lane == "main" else lane), **outcome(edit)}
 
     def _total(self, method: str) -> int:
-        """Steps that a drag of this method takes at most."""
+        """The largest number of steps of a drag of this method."""
         chosen = self.editor.steps if method == self.editor.method else None
         return chosen or METHODS[method].steps or 1
 
@@ -275,7 +275,7 @@ class Controller:
         yield from self._dataset(protocol.Dataset(type="dataset", name=name))
 
     def export(self, kind: str, frame: int | None = None) -> tuple[Iterator[bytes], int]:
-        """See `Editor.export`; and how many pictures are made on the way. Also "mask", as a PNG, and "py"."""
+        """See `Editor.export`, with the number of rendered images. Further kinds: "mask" (PNG) and "py"."""
         if kind == "mask":
             if self.editor.mask is None:
                 raise InputError("There is no mask to save: paint one first.")

@@ -1,4 +1,4 @@
-"""What a controller reports while it works; the server turns it into messages."""
+"""Events that a controller yields; the server sends them as messages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ from autodrag.editor.state import Frame
 
 @dataclass(frozen=True)
 class Note:
-    """One sentence for the user. lane: the method of a comparison that it is about, or none."""
+    """One sentence for the user. lane: the method of a comparison that it is about, or None."""
 
     text: str
     lane: str | None = None
@@ -45,13 +45,13 @@ class Look:
         lane: str = "main",
         **header: Any,
     ) -> "Look":
-        """The picture of a frame, with its points."""
+        """The image of a frame, with its points."""
         return cls(lane, partial(render, frame), final, {"points": points(frame.points), **header})
 
 
 @dataclass(frozen=True)
 class Work:
-    """How far a longer task is. what: "drag", "compare", "start", "invert", "tune", "film", "open", "" at its end."""
+    """Progress of a longer task. what: "drag", "compare", "start", "invert", "tune", "film", "open"; "" at its end."""
 
     what: str
     step: int = 0
@@ -60,7 +60,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Changed:
-    """The session is another one than before: all that the page shows of it besides pictures."""
+    """The new state of the session, without images."""
 
     session: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""The sessions of a server: each outlives its page for a while, so that a page finds it again."""
+"""The sessions of a server. A session outlives its page for a while, so that the page can return to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ class AppConfig:
 
 
 class Hub:
-    """The sessions by their tokens, those whose page is gone for a while among them, and what they share."""
+    """Sessions by token, including those without a page, and the models that they share."""
 
     def __init__(self, config: AppConfig, models: ModelCache, dataset: str) -> None:
         self.config, self.models, self.dataset = config, models, dataset
@@ -49,17 +49,17 @@ class Hub:
         self.clients: dict[str, Client] = {}
 
     def client(self, token: str) -> Client:
-        """The session of a token. Raises InputError where it is gone."""
+        """The session of a token. Raises InputError if it has ended."""
         if token not in self.clients:
             raise InputError("The session of this page is gone: reload the page.")
         return self.clients[token]
 
     @asynccontextmanager
     async def page(self, token: str, fresh: bool) -> AsyncIterator[tuple[Client, asyncio.Event]]:
-        """A page that comes with the token of its session, or gets a new one where there is none (any more).
+        """Connect a page to the session of its token, or to a new session if there is none.
 
-        fresh: it was loaded anew. The event is set when another page takes the session. Raises InputError where there
-        are too many pages.
+        fresh: the page was loaded anew. The event is set when another page takes the session. Raises InputError if too
+        many pages are open.
         """
         client = self.clients.get(token)
         if client is None or client.visit is None:
@@ -77,7 +77,7 @@ class Hub:
                 asyncio.get_running_loop().call_later(seconds, self._forget, client, seconds)
 
     def _check_room(self) -> None:
-        """Forget the session that waits longest where many wait. Raises InputError where too many pages are open."""
+        """End the session that has waited longest if too many wait. Raises InputError if too many pages are open."""
         waiting = sorted((c for c in self.clients.values() if c.visit is None), key=lambda c: c.left)
         if len(self.clients) - len(waiting) >= self.config.max_clients:
             raise InputError(f"{self.config.max_clients} pages are open already: close one, or raise max_clients.")
@@ -95,7 +95,7 @@ class Hub:
         return client, visit
 
     def _forget(self, client: Client, seconds: float = 0.0) -> None:
-        """End a session that no page has come back to for this long."""
+        """End a session whose page has not returned in time."""
         if client.visit is None and asyncio.get_running_loop().time() >= client.left + seconds:
             self.clients.pop(client.token, None)
             client.close()

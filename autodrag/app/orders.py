@@ -1,4 +1,4 @@
-"""What a controller is asked for, beside what a page says, and what that sets off."""
+"""Orders to a controller other than a page's messages, and the jobs of orders."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from autodrag.editor.photo import Crop
 
 @dataclass(frozen=True)
 class OwnImage:
-    """A picture of the user's own was uploaded. crop: the part that is meant; None: the face, or the middle."""
+    """An uploaded image to invert. crop: the part to use; None: the face, or the centre."""
 
     data: bytes
     config: InvertConfig
@@ -20,9 +20,9 @@ class OwnImage:
 
 @dataclass(frozen=True)
 class SessionFile:
-    """A saved session was uploaded, or the latent of a picture in any form that `latent_files` reads.
+    """An uploaded session, or a latent in any form that `latent_files` reads.
 
-    restored: it is the session that the page had before; there is nothing to undo to.
+    restored: the session that this page had before, which undo does not leave.
     """
 
     data: bytes
@@ -31,14 +31,14 @@ class SessionFile:
 
 @dataclass(frozen=True)
 class MaskFile:
-    """A picture was uploaded whose white parts may change."""
+    """An uploaded image whose white parts may change."""
 
     data: bytes
 
 
 @dataclass(frozen=True)
 class GeneratorFile:
-    """A generator's file was uploaded. name: the file's."""
+    """An uploaded generator. name: of the file."""
 
     data: bytes
     name: str
@@ -46,7 +46,7 @@ class GeneratorFile:
 
 @dataclass(frozen=True)
 class Hello:
-    """The page of this session is there again. fresh: it was loaded anew and knows of no pull under way."""
+    """The page of this session has returned. fresh: it was loaded anew and knows no current pull."""
 
     fresh: bool
 
@@ -56,10 +56,10 @@ Order = protocol.AnyMessage | OwnImage | SessionFile | MaskFile | GeneratorFile 
 
 @dataclass(frozen=True)
 class Job:
-    """What an order sets off: a moment's work for every event.
+    """The result of an order: an iterator that computes one event at a time.
 
-    long: another order may end it before it is through. aside: it is done at once, and what is under way continues.
-    first: what is told at once, of the job that this order ends.
+    long: another order may interrupt it. aside: it is computed at once and the current job continues. first: events to
+    send immediately, on the job that this order ends.
     """
 
     events: Iterator[Event]

@@ -1,4 +1,4 @@
-"""How rough pictures are while a pointer moves: as rough as it takes to keep up with it."""
+"""Resolution of drafts while the pointer moves: as low as the frame rate requires."""
 
 PERIOD = 1 / 30  # seconds from a move of the pointer to its picture, sought
 FINER = 1.7  # how much longer a picture takes at most with one more block of the generator
@@ -8,9 +8,9 @@ LEAST = 4  # pictures between two changes
 
 
 class Pace:
-    """Of one page. less: blocks of the generator to leave out of its next draft.
+    """Of one page. less: number of generator blocks to skip in the next draft.
 
-    Other pages and other programs make pictures late as well, so the more there is to do, the rougher they get.
+    The load of other pages and programs counts too, because it delays images in the same way.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Pace:
         self._seconds, self._since = PERIOD, 0
 
     def took(self, seconds: float) -> None:
-        """A draft took this long, from the order to its bytes."""
+        """Record the time of a draft, from the order to its bytes."""
         self._seconds += NEW * (seconds - self._seconds)
         self._since += 1
         if self._since < LEAST:

@@ -1,4 +1,4 @@
-"""A picture of the user's own on its way into a session. Only "stop", which takes it as it is, and "cancel" end it."""
+"""The inversion of a user's image, before the session continues with it. Only "stop" and "cancel" end it early."""
 
 from collections.abc import Iterator
 
@@ -16,7 +16,7 @@ PREVIEW = 8  # steps of an inversion between two pictures of it
 
 
 class Preparation:
-    """The picture that is prepared, if there is one."""
+    """The current inversion, if any."""
 
     def __init__(self, models: ModelCache) -> None:
         self._models = models
@@ -26,7 +26,7 @@ class Preparation:
         return self._own is not None
 
     def run(self, editor: Editor, order: OwnImage) -> Iterator[Event]:
-        """Prepare it, showing it now and then; at the end the session continues with it, as a step for undo."""
+        """Run the inversion with intermediate images; at the end the session continues with it, as a step for undo."""
         dataset = editor.scene.dataset
         own = self._own = OwnPicture(order.data, dataset, self._models, order.config, order.crop)
         try:
@@ -40,7 +40,7 @@ class Preparation:
         yield from self._adopted(editor, own)
 
     def end(self, editor: Editor, take: bool) -> Iterator[Event]:
-        """Nothing more is prepared. take: the session continues with what there is so far."""
+        """End the inversion. take: the session continues with its current result."""
         own, self._own = self._own, None  # at once: `run` may be closed before its successor begins
         return self._adopted(editor, own) if take and own is not None else iter(())
 

@@ -1,6 +1,6 @@
-"""What a page may say to the server, and the bytes it gets back.
+"""Messages of the page to the server, and the binary messages of the server.
 
-A page sends JSON texts, each one of the classes below; anything else is refused with one sentence. Pictures go back as
+A page sends JSON, each message one of the classes below; anything else is refused with one sentence. Images are sent as
 binary messages: the length of a JSON header (4 bytes, little-endian), the header, the encoded image.
 """
 
@@ -30,20 +30,20 @@ Stroke = Annotated[tuple[tuple[Pixel, Pixel], ...], Field(min_length=1, max_leng
 
 
 class Message(BaseModel):
-    """Strict: no key too many, no text where a number belongs."""
+    """Strict: no unknown keys, no strings for numbers."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Slid(Message):
-    """From a slider. amend: it is being moved, so this is no step of its own for undo; settled: it was let go."""
+    """From a slider. amend: it is still moving, so this replaces the last step for undo. settled: it was released."""
 
     amend: bool
     settled: bool
 
 
 class Picture(Slid):
-    """Choose a picture. style null: the seed's own rows 6.. . c: number of its class, null: none."""
+    """Choose an image. style null: the seed's own rows 6.. . c: index of the class, or null."""
 
     type: Literal["picture"]
     seed: Seed
@@ -53,21 +53,21 @@ class Picture(Slid):
 
 
 class Restyle(Slid):
-    """Another seed's rows 6.. for the picture as it is now."""
+    """Take rows 6.. of the current image from another seed."""
 
     type: Literal["style"]
     style: Seed | None
 
 
 class Dataset(Message):
-    """Another generator."""
+    """Choose a generator."""
 
     type: Literal["dataset"]
     name: Name
 
 
 class Method(Message):
-    """Another drag method; steps, lr (of Adam) and mask_weight (lambda) null: its defaults."""
+    """Choose a drag method. steps, lr (of Adam) and mask_weight (lambda) null: its defaults."""
 
     type: Literal["method"]
     name: Name
@@ -91,16 +91,16 @@ class Arrowed(Message):
 
 
 class Plan(Arrowed):
-    """Arrows and pins that were set, for a later drag. revision: a number of theirs, which comes back."""
+    """Set arrows and pins for a later drag. revision: returned with the new state."""
 
     type: Literal["plan"]
     revision: Count
 
 
 class Drag(Arrowed):
-    """What the arrows say.
+    """Drag as the arrows say.
 
-    again: they start from where the last drag started, else from frame `at` of the motion, null being its last.
+    again: start where the last drag started, else from frame `at` of the motion; null: the last frame.
     """
 
     again: bool
@@ -114,7 +114,7 @@ class Drag(Arrowed):
 
 
 class Pull(Drag):
-    """The pointer moved. gesture: a number of this pull; time: the page's clock, which comes back with the picture."""
+    """The pointer moved. gesture: number of this pull. time: of the page's clock, returned with the image."""
 
     type: Literal["pull"]
     gesture: Count
@@ -122,7 +122,7 @@ class Pull(Drag):
 
 
 class Release(Drag):
-    """The pointer was lifted: go all the way, then keep the result."""
+    """The pointer was released: complete the drag and keep the result."""
 
     type: Literal["release"]
     gesture: Count
@@ -130,21 +130,21 @@ class Release(Drag):
 
 
 class Compare(Drag):
-    """The same drag with several methods, side by side."""
+    """The same drag by several methods."""
 
     type: Literal["compare"]
     methods: Annotated[tuple[Name, ...], Field(min_length=1, max_length=8)]
 
 
 class Take(Message):
-    """Keep what this method of the comparison made."""
+    """Keep the result of this method of the comparison."""
 
     type: Literal["take"]
     method: Name
 
 
 class Brush(Message):
-    """One stroke of the mask's brush. paint: "change" or "keep" what lies under it."""
+    """One stroke of the mask's brush. paint: "change" or "keep"."""
 
     type: Literal["brush"]
     points: Stroke
@@ -153,48 +153,48 @@ class Brush(Message):
 
 
 class Grow(Message):
-    """Whether the editable region grows with what a drag moves."""
+    """Set whether the editable region grows with a drag."""
 
     type: Literal["grow"]
     on: bool
 
 
 class Detail(Message):
-    """Whether the photograph's own detail is carried along."""
+    """Set whether the photograph's own detail is kept."""
 
     type: Literal["detail"]
     on: bool
 
 
 class Command(Message):
-    """Something without details."""
+    """A message without parameters."""
 
     type: Literal["undo", "redo", "reset", "stop", "cancel", "clear_mask", "invert_mask"]
 
 
 class Show(Message):
-    """A picture of the motion, for the scrubber. index -1: the photograph that the motion's first one was found for."""
+    """Request a frame of the motion for the scrubber. index -1: the photograph."""
 
     type: Literal["show"]
     index: Annotated[int, Field(ge=-1, le=2**31)]
 
 
 class Go(Message):
-    """To another moment of the history."""
+    """Go to another state of the history."""
 
     type: Literal["go"]
     index: Count
 
 
 class Glance(Message):
-    """A small picture of a moment of the history."""
+    """Request a thumbnail of a state of the history."""
 
     type: Literal["glance"]
     index: Count
 
 
 class Shown(Message):
-    """A picture arrived and was drawn: the next one may come."""
+    """An image was drawn; the next one may be sent."""
 
     type: Literal["shown"]
 
@@ -223,7 +223,7 @@ _READER: TypeAdapter[AnyMessage] = TypeAdapter(Annotated[AnyMessage, Field(discr
 
 
 def read_message(text: str) -> AnyMessage:
-    """The message of a text. Raises InputError, one sentence without the text itself, for anything else."""
+    """Parse a message. Raises InputError with one sentence, which does not repeat the text, for anything else."""
     if len(text) > MAX_TEXT:
         raise InputError(f"A message has more than {MAX_TEXT} characters; send a smaller one.")
     try:
@@ -237,11 +237,11 @@ def read_message(text: str) -> AnyMessage:
 
 
 def points(pairs: PointList) -> list[list[float]]:
-    """Points for JSON, to a hundredth of a pixel."""
+    """Points for JSON, rounded to hundredths of a pixel."""
     return [[round(x, 2), round(y, 2)] for x, y in pairs]
 
 
 def picture_message(header: Mapping[str, Any], image: bytes) -> bytes:
-    """One binary message; see the top of this file."""
+    """A binary message, see the top of this file."""
     text = json.dumps(header, allow_nan=False).encode()
     return struct.pack("<I", len(text)) + text + image

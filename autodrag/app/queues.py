@@ -1,4 +1,4 @@
-"""What waits between a page and its session: orders, coalesced; of pictures and states the newest only."""
+"""Queues between a page and its session: orders are merged, and only the newest images and states are kept."""
 
 import asyncio
 from collections import deque
@@ -16,7 +16,7 @@ TIRED = "The page asks for more than the server can do: some of it was dropped."
 
 
 class Inbox:
-    """Orders in the order they came; what a newer one makes pointless is replaced by it."""
+    """Orders, oldest first. A newer order replaces those that it makes pointless."""
 
     def __init__(self) -> None:
         self._orders: deque[Order] = deque()
@@ -26,14 +26,14 @@ class Inbox:
         return bool(self._orders)
 
     async def begun(self) -> Order:
-        """The oldest order, once there is one; it stays, and a newer one may still take its place."""
+        """Wait for the oldest order. It stays in the queue, where a newer one may replace it."""
         while not self._orders:
             self._came.clear()
             await self._came.wait()
         return self._orders[0]
 
     def put(self, order: Order) -> None:
-        """Raises InputError where too many are waiting."""
+        """Add an order. Raises InputError if too many are waiting."""
         if self._orders and (merged := _merge(self._orders[-1], order)) is not None:
             self._orders[-1] = merged
         elif len(self._orders) >= MAX_ORDERS:
@@ -43,13 +43,13 @@ class Inbox:
         self._came.set()
 
     async def get(self) -> Order:
-        """The oldest order, once there is one."""
+        """Wait for the oldest order and remove it."""
         await self.begun()
         return self._orders.popleft()
 
 
 def _merge(old: Order, new: Order) -> Order | None:
-    """One order for both where the newer one says it all."""
+    """One order in place of two, if the newer one contains the older one."""
     if isinstance(old, Pull) and isinstance(new, Pull | Release) and old.gesture == new.gesture:
         return new
     if isinstance(old, Show) and isinstance(new, Show):
@@ -60,7 +60,7 @@ def _merge(old: Order, new: Order) -> Order | None:
 
 
 class Outbox:
-    """What is to be sent: of session, work and each lane's picture the newest, of notes the last few."""
+    """Messages to send: the newest state, progress and image of each lane, and the last few notes."""
 
     def __init__(self) -> None:
         self._notes: deque[dict[str, Any]] = deque(maxlen=MAX_NOTES)
@@ -70,7 +70,7 @@ class Outbox:
         self._changed, self._taken = asyncio.Event(), asyncio.Event()
 
     def put(self, event: Event) -> None:
-        """Take an event of a job."""
+        """Add an event of a job."""
         if isinstance(event, Look):
             self._looks.pop(event.lane, None)
             self._looks[event.lane] = event
@@ -83,22 +83,22 @@ class Outbox:
         self._changed.set()
 
     def _tell(self, message: dict[str, Any]) -> None:
-        """Instead of an older one of its type, and after all that came before it."""
+        """Add a message in place of an older one of its type, after all earlier ones."""
         self._latest.pop(message["type"], None)
         self._latest[message["type"]] = message
 
     def renew(self) -> None:
-        """Another page is there: what was sent to the one before it does not count."""
+        """Start over for a new page."""
         self._in_flight = 0
         self._changed.set()
 
     def shown(self) -> None:
-        """The page has drawn a picture."""
+        """The page has drawn an image."""
         self._in_flight = max(0, self._in_flight - 1)
         self._changed.set()
 
     async def get(self) -> dict[str, Any] | Look:
-        """The next thing to send; pictures wait until the page has drawn those before them."""
+        """Wait for the next message. Images wait until the page has drawn the earlier ones."""
         while True:
             if self._notes:
                 return self._notes.popleft()
@@ -112,7 +112,7 @@ class Outbox:
             await self._changed.wait()
 
     async def drained(self) -> None:
-        """Once no picture waits to be sent."""
+        """Wait until no image is waiting to be sent."""
         while self._looks:
             self._taken.clear()
             await self._taken.wait()

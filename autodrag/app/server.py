@@ -1,4 +1,4 @@
-"""The web side of the editor: a page, its socket, uploads, downloads. It reaches sessions through controllers only."""
+"""The web server of the editor: page, socket, uploads, downloads. It uses sessions through controllers only."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ def create_app(config: AppConfig, models: ModelCache, dataset: str) -> FastAPI:
 
 
 def _guarded(hosts: tuple[str, ...]) -> Middleware:
-    """Headers for every answer; only the editor's own page may change anything."""
+    """Security headers for every response; requests that change anything must come from the editor's own page."""
 
     async def guard(request: Request, call_next: CallNext) -> Response:
         if request.method != "GET" and not _same_origin(request.headers, hosts):
@@ -80,9 +80,9 @@ def _guarded(hosts: tuple[str, ...]) -> Middleware:
 
 
 def _same_origin(headers: Headers, hosts: tuple[str, ...]) -> bool:
-    """Whether a browser's request comes from a page of this server; what is no browser sends no origin.
+    """Whether a request comes from a page of this server. Clients other than browsers send no origin.
 
-    hosts: names that the page is opened under, whatever name a proxy calls the server by.
+    hosts: names that the page is opened under, independent of a proxy's name for the server.
     """
     origin = headers.get("origin")
     page = urlsplit(origin or "")
@@ -113,7 +113,7 @@ async def _socket(socket: WebSocket) -> None:
 
 
 async def _converse(socket: WebSocket, client: Client, visit: asyncio.Event, known: bool) -> None:
-    """Listen and tell, until the page is gone, another takes its place, or something fails."""
+    """Receive and send until the page disconnects, another page takes the session, or an error occurs."""
     parts = (_listen(socket, client), _tell(socket, client, known), visit.wait())
     tasks = [asyncio.ensure_future(part) for part in parts]
     try:
@@ -131,7 +131,7 @@ async def _converse(socket: WebSocket, client: Client, visit: asyncio.Event, kno
 
 
 async def _listen(socket: WebSocket, client: Client) -> None:
-    """Take what the page says, until it is gone."""
+    """Receive messages until the page disconnects."""
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -147,7 +147,7 @@ async def _listen(socket: WebSocket, client: Client) -> None:
 
 
 async def _tell(socket: WebSocket, client: Client, known: bool) -> None:
-    """Say hello, then send whatever comes, until the page is gone. known: the page finds its session again."""
+    """Send a greeting, then all messages, until the page disconnects. known: the page returns to its session."""
     hub: Hub = socket.app.state.hub
     datasets = [{"name": offer.name, "missing": offer.missing} for offer in hub.models.datasets()]
     invert = {"steps": hub.config.invert.steps, "tune": hub.config.invert.tune_steps}
@@ -158,7 +158,7 @@ async def _tell(socket: WebSocket, client: Client, known: bool) -> None:
 
 
 def serve(config: AppConfig) -> None:
-    """Load the generator, say where the page is, and serve it until interrupted. Raises InputError where it cannot."""
+    """Load the generator, print the address and serve until interrupted. Raises InputError if that is impossible."""
     device = pick_device(config.device)
     dtype = in_passing(lambda: getattr(torch, choose(config.dtype, device)))
     models = ModelCache(str(device), dtype, closed=True, weights=config.weights)
@@ -176,7 +176,7 @@ def serve(config: AppConfig) -> None:
 
 
 def uvicorn_config(app: FastAPI, port: int = 8000) -> uvicorn.Config:
-    """How the application is run: quietly, with bounded messages; a page that does not answer for 40 s is gone."""
+    """Configuration of the server: quiet, limited message sizes, a timeout of 40 s for silent pages."""
     return uvicorn.Config(
         app,
         port=port,

@@ -1,4 +1,4 @@
-"""What a page is told of a session, apart from pictures of its motion."""
+"""The state of a session as JSON for the page, without images."""
 
 import math
 from dataclasses import asdict
@@ -28,7 +28,7 @@ COPIED = 32 * 2**20  # bytes of fine-tuned weights up to which a page keeps its 
 
 
 def describe(editor: Editor, motion: int) -> dict[str, Any]:
-    """The session for JSON. motion: a number that tells one motion from another."""
+    """The session as JSON. motion: number that identifies the motion."""
     state, scene = editor.state, editor.scene
     tuning = Tuning.of(editor.loaded())
     return {
@@ -81,16 +81,16 @@ def _methods(editor: Editor) -> list[dict[str, Any]]:
 
 
 def _draws(dataset: str) -> str:
-    """What a user's own picture should show."""
+    """What this generator can draw, for users who upload an image."""
     return f"This generator draws {DRAWS.get(dataset, 'what it was trained on')}, and nothing else."
 
 
 def outcome(edit: Drag) -> dict[str, Any]:
-    """What came of a drag, in the picture as it is shown.
+    """The outcome of a drag in the displayed image.
 
-    seconds: of the method's work. asked: pixels from handles to targets; distance: what is left of it; both are means
-    over the handles. drift: pixels that the pins are off, at most; None without pins. short: whether the drag stopped
-    short at the limits of the generator's latents; None where the method cannot tell.
+    seconds: of the method's work. asked: pixels from handles to targets; distance: what remains of it; both are means
+    over the handles. drift: largest displacement of a pin in pixels; None without pins. short: whether the drag stopped
+    at the limits of the generator's latents; None if the method cannot tell.
     """
     arrows = edit.arrows
     points = edit.frames[-1].points if edit.frames else arrows.handles + arrows.pins
@@ -105,7 +105,7 @@ def outcome(edit: Drag) -> dict[str, Any]:
 
 
 def _distances(a: PointList, b: PointList) -> list[float]:
-    """In pixels, to a hundredth."""
+    """In pixels, rounded to hundredths."""
     return [round(math.dist(p, q), 2) for p, q in zip(a, b, strict=True)]
 
 

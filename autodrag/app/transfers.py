@@ -1,4 +1,4 @@
-"""Files that go up and down: pictures, sessions, films. Each is of one session, which its token names."""
+"""Uploads and downloads: images, sessions, films. A token names the session."""
 
 from dataclasses import replace
 from typing import Annotated, Literal
@@ -22,7 +22,7 @@ MEDIA = {
 
 
 def add_routes(app: FastAPI) -> None:
-    """The addresses of uploads and downloads; `app.state.hub` has the sessions."""
+    """Add the routes of uploads and downloads; `app.state.hub` holds the sessions."""
     app.add_api_route("/upload/{token}/image", _upload_image, methods=["POST"])
     app.add_api_route("/upload/{token}/session", _upload_session, methods=["POST"])
     app.add_api_route("/upload/{token}/mask", _upload_mask, methods=["POST"])
@@ -48,7 +48,7 @@ async def _upload_image(
 
 
 def _crop(text: str) -> Crop:
-    """ "x,y,width,turn" as a crop. Raises InputError where it is none that lies on the photograph."""
+    """Parse "x,y,width,turn" as a crop. Raises InputError unless it lies on the photograph."""
     try:
         x, y, width, turn = map(float, text.split(","))
     except ValueError:
@@ -85,7 +85,7 @@ async def _upload_generator(
 
 
 async def _body(request: Request, most_mb: int, key: str = "max_upload_mb") -> bytes:
-    """What is uploaded, read no further than the limit."""
+    """The uploaded bytes, read up to the limit."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

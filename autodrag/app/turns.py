@@ -1,4 +1,4 @@
-"""Whose turn it is to compute, and with how many threads."""
+"""Scheduling: whose turn it is to compute, and with how many threads."""
 
 import asyncio
 from collections import deque
@@ -18,11 +18,11 @@ SLOWER, FASTER = 1.3, 0.9  # times the seconds before: enough for a trial at onc
 
 
 class Turns:
-    """Of the sessions of a server. A moment of work has all cores for itself while one session works alone.
+    """The turns of a server's sessions. While one session is active, its turns use all cores.
 
-    Where several do, as many moments as there are cores run at the same time, drafts with a thread each, which wastes
-    less. Everything else keeps its number of threads, on which the last bits of results depend. most: moments at the
-    same time at most; None: one for each core.
+    While several are active, as many turns as there are cores run in parallel, drafts with one thread each, which
+    wastes less time. All other turns keep their number of threads, because the last bits of results depend on it. most:
+    largest number of parallel turns; None: one for each core.
     """
 
     def __init__(self, most: int | None = None) -> None:
@@ -35,7 +35,7 @@ class Turns:
         self._threads = Threads(self._cores)
 
     async def run(self, session: Hashable, function: Callable[..., T], *arguments: Any, draft: bool = False) -> T:
-        """A moment's work, after those that wait already."""
+        """Compute a function after those that wait already."""
         loop = asyncio.get_running_loop()
         self._asked.pop(session, None)
         self._asked[session] = loop.time()
@@ -47,7 +47,7 @@ class Turns:
             self._end()
 
     def took(self, seconds: float, kind: Hashable) -> bool:
-        """A picture of a pull took this long. Whether it says what such pictures take: not while threads are tried."""
+        """Record the time of a draft. Returns whether it is representative, which a trial of other threads is not."""
         if self._places() > 1:
             return True
         usual = not self._threads.trying
@@ -55,7 +55,7 @@ class Turns:
         return usual
 
     def close(self) -> None:
-        """No more moments."""
+        """Accept no more turns."""
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def _for_draft(self) -> int:
@@ -63,7 +63,7 @@ class Turns:
         return self._threads.now if places == 1 else max(1, self._cores // places)
 
     def _places(self) -> int:
-        """How many moments may run at the same time now."""
+        """How many turns may run in parallel now."""
         past = asyncio.get_running_loop().time() - ACTIVE
         while self._asked and self._asked[first := next(iter(self._asked))] < past:
             del self._asked[first]
@@ -92,9 +92,9 @@ class Turns:
 
 
 class Threads:
-    """How many threads a moment has that runs alone: all, or one where other programs use the cores, found by trying.
+    """The number of threads of drafts while one session is active: all cores, or one if that is faster, found by trial.
 
-    On all cores a moment waits for the slowest of them at each of its many small operations.
+    With all cores, each of many small operations waits for the slowest core, which other programs may use.
     """
 
     def __init__(self, most: int) -> None:
@@ -106,11 +106,11 @@ class Threads:
 
     @property
     def trying(self) -> bool:
-        """Whether `now` is but a trial."""
+        """Whether `now` is a trial."""
         return self.now != self._chosen
 
     def took(self, seconds: float, kind: Hashable) -> None:
-        """A picture took this long with `now` threads. Only those of the same kind are compared."""
+        """Record the time of a draft with `now` threads. Only drafts of the same kind are compared."""
         if kind != self._kind:
             self._kind, self.now, self._seconds, self._usual = kind, self._chosen, [], None
         self._seconds.append(seconds)

@@ -1,4 +1,4 @@
-"""The images of a session that a page shows: states of it, its mask, frames of its motion, steps of its history."""
+"""Images that a page shows: frames, the mask, steps of the motion and of the history."""
 
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ def of_frame(editor: Editor, frame: Frame, final: bool, lane: str = "main", **he
 
 
 def of_motion(editor: Editor, index: int, motion: int) -> Look:
-    """A frame of the motion, or the nearest that there is; below 0 the photograph. motion: as in `describe`."""
+    """The frame of the motion nearest to the index; below 0 the photograph. motion: as in `describe`."""
     frames, scene = editor.state.motion, editor.scene
     if index < 0 and scene.photo is not None:
         photograph = partial(scene.photo.picture, scene.generator.resolution)
@@ -33,24 +33,24 @@ def of_motion(editor: Editor, index: int, motion: int) -> Look:
 
 
 def of_history(editor: Editor, index: int) -> Look:
-    """A thumbnail of a step of the history, or of the last one."""
+    """The thumbnail of a state of the history; the last one if the index is too large."""
     moments = editor.history.moments
     moment = moments[min(index, len(moments) - 1)]
     return Look(f"moment {moment.number}", partial(thumbnail, moment), False, {"points": [], "moment": moment.number})
 
 
 def of_mask(editor: Editor) -> Look:
-    """The mask of a session that has one."""
+    """The mask; the session must have one."""
     assert editor.mask is not None  # callers know
     return Look("mask", partial(mask_picture, editor.mask), True)
 
 
 def mask_picture(mask: Float[Tensor, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    """White where the picture may change."""
+    """White where the image may change."""
     grey = (mask * 255).round().to(torch.uint8)
     return np.ascontiguousarray(grey[:, :, None].expand(-1, -1, 3).numpy())
 
 
 def thumbnail(moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
-    """The picture of a moment, at most THUMBNAIL pixels high and wide."""
+    """The image of a state, at most THUMBNAIL pixels high and wide."""
     return fitted(moment.scene.renderer(moment.state.frame), THUMBNAIL)

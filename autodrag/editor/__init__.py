@@ -1,1 +1,1 @@
-"""Editing sessions without a browser: the public API `Editor`, and what it is made of."""
+"""Editing sessions without a browser: the public API `Editor` and its parts."""

@@ -1,4 +1,4 @@
-"""One drag, from pressing the pointer to lifting it, with its target moving in between."""
+"""One drag: from the press of the pointer to its release, while its targets move."""
 
 import copy
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ from autodrag.tracking import BLOCK, Tracker, search_radius
 
 @dataclass(frozen=True)
 class DragProgress:
-    """A picture on the way. step: of the call under way, from 1; seconds: that the method has worked on it."""
+    """An intermediate image. step: of the current call, from 1. seconds: of the method's work so far."""
 
     frame: Frame
     step: int
@@ -63,7 +63,7 @@ class Drag:
 
     @property
     def reached(self) -> Frame:
-        """The picture as far as the drag has come."""
+        """The latest frame of the drag."""
         return self.frames[-1] if self.frames else self.start
 
     def toward(self, targets: PointList, quick: bool = False) -> Iterator[DragProgress]:
@@ -94,9 +94,10 @@ class Drag:
             yield self._take(step, step.points if known else self._found(self._frame(step), step.points), past)
 
     def _take_all(self, steps: Sequence[Step], start: PointList, look: bool) -> DragProgress:
-        """All steps of a live drag. To look for points costs more than a picture: only those of the last one are read.
+        """Take all steps of a live drag. Only the last image is searched for the points, which costs more than an
+        image.
 
-        Until then the points are on straight lines from where they started.
+        The points of the other steps are on straight lines from their start.
         """
         reached = steps[-1].points
         assert isinstance(reached, Tensor)  # one image
@@ -120,7 +121,7 @@ class Drag:
         return Frame(step.ws.detach().cpu(), points, self._under, self._layer, self._drawn)
 
     def _found(self, frame: Frame, expected: Float[Tensor, "N 2"]) -> Float[Tensor, "N 2"]:
-        """Where the handles and pins are in the picture of a frame, looked for around where they are expected."""
+        """Where the handles and pins are in the image of a frame, searched near their expected places."""
         handles = torch.tensor([self.arrows.handles + self.arrows.pins], device=expected.device)
         targets = torch.tensor([self.arrows.targets + self.arrows.pins], device=expected.device)
         generator = self._renderer.generator

@@ -1,4 +1,4 @@
-"""The motion of an edit as files to keep: GIF and MP4."""
+"""The motion of an edit as image files, GIF and MP4."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -22,9 +22,10 @@ KINDS = (*STILLS, "gif", "mp4", "safetensors")
 
 
 def film(kind: str, motion: Sequence[Frame], render: Callable[[Frame], Picture]) -> Iterator[bytes]:
-    """The bytes of a "png" or "jpg" of the last frame, or of a "gif" or "mp4" of the motion.
+    """Yield b"" after each rendered image, then the bytes of a "png" or "jpg" of the last frame, or of a "gif" or "mp4"
+    of the motion.
 
-    They come last, after nothing (b"") for every picture made. Raises InputError for another kind.
+    Raises InputError for another kind.
     """
     if kind in STILLS:
         yield encode(render(motion[-1]), lossless=STILLS[kind])
@@ -40,9 +41,9 @@ def film(kind: str, motion: Sequence[Frame], render: Callable[[Frame], Picture])
 
 
 def sampled(motion: Sequence[Frame], count: int) -> Iterator[Frame]:
-    """`count` frames, evenly spaced over the motion, the first and the last among them.
+    """`count` frames, evenly spaced over the motion, with the first and the last.
 
-    Between two steps of a drag the latents are interpolated linearly; across the change to another mask they are not.
+    Latents are interpolated linearly between two steps of a drag, but not where the mask changes.
     """
     last = len(motion) - 1
     for i in range(count):
@@ -59,7 +60,7 @@ def sampled(motion: Sequence[Frame], count: int) -> Iterator[Frame]:
 
 
 def film_length(kind: str, motion: Sequence[Frame]) -> int:
-    """How many pictures are made for a film of the motion; 0 for what is none."""
+    """Number of images in a film of the motion; 0 for stills and other files."""
     if kind not in FILMS:
         return 0
     rate = FILMS[kind][0]
@@ -67,7 +68,7 @@ def film_length(kind: str, motion: Sequence[Frame]) -> int:
 
 
 def animate(motion: Sequence[Frame], render: Callable[[Frame], Picture], rate: int) -> Iterator[Picture]:
-    """The pictures of a film at `rate` a second: the first picture held, the motion, the last picture held."""
+    """The images of a film at `rate` a second: the first one held, the motion, the last one held."""
     held = round(HOLD * rate)
     count = round(SECONDS * rate) if len(motion) > 1 else 1
     picture = None
@@ -81,7 +82,7 @@ def animate(motion: Sequence[Frame], render: Callable[[Frame], Picture], rate: i
 
 
 def fitted(picture: Picture, side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """At most `side` pixels high and wide."""
+    """The image, resized to at most `side` pixels in height and width."""
     height, width = picture.shape[:2]
     scale = side / max(height, width)
     if scale >= 1:

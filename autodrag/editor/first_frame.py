@@ -1,4 +1,4 @@
-"""The first state of a session: the picture of a seed, or of a latent that is given."""
+"""The first state of a session: the image of a seed, or of a given latent."""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from autodrag.seeding import rng
 
 
 def of_seed(generator: FrozenGenerator, seed: int, psi: float, style: int | None, c: Class | None) -> State:
-    """The picture of a seed; style: another seed, whose rows 6.. it takes."""
+    """The image of a seed. style: another seed, which rows 6.. are taken from."""
     ws = latents_of(generator, seed, psi, c)
     if style is not None:
         ws = torch.cat([ws[:, :EDITED_ROWS], latents_of(generator, style, psi, c)[:, EDITED_ROWS:]], dim=1)
@@ -24,9 +24,9 @@ def of_seed(generator: FrozenGenerator, seed: int, psi: float, style: int | None
 
 
 def of_latent(generator: FrozenGenerator, latent: Any) -> State:
-    """A picture that is given by its latent: a file, its bytes, an array or a tensor.
+    """The image of a latent: a file, its bytes, an array or a tensor.
 
-    Raises InputError where it is none of this generator's.
+    Raises InputError if it is not a latent of this generator.
     """
     if isinstance(latent, str | Path | bytes):
         ws = read_latent(latent if isinstance(latent, bytes) else Path(latent), generator)
@@ -36,7 +36,7 @@ def of_latent(generator: FrozenGenerator, latent: Any) -> State:
 
 
 def latents_of(generator: FrozenGenerator, seed: int, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
-    """Latents of the editor's picture `seed`."""
+    """Latents of the image of `seed`."""
     z = torch.randn(1, generator.z_dim, generator=rng(seed, "editor"))
     label = None if c is None else generator.label(c)
     return generator.map(z.to(generator.device), label, psi=psi).float().cpu().contiguous()

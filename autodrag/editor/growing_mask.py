@@ -1,4 +1,4 @@
-"""Masks that grow with a drag: what moves out of the editable region takes the region along, so that nothing is cut."""
+"""Masks that grow with a drag: the editable region follows what moves out of it, so that nothing is cut off."""
 
 import math
 
@@ -12,9 +12,9 @@ STRIDE = 1 / 64  # between two places of the moving region, a share of the pictu
 
 
 def grown(mask: Float[Tensor, "H W"], handles: PointList, targets: PointList) -> Float[Tensor, "H W"]:
-    """The mask and all places that it passes on its way: its part nearest to a handle moves as that handle does.
+    """The mask, extended along the drag: the part nearest to each handle moves with that handle.
 
-    Handles where nothing may change move nothing.
+    Handles in the protected region extend nothing.
     """
     height, width = mask.shape
     inside = [
@@ -41,7 +41,7 @@ def _at(mask: Float[Tensor, "H W"], x: float, y: float) -> float:
 
 
 def _moved(mask: Float[Tensor, "H W"], dx: int, dy: int) -> Float[Tensor, "H W"]:
-    """The mask moved by whole pixels; what leaves the picture is gone."""
+    """The mask, shifted by whole pixels. What leaves the image is lost."""
     height, width = mask.shape
     result = torch.zeros_like(mask)
     if abs(dx) < width and abs(dy) < height:

@@ -1,4 +1,4 @@
-"""What undo brings back: moments of a session, each its generator and photograph and what was made with them."""
+"""Undo history: the states of a session, each with its generator and photograph."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ MAX_TUNED = 3  # fine-tuned generators; one of 512 px takes about 100 MB
 
 @dataclass(frozen=True, eq=False)
 class Moment:
-    """A session at a time; never changed once made. number: tells it from all others."""
+    """An immutable state of a session. number: unique."""
 
     scene: Scene
     state: State
@@ -21,9 +21,9 @@ class Moment:
 
 
 class History:
-    """Moments for undo and redo. The oldest are forgotten: after MAX_MOMENTS, or with too many fine-tuned generators.
+    """States for undo and redo. The oldest are dropped beyond MAX_MOMENTS states or too many fine-tuned generators.
 
-    version: counts the changes.
+    version: number of changes so far.
     """
 
     def __init__(self, moment: Moment) -> None:
@@ -33,46 +33,46 @@ class History:
 
     @property
     def now(self) -> Moment:
-        """The session as it is."""
+        """The current state."""
         return self._moments[self._index]
 
     @property
     def moments(self) -> tuple[Moment, ...]:
-        """All that are remembered, oldest first."""
+        """All stored states, oldest first."""
         return tuple(self._moments)
 
     @property
     def index(self) -> int:
-        """Place of the moment now among them."""
+        """Index of the current state in `moments`."""
         return self._index
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a moment before this one."""
+        """Whether there is an earlier state."""
         return self._index > 0
 
     @property
     def can_redo(self) -> bool:
-        """Whether an undone moment can come back."""
+        """Whether there is an undone state."""
         return self._index + 1 < len(self._moments)
 
     def push(self, moment: Moment, amend: bool = False) -> None:
-        """Make `moment` the newest; what was undone is gone. amend: instead of the moment now, which is forgotten."""
+        """Add a state and drop the undone ones. amend: replace the current state instead of adding one."""
         kept = self._moments[: self._index + (not amend)]
         self._moments = _bounded([*kept, moment])
         self._index = len(self._moments) - 1
         self.version += 1
 
     def undo(self) -> bool:
-        """Go back one moment; False at the first."""
+        """Go back one state; False at the first."""
         return self._move(-1) if self.can_undo else False
 
     def redo(self) -> bool:
-        """Go forward again; False at the newest."""
+        """Go forward one state; False at the last."""
         return self._move(1) if self.can_redo else False
 
     def go(self, index: int) -> bool:
-        """To the moment of this place, counted from the oldest that is remembered; False where it is the one now."""
+        """Go to the state at this index of `moments`; False if it is the current one."""
         return self._move(min(max(index, 0), len(self._moments) - 1) - self._index)
 
     def _move(self, by: int) -> bool:
@@ -82,7 +82,7 @@ class History:
 
 
 def _bounded(moments: list[Moment]) -> list[Moment]:
-    """The newest of them, as many as may be remembered."""
+    """The newest states, as many as may be stored."""
     kept: list[Moment] = []
     tuned: set[int] = set()
     for moment in reversed(moments[-MAX_MOMENTS:]):

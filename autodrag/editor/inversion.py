@@ -1,7 +1,7 @@
-"""Latents of a given picture: inversion into W+, then, if asked for, a short fine-tuning of the generator around it.
+"""Inversion of a given image into W+ and, on request, a short fine-tuning of the generator around the result.
 
-Where an encoder is trained for the generator, it says where the inversion begins, and a search in W's own coordinates
-finishes it (`latent_search`). Else the likest of some random pictures is changed for several hundred steps.
+If the generator has a trained encoder, the encoder gives the start and a search in whitened coordinates of W refines it
+(`latent_search`). Otherwise the most similar of several random images is optimised for several hundred steps.
 """
 
 import math
@@ -53,7 +53,7 @@ class InvertConfig:
 
 @dataclass(frozen=True)
 class InversionProgress:
-    """How far an inversion is. loss: unlikeness of the picture now. ws: its latents."""
+    """Progress of an inversion. loss: current dissimilarity of the images. ws: current latents."""
 
     phase: Literal["start", "invert", "tune"]
     step: int
@@ -97,7 +97,7 @@ class Inversion:
         self.ws: Float[Tensor, "1 L D"] = self._mean.expand(1, generator.num_ws, -1).clone()
 
     def run(self) -> Iterator[InversionProgress]:
-        """Choose a start, invert, then tune; yields after every moment's work. `ws` is as far as it has come."""
+        """Choose a start, invert, then tune. Yields after every short piece of work; `ws` holds the result so far."""
         if self._encoder is None:
             yield from self._choose_start()
             yield from self._invert()
@@ -108,7 +108,7 @@ class Inversion:
             yield from self._tune()
 
     def _choose_start(self) -> Iterator[InversionProgress]:
-        """The likest of some random pictures, at a small size."""
+        """Latents of the most similar of several random images, compared at a small size."""
         wanted, least = _small(self._picture), math.inf
         parts = self._w[: self.config.starts].split(4)
         for index, part in enumerate(parts):
@@ -121,13 +121,13 @@ class Inversion:
 
     @torch.no_grad()
     def _encode(self, encoder: Encoder) -> Iterator[InversionProgress]:
-        """What the encoder takes the picture for."""
+        """The latents that the encoder predicts."""
         self.ws = encoder(self._picture)
         unlike = self._distance(self.generator.synthesize(self.ws).float(), self._picture)
         yield InversionProgress("start", 1, 1, float(unlike), self.ws)
 
     def _finish(self, encoder: Encoder) -> Iterator[InversionProgress]:
-        """From what the encoder found to the likest latents that can still be dragged."""
+        """Refine the encoder's latents without leaving the latents that can be dragged."""
         steps = round(self.config.finish * self.config.steps)
         if steps == 0:
             return
@@ -136,7 +136,7 @@ class Inversion:
             yield InversionProgress("invert", step + 1, steps, loss, self.ws)
 
     def _strayed(self, place: Float[Tensor, "1 L D"]) -> Float[Tensor, ""]:
-        """What latents, in standard deviations of W, lose by being far from the average and by rows that differ."""
+        """Penalty for latents (in standard deviations of W) far from the average and for rows that differ."""
         spread = (place - place.mean(dim=1, keepdim=True)).square().mean()
         return self.config.near * place.square().mean() + self.config.spread * spread
 
@@ -156,7 +156,9 @@ class Inversion:
             yield InversionProgress("invert", step + 1, config.steps, float(unlike.detach()), self.ws)
 
     def _tune(self) -> Iterator[InversionProgress]:
-        """Pivotal tuning: the synthesis weights move until `ws` makes the picture and its neighbours their old ones."""
+        """Pivotal tuning: optimise the synthesis weights so that `ws` gives the image while its neighbours stay the
+        same.
+        """
         config = self.config
         network = self.generator.trainable_copy().requires_grad_(False)
         weights = dict(network.synthesis.requires_grad_().named_parameters())
@@ -184,7 +186,7 @@ class Inversion:
     def _neighbour(
         self, step: int
     ) -> tuple[Float[Tensor, "1 L D"], Float[Tensor, "1 3 H W"], Float[Tensor, "1 C h w"]]:
-        """A latent on the way from `ws` to a random one, and what the given generator makes of it."""
+        """A latent between `ws` and a random one, with the image that the original generator makes of it."""
         draw = rng(self.config.seed, "tuning", step)
         index = int(torch.randint(len(self._w), (1,), generator=draw))
         share = 0.2 + 0.6 * float(torch.rand(1, generator=draw))
@@ -195,7 +197,7 @@ class Inversion:
 
 
 def tuned_generator(generator: FrozenGenerator, weights: dict[str, Tensor]) -> FrozenGenerator:
-    """The generator with other weights of its synthesis. Raises InputError where they do not fit."""
+    """The generator with other synthesis weights. Raises InputError if they do not fit."""
     network = generator.trainable_copy()
     try:
         found = network.synthesis.load_state_dict(weights, strict=False)
@@ -209,7 +211,7 @@ def tuned_generator(generator: FrozenGenerator, weights: dict[str, Tensor]) -> F
 
 
 def _labels(generator: FrozenGenerator, count: int, seed: int) -> Float[Tensor, "count C"]:
-    """Random classes, for a generator that has some and of which none was chosen; else labels of no numbers."""
+    """Random classes for a conditional generator without a chosen class; otherwise empty labels."""
     if generator.c_dim == 0 or generator.chosen is not None:
         return torch.zeros(count, 0)
     chosen = torch.randint(generator.c_dim, (count,), generator=rng(seed, "inversion classes"))
@@ -217,7 +219,7 @@ def _labels(generator: FrozenGenerator, count: int, seed: int) -> Float[Tensor, 
 
 
 def _schedule(share: float) -> float:
-    """Of the learning rate: a short rise, then constant, then a cosine over the last third (StyleGAN2's projection)."""
+    """Factor of the learning rate: warmup, constant, then a cosine over the last third (StyleGAN2's projector)."""
     fall = min(1.0, (1 - share) * 3)
     return min(1.0, share * 20 + 0.05) * (0.5 - 0.5 * math.cos(math.pi * fall))
 

@@ -1,7 +1,7 @@
-"""Latents from files: of this project's drags and sessions, and what other programs write (.npz, .npy, .pt).
+"""Latents from files: drags and sessions of this project, and files of other programs (.npz, .npy, .pt).
 
-NVIDIA's projector writes an .npz with `w` [1, L, D], PTI a tensor [1, L, D] or [1, D], rosinality's projector a
-dictionary of dictionaries with `latent`. Nothing in a file is executed.
+NVIDIA's projector writes an .npz with `w` [1, L, D], PTI a tensor [1, L, D] or [1, D], rosinality's projector nested
+dictionaries with `latent`. Nothing in a file is executed.
 """
 
 import hashlib
@@ -32,14 +32,14 @@ _KNOWN = ".safetensors of a drag or a session, .npz, .npy or .pt of a projector"
 
 
 def signature(generator: FrozenGenerator) -> str:
-    """Of the average latent, by which generators of one name are told apart."""
+    """Hash of the average latent, which distinguishes generators of the same name."""
     return hashlib.sha256(generator.w_avg.float().cpu().numpy().tobytes()).hexdigest()
 
 
 def read_latent(source: Path | bytes, generator: FrozenGenerator) -> Float[Tensor, "1 L D"]:
-    """The latent in a file, or in its bytes, on the generator's device; of a motion the last one.
+    """The latent in a file or its bytes, on the generator's device; the last one of a motion.
 
-    A single row stands for all. Raises InputError where there is none, or where it is another generator's.
+    A single row is repeated for all rows. Raises InputError if there is none, or if it belongs to another generator.
     """
     name = "The file" if isinstance(source, bytes) else str(source)
     try:
@@ -55,7 +55,7 @@ def read_latent(source: Path | bytes, generator: FrozenGenerator) -> Float[Tenso
 
 
 def check_latent(latent: Any, generator: FrozenGenerator) -> Float[Tensor, "1 L D"]:
-    """An array or tensor as one latent of this generator, on its device; raises InputError for anything else."""
+    """An array or tensor as one latent of this generator, on its device. Raises InputError for anything else."""
     array = as_array(latent)
     if array is None or array.dtype.kind != "f":
         what = type(latent).__name__ if array is None else f"an array of {array.dtype}"
@@ -109,7 +109,7 @@ def _is_numpy(data: bytes) -> bool:
 
 
 def _numpy(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
-    """Arrays of numbers by name; pickled ones are left out unread."""
+    """Numeric arrays by name. Pickled arrays are skipped without being read."""
     try:
         if data[:2] != b"PK":
             yield "array", _tensor(np.load(io.BytesIO(data), allow_pickle=False))
@@ -130,14 +130,14 @@ def _numpy(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
 
 
 def _tensor(array: Any) -> Tensor:
-    """Raises ValueError for what is no array of real numbers."""
+    """Raises ValueError for anything but an array of real numbers."""
     if not isinstance(array, np.ndarray) or array.dtype.kind != "f":
         raise ValueError("no real numbers")
     return torch.from_numpy(array.astype(np.float32))
 
 
 def _pick(arrays: list[tuple[str, Tensor]], name: str, generator: FrozenGenerator) -> Float[Tensor, "1 L D"]:
-    """The one array that is a latent of this generator; of several, the one with a usual name."""
+    """The only array that is a latent of this generator, or among several the one with a usual name."""
     offered = [(key, array) for key, array in arrays if key.split("/")[-1].lower() not in NOT_LATENTS]
     fitting = [(key, ws) for key, array in offered if (ws := _as_latent(array, generator)) is not None]
     for usual in NAMES if len(fitting) > 1 else ():

@@ -37,7 +37,7 @@ class SearchConfig:
 
 
 class LatentSearch:
-    """picture: [1, 3, H, W]. start: what the encoder made of it. distance: how unlike two pictures are."""
+    """picture: [1, 3, H, W]. start: the encoder's latents. distance: dissimilarity of two images."""
 
     def __init__(
         self,
@@ -54,13 +54,13 @@ class LatentSearch:
         self._solve = inverse_of_curvature(encoder, config)
 
     def run(self, evaluations: int) -> Iterator[tuple[float, Float[Tensor, "1 L D"]]]:
-        """After each evaluation (a picture made and differentiated) the least loss so far and its latents."""
+        """Yield the lowest loss so far and its latents after each evaluation (one image and its gradient)."""
         zeros = self._start.new_zeros((2 + len(self._start)) * self._start.shape[1])
         for loss, moves in minimise(self._evaluate, zeros, self._solve, evaluations):
             yield loss, self._whitening.latents(self._moved(moves))[None]
 
     def _moved(self, moves: Float[Tensor, " N"]) -> Float[Tensor, "L Y"]:
-        """Coordinates of all rows. moves: of the edited rows, of the kept rows, and of each row by itself."""
+        """Coordinates of all rows. moves: of all edited rows, of all kept rows, and of single rows."""
         edited, kept, own = moves.view(-1, self._start.shape[1]).split([1, 1, len(self._start)])
         count = min(EDITED_ROWS, len(self._start))
         shared = torch.cat([edited.expand(count, -1), kept.expand(len(self._start) - count, -1)])
@@ -82,7 +82,7 @@ class LatentSearch:
 
 
 def inverse_of_curvature(encoder: Encoder, config: SearchConfig) -> Callable[[Tensor], Tensor]:
-    """Slopes times (CURVATURE S^T S + diagonal)^-1 by Woodbury's identity; S: the encoder's `image_directions`."""
+    """Slopes times (CURVATURE S^T S + diagonal)^-1, by Woodbury's identity. S: the encoder's `image_directions`."""
     rows, size = encoder.num_ws, encoder.whitening.size
     seen = encoder.image_directions @ encoder.whitening.basis  # [R, L, Y]
     edited, kept = split(seen)

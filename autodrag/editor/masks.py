@@ -1,4 +1,4 @@
-"""Painting masks: [H, W] in [0, 1], 1 where the picture may change; None, everywhere."""
+"""Painted masks: [H, W] in [0, 1], 1 where the image may change; None: everywhere."""
 
 from typing import Literal
 
@@ -20,10 +20,10 @@ def paint(
     what: Literal["change", "keep"],
     resolution: tuple[int, int],
 ) -> Float[Tensor, "H W"]:
-    """The mask after one stroke of a round brush. The first stroke decides what the rest of the picture does.
+    """The mask after one stroke of a round brush.
 
-    With no mask yet, a stroke that lets change leaves everything else fixed, and one that keeps leaves everything else
-    free.
+    The first stroke decides about the rest of the image: a stroke that frees protects everything else, and a stroke
+    that protects frees everything else.
     """
     height, width = resolution
     if mask is None:

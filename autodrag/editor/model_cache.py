@@ -1,4 +1,4 @@
-"""What many editing sessions share: generators and drag methods, each loaded once."""
+"""Generators and drag methods that all editing sessions share; each is loaded once."""
 
 import copy
 import hashlib
@@ -32,7 +32,7 @@ METHODS = {name: kind for name, kind in ALL_METHODS.items() if kind.editor}
 
 @dataclass(frozen=True)
 class Offer:
-    """A method or dataset that could be chosen. missing: why it cannot be, in one sentence; None: it can."""
+    """A method or dataset to choose from. missing: why it cannot be used, in one sentence; None: it can."""
 
     name: str
     label: str
@@ -97,11 +97,11 @@ class ModelCache:
             return name
 
     def dataset(self, name: str) -> DatasetConfig:
-        """Constants of a dataset. Raises InputError for a name nobody knows."""
+        """Constants of a dataset. Raises InputError for an unknown name."""
         return self._datasets[name] if name in self._datasets else load_dataset(name)
 
     def generator(self, name: str) -> FrozenGenerator:
-        """The generator of a dataset or file. Raises InputError where there is none."""
+        """The generator of a dataset or file. Raises InputError if there is none."""
         with self._lock:
             if name not in self._generators:
                 missing = self._missing_dataset(name) if self.closed else None
@@ -113,7 +113,7 @@ class ModelCache:
     def method(self, name: str, generator: FrozenGenerator, dataset: str, steps: int | None = None) -> DragMethod:
         """A drag method on a generator: the dataset's own, or one that was fine-tuned from it.
 
-        Raises InputError where it is unknown or has no weights for the dataset.
+        Raises InputError if the method is unknown or has no weights for the dataset.
         """
         kind = find_kind(name)
         chosen = kind.steps if steps is None else steps
@@ -128,9 +128,9 @@ class ModelCache:
         return method if generator is self._generators[dataset] else _on(method, generator)
 
     def encoder(self, dataset: str) -> Encoder | None:
-        """The encoder of pictures that is trained for a dataset's generator; None where there is none.
+        """The encoder that is trained for a dataset's generator, or None.
 
-        Raises InputError where its file is damaged.
+        Raises InputError if its file is damaged.
         """
         with self._lock:
             name = self.generator(dataset).name
@@ -140,7 +140,7 @@ class ModelCache:
             return self._encoders[name]
 
     def point_motion(self, dataset: str) -> PointMotion | None:
-        """The network of where points go when latents move; None where none is trained for a dataset's generator."""
+        """The network of point motion that is trained for a dataset's generator, or None."""
         try:
             method = self.method("landing", self.generator(dataset), dataset)
         except InputError:
@@ -149,7 +149,7 @@ class ModelCache:
         return method.model.motion
 
     def datasets(self) -> list[Offer]:
-        """The datasets of the package and the generators that were added; what is not on this machine says so."""
+        """The datasets of the package and the added generators; those that are not on this machine say so."""
         names = list(dict.fromkeys([*self._generators, *dataset_names()]))
         return [Offer(name, name, self._missing_dataset(name)) for name in names]
 
@@ -169,14 +169,14 @@ class ModelCache:
         return f"The generator of {name} is not on this machine: {how}."
 
     def methods(self, dataset: str) -> list[Offer]:
-        """All methods; those without weights for this dataset say so. Raises InputError where there is no dataset."""
+        """All methods; those without weights for this dataset say so. Raises InputError for an unknown dataset."""
         generator = self.generator(dataset)
         return [
             Offer(name, kind.label, self._missing_method(name, generator, dataset)) for name, kind in METHODS.items()
         ]
 
     def usable(self, wanted: str | None, dataset: str) -> str:
-        """The method `wanted`, or the first that can be used instead; DragGAN always can."""
+        """The method `wanted`, or the first usable one. DragGAN always is."""
         names = [offer.name for offer in self.methods(dataset) if offer.missing is None]
         return wanted if wanted in names else names[0]
 
@@ -189,21 +189,21 @@ class ModelCache:
 
 
 def find_kind(name: str) -> Kind:
-    """Raises InputError for a method nobody knows."""
+    """The kind of a method. Raises InputError for an unknown name."""
     if name not in METHODS:
         raise InputError(f"Unknown method {name!r}: choose one of {', '.join(METHODS)}.")
     return METHODS[name]
 
 
 def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
-    """The method on another generator, with the same model."""
+    """The same method on another generator, with the same networks."""
     other = copy.copy(method)
     object.__setattr__(other, "generator", generator)  # some methods are frozen dataclasses
     return other
 
 
 def untracked(method: DragMethod) -> DragMethod:
-    """The method without looking where the handles are in its pictures: it says where they should be."""
+    """The method without tracking: its points are the expected ones."""
     other = copy.copy(method)
     if isinstance(other, AutoDragMethod | LatentTransformerMethod):
         other.track = False
@@ -211,10 +211,9 @@ def untracked(method: DragMethod) -> DragMethod:
 
 
 def quickly(method: DragMethod) -> DragMethod:
-    """The method as fast as it goes, while the pointer moves: untracked, and with few steps.
+    """The fastest variant of a method, for a moving pointer: untracked and with few steps.
 
-    AutoDrag takes one step where its model has a first guess of the end, which a single step goes straight to. Landing
-    goes on from where the pointer was before.
+    AutoDrag takes one step if its model has an aim. Landing continues from its last result.
     """
     quick = untracked(method)
     if isinstance(quick, AutoDragMethod) and quick.model.predictor.aim is not None:

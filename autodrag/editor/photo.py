@@ -1,4 +1,4 @@
-"""A photograph and the square of it that a generator makes: cut out, aligned as the training data was, pasted back."""
+"""A photograph and the square of it that a generator makes: cropped, aligned as in the training data, pasted back."""
 
 from dataclasses import dataclass
 
@@ -14,9 +14,9 @@ FEATHER = 1 / 16  # width of the soft border of what is pasted back, a share of 
 
 @dataclass(frozen=True, eq=False)
 class Photo:
-    """A photograph and where its picture lies in it.
+    """A photograph and the position of the image in it.
 
-    image: the photograph. place: [2, 3], maps (x, y, 1) in pixels of the picture to pixels of the photograph.
+    image: the photograph. place: [2, 3], maps (x, y, 1) in pixels of the image to pixels of the photograph.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
@@ -24,22 +24,21 @@ class Photo:
 
     @property
     def _scale(self) -> float:
-        """Pixels of the photograph a pixel of the picture is wide."""
+        """Pixels of the photograph per pixel of the image."""
         return float(np.sqrt(abs(np.linalg.det(self.place[:, :2]))))
 
     def picture(self, resolution: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
-        """The part of the photograph that the generator is to make; mirrored where it reaches beyond the photograph."""
+        """The part of the photograph that the generator should make; mirrored beyond the photograph's border."""
         height, width = resolution
         source = _smoothed(self.image, self._scale)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(source, self.place, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
 
     def with_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
-        """The photograph with the picture in its place, with a soft border.
+        """The photograph with the image pasted in, with a soft border.
 
-        A picture is coarser than most photographs. Where it is as it was when it was cut out, the photograph stays,
-        with what little changed added; where it moved, the photograph gives way to it. Of an unchanged picture nothing
-        is seen.
+        An image is coarser than most photographs. Where it equals the original crop, the photograph stays, plus small
+        changes; where it differs, the image replaces the photograph. An unchanged image leaves no trace.
         """
         size = (self.image.shape[1], self.image.shape[0])
         height, width = picture.shape[:2]
@@ -56,13 +55,13 @@ class Photo:
         return np.clip(np.round(kept), 0, 255).astype(np.uint8)
 
     def _pasted(self, picture: UInt8[np.ndarray, "h w 3"], size: tuple[int, int]) -> UInt8[np.ndarray, "H W 3"]:
-        """The picture where it lies in the photograph."""
+        """The image at its position in the photograph."""
         picture = _smoothed(picture, 1 / self._scale)
         return cv2.warpAffine(picture, self.place, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
 
 
 def _moved(before: UInt8[np.ndarray, "h w 3"], picture: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
-    """0 where a picture is as it was before, 1 where and around where it is another."""
+    """0 where an image is the same as before, 1 where it differs and around it."""
     change = np.abs(picture.astype(np.float32) - before).max(axis=2) / 255
     radius = max(1, round(REACH * min(change.shape)))
     around = cv2.blur(cv2.dilate(cv2.blur(change, (3, 3)), np.ones((radius, radius), np.uint8)), (radius, radius))
@@ -72,15 +71,15 @@ def _moved(before: UInt8[np.ndarray, "h w 3"], picture: UInt8[np.ndarray, "h w 3
 
 
 def _smoothed(image: UInt8[np.ndarray, "H W 3"], shrink: float) -> UInt8[np.ndarray, "H W 3"]:
-    """Ready to be sampled at every `shrink`-th pixel."""
+    """Low-pass filtered, to be sampled at every `shrink`-th pixel."""
     return image if shrink <= 1 else cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(shrink**2 - 1))
 
 
 @dataclass(frozen=True)
 class Crop:
-    """The part of a photograph that a user means, in shares of the photograph's width.
+    """The part of a photograph that a user selects, in units of the photograph's width.
 
-    x, y: its middle. width: of the part. turn: degrees clockwise that it is turned by.
+    x, y: centre. width: of the part. turn: clockwise rotation in degrees.
     """
 
     x: float
@@ -90,7 +89,7 @@ class Crop:
 
 
 def cropped(image: UInt8[np.ndarray, "H W 3"], resolution: tuple[int, int], crop: Crop) -> Photo:
-    """The part of the photograph that the user means, at the picture's shape."""
+    """The selected part of the photograph, in the aspect ratio of the image."""
     height, width = resolution
     whole = image.shape[1]
     scale, angle = crop.width * whole / width, np.deg2rad(crop.turn)
@@ -101,7 +100,7 @@ def cropped(image: UInt8[np.ndarray, "H W 3"], resolution: tuple[int, int], crop
 
 
 def centred(image: UInt8[np.ndarray, "H W 3"], resolution: tuple[int, int]) -> Photo:
-    """The largest part in the middle of the photograph that has the picture's shape."""
+    """The largest centred part of the photograph that has the image's aspect ratio."""
     height, width = resolution
     scale = min(image.shape[0] / height, image.shape[1] / width)  # photograph pixels of one picture pixel
     left = (image.shape[1] - scale * width) / 2
@@ -112,10 +111,11 @@ def centred(image: UInt8[np.ndarray, "H W 3"], resolution: tuple[int, int]) -> P
 
 
 def face(image: UInt8[np.ndarray, "H W 3"], landmarks: Float[np.ndarray, "68 2"], size: int) -> Photo:
-    """A face as FFHQ's were cut out of their photographs (Karras et al. 2019, appendix A), rotation included.
+    """A face, cropped and rotated as in FFHQ (Karras et al. 2019, appendix A).
 
-    landmarks: the 68 of iBUG, (x, y) pixels of the photograph. The square lies around a point a little below the eyes,
-    its axis along them; its half side is the longer of twice the eyes' distance and 1.8 times that of eyes and mouth.
+    landmarks: iBUG's 68, (x, y) pixels of the photograph. The centre of the square is a little below the eyes, its axis
+    along them. Half its side is twice the distance of the eyes or 1.8 times the distance from eyes to mouth, whichever
+    is longer.
     """
     left_eye, right_eye = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
     mouth = (landmarks[48] + landmarks[54]) / 2

@@ -1,8 +1,8 @@
-"""What a photograph shows and its inversion lacks (hair, glasses, background), carried along when it is dragged.
+"""Details that a photograph shows and its inversion lacks (hair, glasses, background), kept while it is dragged. Ours.
 
-The difference of the two is added to every picture of the edit. It moves with what it lies on, as the network of where
-points go predicts (`models.point_motion`), and fades where a picture differs from the inversion moved in that way, for
-there the generator has drawn something new. Ours.
+The difference of photograph and inversion is added to every image of the edit. It moves as the network of point motion
+predicts (`models.point_motion`). It fades where an image differs from the inversion moved in this way, because the
+generator has drawn something new there.
 """
 
 import torch
@@ -22,9 +22,9 @@ REACH = 1 / 64  # around a pixel within which change is averaged, a share of the
 
 
 class PhotoDetail:
-    """Adds the detail to the pictures of an edit.
+    """Adds the detail to the images of an edit.
 
-    ws: the inversion. picture: what it was to make. motion: of the generator; None: detail stays in place.
+    ws: the inversion. picture: its target. motion: of the generator; None: the detail does not move.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class PhotoDetail:
         return image + (1 - gone * gone * (3 - 2 * gone)) * detail
 
     def _came_from(self, ws: Float[Tensor, "1 L D"], mask: Float[Tensor, "H W"] | None) -> Float[Tensor, "1 H W 2"]:
-        """Where what lies at each pixel was in the inversion, from -1 to 1: the fixed point of p = q - moved(p)."""
+        """Where the content of each pixel was in the inversion, from -1 to 1: the fixed point of p = q - moved(p)."""
         places = self._places
         back = torch.zeros_like(places).permute(0, 3, 1, 2)  # [1, 2, h, w]
         if self._motion is not None:

@@ -1,4 +1,4 @@
-"""Limited-memory BFGS, one evaluation at a time, for functions whose curvature is roughly known beforehand."""
+"""Limited-memory BFGS, one evaluation at a time, for functions whose curvature is roughly known."""
 
 from collections.abc import Callable, Iterator
 
@@ -20,10 +20,10 @@ def minimise(
     evaluations: int,
     memory: int = 20,
 ) -> Iterator[tuple[float, Vector]]:
-    """After each evaluation the least value so far and where it is (Nocedal and Wright 2006, algorithms 7.4 and 3.1).
+    """Yield the lowest value so far and its point after each evaluation (Nocedal and Wright 2006, algorithms 7.4, 3.1).
 
-    evaluate: value and slope at a point. solve: a slope times the inverse of the known curvature, up to a factor, which
-    is learnt. A step that does not bring what its slope promised is shortened to the minimum of a parabola.
+    evaluate: value and gradient at a point. solve: multiplies a gradient by the inverse of the known curvature, up to a
+    factor, which is estimated. A step that decreases the value too little is shortened to the minimum of a parabola.
     """
     x = start
     value, slope = evaluate(x)
@@ -53,7 +53,7 @@ def _first(value: float, slope: Vector, solve: Callable[[Vector], Vector]) -> Ve
 
 
 def _times_inverse(slope: Vector, pairs: list[tuple[Vector, Vector]], solve: Callable[[Vector], Vector]) -> Vector:
-    """The slope times the inverse curvature: the known one, corrected by the steps that were taken."""
+    """The gradient times the inverse curvature: the known one, corrected by the steps so far."""
     q, amounts = slope, []
     for step, bend in reversed(pairs):
         amounts.append(step @ q / (step @ bend))

@@ -1,4 +1,4 @@
-"""Frames to pictures, with what masks keep of the pictures under them, and drafts of them while a pointer moves."""
+"""From frames to images: what masks keep of earlier images, and drafts while the pointer moves."""
 
 import threading
 from collections import OrderedDict
@@ -41,9 +41,9 @@ class Renderer:
             return to_bytes(self._detailed(self._whole(frame), frame))
 
     def draft(self, frame: Frame, less: int) -> UInt8[np.ndarray, "H W 3"]:
-        """The frame as RGB bytes, roughly: without the last `less` blocks of the generator, as far as that goes.
+        """A draft of the frame as RGB bytes, without the last `less` blocks of the generator where possible.
 
-        The first one of a scene, a mask or a style is a whole picture, which the others learn from.
+        The first draft of a scene, a mask or a style is a whole image, from which the later ones are corrected.
         """
         generator, heights = self.generator, [height for height, _ in self.generator.block_resolutions]
         block = max(generator.num_blocks - less, sum(height < LEAST_HEIGHT for height in heights) + 1)

@@ -1,4 +1,4 @@
-"""What a session edits: a generator, perhaps fine-tuned, and perhaps the photograph that its picture came from."""
+"""What a session edits: a generator, which may be fine-tuned, and the photograph of an inverted image."""
 
 from dataclasses import dataclass, field, replace
 
@@ -21,9 +21,9 @@ from autodrag.images import to_tensor
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """dataset: whose generator it is. tuned: weights that a fine-tuned one has instead of the dataset's, or empty.
+    """dataset: of the generator. tuned: weights that differ from the dataset's generator, or empty.
 
-    inverted: latents that were found for the photograph's picture.
+    inverted: latents of the photograph's inversion.
     """
 
     dataset: str
@@ -34,27 +34,27 @@ class Scene:
 
     @property
     def generator(self) -> FrozenGenerator:
-        """The generator of the pictures."""
+        """The generator of the images."""
         return self.renderer.generator
 
     @property
     def own(self) -> bool:
-        """Whether it belongs to a picture of the user's own."""
+        """Whether the image is a user's own."""
         return self.photo is not None or bool(self.tuned)
 
     @property
     def detailed(self) -> bool:
-        """Whether what the photograph shows and its inversion lacks is carried along."""
+        """Whether details that the inversion lacks are kept."""
         return self.renderer.detail is not None
 
     def paste(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
-        """The frame as a picture to keep: pasted back into the photograph, where there is one."""
+        """The frame as an image to save: pasted into the photograph, if there is one."""
         picture = self.renderer(frame)
         return picture if self.photo is None else self.photo.with_picture(picture)
 
 
 def with_detail(models: ModelCache, held: Scene, on: bool) -> Scene:
-    """The scene with, or without, the photograph's own detail in its pictures. Raises InputError without photograph."""
+    """The scene with or without the photograph's detail. Raises InputError without a photograph."""
     if held.photo is None or held.inverted is None:
         raise InputError("Only a photograph has detail of its own: invert one first.")
     generator, detail = held.generator, None
@@ -65,12 +65,12 @@ def with_detail(models: ModelCache, held: Scene, on: bool) -> Scene:
 
 
 def plain(models: ModelCache, dataset: str) -> Scene:
-    """The dataset's own generator. Raises InputError where there is none."""
+    """The dataset's own generator. Raises InputError if there is none."""
     return Scene(dataset, Renderer(models.generator(dataset)))
 
 
 def restored(models: ModelCache, saved: Saved) -> Scene:
-    """The scene of a saved session. Raises InputError where its generator is another one than the dataset's here."""
+    """The scene of a saved session. Raises InputError if its generator is not the dataset's of this machine."""
     dataset = saved.about.dataset
     generator = models.generator(dataset)
     rows = saved.state.frame.ws.shape[1:]

@@ -1,4 +1,4 @@
-"""A session as lines of Python that do the same."""
+"""A session as Python code that reproduces it."""
 
 from dataclasses import asdict
 
@@ -8,7 +8,7 @@ from autodrag.editor.tuning import AS_IS
 
 
 def script(editor: Editor) -> str:
-    """The session with the package's own words: whole where one drag of a seed made it, else from its file."""
+    """Python code for a session: complete for one drag of a seed, otherwise starting from the saved file."""
     state, origin = editor.state, editor.state.origin
     lines = ["from autodrag import Editor", ""]
     whole = (

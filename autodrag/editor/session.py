@@ -1,4 +1,4 @@
-"""The editor: one editing session, in Python. The page shows nothing but such a session."""
+"""One editing session in Python. The page in the browser shows such a session."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -70,17 +70,17 @@ class Editor(Undoable):
 
     @property
     def image(self) -> UInt8[np.ndarray, "H W 3"]:
-        """The picture now, RGB."""
+        """The current image, RGB."""
         return self.render(self.state.frame)
 
     @property
     def photo(self) -> UInt8[np.ndarray, "H W 3"] | None:
-        """The user's photograph with the picture pasted back; None for a picture of a seed."""
+        """The user's photograph with the current image pasted in; None for the image of a seed."""
         return None if self.scene.photo is None else self.scene.paste(self.state.frame)
 
     @property
     def detail(self) -> bool:
-        """Whether pictures carry along what the photograph shows and its inversion lacks. Setting it can be undone."""
+        """Whether details that the inversion lacks are kept. Setting it can be undone."""
         return self.scene.detailed
 
     @detail.setter
@@ -90,18 +90,18 @@ class Editor(Undoable):
 
     @property
     def ws(self) -> Float[Tensor, "1 L D"]:
-        """Latents of the picture now. What a mask keeps of earlier pictures is not in them."""
+        """Latents of the current image, without what a mask keeps of earlier images."""
         return self.state.frame.ws.clone()
 
     @property
     def points(self) -> Float[Tensor, "N 2"]:
-        """Where the handles of the last drag are now, (x, y) pixels."""
+        """Current positions of the last drag's handles, (x, y) pixels."""
         state = self.state
         return torch.tensor(state.frame.points[: len(state.arrows.handles)]).reshape(-1, 2)
 
     @property
     def mask(self) -> Float[Tensor, "H W"] | None:
-        """1 where the picture may change; None: everywhere. Set it to an array, a picture file or None."""
+        """1 where the image may change; None: everywhere. Can be set to an array, an image file or None."""
         return self.state.mask
 
     @mask.setter
@@ -109,7 +109,7 @@ class Editor(Undoable):
         self.protect(mask, self.state.grow)
 
     def protect(self, mask: Any, grow: bool) -> None:
-        """Set the mask; grow: what a drag moves out of it stays visible, else everything outside stays as it is."""
+        """Set the mask. grow: the editable region follows what a drag moves out of it; otherwise it stays."""
         values = None if mask is None else read_mask(mask, self.scene.generator.resolution)
         self._push(replace(self.state, mask=values, grow=grow))
 
@@ -128,17 +128,17 @@ class Editor(Undoable):
         c: Class | None = None,
         amend: bool = False,
     ) -> None:
-        """Another picture of the generator. amend: the choice before this one is no step of its own for undo."""
+        """Another image of the generator. amend: replace the choice before this one in the history."""
         held = self._plain()
         self._history.push(Moment(held, self._picture(held, seed, psi, style, c)), amend)
 
     def open_latent(self, latent: Any) -> None:
-        """A picture by its latent, from whatever `latent_files.read_latent` reads, or an array. Raises InputError."""
+        """The image of a latent: an array, or a file that `latent_files.read_latent` reads. Raises InputError."""
         held = self._plain()
         self._history.push(Moment(held, of_latent(held.generator, latent)))
 
     def restyle(self, style: int | None, *, amend: bool = False) -> None:
-        """Another seed's rows 6.. (None: the picture's own seed's) under the same drags."""
+        """Take rows 6.. from another seed (None: from the image's own seed) and keep all drags."""
         origin = self.state.origin
         seed = origin.seed if style is None else style
         if seed is None:
@@ -152,24 +152,24 @@ class Editor(Undoable):
         self.method, self.steps, self.tuning = name, steps, tuning
 
     def loaded(self, name: str | None = None) -> DragMethod:
-        """The method that is chosen, with its steps and tuning, or another one as it is."""
+        """The chosen method with its steps and tuning, or another one with its defaults."""
         chosen = name is None or name == self.method
         steps, tuning = (self.steps, self.tuning) if chosen else (None, AS_IS)
         return tuning.on(self.models.method(name or self.method, self.scene.generator, self.scene.dataset, steps))
 
     def adopt(self, other: "Editor") -> None:
-        """Go on with what another editor of the same models holds, as a step that undo takes back."""
+        """Continue with the state of another editor of the same models, as a step that can be undone."""
         self._history.push(Moment(other.scene, other.state))
         self.choose_method(other.method, other.steps, other.tuning)
 
     def _arrived(self) -> None:
-        """A method that cannot be used with the generator of this state gives way to one that can."""
+        """Replace a method that cannot be used with the generator of this state."""
         usable = self.models.usable(self.method, self.scene.dataset)
         if usable != self.method:
             self.choose_method(usable)
 
     def _plain(self) -> Scene:
-        """The scene now, or where it is a picture's own, that of its dataset."""
+        """The current scene, or for a user's own image that of its dataset."""
         return scene.plain(self.models, self.scene.dataset) if self.scene.own else self.scene
 
     def _picture(self, held: Scene, seed: int, psi: float | None, style: int | None, c: Class | None) -> State:
@@ -179,7 +179,7 @@ class Editor(Undoable):
     # --- dragging ------------------------------------------------------------------------------------------------
 
     def drag(self, handles: Points, targets: Points, *, pins: Points = (), mask: Any = None) -> None:
-        """Move what lies under the handles to the targets: [N, 2] (x, y) pixels each. Pins stay where they are."""
+        """Move what is under the handles to the targets: [N, 2] (x, y) pixels each. Pins stay in place."""
         if mask is not None:
             self.mask = mask
         edit = self.begin(handles, pins)
@@ -211,16 +211,16 @@ class Editor(Undoable):
         )
 
     def keep(self, edit: Drag) -> None:
-        """Make what a drag has reached the picture now. A drag that reached nothing changes nothing."""
+        """Make the result of a drag the current image. A drag without a result changes nothing."""
         if edit.frames:
             self._push(self.state.dragged(edit.base, tuple(edit.frames), edit.arrows))
 
     def plan(self, arrows: Arrows) -> None:
-        """Set arrows and pins in the picture now, for a later drag. A step for undo."""
+        """Set arrows and pins for a later drag. Can be undone."""
         self._push(replace(self.state, plan=arrows))
 
     def reset(self) -> None:
-        """Back to the picture before all drags. Can be undone."""
+        """Return to the image before all drags. Can be undone."""
         self._push(State(self.state.origin, self.state.motion[:1]))
 
     # --- keeping -------------------------------------------------------------------------------------------------
@@ -237,9 +237,9 @@ class Editor(Undoable):
                 write_whole(path, data)
 
     def export(self, kind: str, frame: int | None = None) -> Iterator[bytes]:
-        """Last, the bytes of a file of one of `export.KINDS`; before them b"" after every picture made.
+        """Yield b"" after each rendered image, then the bytes of a file of one of `export.KINDS`.
 
-        frame: which one of the motion a picture shows; None: the last.
+        frame: index of the frame of a still; None: the last.
         """
         if kind == "safetensors":
             state, held = self.state, self.scene
@@ -252,7 +252,7 @@ class Editor(Undoable):
 
     @classmethod
     def load(cls, source: str | Path | bytes, *, device: str = "auto", models: ModelCache | None = None) -> "Editor":
-        """The session that a .safetensors file, or its bytes, holds. Raises InputError where it holds none."""
+        """The session in a .safetensors file or its bytes. Raises InputError if there is none."""
         saved = session_file.parse(source if isinstance(source, bytes) else read_whole(Path(source)))
         models = models or ModelCache(device)
         about = saved.about
@@ -272,9 +272,9 @@ class Editor(Undoable):
         device: str = "auto",
         models: ModelCache | None = None,
     ) -> "Editor":
-        """An editor of your own picture: anything that `read_picture` takes. Takes as long as `config` says.
+        """An editor of your own image: anything that `read_picture` takes. `config` determines how long it takes.
 
-        Raises InputError where it is no picture, or where no face is found for a generator of aligned photographs.
+        Raises InputError if it is not an image, or if no face is found for a generator of aligned photographs.
         """
         models = models or ModelCache(device)
         name = dataset if isinstance(dataset, str) else models.add(dataset)
@@ -287,12 +287,12 @@ class Editor(Undoable):
     def of_picture(
         cls, picture: OwnPicture, models: ModelCache, method: str | None = None, steps: int | None = None
     ) -> "Editor":
-        """An editor of a picture that was inverted by steps."""
+        """An editor of an image that was inverted step by step."""
         return cls._of(models, picture.scene(), picture.state(), method, steps)
 
     @classmethod
     def _of(cls, models: ModelCache, held: Scene, state: State, method: str | None, steps: int | None) -> "Editor":
-        """An editor that does not begin with a seed. A method that cannot be used here gives way to one that can."""
+        """An editor that starts from a given state. A method that cannot be used here is replaced."""
         editor = cls.__new__(cls)
         Undoable.__init__(editor, Moment(held, state))
         editor.models = models

@@ -26,7 +26,7 @@ MAX_FRAMES_STORED = 2 * MAX_FRAMES  # those of the motion, and those under masks
 
 @dataclass(frozen=True)
 class About:
-    """The part of a session that is no tensor."""
+    """The part of a session that is not a tensor."""
 
     dataset: str
     method: str
@@ -43,14 +43,14 @@ class About:
     def of(
         cls, dataset: str, method: str, steps: int | None, tuning: Tuning, state: State, detail: bool = False
     ) -> "About":
-        """That of a session."""
+        """From a session's settings and state."""
         shown = (state.origin, state.base, state.arrows, state.plan, state.grow)
         return cls(dataset, method, steps, *shown, detail, tuning)
 
 
 @dataclass(frozen=True, eq=False)
 class Saved:
-    """What a file holds. w_avg: of its generator, by which it is known. tuned: weights of a fine-tuned one, or none.
+    """The contents of a file. w_avg: identifies its generator. tuned: weights of a fine-tuned generator, or empty.
 
     inverted: latents of the photograph.
     """
@@ -64,7 +64,7 @@ class Saved:
 
 
 def dump(saved: Saved) -> bytes:
-    """The bytes of the file; latents are stored bit for bit."""
+    """The bytes of the file. Latents are stored exactly."""
     frames = _with_those_under(saved.state.motion)
     place = {id(frame): index for index, frame in enumerate(frames)}
     masks = _distinct([saved.state.mask, *(mask for frame in frames for mask in (frame.mask, frame.drawn))])
@@ -94,7 +94,7 @@ def dump(saved: Saved) -> bytes:
 
 
 def is_session(data: bytes) -> bool:
-    """Whether the bytes say of themselves that they are a session."""
+    """Whether the bytes are a session by their metadata."""
     try:
         return parse_tensors(data)[1].get("format") == FORMAT
     except (SafetensorError, ValueError):
@@ -102,7 +102,7 @@ def is_session(data: bytes) -> bool:
 
 
 def parse(data: bytes) -> Saved:
-    """What `dump` wrote. Raises InputError where the bytes are anything else; nothing in them is trusted."""
+    """The contents of what `dump` wrote, fully checked. Raises InputError for anything else."""
     try:
         tensors, header = parse_tensors(data)
         if header.get("format") != FORMAT:
@@ -194,7 +194,7 @@ def _tuned(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _with_those_under(motion: Iterable[Frame]) -> list[Frame]:
-    """All frames, each once, after those that lie under it."""
+    """All frames once, each after the frames under it."""
     order: dict[Frame, None] = {}
     for frame in motion:
         chain = [frame]
@@ -213,7 +213,7 @@ def _index(masks: list[Tensor], mask: Tensor | None) -> int:
 
 
 def _within(index: int, count: int) -> int:
-    """The index, if it is one of `count` places."""
+    """The index. Raises InputError unless it is one of `count`."""
     if not 0 <= index < count:
         raise InputError("a number in it points nowhere.")
     return index

@@ -1,4 +1,4 @@
-"""What an editing session is at a time: pictures as latents, the motion that led to them, arrows, a mask."""
+"""The state of an editing session: images as latents, the motion that led to them, arrows, a mask."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -19,10 +19,10 @@ MAX_LAYERS = 16
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture: its latents, and under a mask the picture that stays around them. Never changed once made.
+    """An immutable image: its latents and, under a mask, the image around them.
 
-    ws: [1, L, D]. points: where handles, then pins are in it, (x, y) pixels. mask: [H, W], 1 where `ws` shows and 0
-    where `under` does; both are None or neither. drawn: the user's mask, which `mask` is or has grown from.
+    ws: [1, L, D]. points: (x, y) pixels of handles, then pins. mask: [H, W], 1 where `ws` is visible and 0 where
+    `under` is; both are None or neither. drawn: the user's mask, which `mask` equals or has grown from.
     """
 
     ws: Float[Tensor, "1 L D"]
@@ -33,7 +33,7 @@ class Frame:
 
     @property
     def layers(self) -> int:
-        """How many pictures lie under this one."""
+        """Number of images under this one."""
         count, frame = 0, self.under
         while frame is not None:
             count, frame = count + 1, frame.under
@@ -42,9 +42,9 @@ class Frame:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the first picture came from.
+    """The source of the first image.
 
-    seed: None for one of the user's own. style: seed of rows 6.., if another. c: class, of a generator that has some.
+    seed: None for a user's own image. style: seed of rows 6.., if another. c: class, for a conditional generator.
     """
 
     seed: int | None
@@ -55,7 +55,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Arrows:
-    """What a drag is asked for, in the picture it starts from: handles with their targets, and pins, which stay."""
+    """The input of a drag, in its first image: handles with targets, and pins."""
 
     handles: PointList = ()
     targets: PointList = ()
@@ -64,11 +64,11 @@ class Arrows:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """All of a session that undo brings back.
+    """The part of a session that undo restores.
 
-    motion: from the first picture to the picture now. base: index of the frame that the last drag started from.
-    arrows: of the last drag. plan: arrows set in the picture now that no drag has followed yet; None: those of the last
-    drag are what is shown. grow: whether the editable region of `mask` grows with what a drag moves.
+    motion: from the first to the current image. base: index of the frame where the last drag started. arrows: of the
+    last drag. plan: arrows that are set but not dragged yet; None: the last drag's arrows are shown. grow: whether the
+    editable region of `mask` grows with a drag.
     """
 
     origin: Origin
@@ -81,13 +81,13 @@ class State:
 
     @property
     def frame(self) -> Frame:
-        """The picture now."""
+        """The current image."""
         return self.motion[-1]
 
     def dragged(self, base: int, frames: tuple[Frame, ...], arrows: Arrows) -> "State":
-        """After a drag from frame `base`, whose frames replace whatever came after it.
+        """After a drag from frame `base`, whose frames replace the later ones.
 
-        Of a drag, DRAG_FRAMES are kept, and of a past that gets too long every second.
+        At most DRAG_FRAMES of a drag are kept; a motion that gets too long is thinned by half.
         """
         past = self.motion[: base + 1]
         while len(past) > MAX_FRAMES - DRAG_FRAMES:
@@ -101,7 +101,7 @@ class State:
 
 
 def thinned(frames: tuple[Frame, ...], count: int = DRAG_FRAMES) -> tuple[Frame, ...]:
-    """At most `count` of the frames, evenly chosen, the last among them."""
+    """At most `count` of the frames, evenly spaced, with the last."""
     last = len(frames) - 1
     if last < count:
         return frames
@@ -109,7 +109,7 @@ def thinned(frames: tuple[Frame, ...], count: int = DRAG_FRAMES) -> tuple[Frame,
 
 
 class _Swap:
-    """Frames with their latents mapped; frames that lie under several stay shared."""
+    """Frames with mapped latents; frames that lie under several others stay shared."""
 
     def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
         self._change = change
@@ -125,8 +125,8 @@ class _Swap:
 def start_of_drag(frame: Frame, mask: Float[Tensor, "H W"] | None) -> tuple[Frame | None, Tensor | None]:
     """(under, mask) of the frames of a drag that starts at `frame` with `mask`.
 
-    A mask keeps the picture as it was when it was first used, so that several drags under one mask do not pile up.
-    Raises InputError where more than MAX_LAYERS masks would lie over each other.
+    A mask keeps the image as it was when the mask was first used, so that several drags with one mask add no layers.
+    Raises InputError beyond MAX_LAYERS layers.
     """
     if mask is None:
         return None, None

@@ -1,4 +1,4 @@
-"""What a user may change of an optimising method: its learning rate, and lambda of its mask term."""
+"""Options of optimising methods that users may change: the learning rate and lambda of the mask term."""
 
 from dataclasses import asdict, dataclass, replace
 
@@ -17,11 +17,11 @@ class Tuning:
 
     @classmethod
     def of(cls, method: DragMethod) -> "Tuning | None":
-        """The values of a method; None where it has none."""
+        """The values of a method; None if it has none."""
         return cls(method.lr, method.mask_weight) if isinstance(method, DragGAN | FreeDrag) else None
 
     def on(self, method: DragMethod) -> DragMethod:
-        """The method with these values. Raises InputError where it takes none, or not these."""
+        """The method with these values. Raises InputError if it has no such options or they are out of range."""
         given = {name: value for name, value in asdict(self).items() if value is not None}
         if not given:
             return method

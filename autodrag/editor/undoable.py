@@ -1,4 +1,4 @@
-"""A session that changes step by step, and back: every change goes through here."""
+"""A session with undo and redo: every change goes through here."""
 
 from autodrag.editor.history import History, Moment
 from autodrag.editor.scene import Scene
@@ -6,14 +6,14 @@ from autodrag.editor.state import State
 
 
 class Undoable:
-    """What a session is now, with undo and redo. first: what it begins with."""
+    """The current state of a session, with undo and redo. first: the initial state."""
 
     def __init__(self, first: Moment) -> None:
         self._history = History(first)
 
     @property
     def state(self) -> State:
-        """The session as it is now; never changed, only replaced."""
+        """The current state, which is replaced and never modified."""
         return self._history.now.state
 
     @property
@@ -23,12 +23,12 @@ class Undoable:
 
     @property
     def history(self) -> History:
-        """The steps that undo and redo go through, to read."""
+        """The history, read-only."""
         return self._history
 
     @property
     def version(self) -> int:
-        """Counts the changes, including undo and redo."""
+        """Number of changes, including undo and redo."""
         return self._history.version
 
     @property
@@ -42,19 +42,19 @@ class Undoable:
         return self._history.can_redo
 
     def undo(self) -> bool:
-        """Back before the last change; False where there is none."""
+        """Undo the last change; False if there is none."""
         return self._moved(self._history.undo())
 
     def redo(self) -> bool:
-        """Bring back what was undone; False where nothing was."""
+        """Redo the last undone change; False if there is none."""
         return self._moved(self._history.redo())
 
     def go(self, index: int) -> None:
-        """Back or forth to another step of the history."""
+        """Go to another state of the history."""
         self._moved(self._history.go(index))
 
     def _push(self, state: State, amend: bool = False) -> None:
-        """Change the state. amend: the change before this one is no step of its own for undo."""
+        """Change the state. amend: replace the last change in the history."""
         self._history.push(Moment(self.scene, state), amend)
 
     def _moved(self, moved: bool) -> bool:
@@ -62,4 +62,4 @@ class Undoable:
         return moved
 
     def _arrived(self) -> None:
-        """Adapt to the state that undo, redo or `go` has led to."""
+        """Called after undo, redo and `go`."""

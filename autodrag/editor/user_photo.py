@@ -1,4 +1,4 @@
-"""A picture of the user's own on its way to being edited: cut out of its photograph, inverted, perhaps tuned around."""
+"""From a user's photograph to an image that can be edited: crop, inversion, optional fine-tuning."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,10 +27,10 @@ ALIGNED = ("ffhq",)  # datasets of photographs that were rotated and cropped by 
 
 
 class OwnPicture:
-    """Iterate `run`; when it is over, or has been left, `scene` and `state` hold the picture as far as it came.
+    """Iterate `run`; afterwards, or when stopped early, `scene` and `state` hold the result so far.
 
-    image: anything that `read_picture` takes. crop: the part of it that is meant; None: see `find_photo`. Raises
-    InputError where it is no picture, or where an aligned dataset's face is not found in it.
+    image: anything that `read_picture` takes. crop: the part to use; None: see `find_photo`. Raises InputError if it is
+    not an image, or if no face is found for a dataset of aligned faces.
     """
 
     def __init__(
@@ -52,33 +52,32 @@ class OwnPicture:
 
     @property
     def unlike(self) -> float:
-        """Mean absolute error of the picture that was found, in [0, 1]."""
+        """Mean absolute error of the inversion, in [0, 1]."""
         wanted = self.photo.picture(self._inversion.generator.resolution)
         found = self.render(self.frame())
         return float(np.abs(found.astype(np.float32) - wanted).mean() / 255)
 
     def render(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
-        """A frame as the generator makes it, without the photograph's own detail."""
+        """The image of a frame, without the photograph's detail."""
         return Renderer(self._inversion.generator)(frame)
 
     def scene(self) -> Scene:
-        """The generator, fine-tuned if that was asked for and finished, the photograph, and its detail if asked for."""
+        """The generator (fine-tuned if requested and finished), the photograph, and its detail if requested."""
         work = self._inversion
         held = Scene(self._dataset, Renderer(work.generator), self.photo, work.tuned, work.ws.cpu())
         return with_detail(self._models, held, True) if work.config.detail else held
 
     def frame(self) -> Frame:
-        """The latents found so far."""
+        """The current latents."""
         return Frame(self._inversion.ws.cpu())
 
     def state(self) -> State:
-        """A session's first state."""
+        """The first state of a session."""
         return State(Origin(None, 1.0), (self.frame(),))
 
 
 def alignable(dataset: str) -> bool:
-    """Whether photographs for this dataset can be cut out by the face in them: it is one of faces that were, and the
-    landmark predictor is on this machine."""
+    """Whether photographs can be aligned for this dataset of aligned faces: the landmark predictor is here."""
     return dataset in ALIGNED and photo_predictor(MODEL_DIR).is_file()
 
 
@@ -87,9 +86,9 @@ def find_photo(
 ) -> Photo:
     """The part of a photograph that a dataset's generator can make.
 
-    For a dataset of aligned faces it is cut out as those were, where dlib's landmark predictor is on this machine; else
-    it is the middle. Of a very large photograph a smaller copy is kept. Raises InputError where the predictor finds no
-    face.
+    For a dataset of aligned faces it is aligned in the same way, if dlib's landmark predictor is on this machine;
+    otherwise it is the centre. Very large photographs are stored at a reduced size. Raises InputError if the predictor
+    finds no face.
     """
     image = _bounded(image)
     if not align or not alignable(dataset):
