@@ -33,9 +33,9 @@ class InvertConfig:
     steps: int = 300  # of Adam on the latents, where no encoder gives the start
     lr: float = 0.08  # of Adam on the latents, in standard deviations of W
     starts: int = 48  # random pictures; the most similar one is the start
-    near: float = 2e-3  # weight of the mean square distance to w_avg, which keeps latents where drags work
-    spread: float = 2e-3  # weight of the mean square distance of rows from their mean, for the same reason
-    finish: float = 0.05  # share of the steps taken where an encoder gives the start, 0 to 1
+    average_weight: float = 2e-3  # weight of the mean square distance to w_avg, which keeps latents where drags work
+    row_weight: float = 2e-3  # weight of the mean square distance of rows from their mean, for the same reason
+    refine_share: float = 0.05  # share of the steps taken where an encoder gives the start, 0 to 1
     search: SearchConfig = field(default_factory=SearchConfig)  # weights of the search from the encoder's latents
     tune_steps: int = 0  # of tuning the generator's weights (Roich et al. 2022, PTI); 0: none
     tune_lr: float = 1e-3  # of Adam on the generator's weights
@@ -47,8 +47,8 @@ class InvertConfig:
     def __post_init__(self) -> None:
         if not (1 <= self.steps <= 10_000 and 0 <= self.tune_steps <= 10_000 and 1 <= self.starts <= 10_000):
             raise InputError("An inversion takes 1 to 10000 steps and starts, and 0 to 10000 steps of tuning.")
-        if not 0 <= self.finish <= 1:
-            raise InputError(f"invert.finish is {self.finish:g}, expected a share from 0 to 1.")
+        if not 0 <= self.refine_share <= 1:
+            raise InputError(f"invert.refine_share is {self.refine_share:g}, expected a share from 0 to 1.")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Inversion:
 
     def _finish(self, encoder: Encoder) -> Iterator[InversionProgress]:
         """Refine the encoder's latents without leaving the latents that can be dragged."""
-        steps = round(self.config.finish * self.config.steps)
+        steps = round(self.config.refine_share * self.config.steps)
         if steps == 0:
             return
         search = LatentSearch(self.generator, encoder, self._picture, self.ws, self._distance, self.config.search)
@@ -138,7 +138,7 @@ class Inversion:
     def _strayed(self, place: Float[Tensor, "1 L D"]) -> Float[Tensor, ""]:
         """Penalty for latents (in standard deviations of W) far from the average and for rows that differ."""
         spread = (place - place.mean(dim=1, keepdim=True)).square().mean()
-        return self.config.near * place.square().mean() + self.config.spread * spread
+        return self.config.average_weight * place.square().mean() + self.config.row_weight * spread
 
     def _invert(self) -> Iterator[InversionProgress]:
         config = self.config

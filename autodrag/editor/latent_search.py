@@ -4,7 +4,7 @@ Edits are learnt from mapped latents, and those lie along few directions of W. R
 likest and cannot be dragged any more. So what is solved for are whitened coordinates of W (`models.whitening`): a move
 that the edited rows share, one that the kept rows share, and what each row does apart, as in e4e (Tov et al. 2021),
 
-    unlike(G(w), picture) + near |y_mean|^2 + apart |y_edited - mean|^2 + apart_kept |y_kept - mean|^2,
+    unlike(G(w), picture) + mean_weight |y_mean|^2 + edited_weight |y_edited - mean|^2 + kept_weight |y_kept - mean|^2,
 
 mean squares over coordinates. The mean effect of moves on pictures (`Encoder.image_directions`) is a Gauss-Newton
 matrix that costs nothing; quasi-Newton steps learn the rest.
@@ -31,9 +31,9 @@ FLOOR = 3e-3  # curvature along moves that the picture does not show
 class SearchConfig:
     """Weights of the search's penalties, in squared whitened coordinates of W."""
 
-    near: float = 1e-2  # of how unusual the mean of the rows is
-    apart: float = 0.1  # of how far the edited rows part from their mean
-    apart_kept: float = 1e-3  # of how far the kept rows part from theirs
+    mean_weight: float = 1e-2  # of how unusual the mean of the rows is
+    edited_weight: float = 0.1  # of how far the edited rows part from their mean
+    kept_weight: float = 1e-3  # of how far the kept rows part from theirs
 
 
 class LatentSearch:
@@ -73,10 +73,10 @@ class LatentSearch:
             y = self._moved(moves)
             image = self._generator.synthesize(self._whitening.latents(y)[None]).float()
             loss = self._distance(image, self._picture)
-            for rows, apart in zip(split(y), (config.apart, config.apart_kept), strict=True):
+            for rows, apart in zip(split(y), (config.edited_weight, config.kept_weight), strict=True):
                 if len(rows):
                     mean = rows.mean(dim=0)
-                    loss = loss + config.near * mean.square().mean() + apart * (rows - mean).square().mean()
+                    loss = loss + config.mean_weight * mean.square().mean() + apart * (rows - mean).square().mean()
             (slope,) = torch.autograd.grad(loss, moves)
         return loss.item(), slope
 
@@ -88,7 +88,7 @@ def inverse_of_curvature(encoder: Encoder, config: SearchConfig) -> Callable[[Te
     edited, kept = split(seen)
     shown = torch.cat([edited.sum(dim=1, keepdim=True), kept.sum(dim=1, keepdim=True), seen], dim=1).flatten(1)
     own = torch.full((rows, size), FLOOR, device=seen.device)
-    for part, apart in zip(split(own), (config.apart, config.apart_kept), strict=True):
+    for part, apart in zip(split(own), (config.edited_weight, config.kept_weight), strict=True):
         part += 2 * apart / max(1, part.numel())
     diagonal = torch.cat([torch.full((2, size), FLOOR, device=seen.device), own]).flatten()
     scaled = shown / diagonal

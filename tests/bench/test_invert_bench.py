@@ -12,7 +12,13 @@ from autodrag.config import compose, typed
 
 def test_it_measures_inversions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autodrag.bench.inverted_pulls.PULLS", ("free-10",))
-    effort = ["invert.steps=6", "invert.finish=0.5", "invert.starts=4", "invert.tune_steps=3", "invert.tune_lr=2e-4"]
+    effort = [
+        "invert.steps=6",
+        "invert.refine_share=0.5",
+        "invert.starts=4",
+        "invert.tune_steps=3",
+        "invert.tune_lr=2e-4",
+    ]
     few = ["images=1", "slow=1", "pulls=1", "methods=[landing]", f"out={tmp_path / 'out.json'}"]
     run(typed(InvertBench, compose("bench/invert", [*few, *effort])))
     numbers = json.loads((tmp_path / "out.json").read_text())

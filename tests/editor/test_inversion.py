@@ -56,7 +56,7 @@ def encoder(tiny: FrozenGenerator) -> Encoder:
 def test_an_encoder_begins_the_inversion_and_few_steps_finish_it(
     tiny: FrozenGenerator, picture: np.ndarray, encoder: Encoder
 ) -> None:
-    config = InvertConfig(steps=300, finish=0.1, search=SearchConfig(near=3e-3))
+    config = InvertConfig(steps=300, refine_share=0.1, search=SearchConfig(mean_weight=3e-3))
     work = Inversion(tiny, to_tensor(picture), config, encoder)
     run = work.run()
     first = next(run)
@@ -76,8 +76,8 @@ def test_only_an_encoder_of_the_generator_will_do(picture: np.ndarray, encoder: 
     other = FrozenGenerator.random(w_dim=16)
     with pytest.raises(InputError, match="another generator"):
         Inversion(other, to_tensor(picture), SHORT, encoder)
-    with pytest.raises(InputError, match="finish"):
-        InvertConfig(finish=2.0)
+    with pytest.raises(InputError, match="refine_share"):
+        InvertConfig(refine_share=2.0)
 
 
 def test_the_cache_finds_the_encoder_of_a_generator(
