@@ -23,7 +23,8 @@ FIRST_MOMENT = 1e-3  # seconds
 def summarise(rows: Sequence[Row], columns: Mapping[str, str], seed: int) -> dict[str, Any]:
     """Estimates of the columns of a setting, over the items that have a value.
 
-    md_penalised: MD where failed items keep their distance before the edit. md_left: total distance after / before.
+    md_penalised: MD where failed items keep their distance before the edit. md_left, left_of_way: total distance after
+    / before, so that a drag counts by its length. left_of_way_in_reach: of the items with a value of left_in_reach.
     """
     medians: dict[str, float | None] = {}
     summary: dict[str, Any] = {"items": len(rows), "medians": medians}
@@ -37,10 +38,19 @@ def summarise(rows: Sequence[Row], columns: Mapping[str, str], seed: int) -> dic
         summary["failed"] = sum(row["failed"] for row in rows)
         summary["md_before"] = asdict(estimate(before, seed, "md_before"))
         summary["md_penalised"] = asdict(estimate(penalised, seed, "md_penalised"))
-        found = [row for row in rows if row["md"] is not None]
-        total = sum(row["md_before"] for row in found)
-        summary["md_left"] = sum(row["md"] for row in found) / total if total > 0 else None
+        summary["md_left"] = _share(rows, "md", "md_before")
+    if "left_px" in columns:
+        reachable = [row for row in rows if row["left_in_reach"] is not None]
+        summary["left_of_way"] = _share(rows, "left_px", "way")
+        summary["left_of_way_in_reach"] = _share(reachable, "left_px", "way")
     return summary
+
+
+def _share(rows: Sequence[Row], after: str, before: str) -> float | None:
+    """Total of one column over that of another, of the rows that have a value after the edit."""
+    found = [row for row in rows if row[after] is not None]
+    total = sum(row[before] for row in found)
+    return sum(row[after] for row in found) / total if total > 0 else None
 
 
 def frechet(features: Sequence[Mapping[str, Tensor]], captions: Mapping[str, str]) -> dict[str, Any]:

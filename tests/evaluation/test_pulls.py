@@ -15,6 +15,7 @@ from autodrag.evaluation.report.pulls import pulls as table
 from autodrag.evaluation.report.results import read_results
 from autodrag.evaluation.report.sheets import TITLE, pull_sheet
 from autodrag.evaluation.run import EvalConfig, evaluate
+from autodrag.evaluation.summary import summarise
 from autodrag.evaluation.tasks import pull_items
 from autodrag.evaluation.tasks.pulls import _pulls
 
@@ -31,6 +32,7 @@ def test_no_edit_leaves_the_whole_distance_and_the_oracle_little(tmp_path: Path)
     assert set(none["settings"]) == {"local-pins"} == set(oracle["settings"])
     for setting in none["settings"].values():
         assert setting["left"]["mean"] == pytest.approx(1, abs=0.15) and setting["broken"]["mean"] == 0
+        assert setting["left_of_way"] == pytest.approx(1, abs=0.15) == setting["left_of_way_in_reach"]
         assert setting["identity"]["mean"] == 0 and setting["outside"]["mean"] == 0
     assert none["settings"]["local-pins"]["medians"]["pins_px"] < 0.5
     assert oracle["settings"]["local-pins"]["left_px"]["mean"] < 0.6 * none["settings"]["local-pins"]["left_px"]["mean"]
@@ -50,6 +52,18 @@ def test_the_sheet_shows_source_and_edit_of_landings_pulls(tmp_path: Path) -> No
     assert (round(height / 260), round(width / 260)) == (1, 2)
     source, edited = (made[:, TITLE + 10 : TITLE + 250, x : x + 240].float() for x in (10, 270))
     assert source.std() > 20 and (edited - source).abs().mean() > 2
+
+
+def test_a_drag_counts_by_its_length_and_not_at_all_when_broken() -> None:
+    rows = [
+        {"left": 1.0, "left_px": 0.1, "way": 0.1, "left_in_reach": 1.0},
+        {"left": 0.1, "left_px": 4.0, "way": 40.0, "left_in_reach": None},
+        {"left": None, "left_px": None, "way": None, "left_in_reach": None},
+    ]
+    summary = summarise(rows, {"left": "left", "left_px": "left, px"}, seed=0)
+    assert summary["left_of_way"] == pytest.approx(4.1 / 40.1)
+    assert summary["left_of_way_in_reach"] == pytest.approx(1)
+    assert summary["left"]["mean"] == pytest.approx(0.55)
 
 
 def test_settings_that_do_not_exist_and_other_generators_are_refused(tmp_path: Path) -> None:

@@ -32,9 +32,10 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
     devices = sorted({r.summary["device"] for r in found.values()})
     limits = sorted({str(r.summary["task"]["max_steps"]) for r in found.values()})
     notes = [
-        "`left`: share of the distance that is left, mean and median, by a fit of the renderer; of edits that are not "
-        f"broken ({first['tools']['broken']}) and whose handle is not on the background. `left in reach`: of the drags "
-        "whose targets some face of the domain reaches (`in reach`: their number).",
+        "`left`: share of the distance that is left, of all drags together and in the median drag, by a fit of the "
+        f"renderer; of edits that are not broken ({first['tools']['broken']}) and whose handle is not on the "
+        "background. `left in reach`: of the drags whose targets some face of the domain reaches (`in reach`: their "
+        "number).",
         "`free-N`: one point, N px in any direction. `two`, `three`: with others that are pulled elsewhere by 40 px. "
         "`local`: one parameter of the face moves to its other end. `surface`: points of the face move to where "
         "another face has them. `chain-back`: ten pulls of 20 px, back and forth; `chain-on`: ten of 10 px, onward.",
@@ -55,9 +56,9 @@ def _row(result: Result, label: str, setting: str) -> list[str]:
         setting,
         paper.METHODS.get(label, label),
         str(values["items"]),
-        f"{_number(values['left']['mean'], 2)} / {_number(values['medians']['left'], 2)}",
+        f"{_number(values['left_of_way'], 2)} / {_number(values['medians']['left'], 2)}",
         _number(values["left_px"]["mean"], 1),
-        _number(values["left_in_reach"]["mean"], 2),
+        _number(values["left_of_way_in_reach"], 2),
         str(values["left_in_reach"]["n"]),
         NOTHING if values["broken"]["mean"] is None else f"{values['broken']['mean']:.0%}",
         _number(values["medians"]["pins_px"], 1),
