@@ -69,3 +69,14 @@ def test_hair_that_grows_takes_its_end_along_and_leaves_its_strands() -> None:
     above = grid()[side][:, 1].max() - grid()[side][:, 1]
     assert (moved[above < 2, 1] > 15).all()
     assert moved[above > 16].abs().max() < 0.01
+
+
+def test_hair_that_gains_volume_takes_its_outline_along_and_leaves_its_strands() -> None:
+    flat, full = face(hair_volume=-1.0), face(hair_volume=1.0)
+    found = places(flat, grid(), 256)
+    beside = (found.part == PARTS.index("back hair")) & ((grid()[:, 1] - 110).abs() < 30)  # at the height of the ears
+    moved = (where(full[None], found, 256)[0] - grid())[beside]
+    outline = found.at[beside, 0].abs() > 5  # by what `places` adds to coordinates there
+    assert outline.any() and (~outline).any()
+    assert (moved[outline, 0].abs() > 4).all() and moved[~outline].abs().max() < 0.01
+    assert ((moved[outline, 0] > 0) == (grid()[beside][outline, 0] > 128)).all()

@@ -2,7 +2,7 @@
 
 A place is a part and two coordinates that move with the part: longitude and latitude on the skin and the cap of hair,
 the position between the curves of lips, lids and brows, the offset in radii on the iris, the frame of the nose, the
-outline of the hair behind the head, the centre of the shoulders. The background has no places.
+strands and the outline of the hair behind the head, the centre of the shoulders. The background has no places.
 """
 
 from collections.abc import Callable
@@ -204,35 +204,48 @@ def _brow(side: int) -> tuple[Callable[[Head, Tensor, Tensor], Pair], Callable[[
     return read, write
 
 
-TIP = 0.1  # half image sides: so far above where the hair ends, it moves with the end
-FROM_TIP = 10.0  # added to the coordinate of places there
+BAND = 0.05  # half image sides: so near to the outline of the hair, a place moves with it
+FROM_OUTLINE = 10.0  # added to the coordinates of places there
 
 
-def _hair_frame(head: Head) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Width, height where the skull ends and the falling hair begins, length of that hair, height of the skull."""
+def _painted(head: Head, u: Tensor, v: Tensor) -> Pair:
+    """The frame that the strands of the falling hair are painted in (`layers.back_hair`)."""
     g = head.g
-    top = -0.15 * head.length
-    return head.width * 1.17 * g.hair_volume, top, 1.55 * g.hair_length * head.length, head.length * g.hair_volume
+    c, s = g.roll.cos(), g.roll.sin()
+    du, dv = u - g.shift_x, v - g.shift_y
+    return c * du + s * dv + 0.10 * g.yaw.sin(), c * dv - s * du
+
+
+def _hair_outline(head: Head, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Half the width of the hair at heights of that frame, where it begins, and where the falling hair ends."""
+    g = head.g
+    width, top = head.width * 1.17 * g.hair_volume, -0.15 * head.length
+    skull = head.length * 1.09 * g.hair_volume
+    bottom = top + 1.55 * g.hair_length * head.length
+    around_skull = width * (1 - ((y + 0.04) / skull).square()).clamp(min=0).sqrt()
+    falling = width * (1 + 0.06 * (y - top) / head.length) * (y > top)
+    return torch.maximum(around_skull, falling), -skull - 0.04, bottom
 
 
 def _read_back_hair(head: Head, u: Tensor, v: Tensor) -> Pair:
-    """Down the hair, its strands stay where they are when it grows, and the end moves: as a picture shows it."""
-    g = head.g
-    width, top, fall, skull = _hair_frame(head)
-    c, s = g.roll.cos(), g.roll.sin()
-    du, dv = u - g.shift_x, v - g.shift_y
-    x, y = c * du + s * dv + 0.10 * g.yaw.sin(), c * dv - s * du - top
-    down = torch.where((y > fall - TIP) & (y < fall + TIP / 4), FROM_TIP + y - fall, y)
-    return x / width, torch.where(y > 0, down, y / skull)
+    """Strands stay where they are when the hair grows or gains volume, and its outline moves: as a picture shows it."""
+    x, y = _painted(head, u, v)
+    half, upper, bottom = _hair_outline(head, y)
+    across = torch.where(x.abs() > half - BAND, x.sign() * (FROM_OUTLINE + x.abs() - half), x)
+    ends = (y > bottom - BAND) & (y < bottom + BAND / 4)
+    down = torch.where(ends, FROM_OUTLINE + y - bottom, y)
+    return across, torch.where(y < upper + BAND, y - upper - FROM_OUTLINE, down)
 
 
 def _write_back_hair(head: Head, a: Tensor, b: Tensor) -> Pair:
     g = head.g
-    width, top, fall, skull = _hair_frame(head)
+    _, upper, bottom = _hair_outline(head, b)
+    inside = torch.minimum(b, torch.maximum(bottom, -upper - 0.08))  # short hair ends at the skull's lower edge
+    y = torch.where(b > FROM_OUTLINE / 2, b - FROM_OUTLINE + bottom, inside)
+    y = torch.where(b < -FROM_OUTLINE / 2, b + FROM_OUTLINE + upper, y)
+    half, _, _ = _hair_outline(head, y)
+    x = torch.where(a.abs() > FROM_OUTLINE / 2, a.sign() * (a.abs() - FROM_OUTLINE + half), a) - 0.10 * g.yaw.sin()
     c, s = g.roll.cos(), g.roll.sin()
-    lowest = torch.maximum(fall, 1.09 * skull - 0.04 - top)  # short hair ends above the skull's lower edge
-    down = torch.where(b > FROM_TIP / 2, b - FROM_TIP + fall, torch.minimum(b, lowest))
-    x, y = a * width - 0.10 * g.yaw.sin(), top + torch.where(b > 0, down, b * skull)
     return c * x - s * y + g.shift_x, s * x + c * y + g.shift_y
 
 
