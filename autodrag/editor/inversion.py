@@ -65,9 +65,9 @@ class InversionProgress:
 class Inversion:
     """One picture being inverted: iterate `run`, stop whenever, and read `ws`, `generator` and `tuned`.
 
-    picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. encoder: trained for the generator; None: it begins
-    with the likest of random pictures. After `run` with tuning, `generator` is the tuned one and `tuned` its changed
-    weights, else they are the given one and empty. Raises InputError where picture or encoder do not fit the generator.
+    picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. encoder: trained for the generator; None: the start
+    is the most similar of several random images. After `run` with tuning, `generator` is the tuned one and `tuned` its
+    changed weights, else they are the given one and empty. Raises InputError where picture or encoder do not fit the generator.
     """
 
     def __init__(

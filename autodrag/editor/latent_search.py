@@ -1,13 +1,15 @@
-"""The finish of an inversion: from an encoder's latents to those whose picture is likest, where drags still work.
+"""The second part of an inversion: refines the encoder's latents without leaving those that can be dragged.
 
-Edits are learnt from mapped latents, and those lie along few directions of W. Rows that leave them make a picture
-likest and cannot be dragged any more. So what is solved for are whitened coordinates of W (`models.whitening`): a move
-that the edited rows share, one that the kept rows share, and what each row does apart, as in e4e (Tov et al. 2021),
+Drag methods are trained on mapped latents, which vary along few directions of W. Rows outside these directions can
+reproduce a picture best but cannot be dragged. So the variables are whitened coordinates of W (`models.whitening`): an
+offset shared by the edited rows, one shared by the kept rows, and one of each row, as in e4e (Tov et al. 2021). The
+objective is
 
-    unlike(G(w), picture) + mean_weight |y_mean|^2 + edited_weight |y_edited - mean|^2 + kept_weight |y_kept - mean|^2,
+    dissimilarity(G(w), picture) + mean_weight |y_mean|^2
+        + edited_weight |y_edited - mean|^2 + kept_weight |y_kept - mean|^2,
 
-mean squares over coordinates. The mean effect of moves on pictures (`Encoder.image_directions`) is a Gauss-Newton
-matrix that costs nothing; quasi-Newton steps learn the rest.
+with means over coordinates. The mean effect of offsets on images (`Encoder.image_directions`) gives a Gauss-Newton
+matrix at no cost, which quasi-Newton steps correct.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,17 +25,17 @@ from autodrag.latents import EDITED_ROWS, split
 from autodrag.models import Encoder
 from autodrag.vision.image_loss import Distance
 
-CURVATURE = 10.0  # of the unlikeness, by mean square changes of the picture
-FLOOR = 3e-3  # curvature along moves that the picture does not show
+CURVATURE = 10.0  # of the dissimilarity, per mean square change of the image
+FLOOR = 3e-3  # curvature along directions that do not change the image
 
 
 @dataclass(frozen=True)
 class SearchConfig:
     """Weights of the search's penalties, in squared whitened coordinates of W."""
 
-    mean_weight: float = 1e-2  # of how unusual the mean of the rows is
-    edited_weight: float = 0.1  # of how far the edited rows part from their mean
-    kept_weight: float = 1e-3  # of how far the kept rows part from theirs
+    mean_weight: float = 1e-2  # of the mean of the rows
+    edited_weight: float = 0.1  # of the edited rows' differences from their mean
+    kept_weight: float = 1e-3  # of the kept rows' differences from theirs
 
 
 class LatentSearch:
@@ -60,7 +62,7 @@ class LatentSearch:
             yield loss, self._whitening.latents(self._moved(moves))[None]
 
     def _moved(self, moves: Float[Tensor, " N"]) -> Float[Tensor, "L Y"]:
-        """Coordinates of all rows. moves: of all edited rows, of all kept rows, and of single rows."""
+        """Coordinates of all rows. moves: offsets of all edited rows, of all kept rows, and of single rows."""
         edited, kept, own = moves.view(-1, self._start.shape[1]).split([1, 1, len(self._start)])
         count = min(EDITED_ROWS, len(self._start))
         shared = torch.cat([edited.expand(count, -1), kept.expand(len(self._start) - count, -1)])
@@ -77,12 +79,12 @@ class LatentSearch:
                 if len(rows):
                     mean = rows.mean(dim=0)
                     loss = loss + config.mean_weight * mean.square().mean() + apart * (rows - mean).square().mean()
-            (slope,) = torch.autograd.grad(loss, moves)
-        return loss.item(), slope
+            (gradient,) = torch.autograd.grad(loss, moves)
+        return loss.item(), gradient
 
 
 def inverse_of_curvature(encoder: Encoder, config: SearchConfig) -> Callable[[Tensor], Tensor]:
-    """Slopes times (CURVATURE S^T S + diagonal)^-1, by Woodbury's identity. S: the encoder's `image_directions`."""
+    """Gradients times (CURVATURE S^T S + diagonal)^-1, by Woodbury's identity. S: the encoder's `image_directions`."""
     rows, size = encoder.num_ws, encoder.whitening.size
     seen = encoder.image_directions @ encoder.whitening.basis  # [R, L, Y]
     edited, kept = split(seen)
@@ -94,8 +96,8 @@ def inverse_of_curvature(encoder: Encoder, config: SearchConfig) -> Callable[[Te
     scaled = shown / diagonal
     inner = torch.linalg.cholesky(torch.eye(len(shown), device=seen.device) / CURVATURE + scaled @ shown.T)
 
-    def solve(slope: Tensor) -> Tensor:
-        moved = torch.cholesky_solve((scaled @ slope)[:, None], inner)[:, 0]
-        return slope / diagonal - moved @ scaled
+    def solve(gradient: Tensor) -> Tensor:
+        moved = torch.cholesky_solve((scaled @ gradient)[:, None], inner)[:, 0]
+        return gradient / diagonal - moved @ scaled
 
     return solve

@@ -6,9 +6,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 ENOUGH = 1e-4  # share of the expected decrease that a step must bring
-CURVED = 1e-8  # least cosine of a step and its change of slope: below it the pair tells of no curvature
-SHORTEN = (0.1, 0.5)  # limits of the factor of a step that went too far
-FIRST = 0.5  # share of its value that the function is expected to lose on the first step
+CURVED = 1e-8  # smallest cosine between a step and its change of gradient; other pairs are not used
+SHORTEN = (0.1, 0.5)  # bounds of the factor that shortens a step
+FIRST = 0.5  # expected decrease of the first step, as a share of the value
 
 Vector = Float[Tensor, " N"]
 

@@ -1,15 +1,15 @@
-"""Landing: the latents nearest to the source that put the handles on their targets, found without a single image.
+"""Landing: the latents nearest to the source that put the handles on their targets, found without rendering an image.
 
-Ours. `PointMotion` says where points go when latents move, and it can be differentiated; `Manifold` says how far
-latents may go. So a drag is a small least-squares problem in coordinates d [K, Y] of the edited rows' moves,
+Ours. `PointMotion` predicts where points move when latents change, and is differentiable. `Manifold` limits how far
+latents may move. A drag is then a small least-squares problem in the displacements d [K, Y] of the edited rows, in
+whitened coordinates:
 
-    sum_p c_p |place_p(d) - target_p|^2 / sigma^2  +  shared |mean d|^2 + apart |d - mean d|^2,
+    sum_p c_p |place_p(d) - target_p|^2 / sigma^2  +  shared |mean d|^2 + apart |d - mean d|^2
 
-within the manifold's limits. Points that contradict each other are compromised between, points that should stay are
-pairs like any other, and what no point asks for changes as little as it can: rows part from each other only for what
-W itself cannot show. Gauss-Newton solves it in a few steps of a millisecond or two, while the targets move from the
-handles to where they were asked for, as the drag itself does. While a pointer moves, each solution starts at the last
-one.
+within the limits of the manifold. Conflicting points are averaged, and pins are pairs whose target is their handle.
+Everything else changes as little as possible; rows differ only where a common displacement in W is not enough. A few
+Gauss-Newton steps of one or two milliseconds solve it, while the targets move from the handles to where they should
+be. While a pointer moves, each solution starts at the previous one.
 """
 
 from collections.abc import Iterator
@@ -27,28 +27,28 @@ from autodrag.models.point_motion import PointMotion, PointMotionConfig
 from autodrag.models.stored import StoredModel
 from autodrag.typed import build
 
-SHORT = 0.6  # hundredths of the image's sides that handles are left from their targets, on average, to count as short
-WALLS, WALL_VARIANCE = 3, 1e-3  # how often a step is solved again with the limits that it broke; how hard they are
-NEAR = 1.5  # hundredths; targets that moved by less are followed by one step, others by two
-MOST = 8  # so many points count fully; more of them share that weight, for neighbours err alike
+SHORT = 0.6  # mean distance from the targets, in hundredths of the image's sides, above which a drag counts as short
+WALLS, WALL_VARIANCE = 3, 1e-3  # largest number of repeated solves with violated limits; variance of their constraints
+NEAR = 1.5  # hundredths; one step follows targets that moved by less, two steps others
+MOST = 8  # total weight of the points of a drag, at most: errors of neighbours are correlated
 
 
 @dataclass(frozen=True)
 class LandingConfig:
-    """What a landing costs, and how far it may go. Deviations are the standard deviations of W."""
+    """Weights and limits. Deviations are standard deviations of W."""
 
-    sigma: float = 0.15  # how far a point may miss, in hundredths of the image's sides
-    shared: float = 1.0  # weight of the squared move that the rows share, in deviations
-    apart: float = 4.0  # weight of their squared differences from it, in deviations
-    max_apart: float = 0.6  # how far the rows may part, in root mean square deviations; beyond it, images fade
-    robust: float = 0.15  # hundredths of the sides beyond which a point pulls no harder (Huber's loss), unless a pin
-    settle: int = 4  # steps at the end, with the final targets
+    sigma: float = 0.15  # tolerated error of a point, in hundredths of the image's sides
+    shared: float = 1.0  # weight of the squared common displacement of the rows, in deviations
+    apart: float = 4.0  # weight of the rows' squared differences from it, in deviations
+    max_apart: float = 0.6  # largest root mean square difference of the rows, in deviations; images fade beyond it
+    robust: float = 0.15  # error in hundredths from which the loss of a point is linear (Huber); pins are exempt
+    settle: int = 4  # additional steps with the final targets
 
 
 @dataclass(frozen=True)
 class Landed:
-    """rows: the edited rows. points: where the handles are with them, in image pixels. short: the manifold ends
-    before the handles are at their targets.
+    """rows: the edited rows. points: predicted positions of the handles, in image pixels. short: whether a limit of the
+    manifold stopped the drag before its targets.
     """
 
     rows: Float[Tensor, "B K D"]
@@ -57,10 +57,7 @@ class Landed:
 
 
 class Landing(StoredModel):
-    """Where points go when latents move, and how far latents may go, of one generator.
-
-    Images are those of `image_hw`; points are (x, y) pixels, latents the edited rows.
-    """
+    """Point motion and manifold of one generator. Points are (x, y) pixels of its images, latents the edited rows."""
 
     kind = "landing"
     cheapest: Tensor  # [K, K]
@@ -70,12 +67,12 @@ class Landing(StoredModel):
         self.config, self.motion, self.manifold = config, motion, manifold
         common = torch.full((EDITED_ROWS, EDITED_ROWS), 1 / EDITED_ROWS)
         differences = torch.eye(EDITED_ROWS) - common
-        # From what pulls at the rows to the cheapest move: the inverse of what moves cost.
+        # The inverse of the quadratic penalty of displacements.
         cheapest = EDITED_ROWS / config.shared * common + differences / config.apart
         self.register_buffer("cheapest", cheapest, persistent=False)
 
     def source(self, rows: Float[Tensor, "B K D"]) -> "Source":
-        """What drags from the same edited rows share."""
+        """The state that all drags from the same edited rows share."""
         return Source(self, rows.float())
 
     def start(
@@ -85,12 +82,12 @@ class Landing(StoredModel):
         valid: Bool[Tensor, "B P"],
         image_hw: tuple[int, int],
     ) -> "Drag":
-        """A drag that has not moved yet. handles: pixels. valid: True at real handles, False at padding."""
+        """A new drag. handles: pixels. valid: True at real handles, False at padding."""
         return Drag(self, source, handles, valid, image_hw)
 
     @torch.no_grad()
     def walk(self, drag: "Drag", targets: Float[Tensor, "B P 2"], n: int) -> Iterator[Landed]:
-        """A drag, from its start, after each of n steps; the last of them has settled. targets: pixels."""
+        """The states of a drag after each of n steps. targets: pixels."""
         drag.aim(targets)
         for step in range(1, n + 1):
             drag.step(step / n)
@@ -100,7 +97,7 @@ class Landing(StoredModel):
 
     @torch.no_grad()
     def follow(self, drag: "Drag", targets: Float[Tensor, "B P 2"]) -> Landed:
-        """A drag on from where it is, to targets that have moved a little: a fraction of the cost of `walk`."""
+        """Continue a drag to targets that have moved a little, at a fraction of the cost of `walk`."""
         for _ in range(1 if bool(drag.aim(targets) < NEAR) else 2):
             drag.step(1.0)
         return drag.landed(1.0)
@@ -119,7 +116,7 @@ class Landing(StoredModel):
 
 
 class Source:
-    """Edited rows that drags start from, and the limits of what starts there."""
+    """Edited rows that drags start from, and their limits."""
 
     def __init__(self, landing: Landing, rows: Float[Tensor, "B K D"]) -> None:
         manifold = landing.manifold
@@ -130,7 +127,7 @@ class Source:
 
 
 class Drag:
-    """One batch of drags: what stays the same over its steps, and how far they have come."""
+    """A batch of drags: its constants and its current state."""
 
     def __init__(
         self,
@@ -144,22 +141,24 @@ class Drag:
         self._handles, self._valid = handles, valid
         self._codes = landing.motion.codes(source.rows, handles, image_hw)
         self._places = landing.motion.places(source.rows, self._codes)
-        self._way = torch.zeros_like(self._places)  # from handles to targets, in hundredths
+        self._way = torch.zeros_like(self._places)  # displacements from handles to targets, in hundredths
         real = valid.to(self._way)
         self._real = real[..., None]
         self._variance = landing.config.sigma**2 * (real.sum(dim=1) / MOST).clamp(min=1)  # [B]
         self._rows = source.rows
         self._at_limit = torch.zeros(len(source.y), dtype=torch.bool, device=source.y.device)
         self._moved = torch.zeros_like(source.y)  # [B, K, Y]
-        self._gone = torch.zeros_like(self._places)  # by the handles, in units in which an image spans -1..1
-        self._behind = torch.zeros_like(real)  # [B, P], what the last step left, in hundredths
+        self._gone = torch.zeros_like(
+            self._places
+        )  # displacement of the handles; an image spans -1..1
+        self._behind = torch.zeros_like(real)  # [B, P], remaining distances of the last step, in hundredths
 
     def starts_at(self, handles: Float[Tensor, "B P 2"], valid: Bool[Tensor, "B P"]) -> bool:
         """Whether it is a drag of these handles."""
         return torch.equal(self._handles, handles) and torch.equal(self._valid, valid)
 
     def aim(self, targets: Float[Tensor, "B P 2"]) -> Float[Tensor, ""]:
-        """Set where the next steps go, in pixels. Returns how far that is from where the last ones went, at most, in
+        """Set the targets of the next steps, in pixels. Returns the largest distance from the previous targets, in
         hundredths of the image's sides.
         """
         before = self._way
@@ -167,7 +166,7 @@ class Drag:
         return (self._way - before).norm(dim=2).max()
 
     def landed(self, share: float) -> Landed:
-        """How far it has come towards targets that share of the way."""
+        """The current state. share: of the way to the targets that the last step was to reach."""
         height, width = self._size
         missed = share * self._way - 50 * self._gone
         left = (missed.norm(dim=2, keepdim=True) * self._real).sum(dim=(1, 2)) / self._real.sum(dim=(1, 2))
@@ -175,7 +174,7 @@ class Drag:
         return Landed(self._rows, points, self._at_limit & (left > SHORT))
 
     def step(self, share: float) -> None:
-        """One Gauss-Newton step towards targets that share of the way from the handles."""
+        """One Gauss-Newton step. share: of the way from the handles to the targets."""
         landing, source = self._landing, self.source
         moved = self._solve(share)
         kept = landing.manifold.inside(source.y + moved, source.y, source.allowed) - source.y
@@ -186,16 +185,16 @@ class Drag:
         self._behind = (share * self._way - 50 * self._gone).norm(dim=2)
 
     def _solve(self, share: float) -> Float[Tensor, "B K Y"]:
-        """The cheapest move that takes the points there, as far as the manifold allows."""
+        """The displacement with the least penalty that moves the points, within the limits of the manifold."""
         planes, asked, variance = self._pulls(share)
         points = planes.shape[1]
         moved, _ = self._cheapest(planes, asked, variance)
         self._at_limit = torch.zeros_like(self._at_limit)
-        # Where that leaves the manifold, the walls it broke are asked for like points, so that others give way.
+        # Violated limits become constraints, and the step is solved again so that other directions compensate.
         for number in range(WALLS):
             normals, beyond = self._walls(moved)
             broken = normals.flatten(1).any(dim=1)[:, None, None]
-            asks = number == 0 or not moved.is_cuda  # to ask a GPU is to wait for it: once a step
+            asks = number == 0 or not moved.is_cuda  # a synchronisation on a GPU: once a step
             if asks and not bool(broken.any()):
                 break
             self._at_limit = self._at_limit | broken[:, 0, 0]
@@ -203,14 +202,14 @@ class Drag:
             variance = torch.cat([variance, torch.full_like(beyond, WALL_VARIANCE)], dim=1)
             _, forces = self._cheapest(planes, asked, variance)
             point = torch.arange(forces.shape[1], device=forces.device) < points
-            needed = ~broken | (forces <= 0) | point[:, None]  # a wall may push, not pull
+            needed = ~broken | (forces <= 0) | point[:, None]  # a limit is an inequality
             planes, asked = planes * needed, asked * needed[..., 0]
             moved = torch.where(broken, self._cheapest(planes, asked, variance)[0], moved)
         return moved
 
     def _pulls(self, share: float) -> tuple[Float[Tensor, "B A KY"], Float[Tensor, "B A"], Float[Tensor, "B A"]]:
-        """What the A = 2 P coordinates of the points ask of a move: planes @ move = asked, in hundredths, and how far
-        each may miss, squared.
+        """The linearised equations of the A = 2 P coordinates of the points, planes @ displacement = asked, in
+        hundredths, and their variances.
         """
         config = self._landing.config
         by_rows = 50 * self._landing.motion.derivative(self._rows, self._codes) * self._real[..., None, None]
@@ -218,13 +217,13 @@ class Drag:
         planes = torch.einsum("bpikd,bkdy->bpiky", by_rows, turn).flatten(3).flatten(1, 2)
         missed = (share * self._way - 50 * self._gone) * self._real
         asked = missed.flatten(1) + (planes @ self._moved.flatten(1)[..., None])[..., 0]
-        # Huber's weights: what is out of reach, or contradicts the other points, does not pull ever harder.
+        # Huber's weights: an unreachable or conflicting target has a bounded influence.
         pinned = self._way.norm(dim=2) == 0
         lost = torch.where(pinned, 1.0, (self._behind / config.robust).clamp(min=1))
         return planes, asked, (self._variance[:, None] * lost).repeat_interleave(2, dim=1)
 
     def _walls(self, moved: Float[Tensor, "B K Y"]) -> tuple[Float[Tensor, "B W KY"], Float[Tensor, "B W"]]:
-        """Limits that a move breaks, as planes normals @ move <= places; 0 where it keeps them."""
+        """Violated limits, as normals @ displacement <= places; 0 for the others."""
         source, limit = self.source, self._landing.config.max_apart
         mean, apart, size = _parted(moved)
         normals, places = self._landing.manifold.walls(source.mean + mean[:, 0], source.mean_allowed)
@@ -239,12 +238,12 @@ class Drag:
     def _cheapest(
         self, planes: Float[Tensor, "B A KY"], asked: Float[Tensor, "B A"], variance: Float[Tensor, "B A"]
     ) -> tuple[Float[Tensor, "B K Y"], Float[Tensor, "B A 1"]]:
-        """The cheapest move with planes @ move = asked, which each may miss by its variance, and the force with which
-        each pulls for it.
+        """The displacement with the least penalty for the equations planes @ displacement = asked with these variances,
+        and its Lagrange multipliers.
         """
         moves: Tensor = (self._landing.cheapest @ planes.unflatten(2, (EDITED_ROWS, -1))).flatten(2).transpose(1, 2)
         forces: Tensor
-        # Positive definite, so there is no error to ask for, which a GPU would have to be waited for.
+        # Positive definite, so no error check, which would synchronise a GPU.
         forces, _ = torch.linalg.solve_ex(planes @ moves + torch.diag_embed(variance), asked[..., None])
         return (moves @ forces).unflatten(1, (EDITED_ROWS, -1))[..., 0], forces
 
@@ -252,7 +251,7 @@ class Drag:
 def _parted(
     moved: Float[Tensor, "B K Y"],
 ) -> tuple[Float[Tensor, "B 1 Y"], Float[Tensor, "B K Y"], Float[Tensor, "B 1 1"]]:
-    """What the rows' moves share, how they differ from it, and the root mean square norm of that."""
+    """The common displacement of the rows, their differences from it, and the root mean square norm of those."""
     mean = moved.mean(dim=1, keepdim=True)
     apart = moved - mean
     return mean, apart, apart.square().sum(dim=2, keepdim=True).mean(dim=1, keepdim=True).sqrt()
