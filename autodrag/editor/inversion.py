@@ -67,7 +67,8 @@ class Inversion:
 
     picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. encoder: trained for the generator; None: the start
     is the most similar of several random images. After `run` with tuning, `generator` is the tuned one and `tuned` its
-    changed weights, else they are the given one and empty. Raises InputError where picture or encoder do not fit the generator.
+    changed weights; otherwise they are the given one and empty. Raises InputError where picture or encoder do not fit
+    the generator.
     """
 
     def __init__(

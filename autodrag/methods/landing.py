@@ -1,4 +1,4 @@
-"""Landing as a drag method: a few Gauss-Newton steps on latents, by a network of where points go. No image is made."""
+"""Landing as a drag method: Gauss-Newton steps on latents, with a network of point motion. No image is rendered."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -59,7 +59,7 @@ class LandingMethod:
             yield Update(join(landed.rows, tail), landed.points, done, landed.short)
 
     def _begun(self, head: Float[Tensor, "B K D"], request: Request) -> Drag:
-        """The drag to go on with: the last one where it is to be followed and the request fits, else a new one."""
+        """The drag to continue: the last one if `follow` is set and the request fits it, otherwise a new one."""
         last = self._last
         if last is not None and not torch.equal(last.source.rows, head):
             last = None
