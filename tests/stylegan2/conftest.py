@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from third_party.stylegan2 import Generator, GeneratorConfig
 
 TINY = GeneratorConfig(z_dim=6, c_dim=0, w_dim=8, resolution=(16, 16), channels={4: 7, 8: 6, 16: 5}, mapping_layers=2)
+Described = tuple[str, dict[str, Any]]  # name of a class, attributes
 POISON = 'raise RuntimeError("embedded source must never be executed")'
 
 
@@ -45,34 +46,12 @@ class Persistent:
 def persistent(generator: Generator, flattened: bool = False) -> Persistent:
     """A generator as stylegan2-ada-pytorch (or, flattened, stylegan3-code) pickles it."""
     config = generator.config
-    synthesis = {
-        "channel_base": 1,
-        "channel_max": 1,
-        "num_fp16_res": config.num_fp16_res,
-        "conv_clamp": config.conv_clamp,
-    }
-    options = {"z_dim": config.z_dim, "c_dim": config.c_dim, "mapping_kwargs": {"num_layers": config.mapping_layers}}
-    options |= synthesis if flattened else {"synthesis_kwargs": synthesis}
-    layer = {"conv_clamp": config.conv_clamp, "use_noise": config.use_noise, "activation": "lrelu"}
-    own: dict[str, tuple[str, dict[str, Any]]] = {
-        "Generator": ("Generator", {"img_channels": config.img_channels, "_init_kwargs": options}),
-        "Synthesis": ("SynthesisNetwork", {"img_resolution": config.resolution[0], "_init_kwargs": synthesis}),
-        "Mapping": ("MappingNetwork", {"_init_kwargs": options["mapping_kwargs"]}),
-        "Block": ("SynthesisBlock", {"architecture": config.architecture, "use_fp16": False}),
-        "StyledConv": ("SynthesisLayer", layer),
-        "ToRGB": ("ToRGBLayer", {"conv_clamp": config.conv_clamp}),
-        "UpSkip": ("Conv2dLayer", {"activation": "linear"}),
-    }
-    own["Generator"][1].update({name: getattr(config, name) for name in ("z_dim", "c_dim", "w_dim")})
+    own = _classes(config, flattened)
 
     def convert(module: nn.Module, name: str) -> Persistent:
-        if type(module).__name__ == "Dense":
-            active = "lrelu" if name.startswith("fc") else "linear"
-            gain = config.mapping_lr_multiplier if name.startswith("fc") else 1
-            attributes = {"activation": active, "bias_gain": gain, "weight_gain": np.float64(gain / math.sqrt(2))}
-            class_name = "FullyConnectedLayer"
-        else:
-            class_name, attributes = own[type(module).__name__]
+        class_name, attributes = (
+            _dense(config, name) if type(module).__name__ == "Dense" else own[type(module).__name__]
+        )
         return Persistent(
             class_name,
             _parameters=dict(module.named_parameters(recurse=False)),
@@ -83,6 +62,35 @@ def persistent(generator: Generator, flattened: bool = False) -> Persistent:
         )
 
     return convert(generator, "")
+
+
+def _classes(config: GeneratorConfig, flattened: bool) -> dict[str, Described]:
+    """NVIDIA's class and its attributes for each of our classes but `Dense`."""
+    clamp = {"conv_clamp": config.conv_clamp}
+    synthesis = {"channel_base": 1, "channel_max": 1, "num_fp16_res": config.num_fp16_res} | clamp
+    mapping = {"num_layers": config.mapping_layers}
+    options = {"z_dim": config.z_dim, "c_dim": config.c_dim, "mapping_kwargs": mapping}
+    options |= synthesis if flattened else {"synthesis_kwargs": synthesis}
+    sizes = {name: getattr(config, name) for name in ("img_channels", "z_dim", "c_dim", "w_dim")}
+    return {
+        "Generator": ("Generator", {"_init_kwargs": options} | sizes),
+        "Synthesis": ("SynthesisNetwork", {"img_resolution": config.resolution[0], "_init_kwargs": synthesis}),
+        "Mapping": ("MappingNetwork", {"_init_kwargs": mapping}),
+        "Block": ("SynthesisBlock", {"architecture": config.architecture, "use_fp16": False}),
+        "StyledConv": ("SynthesisLayer", {"use_noise": config.use_noise, "activation": "lrelu"} | clamp),
+        "ToRGB": ("ToRGBLayer", clamp),
+        "UpSkip": ("Conv2dLayer", {"activation": "linear"}),
+    }
+
+
+def _dense(config: GeneratorConfig, name: str) -> Described:
+    """The same for a linear layer of this name: layers of the mapping are active and learn slowly."""
+    active, gain = ("lrelu", config.mapping_lr_multiplier) if name.startswith("fc") else ("linear", 1)
+    return "FullyConnectedLayer", {
+        "activation": active,
+        "bias_gain": gain,
+        "weight_gain": np.float64(gain / math.sqrt(2)),
+    }
 
 
 def tf_variables(state: dict[str, Tensor], heights: list[int]) -> dict[str, dict[str, np.ndarray[Any, Any]]]:
