@@ -18,7 +18,37 @@ HEIGHT = 256  # pixels at which flow is computed
 ROUND_TRIP_PX = 1.0  # largest error of the flow there and back, at that height
 
 
-class MotionTask(Task):
+class FlowTask(Task):
+    """The method gets some points of the optical flow between the first image and the second."""
+
+    def __init__(
+        self,
+        generator: FrozenGenerator,
+        seed: int,
+        points: int,
+        flow: Flow,
+        content: tuple[float, float, float, float] | None,
+    ) -> None:
+        """content: (x0, y0, x1, y1) as fractions, the part of the canvas with a picture; None: all of it."""
+        super().__init__(generator, seed)
+        self._points, self._flow, self._content = points, flow, content or (0.0, 0.0, 1.0, 1.0)
+
+    @property
+    def settings(self) -> dict[str, list[int]]:
+        return {str(self._points): list(range(self._points))}
+
+    @property
+    def tools(self) -> dict[str, str]:
+        return {"flow": self._flow.name}
+
+    def image_pair(self, index: int, attempt: int) -> tuple[Float[Tensor, "1 3 h w"], Float[Tensor, "1 3 h w"]]:
+        """Both images of a draw, at the height at which flow is computed."""
+        latents = self.latents([Item(index, attempt, (), ())])
+        assert latents.goal is not None
+        return to_size(self.images(latents.source), HEIGHT), to_size(self.images(latents.goal), HEIGHT)
+
+
+class MotionTask(FlowTask):
     """The second image has rows 0-5 moved by `lam` towards those of another latent. The flow gives the points."""
 
     def __init__(
@@ -32,23 +62,12 @@ class MotionTask(Task):
         flow: Flow,
         content: tuple[float, float, float, float] | None,
     ) -> None:
-        """motion_px: least motion of a point, in pixels of a 512 px image. content: as in `Paired`."""
-        super().__init__(generator, seed)
-        self._psi, self._lam, self._points, self._motion_px = psi, lam, points, motion_px
-        self._flow, self._content = flow, content or (0.0, 0.0, 1.0, 1.0)
-
-    @property
-    def settings(self) -> dict[str, list[int]]:
-        return {str(self._points): list(range(self._points))}
-
-    @property
-    def tools(self) -> dict[str, str]:
-        return {"flow": self._flow.name}
+        """motion_px: least motion of a point, in pixels of a 512 px image. content: as in `FlowTask`."""
+        super().__init__(generator, seed, points, flow, content)
+        self._psi, self._lam, self._motion_px = psi, lam, motion_px
 
     def try_item(self, index: int, attempt: int) -> Item | None:
-        latents = self.latents([Item(index, attempt, (), ())])
-        assert latents.goal is not None
-        first, second = (to_size(self.images(ws), HEIGHT) for ws in (latents.source, latents.goal))
+        first, second = self.image_pair(index, attempt)
         there, back = self._flow(first, second)[0], self._flow(second, first)[0]
         y, x = self._usable(there, back).nonzero(as_tuple=True)
         if len(x) < self._points:

@@ -7,8 +7,8 @@ from typing import ClassVar, Literal
 import torch
 
 from autodrag.evaluation.metrics import squared_error
-from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
-from autodrag.evaluation.tasks.motion import HEIGHT, flow_item
+from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score
+from autodrag.evaluation.tasks.motion import HEIGHT, FlowTask, flow_item
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_size
 from autodrag.latents import EDITED_ROWS, join, split
@@ -30,7 +30,7 @@ class PairedConfig:
     max_steps: int  # limit for the optimisers
 
 
-class Paired(Task):
+class Paired(FlowTask):
     """MSE x 100 and LPIPS x 10 between the edited and the second image, in [-1, 1] at 256 px."""
 
     columns: ClassVar = {"mse": "MSE x 100", "lpips": "LPIPS x 10", "outside": "outside"}
@@ -43,23 +43,12 @@ class Paired(Task):
         content: tuple[float, float, float, float] | None,
         lpips: Lpips | None,
     ) -> None:
-        """content: (x0, y0, x1, y1) as fractions, the part of the canvas with a picture; None: all of it."""
-        super().__init__(generator, seed)
-        self._config, self._content, self._lpips = config, content or (0.0, 0.0, 1.0, 1.0), lpips
-        self._flow = Flow(config.flow, generator.device)
-
-    @property
-    def settings(self) -> dict[str, list[int]]:
-        return {str(self._config.points): list(range(self._config.points))}
-
-    @property
-    def tools(self) -> dict[str, str]:
-        return {"flow": self._flow.name}
+        """content: as in `FlowTask`."""
+        super().__init__(generator, seed, config.points, Flow(config.flow, generator.device), content)
+        self._config, self._lpips = config, lpips
 
     def try_item(self, index: int, attempt: int) -> Item | None:
-        latents = self.latents([Item(index, attempt, (), ())])
-        assert latents.goal is not None
-        first, second = (to_size(self.images(ws), HEIGHT) for ws in (latents.source, latents.goal))
+        first, second = self.image_pair(index, attempt)
         flow = self._flow(first, second)[0]
         height, width = flow.shape[1:]
         x0, y0, x1, y1 = self._content
@@ -67,7 +56,7 @@ class Paired(Task):
         draw = torch.randperm(
             (right - left) * (bottom - top), generator=rng(self.seed, "paired points", index, attempt)
         )
-        chosen = draw[: self._config.points]
+        chosen = draw[: self._points]
         x, y = left + chosen % (right - left), top + chosen // (right - left)
         return flow_item(index, attempt, torch.stack([x, y], dim=1), flow, self.generator.resolution)
 
