@@ -230,11 +230,10 @@ class Editor(Undoable):
 
         A picture that came from a photograph is written pasted back into it.
         """
-        path = Path(path)
-        kind = path.suffix.lower().lstrip(".")
+        kind = Path(path).suffix.lower().lstrip(".")
         for data in self.export("jpg" if kind == "jpeg" else kind):
             if data:
-                write_whole(path, data)
+                write_whole(Path(path), data)
 
     def export(self, kind: str, frame: int | None = None) -> Iterator[bytes]:
         """Yield b"" after each rendered image, then the bytes of a file of one of `export.KINDS`.
@@ -255,11 +254,8 @@ class Editor(Undoable):
         """The session in a .safetensors file or its bytes. Raises InputError if there is none."""
         saved = session_file.parse(source if isinstance(source, bytes) else read_whole(Path(source)))
         models = models or ModelCache(device)
-        about = saved.about
-        editor = cls._of(models, scene.restored(models, saved), saved.state, about.method, about.steps)
-        if editor.method == about.method:
-            editor.choose_method(about.method, about.steps, about.tuning)
-        return editor
+        about, first = saved.about, Moment(scene.restored(models, saved), saved.state)
+        return cls._of(models, first, about.method, about.steps, about.tuning)
 
     @classmethod
     def invert(
@@ -288,14 +284,16 @@ class Editor(Undoable):
         cls, picture: OwnPicture, models: ModelCache, method: str | None = None, steps: int | None = None
     ) -> "Editor":
         """An editor of an image that was inverted step by step."""
-        return cls._of(models, picture.scene(), picture.state(), method, steps)
+        return cls._of(models, Moment(picture.scene(), picture.state()), method, steps)
 
     @classmethod
-    def _of(cls, models: ModelCache, held: Scene, state: State, method: str | None, steps: int | None) -> "Editor":
-        """An editor that starts from a given state. A method that cannot be used here is replaced."""
+    def _of(
+        cls, models: ModelCache, first: Moment, method: str | None, steps: int | None, tuning: Tuning = AS_IS
+    ) -> "Editor":
+        """An editor that starts from a given state. A method that cannot be used here is replaced, by one as it is."""
         editor = cls.__new__(cls)
-        Undoable.__init__(editor, Moment(held, state))
+        Undoable.__init__(editor, first)
         editor.models = models
-        usable = models.usable(method, held.dataset)
-        editor.choose_method(usable, steps if usable == method else None)
+        usable = models.usable(method, first.scene.dataset)
+        editor.choose_method(usable, *((steps, tuning) if usable == method else ()))
         return editor
