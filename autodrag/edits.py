@@ -13,6 +13,8 @@ from autodrag.typed import build
 
 POINTS = ("handle_x", "handle_y", "target_x", "target_y")
 COLUMNS = ("name", "seed", "latent", *POINTS)
+WORKBOOK = b"PK\x03\x04"  # first bytes of a ZIP archive, which .xlsx and .ods are
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}  # of Windows
 LONGEST_NAME = 200  # bytes of an edit's name; file systems allow 255 with what is added to it
 
 
@@ -40,6 +42,10 @@ def read_edits(path: Path) -> list[Edit]:
         text = data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The edits {path} cannot be read ({error}); give a .json or .csv file in UTF-8.") from None
+    if data.startswith(WORKBOOK) or "\0" in text:
+        raise InputError(
+            f"{path} is no text but a workbook, or UTF-16 without its mark: save it as CSV in UTF-8, and give that."
+        )
     entries = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_json(text, path)
     edits = []
     for number, entry in enumerate(entries, 1):
@@ -66,6 +72,8 @@ def _check_name(name: str) -> None:
     """Raises InputError where files cannot be named so."""
     if name == ".." or any(kind(name).name != name for kind in (PurePosixPath, PureWindowsPath)):
         raise InputError(f"It is named {name!r}; a name must not be a path.")
+    if name.partition(".")[0].strip().casefold() in DEVICES:
+        raise InputError(f"It is named {name!r}, which Windows keeps for a device; give it another name.")
     if not name.strip() or not name.isprintable() or len(name.encode("utf-8")) > LONGEST_NAME:
         raise InputError(
             f"It is named {name[:LONGEST_NAME]!r}; a name has 1 to {LONGEST_NAME} bytes and no control characters."

@@ -148,9 +148,7 @@ class Drag:
         self._rows = source.rows
         self._at_limit = torch.zeros(len(source.y), dtype=torch.bool, device=source.y.device)
         self._moved = torch.zeros_like(source.y)  # [B, K, Y]
-        self._gone = torch.zeros_like(
-            self._places
-        )  # displacement of the handles; an image spans -1..1
+        self._gone = torch.zeros_like(self._places)  # displacement of the handles; an image spans -1..1
         self._behind = torch.zeros_like(real)  # [B, P], remaining distances of the last step, in hundredths
 
     def starts_at(self, handles: Float[Tensor, "B P 2"], valid: Bool[Tensor, "B P"]) -> bool:
