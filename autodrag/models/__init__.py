@@ -1,4 +1,4 @@
-"""The networks: AutoDrag with its predictor and regularizer, the aim, point motion and landing, the encoder."""
+"""The networks: AutoDrag (predictor and regularizer), Aim, PointMotion, Manifold, Landing, and the image encoder."""
 
 from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.autodrag import AutoDrag, DomainShape, ModelConfig

@@ -1,8 +1,7 @@
-"""The aim: a first guess of where a drag ends in W, from the displacements of the points as a field over the image.
+"""The aim: a first guess of the edited latent of a drag, predicted from the point displacements as a field on a grid.
 
-Ours, not the paper's. Attention averages over the points, and takes long to learn to get more from 68 points than from
-one. A plain MLP on a field of fixed size trains a thousand times faster; the predictor's transformer starts from its
-guess and corrects it.
+Ours, not the paper's. Attention averages over points and learns slowly to benefit from 68 of them instead of one. A
+plain MLP on a field of fixed size trains a thousand times faster; the predictor's transformer refines its guess.
 """
 
 import itertools
@@ -18,21 +17,21 @@ from autodrag.models.statistics import Standardise
 from autodrag.models.stored import StoredModel
 from autodrag.typed import build
 
-GAIN = 8.0  # scale of the displacements, which are small compared with the image
-EMPTY = 0.1  # weight of a zero displacement in the mean of a cell
+GAIN = 8.0  # scale of the displacements, which are small relative to the image
+EMPTY = 0.1  # weight of a zero displacement in the mean of a cell, so that empty cells are defined
 
 
 @dataclass(frozen=True)
 class AimConfig:
     """Size of the aim."""
 
-    grid: int  # cells of the field a side
-    width: int  # of the hidden layers of the MLP
+    grid: int  # cells per side of the field
+    width: int  # hidden width of the MLP
     layers: int  # hidden layers of the MLP
 
 
 class Aim(StoredModel):
-    """Predicts the edited rows at the end of a drag from those of the source: one move in W, shared by all rows."""
+    """Predicts the edited rows at the end of a drag: the source's rows plus one offset in W, shared by all rows."""
 
     kind = "aim"
 
@@ -57,7 +56,7 @@ class Aim(StoredModel):
         mask: Bool[Tensor, "B P"] | None,
         image_hw: tuple[int, int],
     ) -> Float[Tensor, "B K D"]:
-        """handles, targets: image pixels. mask: True at real pairs, False at padding; None if all are real."""
+        """rows: of the source. handles, targets: image pixels. mask: False at padding; None: no padding."""
         with torch.autocast("cpu" if rows.is_meta else rows.device.type, enabled=False):
             rows, at = rows.float(), to_unit(handles.float(), image_hw)
             field = displacement_field(at, to_unit(targets.float(), image_hw) - at, mask, self.config.grid)  # [B, F]
@@ -70,17 +69,17 @@ class Aim(StoredModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Aim":
-        """A network of that config and shape; its statistics come with its weights."""
+        """See `StoredModel`; the statistics are buffers, loaded with the weights."""
         return cls(build(AimConfig, config["aim"]), int(config["w_dim"]))
 
 
 def displacement_field(
     at: Float[Tensor, "B P 2"], move: Float[Tensor, "B P 2"], mask: Bool[Tensor, "B P"] | None, grid: int
 ) -> Float[Tensor, "B F"]:
-    """For every cell the mean displacement (times GAIN) and the number of the points around it; F = 3 grid^2.
+    """Per grid cell, the mean displacement (times GAIN) and the density of the points around it; F = 3 grid^2.
 
-    at, move: positions and displacements in units in which the image spans [-1, 1]. The weight of a point at a distance
-    of d cells is exp(-d^2 / 2).
+    at, move: positions and displacements, in units in which the image spans [-1, 1]. A point at a distance of d cells
+    has weight exp(-d^2 / 2).
     """
     centres = (torch.arange(grid, device=at.device) + 0.5) * (2 / grid) - 1
     along = torch.exp(-((at[..., None] - centres) * (grid / 2)).square() / 2)  # [B, P, 2, grid]

@@ -1,8 +1,7 @@
-"""Transformer blocks of both networks: pre-norm, GELU, PyTorch's fused attention, and caches of keys and values.
+"""Transformer blocks of both networks: pre-norm, GELU, PyTorch's fused attention, and a key-value cache.
 
-The encoder runs once a drag. The decoder cross-attends to its output by keys and values that `project_memory` computes
-once for every layer. A `Cache` holds the keys and values of the decoder's own tokens, so that a later call decodes new
-tokens only.
+The encoder runs once per drag. `project_memory` computes the cross-attention keys and values once for every decoder
+layer. A `Cache` holds those of the decoder's self-attention, so that each call decodes only its new tokens.
 """
 
 from collections.abc import Sequence
@@ -25,8 +24,8 @@ class KeyValue(NamedTuple):
 class Cache:
     """Queries, keys and values of all tokens that one self-attention layer has seen so far.
 
-    A buffer for `room` tokens is allocated once, and new tokens are written behind the earlier ones. While gradients
-    are recorded, nothing may be overwritten in place, so they are concatenated instead.
+    New tokens are appended in a buffer allocated once for `room` tokens. Autograd does not allow writes in place, so
+    they are concatenated while gradients are recorded.
     """
 
     def __init__(self, room: int) -> None:
@@ -34,7 +33,7 @@ class Cache:
         self._held: Tensor | None = None  # [B, room, 3 E]; its first `length` tokens are filled
 
     def append(self, x: Float[Tensor, "B T E"], project: nn.Linear) -> Float[Tensor, "B seen E3"]:
-        """The cached tokens followed by `project(x)`, which is cached too."""
+        """Append `project(x)` and return all cached tokens."""
         begin, end = self._length, self._length + x.shape[1]
         self._length = end
         plain = x.dtype == project.weight.dtype and (x.is_meta or not torch.is_autocast_enabled(x.device.type))
@@ -58,12 +57,12 @@ class Cache:
 class Memory:
     """What a decoder cross-attends to."""
 
-    layers: Sequence[KeyValue]  # keys and values for each layer
+    layers: Sequence[KeyValue]  # one per layer
     mask: Tensor | None = None  # bool, broadcastable to [B, heads, queries, tokens], False at padding; None: no padding
 
 
 class SelfAttention(nn.Module):
-    """Multi-head self-attention, with one matrix product for queries, keys and values."""
+    """Multi-head self-attention with a fused projection to queries, keys and values."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -74,7 +73,7 @@ class SelfAttention(nn.Module):
     def forward(
         self, x: Float[Tensor, "B T E"], mask: Tensor | None = None, cache: Cache | None = None
     ) -> Float[Tensor, "B T E"]:
-        """Attend to the tokens of `cache` and to `x`, which is added to the cache."""
+        """Append `x` to the cache and attend to all of its tokens; without a cache, to `x` alone."""
         qkv = self.qkv(x) if cache is None else cache.append(x, self.qkv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B, heads, seen, e] each
         y = attend(q[:, :, -x.shape[1] :], k, v, mask)  # [B, heads, T, e]
@@ -82,7 +81,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Multi-head cross-attention to a memory, whose keys and values `project_memory` computes."""
+    """Multi-head cross-attention to keys and values computed once by `project_memory`."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -92,7 +91,7 @@ class CrossAttention(nn.Module):
         self.out = nn.Linear(width, width)
 
     def project_memory(self, memory: Float[Tensor, "B S E"]) -> KeyValue:
-        """Keys and values of the memory, for `forward`."""
+        """Keys and values for `forward`."""
         k, v = self.kv(memory).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
         return KeyValue(k, v)
 
@@ -106,7 +105,7 @@ class CrossAttention(nn.Module):
 
 
 class EncoderBlock(nn.Module):
-    """Self-attention and a two-layer MLP, each with a LayerNorm before it and a residual connection."""
+    """Self-attention and MLP, each pre-norm with a residual connection."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -122,7 +121,7 @@ class EncoderBlock(nn.Module):
 
 
 class DecoderBlock(nn.Module):
-    """Self-attention, cross-attention and an MLP, each with a LayerNorm before it and a residual connection."""
+    """Self-attention, cross-attention and MLP, each pre-norm with a residual connection."""
 
     def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
         super().__init__()
@@ -181,13 +180,13 @@ class TransformerDecoder(nn.Module):
         mask: Tensor | None = None,
         caches: Sequence[Cache] | None = None,
     ) -> Float[Tensor, "B T E"]:
-        """Decode the tokens `x`. They follow the tokens in `caches` and are added to them."""
+        """Decode the tokens `x`, which follow those in `caches` and are appended to them."""
         for index, block in enumerate(self._blocks()):
             x = block(x, memory.layers[index], memory.mask, mask, None if caches is None else caches[index])
         return self.norm(x)
 
     def caches(self, tokens: int) -> list[Cache]:
-        """Empty caches for a sequence of at most `tokens` tokens that is decoded in several calls."""
+        """Empty caches for decoding a sequence of at most `tokens` tokens in several calls."""
         return [Cache(tokens) for _ in self._blocks()]
 
     def _blocks(self) -> list[DecoderBlock]:
@@ -202,7 +201,7 @@ def attend(
 ) -> Float[Tensor, "B heads T e"]:
     """softmax(q k^T / sqrt(e)) v, by PyTorch's fused attention.
 
-    On a CPU in bfloat16, separate operations are faster (1.7 times at 270 tokens, forwards and backwards).
+    On CPUs in bfloat16, separate operations are faster (1.7 times at 270 tokens, forward and backward).
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -218,7 +217,7 @@ def recording(x: Tensor, layer: nn.Linear) -> bool:
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Linear, GELU, Linear: every "MLP" of the paper's equations."""
+    """Linear, GELU, Linear: each "MLP" in the paper's equations."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))
 
 

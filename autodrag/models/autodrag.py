@@ -1,4 +1,4 @@
-"""AutoDrag: the predictor and the regularizer, with teacher forcing for training and rollouts for drags."""
+"""AutoDrag: the predictor P and the regularizer R, with teacher forcing for training and rollouts for inference."""
 
 import sys
 from collections.abc import Iterator
@@ -17,28 +17,28 @@ from autodrag.models.statistics import Statistics
 from autodrag.models.stored import StoredModel
 from autodrag.typed import build
 
-NEGLIGIBLE_GATE = 1e-3  # below it, R adds less than a thousandth of its correction
+NEGLIGIBLE_GATE = 1e-3  # gates below it leave no visible effect of R
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The whole model.
+    """Config of the whole model.
 
-    skip is how R is used. `gated` (ours): w_hat = w~ + g (R(w~) - w~) with a learned number g; `plain`: w_hat = R(w~);
+    skip: how R is applied. `gated` (ours): w_hat = w~ + g (R(w~) - w~) with a learned scalar g; `plain`: w_hat = R(w~);
     `none`: w_hat = w~.
     """
 
     predictor: PredictorConfig
     regularizer: RegularizerConfig
-    steps: int = 5  # n, the steps of a drag
+    steps: int = 5  # n, steps per drag
     feature_block: int = 6  # generator block, counted from 1, whose output is F_0
     skip: Literal["gated", "plain", "none"] = "gated"  # see above
-    gate: float = 0.0  # g before training; at 0, an untrained model is the identity
+    gate: float = 0.0  # initial g; 0: an untrained model is the identity
 
 
 @dataclass(frozen=True)
 class DomainShape:
-    """What a model needs to know about its generator."""
+    """Shapes of a generator's latents, features and images."""
 
     num_ws: int  # L, rows of a latent
     w_dim: int  # D, width of a latent
@@ -47,14 +47,14 @@ class DomainShape:
 
 
 class AutoDrag(StoredModel):
-    """Predicts the latents of every step of a drag from source features, points and latents. Rows 6.. do not change."""
+    """Predicts the latents of each step of a drag from source features, points and latents. Rows 6.. do not change."""
 
     kind = "autodrag"
 
     def __init__(self, config: ModelConfig, shape: DomainShape, statistics: Statistics) -> None:
         super().__init__()
         if config.steps < 1:
-            raise InputError(f"A drag of steps={config.steps} has no step: set model.steps of at least 1.")
+            raise InputError(f"A drag needs at least one step, but model.steps={config.steps}: set it to at least 1.")
         self.config = config
         self.shape = shape
         self.predictor = Predictor(config.predictor, shape.w_dim, shape.feature_shape, statistics)
@@ -66,14 +66,14 @@ class AutoDrag(StoredModel):
         self.leaves_out_regularizer = False
 
     def leave_out_negligible(self) -> "AutoDrag":
-        """For inference: leave R out if its gate is below NEGLIGIBLE_GATE, and print that. Returns self.
+        """For inference: drop R if its gate is below NEGLIGIBLE_GATE (reported on stderr). Returns self.
 
-        R is a third of the cost of a drag, and its effect is invisible at a gate below 0.001.
+        R is a third of the cost of a drag.
         """
         gate = self.gate.item() if self.config.skip == "gated" else 1.0
         self.leaves_out_regularizer = abs(gate) < NEGLIGIBLE_GATE
         if self.leaves_out_regularizer:
-            print(f"R is left out: its gate is {gate:.2g}, below {NEGLIGIBLE_GATE:g}.", file=sys.stderr)
+            print(f"Skipping the regularizer: its gate is {gate:.2g}, below {NEGLIGIBLE_GATE:g}.", file=sys.stderr)
         return self
 
     def forward(
@@ -85,11 +85,10 @@ class AutoDrag(StoredModel):
         mask: Bool[Tensor, "B P"] | None = None,
         own: Bool[Tensor, " B"] | None = None,
     ) -> Float[Tensor, "B n L D"]:
-        """w_hat_1..w_hat_n, each predicted from the given latent before it (teacher forcing), in one pass.
+        """Predict w_hat_1..w_hat_n in one pass, each from the given previous latent (teacher forcing).
 
         ws: w_0..w_{n-1}. features: F_0 of w_0. handles, targets: image pixels. mask: False at padding; None: no
-        padding. own: True for samples whose steps start from the model's own predictions (without a gradient through
-        them) instead of the given latents.
+        padding. own: True for samples whose inputs after w_0 are the model's own predictions (detached) instead.
         """
         context = self.predictor.encode(split(ws[:, 0])[0], features, handles, targets, mask, self.shape.resolution)
         if own is not None:
@@ -100,7 +99,7 @@ class AutoDrag(StoredModel):
     def _replaced(
         self, ws: Float[Tensor, "B n L D"], context: DragContext, own: Bool[Tensor, " B"]
     ) -> Float[Tensor, "B n L D"]:
-        """The given latents, with the model's own predictions for samples with `own`, which are made step by step."""
+        """The given latents; for samples with `own`, the model's own predictions, decoded step by step."""
         total = ws.shape[1]
         starts, past = [ws[:, :1]], self.predictor.begin(total)
         for index in range(total - 1):
@@ -117,7 +116,7 @@ class AutoDrag(StoredModel):
         mask: Bool[Tensor, "B P"] | None = None,
         n: int | None = None,
     ) -> list[Float[Tensor, "B L D"]]:
-        """Drag: w_hat_1..w_hat_n, each predicted from the one before it. Arguments as in `walk`."""
+        """All steps of `walk`, as a list."""
         return list(self.walk(ws, features, handles, targets, mask, n))
 
     def walk(
@@ -130,15 +129,15 @@ class AutoDrag(StoredModel):
         n: int | None = None,
         image: Float[Tensor, "B S E"] | None = None,
     ) -> Iterator[Float[Tensor, "B L D"]]:
-        """Drag, step by step: yields w_hat_1..w_hat_n.
+        """Drag: yield w_hat_1..w_hat_n, each predicted from the previous one.
 
-        ws: latents of the source. n: number of steps; None: that of training. image: as in `Predictor.encode`. Other
-        arguments as in `forward`. Costs one pass of the encoder, and n passes of the decoder over the K tokens of one
-        step.
+        ws: latents of the source. n: number of steps, default as in training. image: as in `Predictor.encode`. Other
+        arguments as in `forward`. Costs one encoder pass, and n decoder passes over the K tokens of a step. Raises
+        InputError if n is below 1.
         """
         total = self.config.steps if n is None else n
         if total < 1:
-            raise InputError(f"A drag of n={total} steps has no step: choose n of at least 1.")
+            raise InputError(f"A drag needs at least one step, but got n={total}: choose n of at least 1.")
         context = self.predictor.encode(split(ws)[0], features, handles, targets, mask, self.shape.resolution, image)
         here, past = ws[:, None], self.predictor.begin(total)
         for index in range(total):
@@ -158,7 +157,7 @@ class AutoDrag(StoredModel):
         return self.regularize(join(self.predictor(head, context, total, start, past), tail))
 
     def regularize(self, w_tilde: Float[Tensor, "*batch L D"]) -> Float[Tensor, "*batch L D"]:
-        """w~ -> w_hat by the skip connection around R; w~ itself if R is left out."""
+        """w~ -> w_hat: R with its skip connection; w~ itself without R."""
         if self.regularizer is None or self.leaves_out_regularizer:
             return w_tilde
         restored = self.regularizer(w_tilde.reshape(-1, *w_tilde.shape[-2:])).view_as(w_tilde)
@@ -170,7 +169,7 @@ class AutoDrag(StoredModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "AutoDrag":
-        """A network of that config and shape; its statistics come with its weights."""
+        """See `StoredModel`; the statistics are buffers, loaded with the weights."""
         shape = build(DomainShape, config["shape"])
         identity = Statistics.identity(shape.w_dim, shape.feature_shape[0])
         return cls(build(ModelConfig, config["model"]), shape, identity)

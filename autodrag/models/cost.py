@@ -1,4 +1,4 @@
-"""The cost of a model: parameters of its parts, and floating-point operations of a drag."""
+"""Cost of a model: parameters of its parts and FLOPs of a drag."""
 
 import torch
 from torch import nn
@@ -9,15 +9,14 @@ from autodrag.models.autodrag import AutoDrag
 
 
 def parameter_count(module: nn.Module) -> int:
-    """Number of trainable values."""
+    """Number of parameters."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def rollout_flops(model: AutoDrag, points: int = 1, n: int | None = None) -> int:
-    """Floating-point operations of one drag of one image, 2 for each multiply-add.
+    """FLOPs of one drag of one image (matrix products, convolutions and attention; a multiply-add counts as 2).
 
-    Counts matrix products, convolutions and attention. points: pairs of handle and target. n: steps; None: those of the
-    model's config.
+    points: handle-target pairs. n: steps, default as in the model's config.
     """
     shape, device = model.shape, model.predictor.cell_centres.device
     ws = torch.zeros(1, shape.num_ws, shape.w_dim, device=device)
@@ -30,7 +29,7 @@ def rollout_flops(model: AutoDrag, points: int = 1, n: int | None = None) -> int
 
 
 def cost_table(model: AutoDrag) -> str:
-    """Parameters of every part and operations of a drag, as a table in text."""
+    """Parameters of each part and FLOPs of a drag, as a text table."""
     rows = []
     for network in (model.predictor, model.regularizer):
         if network is not None:

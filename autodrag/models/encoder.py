@@ -1,8 +1,8 @@
-"""The encoder predicts the latents of a picture in one pass, and knows how much a move of latents changes pictures.
+"""The image encoder: predicts the latents of an image in one pass, and estimates how latent offsets change pixels.
 
-Its latents are the average latent, plus a move shared by the edited rows and one shared by the kept rows, plus small
-offsets of single rows. Rows near each other and near the average are editable (Tov et al. 2021, e4e, section 3). All of
-it is in whitened coordinates of W, so no row leaves the directions along which mapped latents vary.
+Latents are the average latent, plus one offset shared by the edited rows and one shared by the kept rows, plus small
+offsets per row. Rows close to each other and to the average are editable (Tov et al. 2021, e4e, section 3). Offsets are
+predicted in whitened coordinates of W, so rows vary only along directions in which mapped latents do.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from autodrag.models.stored import StoredModel
 from autodrag.models.whitening import Whitening
 from autodrag.typed import build
 
-OFFSET = 0.2  # scale of the offsets: deviations of W for an output of 1
+OFFSET = 0.2  # scale of the per-row offsets: standard deviations of W for an output of 1
 GROUPS = 8  # of the group normalisation
 
 
@@ -28,13 +28,13 @@ class EncoderConfig:
     """Size of the encoder."""
 
     size: int  # longer side of the input, in pixels
-    width: int  # channels at half that size, up to six times as many at the coarsest; a multiple of 8
-    hidden: int  # width of the picture's embedding
-    directions: int  # of W+, those that change pictures most
+    width: int  # channels at half resolution, a multiple of 8; up to six times as many at the coarsest
+    hidden: int  # width of the image embedding
+    directions: int  # R, directions of W+ that change images most
 
 
 class Encoder(StoredModel):
-    """Convolutions, an embedding of the picture, and two linear heads."""
+    """Convolutions, an image embedding, and two linear heads."""
 
     kind = "encoder"
 
@@ -47,7 +47,7 @@ class Encoder(StoredModel):
         whitening: Whitening,
         image_directions: Float[Tensor, "R L D"] | None = None,
     ) -> None:
-        """whitening: of the generator's W. image_directions: from `main_directions`; None: zeros, to be loaded."""
+        """whitening: of the generator's W. image_directions: from `main_directions`; None: zeros until loaded."""
         super().__init__()
         self.config, self.num_ws, self.whitening = config, num_ws, whitening
         w_dim, size = whitening.basis.shape
@@ -62,7 +62,7 @@ class Encoder(StoredModel):
         self.embed = nn.Sequential(nn.Linear(16 * widths[-1], config.hidden), nn.GELU())
         self.shared_head = nn.Linear(config.hidden, 2 * size)
         self.offset_head = nn.Linear(config.hidden, num_ws * size)
-        for layer in (self.shared_head, self.offset_head):  # begins at the average latent
+        for layer in (self.shared_head, self.offset_head):  # initial output: the average latent
             nn.init.normal_(layer.weight, std=0.01)
             nn.init.zeros_(layer.bias)
 
@@ -72,7 +72,7 @@ class Encoder(StoredModel):
         return len(self.whitening.mean)
 
     def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B L D"]:
-        """pictures: in [-1, 1], of any size. They are shrunk to the input size."""
+        """pictures: in [-1, 1], of any size; larger ones are downsampled to the input size."""
         hidden = self.embed(self.convolutions(shrunk(pictures, self.config.size)))
         size = self.whitening.size
         head, tail = self.shared_head(hidden).float().view(-1, 2, 1, size).unbind(dim=1)  # [B, 1, Y] each
@@ -82,7 +82,7 @@ class Encoder(StoredModel):
         return self.whitening.latents(shared + OFFSET * offsets)
 
     def change(self, moves: Float[Tensor, "B L D"]) -> Float[Tensor, " B"]:
-        """Estimate of the root mean square change of pixels by moves of latents."""
+        """Estimated root mean square change of pixel values caused by offsets of latents."""
         return (torch.einsum("rld,bld->br", self.image_directions, moves).square().sum(dim=1) + 1e-8).sqrt()
 
     def stored_config(self) -> dict[str, Any]:
@@ -92,16 +92,16 @@ class Encoder(StoredModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Encoder":
-        """A network of that config and shape; its statistics come with its weights."""
+        """See `StoredModel`; whitening and directions are buffers, loaded with the weights."""
         whitening = Whitening(int(config["w_dim"]), int(config["coordinates"]))
         return cls(build(EncoderConfig, config["encoder"]), int(config["num_ws"]), whitening)
 
 
 def main_directions(gradients: Float[Tensor, "N L D"], count: int) -> Float[Tensor, "R L D"]:
-    """The `count` directions of W+ that change pictures most, orthogonal; zeros follow if there are fewer.
+    """The `count` orthogonal directions of W+ that change images most, by SVD; padded with zeros if there are fewer.
 
-    gradients: from `training.latent_statistics.image_gradients`. The sum over the directions of (direction * d).sum()^2
-    estimates the mean square change of the picture's pixels by a move d.
+    gradients: from `training.latent_statistics.image_gradients`. The sum over directions of (direction * d).sum()^2
+    estimates the mean square change of pixel values caused by an offset d.
     """
     _, sizes, along = torch.linalg.svd(gradients.flatten(1), full_matrices=False)
     kept = (sizes[:count, None] * along[:count]) / len(gradients) ** 0.5
@@ -109,7 +109,7 @@ def main_directions(gradients: Float[Tensor, "N L D"], count: int) -> Float[Tens
 
 
 def shrunk(images: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B 3 h w"]:
-    """With that longer side, each pixel the mean of those it covers; smaller images stay as they are."""
+    """Area-downsample images to a longer side of `size`; smaller images are returned unchanged."""
     height, width = images.shape[-2:]
     share = size / max(height, width)
     if share >= 1:

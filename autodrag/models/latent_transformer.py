@@ -1,4 +1,4 @@
-"""The latent transformer of UserControllableLT (Endo 2022): predicts a move of the edited rows from point motion."""
+"""The latent transformer of UserControllableLT (Endo 2022): predicts an offset of the edited rows from point motion."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,8 +16,8 @@ from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.stored import StoredModel
 from autodrag.typed import build
 
-UNIT_HEIGHT = 256  # pixels: motion is measured at this image height, for every generator
-FEATURE_BLOCK = 5  # of 64 px
+UNIT_HEIGHT = 256  # px; motion is measured at this image height for every generator
+FEATURE_BLOCK = 5  # 64 px
 
 
 @dataclass(frozen=True)
@@ -26,15 +26,15 @@ class LatentTransformerConfig:
 
     width: int  # channels of the tokens; published: 512
     heads: int  # of the attention; published: 8
-    layers: int  # of the encoder, and of the decoder; published: 6
+    layers: int  # of the encoder and of the decoder each; published: 6
 
 
 @dataclass(frozen=True)
 class MotionScale:
     """Scales that motion is divided by."""
 
-    flow: float  # root mean square of the optical flow, in pixels of a 256 px image
-    expansion: float  # root mean square of its log expansion
+    flow: float  # root mean square optical flow, in pixels of a 256 px image
+    expansion: float  # root mean square log expansion of the flow
 
 
 class LatentTransformer(StoredModel):
@@ -70,9 +70,10 @@ class LatentTransformer(StoredModel):
         motion: Float[Tensor, "B P 3"],
         mask: Bool[Tensor, "B P"] | None = None,
     ) -> Float[Tensor, "B L D"]:
-        """The move that is added to `ws` for alpha = 1; zero in the kept rows.
+        """The offset to add to `ws` at alpha = 1; zero in the kept rows.
 
-        points: image pixels. motion: (dx, dy, log expansion) of the points, divided by `scale`. mask: False at padding.
+        features: of `ws`. points: image pixels. motion: (dx, dy, log expansion) of each point, divided by `scale`.
+        mask: False at padding; None: no padding.
         """
         local = self.standardise_features(sample_at(features, points, self.shape.resolution))  # [B, P, C]
         tokens = torch.cat([F.relu(self.embed_motion(motion)), F.relu(self.embed_features(local))], dim=2)  # [B, P, E]
@@ -90,7 +91,7 @@ class LatentTransformer(StoredModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "LatentTransformer":
-        """A network of that config and shape; its statistics come with its weights."""
+        """See `StoredModel`; the statistics are buffers, loaded with the weights."""
         network, shape = build(LatentTransformerConfig, config["network"]), build(DomainShape, config["shape"])
         identity = Statistics.identity(shape.w_dim, shape.feature_shape[0])
         return cls(network, shape, build(MotionScale, config["scale"]), identity)

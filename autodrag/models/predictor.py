@@ -1,4 +1,4 @@
-"""The Latent Predictor P (section 3.2): predicts the edited rows of every step from the source and the points."""
+"""The Latent Predictor P (section 3.2): predicts the edited rows of each step from the source and the points."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -17,25 +17,25 @@ from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Size of P, and what its tokens hold."""
+    """Size and inputs of P."""
 
     width: int  # channels E of the tokens
     heads: int  # of the attention
     encoder_layers: int
     decoder_layers: int
     mlp_ratio: float = 4.0  # hidden width of the MLPs / width
-    points: Literal["full", "patch_only"] = "full"  # patch, position and displacement | patch alone, as printed
-    relative_steps: bool = True  # embed i / n and 1 / n of step i (ours), instead of i
-    grid: int = 16  # image tokens a side, at most
-    aim: AimConfig | None = None  # first guess of the end, which the steps correct (ours); None: no guess, the paper
+    points: Literal["full", "patch_only"] = "full"  # patch, position and displacement | patch only, as published
+    relative_steps: bool = True  # embed i / n and 1 / n for step i (ours) instead of i
+    grid: int = 16  # maximum image tokens per side
+    aim: AimConfig | None = None  # first guess of the end, refined by the steps (ours); None: as published
 
 
 @dataclass(frozen=True)
 class DragContext:
-    """What all steps of a drag share."""
+    """State shared by all steps of a drag."""
 
-    memory: Memory  # of source and points, for the decoder
-    aim: Float[Tensor, "B K D"] | None  # guess of the edited rows at the end, if the model has an aim
+    memory: Memory  # encoded source and points, for the decoder
+    aim: Float[Tensor, "B K D"] | None  # first guess of the final edited rows, if the model has an aim
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ class Past:
     """State of a drag that is decoded step by step."""
 
     positions: Float[Tensor, "n K E"]  # embeddings of all steps and rows
-    caches: list[Cache]  # tokens of the steps so far, for each layer of the decoder
+    caches: list[Cache]  # one per decoder layer
 
 
 class Predictor(nn.Module):
-    """`encode` encodes the source and the points once; `forward` then predicts one step or all of them."""
+    """Encoder-decoder: `encode` runs once per drag, then `forward` decodes one or all of its steps."""
 
     cell_centres: Tensor
 
@@ -76,12 +76,12 @@ class Predictor(nn.Module):
         self.apply(initialise)
         nn.init.normal_(self.point_type, std=0.02)
         nn.init.normal_(self.row_embedding, std=0.02)
-        nn.init.zeros_(self.head.weight)  # an untrained predictor moves nothing, or straight to the aim
-        # After `initialise`: the aim keeps its own initialisation.
+        nn.init.zeros_(self.head.weight)  # an untrained predictor outputs its input, or goes straight to the aim
+        # Created after `initialise` so that it keeps its own initialisation.
         self.aim = None if config.aim is None else Aim(config.aim, w_dim, statistics.w_mean, statistics.w_std)
 
     def encode_image(self, features: Float[Tensor, "B C h w"]) -> Float[Tensor, "B S E"]:
-        """Tokens of F_0, which all drags of an image share."""
+        """Tokens of F_0, shared by all drags of an image."""
         return self.image_tokens(self.standardise_features(features)) + self.position(self.cell_centres)
 
     def encode(
@@ -96,9 +96,8 @@ class Predictor(nn.Module):
     ) -> DragContext:
         """Encode the source and the points.
 
-        rows: edited rows of the source. features: F_0 of the source. handles, targets: image pixels, in any order of
-        the pairs. mask: False at padding; None: no padding. image_hw: size of the image. image: what `encode_image`
-        makes of the features, where it is known.
+        rows, features: edited rows and F_0 of the source. handles, targets: image pixels; the order of the pairs does
+        not matter. mask: False at padding; None: no padding. image: output of `encode_image`, if already computed.
         """
         aim = None if self.aim is None else self.aim(rows, handles, targets, mask, image_hw)  # [B, K, D]
         image = self.encode_image(features) if image is None else image  # [B, S, E]
@@ -107,7 +106,7 @@ class Predictor(nn.Module):
         if mask is not None:
             every = mask.new_ones(mask.shape[0], image.shape[1])  # [B, S]
             padding = torch.cat([every, mask, mask], dim=1)[:, None, None]  # [B, 1, 1, S + 2P]
-        # Eq. 8, 9: MLP([MLP(F_seq), MLP(P_seq)]), through the encoder, to keys and values
+        # Eq. 8, 9: keys and values from MLP([MLP(F_seq), MLP(P_seq)]), through the encoder
         tokens = self.encoder(self.fuse(torch.cat([image, points], dim=1)), padding)  # [B, S + 2P, E]
         return DragContext(self.decoder.project_memory(tokens, padding), aim)
 
@@ -121,8 +120,8 @@ class Predictor(nn.Module):
     ) -> Float[Tensor, "B s K D"]:
         """Predict the edited rows of w_{start+1}, ..., w_{start+s} from those of w_start, ..., w_{start+s-1}.
 
-        rows: edited rows of these s latents. context: from `encode`. total: n, the steps of the whole drag. past:
-        from `begin`, for calls that decode a drag step by step. A step attends to itself and to the steps before it.
+        rows: of w_start, ... context: from `encode`. total: n, steps of the whole drag. past: from `begin`, for
+        decoding step by step. A step attends to itself and to earlier steps.
         """
         steps, k = rows.shape[1], rows.shape[2]
         position = self._positions(start, steps, total) if past is None else past.positions[start : start + steps]
@@ -142,7 +141,7 @@ class Predictor(nn.Module):
         return torch.addcmul(moved, delta, self.standardise.std)  # [B, s, K, D]
 
     def begin(self, total: int) -> Past:
-        """State for a drag of `total` steps that is decoded step by step."""
+        """Initial state for decoding a drag of `total` steps step by step."""
         return Past(self._positions(0, total, total), self.decoder.caches(total * EDITED_ROWS))
 
     def _embed_points(
@@ -159,7 +158,7 @@ class Predictor(nn.Module):
         return tokens + self.position(places) + self.displacement(moved).repeat(1, 2, 1)  # [B, 2P, E]
 
     def _positions(self, start: int, steps: int, total: int) -> Float[Tensor, "s K E"]:
-        """Sums of the embeddings of steps start, start+1, ... and of the edited rows."""
+        """Step embeddings plus row embeddings."""
         i = torch.arange(start, start + steps, device=self.row_embedding.device, dtype=torch.float32)
         if self.config.relative_steps:
             place = torch.stack([i / total, torch.full_like(i, 1 / total)], dim=-1)  # [s, 2]
@@ -169,6 +168,6 @@ class Predictor(nn.Module):
 
 
 def block_causal(steps: int, k: int, start: int, device: torch.device) -> Bool[Tensor, "queries keys"]:
-    """True where a token may attend: to the k tokens of its own step and of all earlier steps."""
+    """True where a query may attend: the k tokens of its own step and of all earlier steps."""
     keys = torch.arange(start + steps, device=device).repeat_interleave(k)
     return keys[start * k :, None] >= keys

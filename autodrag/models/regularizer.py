@@ -24,11 +24,11 @@ class RegularizerConfig:
     encoder_layers: int
     decoder_layers: int
     mlp_ratio: float = 4.0  # hidden width of the MLPs / width
-    residual: bool = False  # add the output to the edited rows (ours) instead of replacing them (Eq. 5 as printed)
+    residual: bool = False  # add the output to the edited rows (ours) instead of replacing them (Eq. 5)
 
 
 class Regularizer(StoredModel):
-    """The memory comes from the edited rows, the queries from the kept ones. The kept rows are not changed."""
+    """Queries come from the kept rows, the memory from the edited ones; only the edited rows change."""
 
     kind = "regularizer"
 
@@ -57,7 +57,7 @@ class Regularizer(StoredModel):
             nn.init.zeros_(self.head.weight)
 
     def forward(self, ws: Float[Tensor, "B L D"]) -> Float[Tensor, "B L D"]:
-        """Restored latents, in the scale of the generator as `ws` is; rows 6.. are those of `ws`."""
+        """Restored latents; like `ws`, not standardised. Rows 6.. are those of `ws`."""
         edited, kept = split(self.standardise(ws))  # [B, K, D], [B, L - K, D]
         # Eq. 3, 4: keys and values from MLP(w1'), through the encoder
         memory = self.encoder(self.embed_edited(edited) + self.edited_position)  # [B, K, E]
@@ -78,6 +78,6 @@ class Regularizer(StoredModel):
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Regularizer":
-        """A network of that config and shape; its statistics come with its weights."""
+        """See `StoredModel`; the statistics are buffers, loaded with the weights."""
         num_ws, w_dim = int(config["num_ws"]), int(config["w_dim"])
         return cls(build(RegularizerConfig, config["regularizer"]), num_ws, w_dim, Statistics.identity(w_dim, 1))

@@ -1,4 +1,4 @@
-"""Scales of a generator's latents and features: measured by `training.latent_statistics`, stored with the model."""
+"""Statistics of a generator's latents and features: measured by `training.latent_statistics`, stored with the model."""
 
 from dataclasses import dataclass
 
@@ -25,8 +25,7 @@ class Statistics:
 class Standardise(nn.Module):
     """(x - mean) / std along one axis, with mean and std as buffers.
 
-    It gives the networks latents and features of unit scale for every generator. Without it, the few dimensions with a
-    large spread dominate losses and weights.
+    Inputs have unit scale for every generator; otherwise the few dimensions with a large variance dominate.
     """
 
     mean: Tensor
@@ -39,7 +38,7 @@ class Standardise(nn.Module):
         self.register_buffer("std", std.clone())
 
     def forward(self, x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-        """Standardised x."""
+        """Standardised x, of the same shape."""
         shape = [1] * x.ndim
         shape[self.axis] = -1
         return (x - self.mean.view(shape)) / self.std.view(shape)

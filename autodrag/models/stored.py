@@ -1,4 +1,4 @@
-"""A model as one safetensors file: weights and statistics, with the config as JSON in the metadata."""
+"""Models as single safetensors files: weights and buffers, with the config as JSON in the metadata."""
 
 import json
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 
 FORMAT = "autodrag 1"
-#: Kinds of models, and where their files come from.
+#: Kinds of models, and the source of their files for error messages.
 ORIGINS = {
     "regularizer": "weights.safetensors of a stage=1 run",
     "aim": "weights.safetensors of a stage=aim run",
@@ -27,24 +27,24 @@ M = TypeVar("M", bound="StoredModel")
 
 
 class StoredModel(nn.Module, ABC):
-    """A network that has a file of its own."""
+    """A network that can be saved to and loaded from one file."""
 
     kind: ClassVar[str]  # one of `ORIGINS`
 
     @abstractmethod
     def stored_config(self) -> dict[str, Any]:
-        """What `from_config` builds the network from, as JSON."""
+        """The argument of `from_config`, JSON-serialisable."""
 
     @classmethod
     @abstractmethod
     def from_config(cls: type[M], config: dict[str, Any]) -> M:
-        """The network before its weights and statistics are loaded."""
+        """Build the network from `stored_config`, before its weights and buffers are loaded."""
 
     def save(self, path: Path | str, about: Mapping[str, str] | None = None, half: bool = False) -> None:
-        """Write weights, statistics and config to one safetensors file. about: text for its metadata.
+        """Write weights, buffers and config to one safetensors file.
 
-        half: store weights (not statistics) in float16; `load` converts them back to float32. Raises InputError if the
-        file cannot be written.
+        about: extra text for its metadata. half: store weights (not buffers) in float16; `load` converts them back to
+        float32. Raises InputError if the file cannot be written.
         """
         texts = {"config": json.dumps(self.stored_config()), "about": json.dumps(about or {})}
         tensors = self.state_dict()
@@ -57,9 +57,9 @@ class StoredModel(nn.Module, ABC):
 
     @classmethod
     def load(cls: type[M], path: Path | str, device: torch.device | str = "cpu") -> M:
-        """The network of a file that `save` wrote, frozen.
+        """Load a file written by `save`, frozen and in eval mode.
 
-        Raises InputError if it is missing, damaged, of another kind, or of a version with other options or parts.
+        Raises InputError if it is missing, damaged, of another kind, or from an incompatible version.
         """
         tensors, metadata = read_tensors(Path(path))
         if metadata.get("format") != FORMAT or metadata.get("kind") != cls.kind:
@@ -67,7 +67,7 @@ class StoredModel(nn.Module, ABC):
         try:
             model = cls.from_config(json.loads(metadata["config"]))
             model.load_state_dict(tensors)
-        except (InputError, KeyError, RuntimeError) as error:  # other options, none of them, other weights
+        except (InputError, KeyError, RuntimeError) as error:  # unknown options, no config, other weights
             raise InputError(
                 f"{path} was written by another version of autodrag: train it again, or choose {ORIGINS[cls.kind]}."
             ) from error
@@ -75,5 +75,5 @@ class StoredModel(nn.Module, ABC):
 
 
 def stored_kind(path: Path | str) -> str | None:
-    """One of `ORIGINS`, or None for other files. Raises InputError if the file cannot be read."""
+    """The kind of a file, one of `ORIGINS`; None for other files. Raises InputError if it cannot be read."""
     return read_tensors(Path(path))[1].get("kind")

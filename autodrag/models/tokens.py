@@ -1,6 +1,6 @@
 """Input tokens of the predictor: the source's feature map, and the handle and target points.
 
-Image tokens and point tokens share one embedding of positions in the image, which relates a point to what is around it.
+Image and point tokens share one positional embedding, which relates a point to its surroundings.
 """
 
 import math
@@ -18,13 +18,13 @@ BANDS = 8  # frequencies; the shortest wave is 1/128 of the image side
 
 
 def fourier(x: Float[Tensor, "*batch k"], bands: int = BANDS) -> Float[Tensor, "*batch features"]:
-    """x itself, then sin and cos of 2^j pi x for j < bands: [..., k (2 bands + 1)]."""
+    """Fourier features: x, then sin and cos of 2^j pi x for j < bands; [..., k (2 bands + 1)]."""
     waves = x[..., None] * (math.pi * 2.0 ** torch.arange(bands, device=x.device, dtype=x.dtype))
     return torch.cat([x, waves.sin().flatten(-2), waves.cos().flatten(-2)], dim=-1)
 
 
 class FourierLinear(nn.Module):
-    """A linear map of the Fourier features of k numbers, in float32: bfloat16 is too coarse for coordinates."""
+    """Linear layer on the Fourier features of k numbers, in float32: bfloat16 is too coarse for coordinates."""
 
     def __init__(self, k: int, width: int) -> None:
         super().__init__()
@@ -37,9 +37,9 @@ class FourierLinear(nn.Module):
 
 
 class FeatureTokens(nn.Module):
-    """F_0 -> strided convolutions -> F_seq: one token for each cell of a grid of at most `side` x `side`, row by row.
+    """F_0 -> strided convolutions -> F_seq: one token per cell of a grid of at most `side` x `side`, row by row.
 
-    Every convolution halves the side and doubles the channels, up to `width`. The map may have any size.
+    Each convolution halves the resolution and doubles the channels, up to `width`. F_0 may have any size.
     """
 
     def __init__(self, feature_shape: tuple[int, int, int], width: int, side: int) -> None:
@@ -72,7 +72,7 @@ class FeatureTokens(nn.Module):
 
 
 class PointTokens(nn.Module):
-    """The 7 x 7 patch of F_0 around each point, after a linear map of every pixel to a quarter of the width."""
+    """One token per point, from the 7 x 7 patch of F_0 around it, reduced to width / 4 channels."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class PointTokens(nn.Module):
         places = rescale(points, image_hw, hw)
         if PATCH**2 * points.shape[1] < hw[0] * hw[1]:
             around = self.reduce(patches(features, places, PATCH))  # [B, N, 49, E / 4]
-        else:  # both steps are linear, so the order does not matter: this one is cheaper for many points
+        else:  # both steps are linear, so their order is free: this one is cheaper for many points
             reduced = self.reduce(features.movedim(1, -1)).movedim(-1, 1)  # [B, E / 4, h, w]
             around = patches(reduced, places, PATCH).to(reduced.dtype)  # [B, N, 49, E / 4]
         # contiguous: GELU's backward pass is slow on strided tensors

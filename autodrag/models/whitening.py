@@ -1,14 +1,14 @@
-"""Whitened coordinates of W: in them mapped latents have mean 0 and covariance I.
+"""Whitened coordinates of W, in which mapped latents have mean 0 and covariance I.
 
-Most generators' latents vary along far fewer directions than they have numbers. Whatever is solved for in these
-coordinates stays among them, and a squared norm is a Mahalanobis distance, so "one deviation" means the same along all.
+Most generators' latents vary along far fewer directions than they have dimensions. Solutions in these coordinates stay
+in that subspace, and their squared norm is a Mahalanobis distance.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-LEFT_OUT = 1e-4  # share of the variance that the coordinates may leave out: directions that hardly vary
+LEFT_OUT = 1e-4  # fraction of the variance dropped by the coordinates: directions that hardly vary
 
 
 class Whitening(nn.Module):
@@ -19,7 +19,7 @@ class Whitening(nn.Module):
     inverse: Tensor
 
     def __init__(self, w_dim: int, size: int) -> None:
-        """Without content, to be loaded; `measure` makes one from latents. size: Y."""
+        """Buffers to be loaded; `measure` computes them from latents. size: Y."""
         super().__init__()
         self.register_buffer("mean", torch.zeros(w_dim))
         self.register_buffer("basis", torch.zeros(w_dim, size))
@@ -28,7 +28,7 @@ class Whitening(nn.Module):
     @classmethod
     @torch.no_grad()
     def measure(cls, ws: Float[Tensor, "N D"]) -> "Whitening":
-        """From mapped latents, N well above D; on the CPU."""
+        """Estimate from mapped latents, N well above D. Computed and returned on the CPU."""
         rows = ws.double().cpu()
         values, vectors = (part.flip(-1) for part in torch.linalg.eigh(torch.cov(rows.T)))
         size = int((values.cumsum(0) / values.sum() < 1 - LEFT_OUT).sum()) + 1
@@ -41,13 +41,13 @@ class Whitening(nn.Module):
 
     @property
     def size(self) -> int:
-        """Y."""
+        """Y, the number of coordinates."""
         return self.basis.shape[1]
 
     def coordinates(self, ws: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows Y"]:
-        """y of latents; what no coordinate describes is left out."""
+        """y of latents; components outside the span of the coordinates are dropped."""
         return (ws - self.mean) @ self.inverse.T
 
     def latents(self, y: Float[Tensor, "*rows Y"]) -> Float[Tensor, "*rows D"]:
-        """w of coordinates."""
+        """Latents w of coordinates y."""
         return self.mean + y @ self.basis.T
