@@ -20,8 +20,8 @@ __all__ = ["METHODS", "DragMethod", "Kind", "MethodConfig", "Points", "Step", "c
 class MethodConfig:
     """`configs/method/`."""
 
-    name: str  # one of `METHODS`; evaluations also know "oracle"
-    label: str  # its name in tables and folders
+    name: str  # one of `METHODS`, or "oracle" in evaluations
+    label: str  # name in tables and folders
     options: dict[str, bool | int | float | str | None]  # of `load_method`; None: the method's default
 
     def __post_init__(self) -> None:
@@ -30,9 +30,9 @@ class MethodConfig:
 
 
 def load_method(name: str, generator: FrozenGenerator, **options: object) -> DragMethod:
-    """The drag method of that name. options: fields of its class; None stands for the default.
+    """Build a drag method by name. options: arguments of its class; None: the default.
 
-    Raises InputError for an unknown method or option and for an invalid value.
+    Raises InputError for an unknown method or option, or an invalid value.
     """
     checked = check_options(name, options, what="The option")
     return METHODS[name].build(generator, **checked)
@@ -43,7 +43,7 @@ def check_options(
 ) -> dict[str, object]:
     """The options that are not None, converted to the types in the method's signature.
 
-    prefix, what: how error messages name an option. Raises InputError for an unknown method or option, or a wrong type.
+    prefix, what: name options in error messages. Raises InputError for an unknown method or option, or a wrong type.
     """
     if name not in METHODS:
         raise InputError(f"There is no method {name!r}; choose one of {', '.join(sorted(METHODS))}.")

@@ -1,4 +1,4 @@
-"""AutoDrag as a drag method: one or more rounds of the trained model, then optional optimisation."""
+"""AutoDrag as a drag method: one or more rounds of the trained model, then optional latent optimisation."""
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
@@ -22,13 +22,13 @@ from autodrag.models import AutoDrag, DomainShape, Landing, Manifold
 from autodrag.tracking import BLOCK, Locator, Tracker, search_radius
 from autodrag.weights import find_weights, weights_path
 
-MASK_WEIGHT = 20.0  # DragGAN's
-BUCKET = 8  # above this number of point pairs, CUDA graphs are recorded for multiples of it
-LEAST_WEIGHT = 0.05  # of a point that the features cannot locate
+MASK_WEIGHT = 20.0  # as in DragGAN
+BUCKET = 8  # larger numbers of point pairs are padded to a multiple of it, to limit the number of CUDA graphs
+LEAST_WEIGHT = 0.05  # minimum weight of a point in the polish, for points that the features cannot locate
 
 
 class Source:
-    """The images that a drag starts from, with their features, computed when they are first read."""
+    """Source latents of a drag, with lazily computed features."""
 
     def __init__(self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], model: AutoDrag) -> None:
         self.ws = ws
@@ -36,38 +36,39 @@ class Source:
 
     @cached_property
     def features(self) -> Float[Tensor, "B C h w"]:
-        """Output of the generator block that the model reads."""
+        """Output of the generator block used by the model."""
         with torch.no_grad():
             return self._generator.features(self.ws, block=self._model.config.feature_block).float()
 
     @cached_property
     def image_tokens(self) -> Float[Tensor, "B S E"]:
-        """What the model makes of the features."""
+        """`Predictor.encode_image` of the features."""
         with torch.no_grad():
             return self._model.predictor.encode_image(self.features)
 
     @cached_property
     def details(self) -> Float[Tensor, "B C h w"]:
-        """Output of the generator block that tracking reads."""
+        """Output of the generator block used for tracking."""
         with torch.no_grad():
             return self._generator.features(self.ws, block=BLOCK).float()
 
 
 class AutoDragMethod:
-    """The paper's method.
+    """The paper's method, with optional refinements (ours). The defaults of rounds and polish are the paper's.
 
     weights: weights.safetensors of stage 2; None: those that ship with the generator's dataset.
-    rounds: number of rounds of the model. The first is the paper's and gives n steps. Each further round is one step:
-    the model starts from the source again, with the targets shifted by the error that the generator's features show.
-    miss: expected error of a round, relative to the length of the drag; the prior for measuring that error.
-    polish: Adam steps at the end that move the content under the handles to the targets (0: the paper).
+    rounds: number of rounds of the model. The first yields n steps. Each further round yields one: the model runs from
+        the source again, with targets corrected by the error measured in generator features.
+    polish: number of Adam steps after the last round that move the content under the handles to the targets.
     n: steps of the first round; None: as trained.
-    track: a step's points are the handles found in its image (when they are read); otherwise their expected positions.
+    track: points of a step are tracked in its image (when first read) instead of the expected positions.
     polish_lr: learning rate of the polish, in mean standard deviations of W.
-    guard: an edit stays within the measured limits of the mapped latents (`models.manifold`, from the weights of
-        method=landing; without them there is no guard). It stops short there, and `Step.short` says so.
+    miss: expected error of a round relative to the length of the drag; a prior for measuring it.
+    guard: keep edits within the limits of the mapped latents (`models.manifold`, from the weights of method=landing;
+        no effect without them). `Step.short` tells whether an edit was cut short.
 
-    A mask affects the polish only: latents cannot keep part of an image fixed; blending can.
+    Masks affect only the polish: latents cannot keep part of an image fixed; use blending for that. Raises InputError
+    for invalid options, and for weights that are missing or do not fit the generator.
     """
 
     def __init__(
@@ -97,10 +98,10 @@ class AutoDragMethod:
         self._manifold = _manifold(generator) if guard else None
         self.n = self.model.config.steps if n is None else n
         self._graphed = Graphed(self._rollout)
-        self._source: Source | None = None  # the latest: a live drag starts from it many times
+        self._source: Source | None = None  # the last one, reused by live drags
 
     def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
-        """See `DragMethod.drag`. Steps: n of the first round, one for each further round, then the polish."""
+        """See `DragMethod.drag`. Yields n steps for the first round, one per further round and one per polish step."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
@@ -125,7 +126,7 @@ class AutoDragMethod:
     def _walk(
         self, source: Source, request: Request, targets: Float[Tensor, "B P 2"]
     ) -> Iterator[Float[Tensor, "B L D"]]:
-        """The steps of the model from the source; on a GPU all at once, by a CUDA graph from the second call on."""
+        """The model's steps from the source. On a GPU all at once, replaying a CUDA graph from the second call on."""
         mask = None if request.whole else request.valid
         if source.ws.is_cuda:
             return iter(self._graphed(source.ws, source.features, *in_bucket(request.handles, targets, mask)))
@@ -139,7 +140,7 @@ class AutoDragMethod:
         return self.model.rollout(ws, features, handles, targets, mask, self.n)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
-        """The source; the previous one, with its features, where the latents are the same."""
+        """The source, cached for as long as the latents stay the same."""
         if self._source is None or not torch.equal(self._source.ws, ws):
             self._source = Source(self.generator, ws, self.model)
         return self._source
@@ -147,10 +148,10 @@ class AutoDragMethod:
     def _polished(
         self, request: Request, source: Source, ws: Float[Tensor, "B L D"], view: "_View", locator: Locator
     ) -> Iterator[Update]:
-        """Gradient steps on the distance of Eq. 13 between the source's handles and the targets, and on the mask term.
+        """Adam steps on L_drag (Eq. 13) between the handles in the source and the targets, plus the mask term.
 
-        A point is weighted by how well the features locate it: between jaws of different shapes, for instance, they
-        know no better than the model.
+        Points are weighted by how well the features locate them: on a jaw that changes shape, for example, they are no
+        more reliable than the model.
         """
         if self.polish == 0:
             return
@@ -170,7 +171,7 @@ class AutoDragMethod:
 def in_bucket(
     handles: Float[Tensor, "B P 2"], targets: Float[Tensor, "B P 2"], mask: Bool[Tensor, "B P"] | None
 ) -> tuple[Float[Tensor, "B Q 2"], Float[Tensor, "B Q 2"], Bool[Tensor, "B Q"] | None]:
-    """More than `BUCKET` pairs, padded to a multiple of it: a CUDA graph is recorded for one number of pairs."""
+    """Pad more than `BUCKET` pairs to a multiple of it: each CUDA graph has a fixed number of pairs."""
     count = handles.shape[1]
     more = -count % BUCKET if count > BUCKET else 0
     if more == 0:
@@ -180,7 +181,7 @@ def in_bucket(
 
 
 class _View:
-    """Makes the updates that are handed out. Tracked points are found when they are first read."""
+    """Makes updates from latents: applies the guard, and tracks points when they are first read."""
 
     def __init__(
         self,
@@ -194,13 +195,13 @@ class _View:
         self._manifold = manifold
 
     def update(self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], done: bool) -> Update:
-        """expected: positions of the handles in the images of `ws`, as far as known without tracking."""
+        """expected: positions of the handles in the images of `ws`, as known without tracking."""
         ws, short = self.guarded(ws)
         points = partial(self._find, ws, expected) if self._track else expected
         return Update(ws, points, torch.full((len(ws),), done, device=ws.device), short)
 
     def guarded(self, ws: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B L D"], Bool[Tensor, " B"] | None]:
-        """Latents on the manifold, and which edits were cut short; None: nobody knows."""
+        """Latents within the limits of the manifold, and which edits were cut short; None without a manifold."""
         if self._manifold is None:
             return ws, None
         head, tail = split(ws)
@@ -227,7 +228,7 @@ def _length(ways: Float[Tensor, "B P 2"], valid: Bool[Tensor, "B P"]) -> Float[T
 
 
 def _manifold(generator: FrozenGenerator) -> Manifold | None:
-    """Measured for this generator; None where it was not."""
+    """The manifold of this generator; None if there are no weights with it."""
     path = find_weights(generator.name, "landing.safetensors")
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""The interface of drag methods, and the checks and bookkeeping that they share."""
+"""The interface of drag methods, and their shared input validation and bookkeeping."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.masks import read_mask
 
-#: For fields that also take integers: the run-time type checks of the tests do not accept an int as a float.
+#: For float fields that also take integers: the runtime type checker of the tests does not accept an int as a float.
 Number = int | float
 
 #: Points (x, y) in pixels of the image: [N, 2] for one image, or one such array for each image (N may differ).
@@ -28,11 +28,10 @@ class Step:
 
     index: number of the update, from 1.
     ws: latents [B, L, D] after the update; never modified afterwards.
-    seconds: computing time of the method since the call, without what the caller does between steps.
-    done: [B], True where the edit is finished: its latents and points stay the same in all later steps.
-    short: [B], True where the drag stopped short of its targets at the limits of the generator's latents; None where
-    the method cannot tell.
-    look, valid: computes the padded points; which of them are real.
+    seconds: compute time of the method since the call, excluding the caller's time between steps.
+    done: [B], True where the edit is finished: its latents and points no longer change.
+    short: [B], True where the limits of the latents stopped the drag before its targets; None: unknown.
+    look: computes the padded points. valid: True at real points, False at padding.
     """
 
     index: int
@@ -45,9 +44,9 @@ class Step:
 
     @cached_property
     def points(self) -> Float[Tensor, "N 2"] | list[Float[Tensor, "_ 2"]]:
-        """Where the handles are in the image of `ws`: [N, 2] (x, y) pixels for B = 1, else a list of B such.
+        """Positions of the handles in the image of `ws`: [N, 2] (x, y) pixels for B = 1, else a list of B such arrays.
 
-        A method that does not need them itself computes them when they are first read; `seconds` does not include that.
+        Computed on first access if the method does not need them itself; not included in `seconds`.
         """
         points = [p[v] for p, v in zip(self.look(), self.valid, strict=True)]
         return points[0] if len(points) == 1 else points
@@ -55,25 +54,25 @@ class Step:
 
 @runtime_checkable
 class DragMethod(Protocol):
-    """A drag method. It yields a step after each update of the latents, none for the start."""
+    """A drag method: yields a step after each update of the latents."""
 
     def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
-        """Move what lies under the handles to the targets.
+        """Move the content under the handles to the targets.
 
         ws: latents of the images to edit.
         handles, targets: [N, 2] (x, y) pixels of the image for B = 1, or a sequence of B such; N >= 1 may differ.
-        mask: anything that `read_mask` takes, or [B, H, W], in [0, 1], 1 = may change; None: everything may.
-        Raises InputError when called, before the first step, where the input is invalid.
+        mask: anything that `read_mask` accepts, or [B, H, W], in [0, 1], 1 = may change; None: everything may change.
+        Raises InputError on the call, before the first step, if the input is invalid.
         """
         ...
 
 
 @dataclass(frozen=True)
 class Request:
-    """A validated drag: float32 on one device, the points of a batch padded to the largest N.
+    """A validated drag: float32 on one device, points padded to the largest N of the batch.
 
-    handles, targets: [B, P, 2] (x, y) pixels. valid: [B, P], True at real points; padding repeats a real one.
-    mask: [B, H, W], 1 = may change, or None. whole: whether there is no padding, known without a GPU synchronisation.
+    handles, targets: [B, P, 2] (x, y) pixels. valid: [B, P], True at real points; padding repeats the last one.
+    mask: [B, H, W], 1 = may change, or None. whole: True if there is no padding (known without a GPU synchronisation).
     """
 
     ws: Float[Tensor, "B L D"]
@@ -86,9 +85,9 @@ class Request:
 
 @dataclass(frozen=True)
 class Update:
-    """What a method's loop yields: latents, padded points in image pixels and which images are finished.
+    """What a method's loop yields. Fields as in `Step`, with padded points.
 
-    points: the points, or a function that finds them where the method does not need them. short: as in `Step`.
+    points: image pixels, or a function that computes them on demand.
     """
 
     ws: Float[Tensor, "B L D"]
@@ -98,17 +97,17 @@ class Update:
 
 
 def read_request(generator: FrozenGenerator, ws: Tensor, handles: Points, targets: Points, mask: Any) -> Request:
-    """Validate the arguments of `drag` and move them to the generator's device. Raises InputError.
+    """Validate the arguments of `drag` and move them to the generator's device.
 
-    Checks shapes, finite values, and that the handles lie inside the image.
+    Raises InputError for wrong shapes, values that are not finite, and handles outside the image.
     """
     resolution, num_ws, w_dim, device = generator.resolution, generator.num_ws, generator.w_dim, generator.device
     if ws.ndim != 3 or ws.shape[0] == 0 or ws.shape[1:] != (num_ws, w_dim):
         raise InputError(
-            f"ws has shape {list(ws.shape)}, but this generator needs [B, {num_ws}, {w_dim}]; make ws with its `map`."
+            f"ws has shape {list(ws.shape)}, but this generator needs [B, {num_ws}, {w_dim}]; get ws from its `map`."
         )
     if not bool(torch.isfinite(ws).all()):
-        raise InputError("ws holds NaN or infinite numbers; give the latents of an image.")
+        raise InputError("ws holds NaN or infinite values; give the latents of an image.")
     batch = ws.shape[0]
     starts = _read_points("handles", handles, batch)
     ends = _read_points("targets", targets, batch)
@@ -129,7 +128,7 @@ def read_request(generator: FrozenGenerator, ws: Tensor, handles: Points, target
 
 
 def run_steps(make_updates: Callable[[Request], Iterator[Update]], request: Request) -> Iterator[Step]:
-    """The updates of a method as steps: numbered, timed, and without the padding of the points."""
+    """Number and time the updates of a method, as steps."""
     updates = make_updates(request)
     seconds = 0.0
     index = 0
@@ -152,16 +151,16 @@ def _same(points: Float[Tensor, "B P 2"]) -> Float[Tensor, "B P 2"]:
 
 
 def check_positive(method: str, **values: object) -> None:
-    """Raises InputError where an option is not a positive, finite number. None means not set."""
+    """Raises InputError for options that are not positive, finite numbers. None means not set."""
     for name, value in values.items():
         if value is not None and not (isinstance(value, int | float) and 0 < value < float("inf")):
             raise InputError(f"{method}: {name} is {value!r}; give a positive number.")
 
 
 def _read_points(what: str, points: Points, batch: int) -> list[Float[Tensor, "_ 2"]]:
-    """One [N, 2] tensor for each image, from one array (B = 1), a [B, N, 2] array or a sequence of B arrays.
+    """One [N, 2] tensor per image, from one array (B = 1), a [B, N, 2] array or a sequence of B arrays.
 
-    On the CPU, where the checks need no GPU synchronisation.
+    On the CPU, so that the checks do not synchronise a GPU.
     """
     sets = [item.detach().cpu() for item in _split(what, points)]
     if len(sets) != batch:
@@ -177,7 +176,7 @@ def _read_points(what: str, points: Points, batch: int) -> list[Float[Tensor, "_
                 f"The {where} have shape {list(item.shape)}; give [N, 2], an (x, y) pair in pixels for each point."
             )
         if not bool(torch.isfinite(item).all()):
-            raise InputError(f"The {where} hold NaN or infinite numbers; give (x, y) in pixels of the image.")
+            raise InputError(f"The {where} hold NaN or infinite values; give (x, y) in pixels of the image.")
     return [item.float() for item in sets]
 
 
@@ -210,7 +209,7 @@ def _check_inside(starts: list[Float[Tensor, "_ 2"]], resolution: tuple[int, int
 
 
 def _read_masks(mask: Any, batch: int, resolution: tuple[int, int], device: torch.device) -> Float[Tensor, "B H W"]:
-    """One mask for all images, or an array of one for each."""
+    """One mask for all images, or one per image as an array."""
     several = isinstance(mask, Tensor | np.ndarray) and mask.ndim == 3 and mask.shape[1:] == resolution
     if several and len(mask) not in (1, batch):
         raise InputError(

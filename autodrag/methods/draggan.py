@@ -14,7 +14,7 @@ from autodrag.methods.masks import fixed_loss
 from autodrag.methods.optimise import EditedRows
 from autodrag.methods.sampling import every, indices, read_windows
 
-CHUNK = 1 << 25  # elements of the search windows held at a time
+CHUNK = 1 << 25  # maximum elements of the search windows in memory
 
 
 @dataclass(frozen=True)
@@ -23,18 +23,18 @@ class DragGAN:
 
     generator: FrozenGenerator
     lr: Number = 2e-3  # of Adam; published: 2e-3 for FFHQ, AFHQ cats and LSUN cars, else 1e-3
-    max_steps: int = 300  # largest number of updates
+    max_steps: int = 300  # maximum number of updates
     r1: Number = 3  # radius of motion supervision, in pixels of a 512 px image
-    r2: Number = 12  # radius of point tracking, in the same pixels
+    r2: Number = 12  # radius of point tracking, in the same unit
     mask_weight: Number = 20  # of the mask term
-    stop_distance: Number | None = None  # pixels at which a handle counts as arrived; None: max(2 h / 512, 2), official
+    stop_distance: Number | None = None  # px, for a handle to count as arrived; None: max(2 h / 512, 2), official
     block: int = 6  # generator block whose features are used
 
     def __post_init__(self) -> None:
         check_positive("draggan", lr=self.lr, max_steps=self.max_steps, r1=self.r1, r2=self.r2, block=self.block)
 
     def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
-        """See `DragMethod.drag`. Handles are rounded to whole pixels, and tracking returns whole pixels."""
+        """See `DragMethod.drag`. Handles are rounded and tracked to whole pixels, as in the official code."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
@@ -79,7 +79,7 @@ class DragGAN:
         )
 
     def _arrived(self, edits: "_Edits") -> Bool[Tensor, " A"]:
-        """Images whose handles are all within the stopping distance."""
+        """True for images whose handles are all within the stopping distance."""
         limit = max(2 * self.generator.resolution[0] / 512, 2) if self.stop_distance is None else self.stop_distance
         near = (edits.targets - edits.points).norm(dim=1) <= limit
         return every(near, edits.owner, len(edits.images))
@@ -93,7 +93,7 @@ class DragGAN:
         owner, points = edits.owner[moving], edits.points[moving]
         direction = (way / (distance + 1e-7))[moving]
         radius = max(1, round(self.r1 * image_hw[0] / 512))
-        # Two pixels more than the disk: its coordinates are scaled by h / (h - 1), and reads are shifted by up to one.
+        # Two pixels wider than the disk: its coordinates are scaled by h / (h - 1), and reads are shifted by up to one.
         windows = read_windows(features, owner, points, radius + 2, image_hw)
         disk = _disk(windows.y, windows.x, points, radius, image_hw)
         change = (windows.values().detach() - windows.shifted(direction)).abs().mean(dim=3)
@@ -103,7 +103,7 @@ class DragGAN:
         return loss
 
     def _track(self, edits: "_Edits", features: Float[Tensor, "A C h w"]) -> Float[Tensor, "M 2"]:
-        """The pixel of the search window whose features are nearest to those the handle had at the start."""
+        """The pixel of the search window whose features are nearest to those of the handle at the start (Eq. 2)."""
         image_hw = self.generator.resolution
         radius = max(1, round(self.r2 * image_hw[0] / 512))
         chunk = max(1, CHUNK // ((2 * radius + 1) ** 2 * features.shape[1]))
@@ -121,7 +121,7 @@ class DragGAN:
 
 @dataclass(frozen=True)
 class _Edits:
-    """The points of the images that are still optimised, without padding."""
+    """Unfinished images and their points, without padding."""
 
     images: Int[Tensor, " A"]  # indices in the request
     owner: Int[Tensor, " M"]  # index into `images` of each point
@@ -133,7 +133,7 @@ class _Edits:
     fixed: Float[Tensor, "A H W"] | None  # 1 - mask
 
     def keep(self, going: Bool[Tensor, " A"]) -> "_Edits":
-        """The edits of these images alone."""
+        """The edits of these images only."""
         mine = going[self.owner]
         return _Edits(
             images=self.images[going],
@@ -154,9 +154,9 @@ def _disk(
     radius: int,
     image_hw: tuple[int, int],
 ) -> Float[Tensor, "M k k"]:
-    """1 at the image's pixels nearer to the point than the radius.
+    """1 at pixels of the image closer to the point than the radius.
 
-    The official code places pixel i of h at linspace(0, h, h)[i] = i h / (h - 1), a little further than it is.
+    As in the official code, pixel i of h is placed at linspace(0, h, h)[i] = i h / (h - 1), slightly too far.
     """
     height, width = image_hw
     dy = y * height / (height - 1) - points[:, 1, None]

@@ -15,10 +15,10 @@ from autodrag.methods.base import Number, Points, Request, Step, Update, check_p
 from autodrag.methods.optimise import EditedRows
 from autodrag.methods.sampling import every, indices, read
 
-SUB_STEPS = 5  # Adam steps of a sub-motion, at most
-CANDIDATES = 10  # of a line search
-LAST_STEPS = 10  # at most, after a sub-motion that ends with every point within a pixel of its target
-PATCH = 3.0  # reach of the 3 x 3 samples around a point, image pixels
+SUB_STEPS = 5  # maximum Adam steps per sub-motion
+CANDIDATES = 10  # positions tried by the line search
+LAST_STEPS = 10  # maximum steps after a sub-motion that ends with every point within a pixel of its target
+PATCH = 3.0  # spacing of the 3 x 3 samples around a point, in image pixels
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class FreeDrag:
 
     generator: FrozenGenerator
     l: Number = 0.3  # noqa: E741 - target loss of a sub-motion; 0.4 for lions, elephants, dogs and giraffes
-    d: Number = 3  # longest sub-motion in feature pixels; 4 for these
+    d: Number = 3  # maximum length of a sub-motion, in feature pixels; 4 for these
     lr: Number = 2e-3  # of Adam
-    max_steps: int = 300  # largest number of updates
+    max_steps: int = 300  # maximum number of updates
     mask_weight: Number = 10  # of the mask term
     block: int = 6  # generator block whose features are used
 
@@ -37,11 +37,11 @@ class FreeDrag:
         check_positive("freedrag", l=self.l, d=self.d, lr=self.lr, max_steps=self.max_steps, block=self.block)
 
     def drag(self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Any = None) -> Iterator[Step]:
-        """See `DragMethod.drag`. `points` are the moving targets that the step aimed at, not tracked handles."""
+        """See `DragMethod.drag`. `Step.points` are the moving targets of the sub-motion, not tracked handles."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
-        # The gradient of the mask term is the sign of F - F_0, mostly rounding error: round as the published code does.
+        # The gradient of the mask term, the sign of F - F_0, is mostly rounding error: round as the official code does.
         rows = EditedRows(self.generator, request.ws, self.lr, self.block, plain=request.mask is not None)
         features = rows.features()
         edits = self._start(request, features.detach())
@@ -68,7 +68,7 @@ class FreeDrag:
             yield Update(ws, points, done)
 
     def _start(self, request: Request, features: Float[Tensor, "B C h w"]) -> "_Edits":
-        scale = features.shape[2] / self.generator.resolution[0]  # points are scaled, without half-pixel centres
+        scale = features.shape[2] / self.generator.resolution[0]  # as published, without half-pixel centres
         owner, slot = request.valid.nonzero(as_tuple=True)
         handles = request.handles[request.valid] * scale
         zero = torch.zeros(len(owner), device=handles.device)
@@ -93,7 +93,7 @@ class FreeDrag:
         )
 
     def _aim(self, edits: "_Edits", features: Float[Tensor, "A C h w"]) -> "_Edits":
-        """At the start of a sub-motion: the next moving target of each point, by line search or by stepping back."""
+        """At the start of a sub-motion: set each point's moving target, by line search forward or by backtracking."""
         forward = edits.fresh & ~edits.arrived & (edits.end < 0.5 * self.l)
         back = edits.fresh & ~edits.arrived & ~forward & (edits.end >= edits.begin)
         way, reach = edits.way()
@@ -112,7 +112,7 @@ class FreeDrag:
         goal: Float[Tensor, " M"],
         which: Bool[Tensor, " M"],
     ) -> Float[Tensor, "M 2"]:
-        """The point towards the target, at most `longest` ahead, whose loss is nearest to the goal."""
+        """The position towards the target, at most `longest` ahead, whose loss is nearest to the goal."""
         those = indices(which)
         if isinstance(those, Tensor) and len(those) == 0:
             return edits.aims
@@ -130,10 +130,10 @@ class FreeDrag:
     def _conclude(
         self, edits: "_Edits", losses: Float[Tensor, " M"], features: Float[Tensor, "A C h w"], step: int
     ) -> tuple["_Edits", Bool[Tensor, " A"]]:
-        """After an Adam step: blend the templates where a sub-motion ends. Also returns which images are finished.
+        """After an Adam step: update the templates where a sub-motion ends. Also returns which images are finished.
 
-        losses: before the step. As in the official loop they decide whether a sub-motion ends early, so it makes one
-        step more than the losses after the step would allow.
+        losses: before the step. As in the official loop, they decide whether a sub-motion ends early, so it ends one
+        step later than by the losses after the step.
         """
         patches = edits.patches(features, edits.aims)
         end = (patches - edits.template).abs().mean(dim=(1, 2))
@@ -143,7 +143,7 @@ class FreeDrag:
         mine = over[edits.owner]
         within = (edits.targets - edits.aims).norm(dim=1) < edits.scale
         arrived = torch.where(mine, within & (end <= 0.25 * self.l), edits.arrived)
-        # FreeDrag Eq. 6: the better the features fit the template, the faster it follows them.
+        # FreeDrag Eq. 6: the better the features match the template, the larger its update.
         share = 1 / (1 + torch.exp(math.log(9) / (0.6 * self.l) * (end - 0.2 * self.l)))
         share = torch.where(arrived, 1.0, share)[:, None, None]
         blended = share * patches + (1 - share) * edits.template
@@ -161,50 +161,50 @@ class FreeDrag:
 
 @dataclass(frozen=True)
 class _Edits:
-    """The images that are still optimised and their points, without padding. Positions are in feature pixels."""
+    """Unfinished images and their points, without padding. Positions are in feature pixels."""
 
     images: Int[Tensor, " A"]  # indices in the request
     count: Int[Tensor, " A"]  # steps of the sub-motion so far
-    limit: Int[Tensor, " A"]  # step to stop after
+    limit: Int[Tensor, " A"]  # last step
     start: Float[Tensor, "A C h w"] | None  # features at the start; None without a mask
     fixed: Float[Tensor, "A h w"] | None  # 1 - mask
     owner: Int[Tensor, " M"]  # index into `images` of each point
     slot: Int[Tensor, " M"]  # index of each point among those of its image in the request
     aims: Float[Tensor, "M 2"]  # the moving targets
     targets: Float[Tensor, "M 2"]
-    template: Float[Tensor, "M n C"]  # features that are followed
+    template: Float[Tensor, "M n C"]  # template features
     begin: Float[Tensor, " M"]  # loss before the first step of the sub-motion
     end: Float[Tensor, " M"]  # loss after its last step
     arrived: Bool[Tensor, " M"]
-    scale: float  # of an image pixel, in feature pixels
+    scale: float  # feature pixels per image pixel
 
     @property
     def fresh(self) -> Bool[Tensor, " M"]:
-        """Points whose image starts a sub-motion."""
+        """True for points whose image starts a sub-motion."""
         return (self.count == 0)[self.owner]
 
     def way(self) -> tuple[Float[Tensor, "M 2"], Float[Tensor, "M 1"]]:
-        """The offsets to the targets, and their lengths (never zero)."""
+        """Offsets from the moving targets to the targets, and their lengths (never zero)."""
         way = self.targets - self.aims
         return way, way.norm(dim=1, keepdim=True) + 1e-8
 
     def patches(self, features: Float[Tensor, "A C h w"], places: Float[Tensor, "M 2"]) -> Float[Tensor, "M 9 C"]:
-        """Features around each place."""
+        """`patches` of the points' images."""
         return patches(features, self.owner, places, self.scale)
 
     def losses(self, features: Float[Tensor, "A C h w"]) -> Float[Tensor, " M"]:
-        """FreeDrag Eq. 4: mean L1 between the features at the moving target and the template."""
+        """FreeDrag Eq. 4: mean L1 between the features at the moving targets and the templates."""
         return (self.patches(features, self.aims) - self.template).abs().mean(dim=(1, 2))
 
     def fixed_loss(self, features: Float[Tensor, "A C h w"]) -> Float[Tensor, ""]:
-        """Sum over images of the mean L1 change of the features over what the mask fixes."""
+        """Sum over images of the mean L1 change of the features in the fixed region."""
         if self.start is None or self.fixed is None:
             return features.new_zeros(())
         total = ((features - self.start).abs() * self.fixed[:, None]).sum(dim=(1, 2, 3))
         return (total / (self.fixed.sum(dim=(1, 2)) * features.shape[1]).clamp(min=1e-6)).sum()
 
     def points_only(self, which: Bool[Tensor, " M"] | Int[Tensor, " K"] | slice) -> "_Edits":
-        """The same images with some of the points."""
+        """The same images with a subset of the points."""
         return replace(
             self,
             owner=self.owner[which],
@@ -218,7 +218,7 @@ class _Edits:
         )
 
     def keep(self, going: Bool[Tensor, " A"]) -> "_Edits":
-        """The edits of these images alone."""
+        """The edits of these images only."""
         kept = self.points_only(going[self.owner])
         return replace(
             kept,
@@ -234,7 +234,7 @@ class _Edits:
 def patches(
     features: Float[Tensor, "B C h w"], owner: Int[Tensor, " M"], places: Float[Tensor, "M 2"], scale: float
 ) -> Float[Tensor, "M 9 C"]:
-    """Features at 3 x 3 samples around each place, PATCH image pixels apart; scale: feature pixels an image pixel."""
+    """Features at 3 x 3 samples around each position, PATCH px of the image apart. scale: feature px per image px."""
     reach = torch.arange(-1, 2, device=places.device) * PATCH * scale
     around = places[:, None] + torch.cartesian_prod(reach, reach).flip(1)
     return read(features, owner[:, None].expand(around.shape[:2]), around)

@@ -1,4 +1,4 @@
-"""Landing as a drag method: Gauss-Newton steps on latents, with a network of point motion. No image is rendered."""
+"""Landing as a drag method: Gauss-Newton on latents through a point motion network, without rendering images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,31 +20,33 @@ from autodrag.weights import weights_path
 class LandingMethod:
     """Ours: see `models.landing`.
 
-    weights: a weights.safetensors of stage=motion; None: those that ship with the generator's dataset. n: steps of a
-    drag. follow: for a pointer that moves; a drag yields one step, which starts where the last drag ended as long as
-    the image and the handles are the same. A mask has no part in it: latents cannot hold a part of an image still,
-    blending can.
+    weights: a weights.safetensors of stage=motion; None: those that ship with the generator's dataset.
+    n: steps per drag.
+    follow: for live drags: yield a single step, warm-started from the last drag if image and handles are the same.
+
+    Masks are validated and ignored: latents cannot keep part of an image fixed; use blending for that. Raises
+    InputError for invalid options, and for weights that are missing or do not fit the generator.
     """
 
     def __init__(
         self, generator: FrozenGenerator, weights: str | Path | None = None, n: int = 5, follow: bool = False
     ) -> None:
         if n < 1:
-            raise InputError(f"n of landing is {n}; a drag needs at least one step.")
+            raise InputError(f"landing got n={n}; a drag needs at least one step.")
         path = weights_path(generator.name, "landing.safetensors") if weights is None else Path(weights)
         self.model = Landing.load(path, generator.device)
         if len(self.model.manifold.mean) != generator.w_dim:
             raise InputError(
                 f"{path} was trained for latents of width {len(self.model.manifold.mean)}, but those of "
-                f"{generator.name} have {generator.w_dim}; give the weights of this generator."
+                f"{generator.name} have width {generator.w_dim}; give weights for this generator."
             )
         self.generator, self.n, self.follow = generator, n, follow
-        self._last: Drag | None = None  # live drags start from the same source many times
+        self._last: Drag | None = None  # reused by live drags
 
     def drag(
         self, ws: Float[Tensor, "B L D"], handles: Points, targets: Points, mask: Tensor | np.ndarray | None = None
     ) -> Iterator[Step]:
-        """See `DragMethod.drag`. The points of a step are where the network says that the handles are."""
+        """See `DragMethod.drag`. Points of a step are the positions predicted by the network."""
         return run_steps(self._updates, read_request(self.generator, ws, handles, targets, mask))
 
     def _updates(self, request: Request) -> Iterator[Update]:
@@ -59,7 +61,7 @@ class LandingMethod:
             yield Update(join(landed.rows, tail), landed.points, done, landed.short)
 
     def _begun(self, head: Float[Tensor, "B K D"], request: Request) -> Drag:
-        """The drag to continue: the last one if `follow` is set and the request fits it, otherwise a new one."""
+        """The drag to run: the last one if `follow` is set and image and handles are the same, otherwise a new one."""
         last = self._last
         if last is not None and not torch.equal(last.source.rows, head):
             last = None

@@ -1,4 +1,4 @@
-"""UserControllableLT (Endo 2022) as a drag method: one pass of the latent transformer."""
+"""UserControllableLT (Endo 2022) as a drag method: one forward pass of the latent transformer."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -17,14 +17,15 @@ from autodrag.models.latent_transformer import FEATURE_BLOCK, UNIT_HEIGHT, Laten
 from autodrag.tracking import BLOCK, Tracker, search_radius
 from autodrag.weights import weights_path
 
-DRAG_OF_ALPHA_1 = 10.0  # pixels of a 256 px image: length of a single drag with alpha 1
+DRAG_OF_ALPHA_1 = 10.0  # length of a single drag with alpha 1, in pixels of a 256 px image
 
 
 class LatentTransformerMethod:
-    """A drag is one step. A mask is validated and ignored: the method does not support masks.
+    """A drag is one step. Masks are validated and ignored: the method does not support them.
 
     weights: a weights.safetensors of stage=latent_transformer; None: those that ship with the generator's dataset.
-    track: find the handles in the image of the step; otherwise its points are the targets.
+    track: points of the step are tracked in its image instead of the targets. Raises InputError for weights that are
+    missing or do not fit the generator.
     """
 
     def __init__(self, generator: FrozenGenerator, weights: str | Path | None = None, track: bool = True) -> None:
@@ -35,7 +36,7 @@ class LatentTransformerMethod:
         )
         if self.model.shape != shape:
             raise InputError(
-                f"{path} was trained for a generator of another shape than {generator.name}; give weights for this one."
+                f"{path} was trained for a generator with other shapes than {generator.name}; give other weights."
             )
         self.generator, self.track = generator, track
 
@@ -60,7 +61,7 @@ class LatentTransformerMethod:
         return Tracker(self.generator, before, request.handles).find(ws, request.targets, radius)
 
     def _motion(self, request: Request) -> tuple[Float[Tensor, "B P 3"], Float[Tensor, " B"]]:
-        """Tokens (dx, dy, log expansion) and alpha: direction and length of a single drag, else the drags and 1."""
+        """Motion (dx, dy, log expansion) and alpha: direction and length of a single drag, else the drags and 1."""
         drag = (request.targets - request.handles) * UNIT_HEIGHT / self.generator.resolution[0]
         length = drag.norm(dim=2, keepdim=True)
         single = request.valid.sum(dim=1) == 1

@@ -1,4 +1,4 @@
-"""The mask term of DragGAN, which keeps the features outside the mask."""
+"""The mask term of DragGAN: a penalty on changes of the features outside the mask."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-CHUNK = 1 << 24  # elements of the resized map held at a time
+CHUNK = 1 << 24  # maximum elements of the resized map in memory
 
 
 def fixed_loss(change: Float[Tensor, "B C h w"], fixed: Float[Tensor, "B H W"]) -> Float[Tensor, ""]:
     """Sum over images of the mean of |change * fixed|, with the change resized to the image (bilinear).
 
-    The mean runs over channels and the whole image. fixed: 1 where the image must not change. The resized map (a
-    gigabyte for 1024 px) is never held in memory: loss and gradient are computed part by part.
+    The mean is over channels and the whole image. fixed: 1 where the image must not change. Loss and gradient are
+    computed in chunks, so that the resized map (1 GB at 1024 px) is never in memory.
     """
     return _FixedLoss.apply(change, fixed)
 

@@ -1,4 +1,4 @@
-"""The method that changes nothing, for the row "No edit" of the tables."""
+"""The identity, for the row "No edit" of the tables."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from autodrag.methods.base import Points, Step, read_request
 
 @dataclass(frozen=True)
 class NoEdit:
-    """Validates its input as every method does and yields no steps."""
+    """Validates its input and yields no steps."""
 
     generator: FrozenGenerator
 

@@ -11,35 +11,35 @@ from autodrag.latents import join, split
 from autodrag.methods.base import Number
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-CPU_IMAGES = 2  # images at a time on a CPU: features of more do not fit the caches (1.3 times slower)
+CPU_IMAGES = 2  # images per generator call on CPUs: the features of more do not fit the caches (1.3 times slower)
 
 
 class EditedRows:
-    """Latents whose first rows are optimised. Each image has its own Adam state, so a batch equals single runs.
+    """Latents whose edited rows are optimised by Adam. Images are independent: a batch equals single runs.
 
-    One iteration is `features()`, a loss of the features, `step(loss)`. `keep` drops finished images; it may be called
-    between `features` and `step`.
+    An iteration is `features()`, a loss of the features, `step(loss)`. `keep` drops finished images, also between
+    `features` and `step`.
     """
 
     def __init__(
         self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], lr: Number, block: int, plain: bool = False
     ) -> None:
-        """`block`, `plain`: of `FrozenGenerator.features`."""
+        """block, plain: of `FrozenGenerator.features`."""
         self._generator, self._lr, self._block, self._plain = generator, lr, block, plain
         self._head, self._tail = split(ws)
         self._mean = torch.zeros_like(self._head)
         self._square = torch.zeros_like(self._head)
         self._count = 0
         self._leaf = self._head
-        self._rows = torch.arange(len(ws), device=ws.device)  # images of the leaf that are still optimised
+        self._rows = torch.arange(len(ws), device=ws.device)  # unfinished images of the leaf
 
     @property
     def ws(self) -> Float[Tensor, "B L D"]:
-        """The current latents of the images that are still optimised."""
+        """Current latents of the unfinished images."""
         return join(self._head, self._tail)
 
     def features(self) -> Float[Tensor, "B C h w"]:
-        """Generator features of the latents, float32, differentiable until the next `step`."""
+        """Generator features of the latents in float32, differentiable until the next `step`."""
         self._leaf = self._head.detach().requires_grad_()
         self._rows = torch.arange(len(self._leaf), device=self._leaf.device)
         size = len(self._leaf) if self._leaf.is_cuda else CPU_IMAGES
@@ -57,10 +57,10 @@ class EditedRows:
         self._mean, self._square = self._mean[keep], self._square[keep]
 
     def step(self, loss: Float[Tensor, ""]) -> None:
-        """One Adam step down `loss`, the sum of the losses of the images."""
+        """One Adam step. loss: summed over images."""
         gradient = torch.autograd.grad(loss, self._leaf)[0][self._rows]
         self._count += 1
-        # The same order of operations as torch.optim.Adam.
+        # Same order of operations as torch.optim.Adam.
         self._mean = torch.lerp(self._mean, gradient, 1 - BETA1)
         self._square = (self._square * BETA2).addcmul(gradient, gradient, value=1 - BETA2)
         scale = self._square.sqrt() / math.sqrt(1 - BETA2**self._count) + EPSILON

@@ -1,4 +1,4 @@
-"""The drag methods by name: what builds each, and how an editor uses it."""
+"""The drag methods by name, with how to build them and what an editor offers for them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from autodrag.methods.none import NoEdit
 
 @dataclass(frozen=True)
 class Kind:
-    """A drag method as its users see it."""
+    """A drag method as users see it."""
 
-    build: Callable[..., DragMethod]  # takes the generator and the options
-    label: str  # its name on pages
-    live: bool  # a drag takes a moment and restarts with every move of the pointer; otherwise it continues step by step
-    tracks: bool  # its points are handles that were found in its images
-    option: str | None  # the option that sets the number of steps
+    build: Callable[..., DragMethod]  # called with the generator and the options
+    label: str  # name in the user interface
+    live: bool  # fast enough to restart at every move of the pointer; otherwise runs step by step
+    tracks: bool  # its points are positions of the handles, not moving targets
+    option: str | None  # option that sets the number of steps
     steps: int | None  # default number of steps in an editor; None: the method's own
-    most: int  # largest number of steps that the page offers
+    most: int  # maximum number of steps in an editor
     constants: Callable[[DatasetConfig], dict[str, Any]] = lambda dataset: {}  # options that depend on the dataset
     editor: bool = True  # whether editors offer it
 

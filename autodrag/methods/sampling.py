@@ -1,6 +1,6 @@
-"""Features of a batch at ragged sets of points: single positions, and windows of the resized map.
+"""Features of a batch at ragged sets of points: at single positions, and in windows of the resized map.
 
-The points of all images are one list; `owner` is the image of each, so images may have any number of points.
+The points of all images are in one list, and `owner` is the image index of each.
 """
 
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from torch import Tensor
 
 
 def every(flags: Bool[Tensor, " M"], owner: Int[Tensor, " M"], images: int) -> Bool[Tensor, " B"]:
-    """The images whose points all have the flag set."""
+    """True for images whose points all have the flag set."""
     missing = torch.zeros(images, dtype=torch.long, device=flags.device)
     return missing.index_add_(0, owner, (~flags).long()) == 0
 
 
 def indices(flags: Bool[Tensor, " M"]) -> Int[Tensor, " K"] | slice:
-    """An index of the set flags. It synchronises with a GPU once; indexing by the flags would do so every time."""
+    """Indices of the set flags. Synchronises a GPU once; indexing with the flags would do so every time."""
     asked = flags.tolist()
     if all(asked):
         return slice(None)
@@ -29,7 +29,7 @@ def read(
 ) -> Float[Tensor, "*n C"]:
     """Bilinear values at points (x, y) in feature pixels, border-clamped.
 
-    The same order of operations as the published code, to match recordings of it.
+    Same order of operations as the official code, to reproduce its results.
     """
     channels, height, width = features.shape[1:]
     table = features.permute(0, 2, 3, 1).reshape(-1, channels)
@@ -48,13 +48,13 @@ def read(
 
 @dataclass(frozen=True)
 class Windows:
-    """Square windows of pixels around points, in the feature map resized bilinearly to the image, without resizing it.
+    """Square windows around points, of the feature map resized bilinearly to the image, without resizing all of it.
 
-    Half-pixel centres, border-clamped. Bilinear interpolation is separable, so a window is R P C^T with P the few
-    feature cells under it and R, C matrices of hat functions; a shift multiplies by two more such matrices.
+    Half-pixel centres, border-clamped. Bilinear interpolation is separable: a window is R P C^T, with P the few feature
+    cells under it and R, C matrices of hat functions; a shift multiplies by two more such matrices.
 
-    cells: [M, ch, cw, C]. rows: [M, k, ch] and columns: [M, k, cw] interpolate cells at pixels y - r .. y + r and
-    x - r .. x + r. y, x: [M, k] those pixels, some of which may lie outside the image of `image_hw`.
+    cells: [M, ch, cw, C]. rows [M, k, ch], columns [M, k, cw]: interpolation weights of the cells at pixels
+    y - r .. y + r and x - r .. x + r. y, x: [M, k] those pixels, some of which may be outside the image.
     """
 
     cells: Float[Tensor, "M ch cw C"]
@@ -69,9 +69,9 @@ class Windows:
         return _interpolate(self.rows, self.cells, self.columns)
 
     def shifted(self, shift: Float[Tensor, "M 2"]) -> Float[Tensor, "M k k C"]:
-        """The resized map bilinearly read at every pixel + shift (x, y); zero outside the image.
+        """The resized map, sampled bilinearly at every pixel + shift (x, y); zero outside the image.
 
-        Correct only for pixels at least |shift| + 1 from the border of the window.
+        Correct only at pixels at least |shift| + 1 from the border of the window.
         """
         rows = _resample(self.y, shift[:, 1], self.image_hw[0]) @ self.rows
         columns = _resample(self.x, shift[:, 0], self.image_hw[1]) @ self.columns
@@ -85,7 +85,7 @@ def read_windows(
     radius: int,
     image_hw: tuple[int, int],
 ) -> Windows:
-    """Windows of 2 radius + 1 pixels around whole-pixel centres (x, y); owner: each point's image."""
+    """Windows of 2 radius + 1 pixels around whole-pixel centres (x, y). owner: image of each point."""
     batch, channels, height, width = features.shape
     reach = torch.arange(-radius, radius + 1, device=centres.device, dtype=centres.dtype)
     x, y = (centres[:, axis, None] + reach for axis in (0, 1))
@@ -99,7 +99,7 @@ def read_windows(
 
 
 def _weights(pixels: Float[Tensor, "M k"], size: int, cells: int) -> tuple[Int[Tensor, "M c"], Float[Tensor, "M k c"]]:
-    """The cells under a run of pixels and the weight of each cell at each pixel (a cell outside the map has none)."""
+    """Indices of the cells under a run of pixels, and the weight of each cell at each pixel (0 outside the map)."""
     scale = cells / size
     place = ((pixels + 0.5) * scale - 0.5).clamp(0, cells - 1)
     count = int((pixels.shape[1] - 1) * scale) + 3
@@ -108,7 +108,7 @@ def _weights(pixels: Float[Tensor, "M k"], size: int, cells: int) -> tuple[Int[T
 
 
 def _resample(pixels: Float[Tensor, "M k"], shift: Float[Tensor, " M"], size: int) -> Float[Tensor, "M k k"]:
-    """Bilinear weights of the pixels at pixels + shift; a pixel outside the image counts as zero."""
+    """Bilinear weights of the pixels at positions pixels + shift; 0 for pixels outside the image."""
     inside = (pixels >= 0) & (pixels <= size - 1)
     return _hat((pixels + shift[:, None])[:, :, None] - pixels[:, None, :]) * inside[:, None, :]
 

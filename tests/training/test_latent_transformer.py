@@ -104,7 +104,7 @@ def test_weights_of_another_generator_or_kind_give_a_clear_error(
     tiny: FrozenGenerator, weights: Path, tmp_path: Path
 ) -> None:
     other = FrozenGenerator.random(resolution=(32, 32), w_dim=32)
-    with pytest.raises(InputError, match="trained for a generator of another shape"):
+    with pytest.raises(InputError, match="trained for a generator with other shapes"):
         load_method("latent_transformer", other, weights=weights)
     with pytest.raises(InputError, match=r"no latent transformer weights .* `python scripts/train.py stage=latent_tra"):
         load_method("latent_transformer", tiny)
