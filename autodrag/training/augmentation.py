@@ -1,7 +1,7 @@
-"""Augmentation of samples: motions run backwards, a single step of one, no motion, or another number of steps.
+"""Augmentation of trajectories: reversed, partial or single-step motions, no motion, or other kept rows.
 
-A model trained on whole motions from sampled latents alone overshoots on short drags, and drifts when a drag starts
-from the result of another. None of this is in the paper; with all shares at 0, the samples are the paper's.
+Ours, not the paper's (all shares 0: the paper). A model trained only on whole motions from sampled latents overshoots
+on short drags, and drifts when a drag starts from the result of another.
 """
 
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from autodrag.latents import join, progress, split, walk
 
 @dataclass(frozen=True)
 class AugmentationConfig:
-    """Shares of the samples, each in [0, 1]. What still, short and backwards leave are whole motions.
+    """Shares of the samples, each in [0, 1]. The remainder of still, short and backwards are whole forward motions.
 
-    Backward motions always take their kept rows from another latent: those of w_0 would give the end of the motion
-    away, and the model would learn to undo every edit.
+    Backward motions always take their kept rows from another latent: those of w_0 would reveal the end of the motion,
+    and the model would learn to undo every edit.
     """
 
-    still: float  # targets equal handles, and nothing moves
-    short: float  # one step of a motion is a drag of its own, with the points of that step
+    still: float  # no motion: targets equal handles
+    short: float  # a single step of a motion, with the points of that step
     backwards: float  # from w_n to w_0
-    partial: float  # of whole and backward motions, those that end part of the way, uniformly; points move straight
-    mixed: float  # of all samples, those whose kept rows come from another latent
+    partial: float  # share of whole and backward motions cut at a uniform fraction; points move in a straight line
+    mixed: float  # share of all samples with kept rows of another latent
 
 
 def check_shares(config: AugmentationConfig) -> None:
@@ -54,7 +54,7 @@ def vary(
     max_points: int,
     stream: torch.Generator,
 ) -> Sample:
-    """The sample with a random augmentation, in n steps. other: the latent whose kept rows mixed samples take."""
+    """Augment a sample at random and resample it to n steps. other: latent that mixed samples take kept rows from."""
     kind, mixed, shortened, way = torch.rand(4, generator=stream).tolist()
     before_back = config.still + config.short
     back = before_back <= kind < before_back + config.backwards
@@ -69,18 +69,18 @@ def vary(
 
 
 def with_kept_rows(sample: Sample, other: Float[Tensor, "L D"]) -> Sample:
-    """The same motion of the edited rows, with the kept rows of another latent. The points stay as they are."""
+    """The same motion with the kept rows of another latent. Points do not change."""
     head, _ = split(sample.ws)
     return replace(sample, ws=join(head, split(other)[1].to(head).expand(len(head), -1, -1)))
 
 
 def still(sample: Sample, n: int) -> Sample:
-    """w_0 n + 1 times, with the targets on the handles."""
+    """w_0 repeated n + 1 times, with the targets at the handles."""
     return _without_steps(replace(sample, ws=sample.ws[:1].expand(n + 1, -1, -1), targets=sample.handles), n)
 
 
 def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> Sample:
-    """A random step that has matches, cut into n smaller ones; the whole motion if no step has any."""
+    """A random step that has matches, divided into n steps; the whole motion if no step has any."""
     matched = [i for i, points in enumerate(sample.step_handles) if len(points)]
     if not matched:
         return in_steps(sample, n)
@@ -94,20 +94,20 @@ def short(sample: Sample, n: int, max_points: int, stream: torch.Generator) -> S
 
 
 def backwards(sample: Sample, n: int) -> Sample:
-    """From w_n to w_0, with the step lengths of the motion in the same order."""
+    """The motion from w_n to w_0, with the relative step lengths of the forward one."""
     ws = walk(sample.ws[-1], sample.ws[0], progress(sample.ws, n))
     return _without_steps(replace(sample, ws=ws, handles=sample.targets, targets=sample.handles), n)
 
 
 def partial(sample: Sample, way: float) -> Sample:
-    """The same number of steps in the same direction, but only the share `way` of the distance."""
+    """The motion scaled to a fraction `way` of its length, in the same number of steps."""
     ws = torch.lerp(sample.ws[:1], sample.ws, way)
     targets = torch.lerp(sample.handles, sample.targets, way)
     return _without_steps(replace(sample, ws=ws, targets=targets), len(sample.step_handles))
 
 
 def check_steps(trajectory: TrajectoryConfig, n: int) -> None:
-    """Raises InputError if the steps of whole motions would have no points for L_drag after `in_steps`."""
+    """Raises InputError if the steps of whole motions have no points for L_drag after `in_steps`."""
     if n == 1 or (trajectory.match_steps and trajectory.steps == n):
         return
     stored = f"matches of {trajectory.steps} steps" if trajectory.match_steps else "no matches of single steps"
@@ -118,9 +118,9 @@ def check_steps(trajectory: TrajectoryConfig, n: int) -> None:
 
 
 def in_steps(sample: Sample, n: int) -> Sample:
-    """The same motion in n steps: unchanged if it has n, else along the straight line from w_0 to w_n.
+    """Resample a motion to n steps: unchanged if it has n, else along the straight line from w_0 to w_n.
 
-    Steps on that line have no matched points (`check_steps`), except for n = 1, which uses those of (I_0, I_n).
+    Resampled steps have no matched points (`check_steps`), except for n = 1, which uses those of (I_0, I_n).
     """
     if n == len(sample.step_handles):
         return sample
@@ -131,6 +131,6 @@ def in_steps(sample: Sample, n: int) -> Sample:
 
 
 def _without_steps(sample: Sample, n: int) -> Sample:
-    """The sample with n steps that have no matched points."""
+    """The sample with n steps without matched points."""
     none: Sequence[Tensor] = [sample.handles[:0]] * n
     return replace(sample, step_handles=list(none), step_targets=list(none))

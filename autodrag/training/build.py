@@ -1,4 +1,4 @@
-"""From the config of `scripts/train.py` to the stage that the loop trains."""
+"""Build the stage that the loop trains from the config of `scripts/train.py`."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -30,7 +30,7 @@ from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 from autodrag.training.warm_start import load_motion, start_from, take_aim
 from autodrag.vision.flow import Flow
 
-LANDING_BLOCK = 4  # generator block, counted from 1, whose output measures how much a move changes the image
+LANDING_BLOCK = 4  # generator block, counted from 1, for the image metric of the manifold
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class TrainConfig:
 
 
 def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> RegularizerStage:
-    """A new regularizer, and the latents it learns from."""
+    """Stage 1: a new regularizer and its training latents."""
     statistics = measure(generator, config.model.feature_block, config.seed)
     with _seeded(config):
         regularizer = Regularizer(config.model.regularizer, generator.num_ws, generator.w_dim, statistics)
@@ -65,7 +65,7 @@ def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> Regularizer
 
 
 def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage:
-    """A new network of point motion, what `Landing` needs to drag with it, and the trajectories it learns from."""
+    """Stage `motion`: a new point motion network in a `Landing` model with measured manifold, and its trajectories."""
     section, block = config.motion, config.model.feature_block
     statistics = measure(generator, block, config.seed)
     with _seeded(config):
@@ -79,7 +79,7 @@ def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage
 
 
 def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
-    """A new aim of the size that model= gives, and the trajectories it learns from."""
+    """Stage `aim`: a new aim of the size given by model=, and its trajectories. Raises InputError without a size."""
     size, block = config.model.predictor.aim, config.model.feature_block
     if size is None:
         raise InputError("This model has no aim to train: choose model=small, or set model.predictor.aim.")
@@ -93,10 +93,10 @@ def build_aim(config: TrainConfig, generator: FrozenGenerator) -> AimStage:
 
 
 def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorStage:
-    """A new model with the regularizer of stage 1, and the trajectories it learns from."""
+    """Stage 2: a new model with the regularizer of stage 1, and its trajectories."""
     section, block = config.stage2, config.model.feature_block
     if section.validation < 1:
-        raise InputError("stage2.validation must be at least 1: samples to validate on, which are not trained on.")
+        raise InputError("stage2.validation must be at least 1: the number of samples held out for validation.")
 
     def trajectories(part: slice, together: int) -> Trajectories:
         points, steps, landmarks = section.points, section.step_points, section.landmarks
@@ -119,7 +119,7 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
 
 
 def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderStage:
-    """A new encoder, and the pictures it learns from, which are made if their folder lacks them."""
+    """Stage `encoder`: a new encoder and its training images, generated if their folder lacks them."""
     section, folder = config.encoder, Path(config.encoder.folder)
     folder.mkdir(parents=True, exist_ok=True)
     with exclusive(folder):
@@ -133,7 +133,7 @@ def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderSta
 
 
 def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) -> LatentTransformerStage:
-    """The network of UserControllableLT, a baseline. The scale of motion is the dataset's; measured if it has none."""
+    """The baseline UserControllableLT. The motion scale is the dataset's, or measured if it has none."""
     section, dataset = config.latent_transformer, config.dataset
     pairs = MotionPairs(generator, Flow(section.flow, generator.device), section.psi, section.lam, config.seed)
     if dataset.sigma_f is None or dataset.sigma_e is None:
@@ -146,7 +146,7 @@ def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) ->
     return LatentTransformerStage(model, pairs, section)
 
 
-#: The stages: the name of their config section, which has a `budget`, and the function that builds them.
+#: Stages: the name of the config section, which has a `budget`, and the function that builds the stage.
 STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stage]]] = {
     1: ("stage1", build_stage1),
     "motion": ("motion", build_motion),
@@ -163,5 +163,5 @@ def _ends_of(config: TrainConfig, section: EndsConfig, generator: FrozenGenerato
 
 
 def _seeded(config: TrainConfig) -> AbstractContextManager[None]:
-    """New networks get their weights from the seed and the stage alone."""
+    """Initial weights depend only on the seed and the stage."""
     return seeded(config.seed, f"weights of stage {config.stage}")

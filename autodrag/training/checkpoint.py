@@ -1,8 +1,8 @@
-"""Training state on disk: one safetensors file holds all of it, so a killed run resumes exactly.
+"""Training checkpoints: the whole training state in one safetensors file, so that a killed run resumes exactly.
 
-A checkpoint holds the stage's parameters and buffers (`model.*`), their moving average (`ema.*`), the optimiser's
-tensors by the name of their parameter (`optimizer.*`) and, in the metadata, the counters. Nothing
-else is needed: data order, noise and learning rates are functions of the step.
+A checkpoint holds the stage's parameters and buffers (`model.*`), the moving average of the parameters (`ema.*`), the
+optimiser state by parameter name (`optimizer.*`) and, in the metadata, the counters. Data order, noise and learning
+rates are functions of the step, so there is no RNG state.
 """
 
 import json
@@ -16,22 +16,25 @@ from torch import Tensor, nn
 from autodrag.errors import InputError
 from autodrag.files import read_tensors, write_tensors
 
-KEPT = 2  # the last checkpoint and, in case it gets damaged, the one before
+KEPT = 2  # the last checkpoint, and the previous one in case it gets damaged
 
 
 @dataclass
 class Progress:
-    """The counters of a run."""
+    """Counters of a run."""
 
-    step: int = 0  # steps done, with the skipped ones
-    skipped: int = 0  # steps without an update because the loss or the gradient was not finite
-    streak: int = 0  # how many of the last steps in a row were skipped
+    step: int = 0  # steps done, including skipped ones
+    skipped: int = 0  # steps without an update because the loss or gradient was not finite
+    streak: int = 0  # consecutive skipped steps up to now
 
 
 def save_checkpoint(
     folder: Path, stage: nn.Module, average: Mapping[str, Tensor], optimizer: torch.optim.Optimizer, progress: Progress
 ) -> None:
-    """Write the state after `progress.step` steps and delete all but the last two. Raises OSError on a full disk."""
+    """Save the state after `progress.step` steps and delete older checkpoints than the last two.
+
+    Raises OSError if the disk is full.
+    """
     tensors = {f"model.{name}": tensor for name, tensor in stage.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in average.items()}
     for name, parameter in stage.named_parameters():
@@ -46,15 +49,15 @@ def save_checkpoint(
 def restore_checkpoint(
     folder: Path, stage: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> Progress:
-    """Load the newest intact checkpoint into the stage, the average and the optimiser.
+    """Load the newest intact checkpoint into the stage, the average and the optimiser, and return its progress.
 
-    Without one, nothing changes and the progress is 0. Raises InputError if it belongs to another model.
+    Without a checkpoint, nothing changes and the step is 0. Raises InputError if it belongs to another model.
     """
     for path in reversed(_paths(folder)):
         try:
             tensors, metadata = read_tensors(path)
         except InputError:
-            continue  # damaged: use the one before
+            continue  # damaged: use the previous one
         try:
             stage.load_state_dict(_part(tensors, "model."))
         except RuntimeError:
@@ -71,7 +74,7 @@ def _restore_optimizer(stage: nn.Module, optimizer: torch.optim.Optimizer, tenso
     for name, tensor in tensors.items():
         owner, _, key = name.rpartition("/")
         parameter = parameters[owner]
-        # Adam keeps its step count on the CPU unless it is fused; the rest is on the device of the parameter.
+        # Adam keeps its step count on the CPU unless fused; its other state is on the device of the parameter.
         on_cpu = key == "step" and not optimizer.defaults.get("fused")
         optimizer.state[parameter][key] = tensor.clone() if on_cpu else tensor.to(parameter.device)
 

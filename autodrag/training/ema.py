@@ -1,4 +1,4 @@
-"""The exponential moving average of a network's weights."""
+"""Exponential moving average (EMA) of a network's weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ def new_average(network: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
-    """Update the average. The decay is lower in the first steps, so the initial weights are soon forgotten."""
+    """EMA update in place. The decay is lower in the first steps, so that the initial weights are forgotten quickly."""
     decay = min(decay, (1 + step) / (10 + step))
     pairs = [(average[name], parameter) for name, parameter in network.named_parameters() if name in average]
     if pairs:
@@ -24,7 +24,7 @@ def update_average(average: Mapping[str, Tensor], network: nn.Module, decay: flo
 
 @contextmanager
 def averaged(network: nn.Module, average: Mapping[str, Tensor]) -> Iterator[None]:
-    """Use the averaged parameters inside the context, and restore the network's own afterwards."""
+    """Swap in the averaged parameters within the context."""
     own = {name: parameter.detach().clone() for name, parameter in network.named_parameters() if name in average}
     network.load_state_dict(average, strict=False)
     try:

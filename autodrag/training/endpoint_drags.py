@@ -1,4 +1,4 @@
-"""Drags from one end of a motion to another, as latents and points without images: thousands a second."""
+"""Drags between the ends of motions, as latents and points without images: thousands per second."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,19 +21,19 @@ CHUNK = 500  # motions whose latents are mapped at once
 
 @dataclass(frozen=True)
 class EndsConfig:
-    """Which drags are drawn between the two ends of the motions."""
+    """How drags are sampled."""
 
-    points: int  # pairs of a sample, at most; the number is log-uniform from 1 up and the same for a whole batch
+    points: int  # maximum pairs per sample; the number is log-uniform from 1 and the same for a whole batch
     landmarks: float  # share of the batches that use landmarks as points instead of matches
-    far: float  # share of the samples of those batches that go to the face of another motion
-    partial: float  # share that ends part of the way, uniformly distributed; points then move in a straight line
-    still: float  # share that does not move
-    validation: int  # motions kept for validation
+    far: float  # share of the samples of those batches that end at the face of another motion
+    partial: float  # share of drags cut at a uniform fraction of their length; points move in a straight line
+    still: float  # share without motion
+    validation: int  # motions held out for validation
 
 
 @dataclass(frozen=True)
 class EndsBatch:
-    """Drags in W and their points."""
+    """A batch of drags in W with their points."""
 
     source: Float[Tensor, "B K D"]  # edited rows at the start
     goal: Float[Tensor, "B K D"]  # edited rows at the end
@@ -56,9 +56,9 @@ class _Ends:
 
 
 class Ends:
-    """Draws drags between the ends of motions, in both directions.
+    """Samples drags between the ends of motions, in both directions.
 
-    section: name of the stage's config section. Raises InputError if config.validation leaves no motions to train on.
+    section: name of the stage's config section. Raises InputError if config.validation leaves no motions for training.
     """
 
     def __init__(self, trajectories: Trajectories, config: EndsConfig, seed: int, section: str) -> None:
@@ -76,9 +76,9 @@ class Ends:
         self._validation = {"matches": matches.part(validation), "landmarks": landmarks.part(validation)}
 
     def batch(self, positions: Sequence[int], device: torch.device) -> EndsBatch:
-        """Drags between random ends, a function of the seed and the first position.
+        """Drags between random ends: a function of the seed and the first position.
 
-        One random stream serves the whole batch: a stream for each sample would take longer than the step itself.
+        The whole batch uses one random stream: one per sample would take longer than the training step.
         """
         config = self.config
         stream = rng(self._seed, self._section, positions[0])
@@ -100,7 +100,7 @@ class Ends:
         return _drags(ends, (first, side[0]), (last, last_side), order, count, way, device)
 
     def validation(self, device: torch.device) -> Iterator[tuple[str, EndsBatch]]:
-        """The validation motions from w_0 to w_n, as `matches_5`, `landmarks_5`, ...: kind and number of the points."""
+        """Yield the validation motions from w_0 to w_n, named by kind and number of points, e.g. `matches_5`."""
         for kind, ends in self._validation.items():
             known = ends.mask.any(dim=1).nonzero()[:, 0]
             if len(known) == 0:
@@ -122,7 +122,7 @@ def _drags(
 ) -> EndsBatch:
     """Drags between pairs (motion, end).
 
-    order: the `count` points with the largest values are used. way: share of the distance to the goal.
+    order: the `count` points with the largest values are used. way: fraction of the distance to the goal.
     """
     mask = ends.mask[start[0]] & ends.mask[goal[0]]
     chosen = order.masked_fill(~mask, -1).topk(min(count, mask.shape[1]), dim=1).indices
@@ -145,7 +145,7 @@ def _rows(trajectories: Trajectories) -> Float[Tensor, "N 2 K D"]:
 
 
 def _ends(rows: Float[Tensor, "N 2 K D"], matches: Sequence[Matches]) -> _Ends:
-    """Points, padded to the largest number of them."""
+    """Rows with the matched points, padded to the largest number of points."""
     both = (
         [torch.from_numpy(m.handles).float() for m in matches],
         [torch.from_numpy(m.targets).float() for m in matches],

@@ -1,4 +1,4 @@
-"""What a model needs to know about its generator: shapes, and statistics of latents and features."""
+"""Measurements of a generator: shapes, statistics of latents and features, and how latents change images."""
 
 import torch
 from jaxtyping import Float
@@ -21,7 +21,7 @@ def domain_shape(generator: FrozenGenerator, block: int) -> DomainShape:
 
 
 def measure(generator: FrozenGenerator, block: int, seed: int = 0, latents: int = 10_000, maps: int = 32) -> Statistics:
-    """Statistics of `latents` untruncated latents, and of the output of `block` for `maps` of them."""
+    """Statistics of `latents` untruncated latents, and of the output of `block` for the first `maps` of them."""
     z = torch.randn(latents, generator.z_dim, generator=rng(seed, "statistics"))
     ws = torch.cat([generator.map(part.to(generator.device)) for part in z.split(1000)])
     rows = ws[:, 0].float()
@@ -38,10 +38,10 @@ def measure(generator: FrozenGenerator, block: int, seed: int = 0, latents: int 
 def image_metric(
     generator: FrozenGenerator, std: Float[Tensor, " D"], block: int, seed: int = 0, latents: int = 6, chunk: int = 16
 ) -> Float[Tensor, "D D"]:
-    """The pullback metric of G: |dw|^2 = dw^T metric dw is the change of the image when all edited rows move by dw.
+    """The pullback metric M of G: dw^T M dw is the squared change of the image when all edited rows change by dw.
 
-    E[J J^T] over `latents` latents, where J is the change of the standardised output of `block` for a step of one
-    deviation (`std`) along each dimension. Raises InputError if `latents` is below 1.
+    E[J J^T] over `latents` latents, where J is the change of the standardised output of `block` per standard deviation
+    (`std`) of each dimension, by central differences. Raises InputError if `latents` is below 1.
     """
     if latents < 1:
         raise InputError(f"metric_latents is {latents}, expected at least 1.")
@@ -63,11 +63,11 @@ def image_metric(
 
 
 def image_units(metric: Float[Tensor, "D D"], std: Float[Tensor, " D"]) -> Float[Tensor, "D D"]:
-    """A basis of W in which a difference of latents is as large as its effect on the image, by `image_metric`.
+    """A basis of W in which the norm of a latent difference is its effect on the image, by `image_metric`.
 
-    Some directions of the edited rows change the image a thousand times as much as others, and points hold information
-    about the former only. With diag(std) metric diag(std) = V diag(e) V^T, the columns are diag(1 / std) V sqrt(e),
-    scaled so that an error of one deviation in every direction keeps its size.
+    Some directions of the edited rows change the image a thousand times as much as others, and points determine only
+    those. With diag(std) metric diag(std) = V diag(e) V^T, the columns are diag(1 / std) V sqrt(e), normalised so that
+    an error of one deviation in every direction keeps its size.
     """
     values, vectors = torch.linalg.eigh(metric * std * std[:, None])
     weights = values.clamp(min=0).sqrt()
@@ -77,14 +77,14 @@ def image_units(metric: Float[Tensor, "D D"], std: Float[Tensor, " D"]) -> Float
 def measure_manifold(
     generator: FrozenGenerator, metric: Float[Tensor, "D D"], psi: float, seed: int = 0, latents: int = 10_000
 ) -> Manifold:
-    """The distribution of latents with truncation `psi`. metric: from `image_metric`."""
+    """The `Manifold` of latents with truncation `psi`. metric: from `image_metric`."""
     z = torch.randn(latents, generator.z_dim, generator=rng(seed, "manifold"))
     ws = torch.cat([generator.map(part.to(generator.device), psi=psi)[:, 0] for part in z.split(1000)])
     return Manifold.measure(ws, metric)
 
 
 def measure_whitening(generator: FrozenGenerator, seed: int = 0, latents: int = 10_000) -> Whitening:
-    """Of untruncated latents."""
+    """The `Whitening` of untruncated latents."""
     z = torch.randn(latents, generator.z_dim, generator=rng(seed, "whitening"))
     return Whitening.measure(
         torch.cat([generator.map(part.to(generator.device))[:, 0].float() for part in z.split(1000)])
@@ -92,17 +92,18 @@ def measure_whitening(generator: FrozenGenerator, seed: int = 0, latents: int = 
 
 
 def _positive(std: Float[Tensor, " D"]) -> Float[Tensor, " D"]:
-    """Replace the deviation of constant dimensions by 1."""
+    """Replace the standard deviation of constant dimensions by 1."""
     return torch.where(std > 1e-6, std, torch.ones_like(std))
 
 
 def image_gradients(
     generator: FrozenGenerator, size: int, count: int, seed: int = 0, together: int = 8
 ) -> Float[Tensor, "N L D"]:
-    """Random projections of the image's Jacobian in W+: the effect of a move d is the mean of (moves * d).sum()^2.
+    """Random projections g of the image's Jacobian in W+, of which main directions are computed.
 
-    That is the mean square change of the pixels of the image, shrunk to `size` pixels. Each of the N is J^T v, with J
-    the Jacobian at another latent and v white noise: E[J^T v v^T J] = E[J^T J]. count: N, rounded up to whole batches.
+    The mean of (g * d).sum()^2 estimates the mean square change of pixel values, at a longer side of `size`, caused by
+    an offset d. Each of the N is J^T v, with J the Jacobian at a random latent and v white noise:
+    E[J^T v v^T J] = E[J^T J]. count: N, rounded up to whole batches of `together`.
     """
     found = []
     for number in range(0, count, together):

@@ -1,4 +1,4 @@
-"""Logging of a training run on its first rank: numbers, images, progress and checkpoints."""
+"""Logging of a training run on its first rank: metrics, images, progress and checkpoint intervals."""
 
 import math
 import time
@@ -21,7 +21,7 @@ from autodrag.typed import check_bounds
 class LoggerConfig:
     """How often to log, validate and save."""
 
-    log_every: int  # steps between two logged means
+    log_every: int  # steps between logged means
     checkpoint_minutes: float  # between checkpoints; 0: after every step
     validation_minutes: float  # between validations; 0: after every step
 
@@ -33,7 +33,7 @@ class LoggerConfig:
 
 
 class Logger:
-    """folder: the run folder on the first rank. None on the other ranks, which only help to average the numbers."""
+    """folder: the run folder on the first rank; None on other ranks, which only take part in averaging the values."""
 
     def __init__(
         self, folder: RunFolder | None, ranks: Ranks, budget: Budget, config: LoggerConfig, progress: Progress
@@ -48,7 +48,7 @@ class Logger:
         self._say(f"Training {start}: {budget.steps} steps of {budget.batch} samples on {ranks.world} rank(s).")
 
     def note(self, progress: Progress, values: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
-        """Add the values of a step (none if it was skipped). Every `log_every` steps, their means are logged."""
+        """Add the values of a step (none if it was skipped), and log their means every `log_every` steps."""
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach()
         self.counted += bool(values)
@@ -95,7 +95,7 @@ class Logger:
         return self.folder is not None and (last or due)
 
     def checkpoint(self, save: Callable[[], None], last: bool) -> None:
-        """Save a checkpoint. If the disk is full, try again later; at the end of a run that is an InputError."""
+        """Save a checkpoint. If the disk is full, retry later; raises InputError at the end of a run."""
         try:
             save()
         except OSError as error:
@@ -107,7 +107,7 @@ class Logger:
         self.saved = time.monotonic()
 
     def close(self, progress: Progress) -> None:
-        """Close the progress bar, and log where the run stopped if it is not finished."""
+        """Close the progress bar; log the last step of an unfinished run."""
         self.bar.close()
         if progress.step < self.budget.steps:
             self._say(f"Stopped at step {progress.step}; the same command resumes from there.")

@@ -1,7 +1,7 @@
 """The training loop of all stages. A stage defines its batches and its loss; everything else is here.
 
-The samples, noise and learning rates of a step depend on its number alone. A killed run that resumes from its last
-checkpoint therefore ends with the same weights, and N ranks take the same steps as one.
+Samples, noise and learning rates of a step depend only on its number. A run that was killed and resumed therefore ends
+with the same weights, and N ranks take the same steps as one.
 """
 
 import math
@@ -33,15 +33,15 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """Optimisation, the same for all stages. The paper publishes none of it: Adam and these values are our choice."""
+    """Optimisation settings of all stages. The paper gives none: Adam and these values are our choice."""
 
-    precision: Precision  # autocast type of the networks and the generator's features; auto: chosen for the device
-    accumulate: int  # sub-batches whose gradients are accumulated, to save memory
+    precision: Precision  # autocast dtype of the networks and of the generator's features; auto: by device
+    accumulate: int  # gradient accumulation steps, to save memory
     betas: tuple[float, float]  # of Adam
-    clip: float | None  # largest norm of the gradient; None: no clipping
-    ema: float  # decay of the moving average of the weights, which is what gets saved; 0: save the weights themselves
+    clip: float | None  # maximum gradient norm; None: no clipping
+    ema: float  # decay of the moving average of the weights, which is saved; 0: save the weights themselves
     compile: bool  # torch.compile the networks
-    patience: int  # largest number of consecutive steps that may be not finite
+    patience: int  # maximum number of consecutive steps with a loss or gradient that is not finite
     logger: LoggerConfig
 
     def __post_init__(self) -> None:
@@ -59,9 +59,9 @@ def train(
 ) -> bool:
     """Train a stage to the end of its budget, or until SIGTERM or SIGINT. Returns True if it reached the end.
 
-    checkpoints: folder of the training state; an earlier run resumes from its newest checkpoint. open_folder: called
-    on the first rank with the step to resume from. At the end, the stage holds the averaged weights if `ema` is above
-    0. Raises InputError if the loss is not finite for too many steps, or if the last checkpoint cannot be written.
+    checkpoints: folder of checkpoints; training resumes from the newest. open_folder: called on the first rank with
+    the step to resume from. Afterwards, the stage holds the averaged weights if `ema` is above 0. Raises InputError if
+    the loss is not finite for too many steps, or if the last checkpoint cannot be written.
     """
     _check(budget, config, ranks)
     training = _Training(stage, config, ranks)
@@ -92,7 +92,7 @@ def train(
 
 
 class _Training:
-    """What the steps change: the stage, its moving average, the optimiser and the counters."""
+    """Training state: the stage, its moving average, the optimiser and the counters."""
 
     def __init__(self, stage: Stage, config: LoopConfig, ranks: Ranks) -> None:
         self.stage, self.config, self.ranks = stage, config, ranks
@@ -111,14 +111,14 @@ class _Training:
         save_checkpoint(checkpoints, self.stage, self.average, self.optimizer, self.progress)
 
     def step(self, batches: Iterator[Any], stop_requested: Callable[[], bool]) -> tuple[dict[str, Tensor], bool]:
-        """One step: gradients of this rank's share of the batch, averaged over the ranks.
+        """One optimiser step, with gradients averaged over the ranks.
 
-        Returns the values to log (none if they were not finite and the step was skipped), and whether to stop.
+        Returns the values to log (none if the step was skipped because they are not finite), and whether to stop.
         """
         progress, ranks = self.progress, self.ranks
         loss, logs = _gradients(self.network, batches, self.config, ranks)
         norm = nn.utils.clip_grad_norm_(self.stage.parameters(), self.config.clip or math.inf)
-        # All ranks see the same numbers, so they skip steps and stop together.
+        # Averaged over ranks, so that all of them skip steps and stop together.
         shared = ranks.mean(torch.stack([loss, norm.detach(), loss.new_tensor(float(stop_requested()))])).tolist()
         finite = math.isfinite(shared[0] + shared[1])
         if finite:
@@ -144,7 +144,7 @@ def _check(budget: Budget, config: LoopConfig, ranks: Ranks) -> None:
 
 
 def _distribute(stage: Stage, config: LoopConfig, ranks: Ranks) -> nn.Module:
-    """The stage as the loop calls it: optionally compiled, and wrapped to average gradients over several ranks."""
+    """Move the stage to the device, optionally compile it, and wrap it in DDP for several ranks."""
     stage.to(ranks.device).train()
     if config.compile:
         for network in stage.networks():
@@ -153,17 +153,14 @@ def _distribute(stage: Stage, config: LoopConfig, ranks: Ranks) -> nn.Module:
 
 
 def _adam(stage: Stage, config: LoopConfig) -> torch.optim.Adam:
-    """Adam, fused if all parameters are on a GPU. Learning rates are set before every step."""
+    """Adam, fused if all parameters are on a GPU. Learning rates are set before each step."""
     groups = [{"params": list(group.parameters)} for group in stage.groups()]
     fused = all(parameter.is_cuda for group in groups for parameter in group["params"])
     return torch.optim.Adam(groups, lr=0.0, betas=config.betas, fused=fused or None)
 
 
 def _parts(step: int, budget: Budget, config: LoopConfig, ranks: Ranks) -> list[range]:
-    """This rank's positions of the step's batch in the stream of samples, cut into sub-batches.
-
-    Rank r gets every world-th position from r on, for any number of ranks.
-    """
+    """This rank's sample positions of a step, split into sub-batches. Rank r of N gets every N-th position from r."""
     mine = range(step * budget.batch + ranks.rank, (step + 1) * budget.batch, ranks.world)
     size = len(mine) // config.accumulate
     return [mine[part * size : (part + 1) * size] for part in range(config.accumulate)]
@@ -180,7 +177,7 @@ def _set_rates(stage: Stage, optimizer: torch.optim.Optimizer, step: int, budget
 def _gradients(
     network: nn.Module, batches: Iterator[Any], config: LoopConfig, ranks: Ranks
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Accumulate gradients over the sub-batches, with one all-reduce; returns the mean loss and the mean logs."""
+    """Accumulate gradients over sub-batches, with a single all-reduce. Returns the mean loss and mean logs."""
     means: dict[str, Tensor] = {}
     for part in range(config.accumulate):
         batch = next(batches)
@@ -217,7 +214,7 @@ def _first_only(ranks: Ranks, open_folder: Callable[[int], RunFolder], step: int
 
 @contextmanager
 def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Yields a function that is True once SIGTERM or SIGINT was received; a second SIGINT interrupts at once."""
+    """Yields a function that returns True after SIGTERM or SIGINT; a second SIGINT interrupts immediately."""
     received: list[int] = []
 
     def receive(number: int, _: FrameType | None) -> None:

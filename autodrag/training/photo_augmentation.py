@@ -1,4 +1,4 @@
-"""What a photograph brings that a generator's picture lacks: other colours, small shifts, blur and JPEG."""
+"""Augmentation that makes generated images resemble photographs: colour, small shifts, blur and JPEG."""
 
 from dataclasses import dataclass
 
@@ -16,11 +16,11 @@ from autodrag.images import to_bytes, to_tensor
 class PhotoAugmentation:
     """`encoder.augmentation` in `configs/train.yaml`."""
 
-    share: float  # of the pictures, for each of these changes
-    colour: float  # largest change of gain and offset of a channel
-    shift: float  # largest shift, in pixels of the picture
-    blur: float  # largest standard deviation of a Gaussian, in pixels of the picture
-    quality: int  # lowest JPEG quality; the highest is 95
+    share: float  # probability of each augmentation
+    colour: float  # maximum change of the gain and offset of a channel
+    shift: float  # maximum shift, in pixels of the image
+    blur: float  # maximum standard deviation of a Gaussian, in pixels of the image
+    quality: int  # minimum JPEG quality; the maximum is 95
 
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1 or min(self.colour, self.shift, self.blur) < 0 or not 1 <= self.quality <= 95:
@@ -33,7 +33,7 @@ class PhotoAugmentation:
 def photographed(
     images: Float[Tensor, "B 3 h w"], config: PhotoAugmentation, stream: torch.Generator
 ) -> Float[Tensor, "B 3 h w"]:
-    """The images, on the CPU and in [-1, 1], each changed in some of these ways."""
+    """Augment images in [-1, 1] on the CPU."""
     count = len(images)
 
     def chosen() -> Float[Tensor, " B"]:
@@ -53,7 +53,7 @@ def photographed(
 
 
 def _shifted(images: Float[Tensor, "B 3 h w"], shift: Float[Tensor, "B 2"]) -> Float[Tensor, "B 3 h w"]:
-    """By (x, y) pixels; borders are continued."""
+    """Translate by (x, y) pixels, with replicated borders."""
     height, width = images.shape[-2:]
     matrix = torch.eye(2, 3).repeat(len(images), 1, 1)
     matrix[:, :, 2] = -shift * 2 / torch.tensor([width, height])

@@ -1,8 +1,8 @@
-"""Pictures of the generator with their latents, made once and kept: what the stage `encoder` learns from.
+"""Training images of the stage `encoder`: generated once with their latents, and cached on disk.
 
 ```
 folder/
-  recipe.json         what was asked; another recipe needs another folder
+  recipe.json         settings; other settings need another folder
   00000.safetensors   pictures [N, 3, h, w] uint8, ws [N, L, D] float32
   moves.safetensors   moves [M, L, D], see `latent_statistics.image_gradients`
 ```
@@ -27,21 +27,21 @@ from autodrag.models.encoder import shrunk
 from autodrag.seeding import rng
 from autodrag.training.latent_statistics import image_gradients
 
-SHARD = 128  # pictures of a file; after a break, at most so many are made again
-TOGETHER = 8  # pictures made at once, with the same noise
+SHARD = 128  # images per file; at most this many are lost when interrupted
+TOGETHER = 8  # images per generator call, with the same noise mode
 
 
 @dataclass(frozen=True)
 class PicturesConfig:
     """`encoder.pictures` in `configs/train.yaml`."""
 
-    count: int  # a multiple of 128
-    size: int  # of the longer side, in pixels
-    mixed_share: float  # whose kept rows come from another latent
-    edited_share: float  # whose edited rows move part of the way to another latent
-    offset_share: float  # whose rows differ from each other
-    max_offset: float  # largest such difference, as a part of the way to another latent
-    random_noise_share: float  # with random noise instead of the generator's fixed noise
+    count: int  # number of images, a multiple of 128
+    size: int  # longer side, in pixels
+    mixed_share: float  # share with kept rows of another latent
+    edited_share: float  # share with edited rows interpolated towards another latent
+    offset_share: float  # share with an offset per row
+    max_offset: float  # maximum offset, as a fraction of the offset of a random latent from the average
+    random_noise_share: float  # share with random noise instead of the generator's fixed noise
 
     def __post_init__(self) -> None:
         if self.count < SHARD or self.count % SHARD:
@@ -56,9 +56,9 @@ class PicturesConfig:
 def load_pictures(
     folder: Path, generator: FrozenGenerator, config: PicturesConfig, seed: int
 ) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
-    """The pictures and their latents, on the CPU; those that the folder lacks are made first.
+    """The images and their latents, on the CPU; missing ones are generated first.
 
-    Raises InputError where the folder holds pictures of another recipe or of another generator.
+    Raises InputError if the folder holds images of other settings or another generator.
     """
     _check_recipe(folder, generator, config, seed)
     numbers = range(config.count // SHARD)
@@ -73,7 +73,7 @@ def load_pictures(
 def load_moves(
     folder: Path, generator: FrozenGenerator, config: PicturesConfig, count: int, seed: int
 ) -> Float[Tensor, "M L D"]:
-    """What the pictures show of moves, measured at `count` latents unless the folder has it. See `load_pictures`."""
+    """`image_gradients` at `count` latents, cached like the images of `load_pictures`."""
     _check_recipe(folder, generator, config, seed)
     path = folder / "moves.safetensors"
     moves = read_tensors(path)[0]["moves"] if path.exists() else torch.zeros(0)
@@ -87,7 +87,7 @@ def load_moves(
 def make_pictures(
     generator: FrozenGenerator, config: PicturesConfig, seed: int, number: int
 ) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
-    """One file's pictures: a function of the seed and the file's number, but for random noise."""
+    """The images of one file: except for random noise, a function of the seed and the file's number."""
     stream = rng(seed, "encoder pictures", number)
     ws = draw_latents(generator, config, SHARD, stream)
     pictures = []
@@ -100,7 +100,7 @@ def make_pictures(
 def draw_latents(
     generator: FrozenGenerator, config: PicturesConfig, count: int, stream: torch.Generator
 ) -> Float[Tensor, "N L D"]:
-    """Latents as inversions meet them: mapped, mixed, edited, and with rows that differ."""
+    """Latents like those of inversions: mapped, mixed, edited, and with different rows."""
 
     def mapped(number: int) -> Float[Tensor, "M D"]:
         z = torch.randn(number, generator.z_dim, generator=stream)
@@ -121,7 +121,7 @@ def draw_latents(
 
 
 def _check_recipe(folder: Path, generator: FrozenGenerator, config: PicturesConfig, seed: int) -> None:
-    """Write down what is asked, or compare it with what was. More pictures of the same recipe may be asked for."""
+    """Write the settings of a new folder, or compare them with its own. The number of images may differ."""
     recipe = {**asdict(config), "generator": fingerprint(generator), "seed": seed}
     del recipe["count"]
     path = folder / "recipe.json"
@@ -129,7 +129,7 @@ def _check_recipe(folder: Path, generator: FrozenGenerator, config: PicturesConf
         folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(recipe, indent=1) + "\n")
     elif json.loads(path.read_text()) != recipe:
-        raise InputError(f"{folder} holds pictures of another recipe: choose another encoder.folder, or delete it.")
+        raise InputError(f"{folder} holds pictures of other settings: choose another encoder.folder, or delete it.")
 
 
 def _file(folder: Path, number: int) -> Path:

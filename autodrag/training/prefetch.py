@@ -1,4 +1,4 @@
-"""Batches prepared while the GPU works on the one before."""
+"""Prefetching: prepare the next batch while the GPU works on the current one."""
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,10 +9,10 @@ Batch = TypeVar("Batch")
 
 
 def in_order(make: Callable[[Part], Batch], parts: Iterable[Part], ahead: bool) -> Iterator[Batch]:
-    """`make(part)` for each part, in order.
+    """Yield `make(part)` for each part, in order.
 
-    ahead: make each batch in a thread while the one before is in use, instead of when it is needed. `make` must be a
-    pure function of the part. Its exceptions are raised where its batch would be returned.
+    ahead: make the next batch in a thread while the current one is in use. `make` must be a pure function of the part;
+    its exceptions are raised in place of its batch.
     """
     if not ahead:
         yield from map(make, parts)

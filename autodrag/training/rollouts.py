@@ -1,4 +1,4 @@
-"""Drags in training: the inputs of the model, and rollouts of its own predictions."""
+"""Drags in training: model inputs, and rollouts of the model's own predictions."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ from autodrag.tracking import BLOCK, Tracker, search_radius
 
 @dataclass(frozen=True)
 class Drags:
-    """Motions to learn, with the features and points of their first image."""
+    """Motions with the features and points of their first image."""
 
     ws: Float[Tensor, "B waypoints L D"]  # w_0..w_n
     features: Float[Tensor, "B C h w"]  # F_0 of w_0
@@ -39,7 +39,7 @@ class Drags:
 
 
 class Dragging:
-    """A model with its generator. Nothing here has a gradient."""
+    """A model with its generator, without gradients."""
 
     def __init__(self, model: AutoDrag, generator: FrozenGenerator) -> None:
         self.model, self.generator = model, generator
@@ -58,7 +58,7 @@ class Dragging:
 
     @torch.no_grad()
     def continued(self, drags: Drags, step: Int[Tensor, " B"]) -> Drags:
-        """Drags to the same w_n that start at a step 1..n of the model's rollout, with handles tracked to there.
+        """Drags to the same w_n that start at step 1..n of the model's rollout, with tracked handles.
 
         Their steps keep the relative lengths of the motion.
         """

@@ -1,4 +1,4 @@
-"""`scripts/train.py`: from a config to a run folder with trained weights."""
+"""Training runs (`scripts/train.py`): from a config to a run folder with trained weights."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,7 +23,10 @@ from autodrag.training.stages.stage2 import PredictorStage
 
 
 def run(config: TrainConfig) -> None:
-    """Train the stage of the config, or resume it, and write its weights to `out`/weights.safetensors."""
+    """Train or resume the stage of the config, and write its weights to `out`/weights.safetensors.
+
+    Raises InputError for an unknown stage, or if `out` holds a run with other settings.
+    """
     if config.stage not in STAGES:
         raise InputError(f"There is no stage {config.stage}: choose stage={' or stage='.join(map(str, STAGES))}.")
     section, build = STAGES[config.stage]
@@ -49,11 +52,11 @@ def run(config: TrainConfig) -> None:
         finished = train(stage, budget, config.loop, ranks, out / "checkpoints", open_folder)
         if finished and ranks.first:
             stage.save(out / "weights.safetensors")
-            print(f"{out / 'weights.safetensors'} holds the trained model.")
+            print(f"Saved the trained model to {out / 'weights.safetensors'}.")
 
 
 def _with_precision(out: Path, config: TrainConfig, ranks: Ranks) -> TrainConfig:
-    """Resolve `loop.precision=auto`: the precision of the run in `out`, else the best for the device."""
+    """Resolve `loop.precision=auto`: the precision of the run in `out`, or the best for the device."""
 
     def decide() -> Precision:
         if (out / "config.yaml").exists():
@@ -73,7 +76,7 @@ def _written(out: Path) -> TrainConfig:
 
 
 def _check_same(out: Path, config: TrainConfig) -> None:
-    """A run may resume with more epochs and on other devices. Raises InputError if anything else has changed."""
+    """Raises InputError if a setting changed that must not when a run resumes; epochs and devices may."""
     if not (out / "config.yaml").exists():
         return
     before, now = _comparable(_written(out)), _comparable(config)
@@ -85,7 +88,7 @@ def _check_same(out: Path, config: TrainConfig) -> None:
 
 
 def _comparable(config: TrainConfig) -> dict[str, object]:
-    """The settings that may not change when a run resumes, by config key."""
+    """The settings that must not change when a run resumes, by config key."""
     section = STAGES[config.stage][0]
     settings = getattr(config, section)
     return {
@@ -97,7 +100,7 @@ def _comparable(config: TrainConfig) -> dict[str, object]:
 
 @contextmanager
 def _alone(out: Path, ranks: Ranks) -> Iterator[None]:
-    """Lock the folder for this run."""
+    """Lock the run folder."""
     if ranks.first:
         out.mkdir(parents=True, exist_ok=True)
     with exclusive(out) if ranks.first else nullcontext():

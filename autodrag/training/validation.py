@@ -1,4 +1,4 @@
-"""Validation: how well a model drags samples that it was not trained on."""
+"""Validation of stage 2: drags of held-out samples."""
 
 from collections.abc import Sequence
 
@@ -12,15 +12,15 @@ from autodrag.training.rollouts import Dragging, Drags
 from autodrag.training.stages.base import Report
 from autodrag.visualize import motion_sheet
 
-CHUNK = 16  # samples a batch
-SHOWN = 4  # samples in the images
+CHUNK = 16  # samples per batch
+SHOWN = 4  # samples in the logged image
 
 
 def report_drags(dragging: Dragging, samples: Sequence[Sample], units: Float[Tensor, "D U"]) -> Report:
-    """Numbers and images of the model's rollouts. units: of distances between latents, as in `prediction_loss`.
+    """Metrics and images of the model's rollouts. units: as in `prediction_loss`.
 
-    `prediction`: L_pred with teacher forcing. `distance`: mean distance from handles to targets after the drag, as a
-    share of that before. `left`: L1 between the last latent and w_n, as a share of that between w_0 and w_n.
+    `prediction`: L_pred with teacher forcing. `distance`: mean distance from handles to targets after the drag,
+    relative to that before. `left`: L1 between the last latent and w_n, relative to that between w_0 and w_n.
     `left_twice`: the same after a second drag from there, with tracked handles.
     """
     totals: dict[str, float] = {}
@@ -38,7 +38,7 @@ def report_drags(dragging: Dragging, samples: Sequence[Sample], units: Float[Ten
 
 
 def _sums(dragging: Dragging, drags: Drags, units: Tensor) -> dict[str, Float[Tensor, ""]]:
-    """Sums over the drags: L_pred; L1 to w_n before, after one drag and after two; distances to the targets."""
+    """Sums over drags: L_pred; L1 to w_n before, after one and after two drags; distances to the targets."""
     taught = dragging.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask)
     last = torch.full((len(drags.ws),), drags.ws.shape[1] - 1, device=drags.ws.device)
     again = dragging.continued(drags, last)
@@ -51,7 +51,7 @@ def _sums(dragging: Dragging, drags: Drags, units: Tensor) -> dict[str, Float[Te
 
 
 def _picture(dragging: Dragging, drags: Drags) -> Tensor:
-    """One row for each drag: the source with its points, the steps, and the true last image."""
+    """One row per drag: the source with its points, the steps, and the true last image."""
     motion = torch.cat([drags.ws[:, :1], dragging.roll(drags), drags.ws[:, -1:]], dim=1)
     images = dragging.generator.synthesize(motion.flatten(0, 1))
     points = [(h[m], t[m]) for h, t, m in zip(drags.handles, drags.targets, drags.mask, strict=True)]

@@ -1,4 +1,4 @@
-"""Networks of earlier stages, which a stage starts from or uses. Files that do not fit are refused (InputError)."""
+"""Load networks of earlier stages, which a stage starts from or uses. Files that do not fit raise InputError."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from autodrag.training.stages.stage2 import Stage2Config
 
 
 def load_motion(file: str | None, section: str, generator: FrozenGenerator) -> PointMotion | None:
-    """The network that the stage `motion` has trained; None if the section does not use it."""
+    """The network trained by the stage `motion`; None if `file` is None. section: config section, for messages."""
     if file is None:
         return None
     if not Path(file).exists():
@@ -22,12 +22,12 @@ def load_motion(file: str | None, section: str, generator: FrozenGenerator) -> P
         )
     motion = Landing.load(file).motion
     if len(motion.standardise.mean) != generator.w_dim:
-        raise InputError(f"{file} was trained for another generator than {generator.name}: train stage=motion.")
+        raise InputError(f"{file} was trained for another generator than {generator.name}: train stage=motion for it.")
     return motion
 
 
 def start_from(model: AutoDrag, path: Path) -> None:
-    """Load the parameters of stage 1 or of another stage 2. The statistics stay those of this generator."""
+    """Load the parameters of stage 1 or of another stage 2. Statistics stay those of this generator."""
     if not path.exists():
         if model.regularizer is None:
             return
@@ -43,13 +43,13 @@ def start_from(model: AutoDrag, path: Path) -> None:
     parameters = {name: parameter.detach() for name, parameter in trained.named_parameters()}
     if {n: p.shape for n, p in parameters.items()} != {n: p.shape for n, p in network.named_parameters()}:
         raise InputError(
-            f"The weights of {path} have another size than model= gives: train stage=1 with this model and generator."
+            f"The weights of {path} do not have the size given by model=: train stage=1 with this model and generator."
         )
     network.load_state_dict(parameters, strict=False)
 
 
 def take_aim(aim: Aim, section: Stage2Config) -> None:
-    """Load the aim of the stage `aim`, unless another stage 2 has brought one, and freeze it."""
+    """Load the aim of the stage `aim` and freeze it; `start_from` already loaded one if it is another stage 2."""
     aim.requires_grad_(False)
     if section.start is not None and stored_kind(section.start) == "autodrag":
         return
@@ -61,5 +61,5 @@ def take_aim(aim: Aim, section: Stage2Config) -> None:
         )
     trained = Aim.load(path)
     if trained.config != aim.config or trained.standardise.mean.shape != aim.standardise.mean.shape:
-        raise InputError(f"The aim of {path} has another size than model= gives: train stage=aim with this model.")
+        raise InputError(f"The aim of {path} does not have the size given by model=: train stage=aim with this model.")
     aim.mlp.load_state_dict(trained.mlp.state_dict())

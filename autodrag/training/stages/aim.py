@@ -1,4 +1,4 @@
-"""Stage `aim`: train the first guess of a drag's end on latents and points alone."""
+"""Stage `aim`: train the first guess of a drag's end on latents and points, without images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ class AimTraining(EndsConfig):
     schedule: Schedule
     motion: str | None  # weights of the stage `motion`, for the landing loss; None: no landing loss
     gamma: float  # weight of the landing loss
-    metric_latents: int = 6  # latents for which `image_metric` is averaged
+    metric_latents: int = 6  # number of latents that `image_metric` averages over
 
 
 class AimStage(Stage):
-    """trajectories: motions whose ends are used, in both directions. motion: frozen; None: no landing loss.
+    """trajectories: motions whose ends are used, in both directions. motion: gets frozen; None: no landing loss.
 
-    Raises InputError if config.validation leaves no motions to train on.
+    Raises InputError if config.validation leaves no motions for training.
     """
 
     model: Aim
@@ -57,9 +57,9 @@ class AimStage(Stage):
         return self._ends.batch(positions, self.units.device)
 
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. 12 for a single step, in the units of `image_units`, plus gamma times the landing loss.
+        """Eq. 12 for a single step, in `image_units`, plus gamma times the landing loss.
 
-        `left`, in the logs: L1 from the guess to the goal as a share of that from the source.
+        Logs: `left` is the L1 distance from the guess to the goal, relative to that from the source.
         """
         guess = self._guess(batch)
         loss, way = self._distance(guess, batch), self._distance(batch.source, batch)
@@ -73,7 +73,7 @@ class AimStage(Stage):
     def report(self) -> Report:
         """`matches_5`, `landmarks_5`, ...: `left` with 5 points of that kind.
 
-        `matches_5_lands`, ...: the landing loss, in hundredths of the image's sides.
+        `matches_5_lands`, ...: the landing loss, in hundredths of the image sides.
         """
         numbers = {}
         for name, batch in self._ends.validation(self.units.device):

@@ -1,4 +1,4 @@
-"""What the loop trains. A stage turns positions in its stream of samples into a batch, and a batch into a loss."""
+"""The interface of training stages: sample positions to a batch, a batch to a loss."""
 
 import math
 from abc import ABC, abstractmethod
@@ -16,9 +16,9 @@ from autodrag.typed import check_bounds
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate as a pure function of the (fractional) epoch: constant, or a cosine with warm restarts."""
+    """Learning rate as a function of the (fractional) epoch: constant, or cosine with warm restarts."""
 
-    lr: float  # at the start
+    lr: float  # initial, after the warm-up
     min_lr: float | None = None  # at the end of the cosine; None: constant
     period: float | None = None  # epochs between warm restarts; None: one cosine over the whole training
     warmup: float = 0.0  # epochs of linear warm-up from 0
@@ -28,7 +28,7 @@ class Schedule:
         check_bounds("schedule", self, lr=positive, min_lr=positive, period=(1e-12, math.inf), warmup=positive)
 
     def at(self, epoch: float, epochs: float) -> float:
-        """The learning rate at `epoch` of a training of `epochs`."""
+        """The learning rate at `epoch` of `epochs`."""
         rise = min(1.0, epoch / self.warmup) if self.warmup > 0 else 1.0
         if self.min_lr is None:
             return self.lr * rise
@@ -39,11 +39,11 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Budget:
-    """How long a stage trains."""
+    """Length of a training and its batch size."""
 
     epochs: float
-    samples: int  # in an epoch
-    batch: int  # samples of one optimiser step, over all ranks
+    samples: int  # per epoch
+    batch: int  # samples per optimiser step, over all ranks
 
     @property
     def steps(self) -> int:
@@ -69,7 +69,7 @@ class Report:
 
 
 class Stage(nn.Module, ABC):
-    """A network in training. A checkpoint holds its parameters and buffers. Only `batch` uses random numbers.
+    """A network in training. Its parameters and buffers are checkpointed. Only `batch` uses random numbers.
 
     model: the network. schedule: its learning rate. about, half: see `StoredModel.save`.
     """
@@ -82,14 +82,14 @@ class Stage(nn.Module, ABC):
 
     @abstractmethod
     def batch(self, positions: Sequence[int]) -> Any:
-        """The samples at these positions of the endless stream: a pure function of them and of the run's seed."""
+        """The samples at these positions of the infinite stream: a pure function of the positions and the seed."""
 
     @abstractmethod
     def forward(self, batch: Any) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """(loss, values to log), means over the samples of the batch. The logged values have no gradient."""
+        """(loss, values to log), averaged over the batch. The logged values are detached."""
 
     def groups(self) -> list[Group]:
-        """All trainable parameters, with their learning rates."""
+        """Parameter groups with their learning rates."""
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         return [Group("model", trained, self.schedule)]
 
@@ -102,5 +102,5 @@ class Stage(nn.Module, ABC):
         """Validate. Called without gradients, on the first rank only."""
 
     def save(self, path: Path) -> None:
-        """Write the trained model as one complete file."""
+        """Save the trained model, see `StoredModel.save`."""
         self.model.save(path, self._about, self._half)

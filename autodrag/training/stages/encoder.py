@@ -1,8 +1,8 @@
-"""Stage `encoder`: from a picture to its latents, learned from the generator's own pictures.
+"""Stage `encoder`: learn to predict latents of images from the generator's own images.
 
-Most of the loss needs no image: it estimates what the error of the latents changes in the picture (`Encoder.change`). A
-share of the batches has an image loss too: some pictures are synthesised from the predicted latents and compared in
-pixels, in the generator's features and by LPIPS, if its weights are on this machine.
+Most of the loss needs no synthesis: it estimates how the error of the latents changes the image (`Encoder.change`). A
+share of the batches also has an image loss: some images are synthesised from the predicted latents and compared in
+pixels, generator features and, if its weights are installed, by LPIPS.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from autodrag.training.picture_cache import PicturesConfig
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.vision.image_loss import load_distance
 
-SHOWN = 6  # pictures of a report
+SHOWN = 6  # images in a report
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ class EncoderTraining:
     """`encoder` in `configs/train.yaml`. Ours."""
 
     network: EncoderConfig  # size of the network
-    pictures: PicturesConfig  # images of the generator, made once before the training
-    folder: str  # where they are kept
-    augmentation: PhotoAugmentation  # makes them look like photographs
-    jacobian_latents: int  # latents at which the effect of W+ on pictures is measured
+    pictures: PicturesConfig  # training images, generated once before the training
+    folder: str  # cache of these images
+    augmentation: PhotoAugmentation  # makes them resemble photographs
+    jacobian_latents: int  # number of latents at which the image's Jacobian is measured
     budget: Budget
     schedule: Schedule
-    latent_weight: float  # of all errors of the latents, in whitened coordinates, next to those that change the picture
-    delta_weight: float  # of the distance between neighbouring rows: e4e's delta regularisation
-    image_loss_share: float  # of the batches, those with an image loss
-    image_loss_pictures: int  # of such a batch, those that are synthesised and compared
+    latent_weight: float  # weight of the MSE of the latents in whitened coordinates
+    delta_weight: float  # weight of the distance between neighbouring rows (e4e's delta regularisation)
+    image_loss_share: float  # share of the batches with an image loss
+    image_loss_pictures: int  # images per such batch that are synthesised and compared
     image_loss_weight: float
     image_loss_block: int  # generator block, counted from 1, whose features are compared
-    validation: int  # pictures to validate on
+    validation: int  # images held out for validation
     half: bool  # store the weights in float16
 
 
 @dataclass(frozen=True)
 class EncoderBatch:
-    """Pictures with their latents."""
+    """Images with their latents."""
 
     pictures: Float[Tensor, "B 3 h w"]  # augmented, in [-1, 1]
     ws: Float[Tensor, "B L D"]
@@ -58,7 +58,7 @@ class EncoderBatch:
 
 
 class EncoderStage(Stage):
-    """pictures, ws: see `load_pictures`. Raises InputError where config.validation leaves no pictures to train on."""
+    """pictures, ws: see `load_pictures`. Raises InputError if config.validation leaves no images for training."""
 
     model: Encoder
 
@@ -74,8 +74,8 @@ class EncoderStage(Stage):
         super().__init__(encoder, config.schedule, {"generator": generator.name}, config.half)
         if not 0 < config.validation < len(pictures):
             raise InputError(
-                f"encoder.validation={config.validation} leaves nothing to train on or to validate on: there are "
-                f"{len(pictures)} pictures."
+                f"encoder.validation={config.validation} leaves no pictures for training or none for validation: there "
+                f"are {len(pictures)}."
             )
         self.config, self._generator, self._seed = config, generator, seed
         self._shown = pictures[: -config.validation], ws[: -config.validation]
@@ -83,7 +83,7 @@ class EncoderStage(Stage):
         self._distance = load_distance(generator.device)
 
     def batch(self, positions: Sequence[int]) -> EncoderBatch:
-        """Random pictures, augmented: a function of the seed and of the first position."""
+        """Random augmented images: a function of the seed and the first position."""
         stream, device = rng(self._seed, "encoder", positions[0]), self.model.image_directions.device
         pictures, ws = self._shown
         chosen = torch.randint(len(pictures), (len(positions),), generator=stream)
@@ -94,8 +94,9 @@ class EncoderStage(Stage):
         return EncoderBatch(seen.to(device), ws[chosen].to(device), images[:compared].to(device))
 
     def forward(self, batch: EncoderBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Logged: `change`, the root mean square change of pixels by the error of the latents; `latents`, that error;
-        `image`, the image loss of batches that have one."""
+        """Logs: `change`, the estimated root mean square change of pixels caused by the error of the latents;
+        `latents`, the MSE of the latents; `image`, the image loss of batches that have one.
+        """
         config, coordinates = self.config, self.model.whitening.coordinates
         found = self.model(batch.pictures)
         change = self.model.change(found - batch.ws).mean()
@@ -108,8 +109,9 @@ class EncoderStage(Stage):
         return loss, logs
 
     def report(self) -> Report:
-        """`change`: of validation pictures, as a share of the average latent's. `error`: mean absolute error of the
-        images of the predicted latents, of 255, at the encoder's size. `encoded`: some of them, below the pictures."""
+        """`change`: of validation images, relative to that of the average latent. `error`: mean absolute pixel error
+        of reconstructions (0-255), at the encoder's size. `encoded`: some of them, below the originals.
+        """
         device = self.model.image_directions.device
         pictures, ws = self._validation
         images, ws = from_uint8(pictures).to(device), ws.to(device)
@@ -122,7 +124,7 @@ class EncoderStage(Stage):
         return Report({"change": share.item(), "error": error.item()}, {"encoded": shown})
 
     def _image_loss(self, found: Float[Tensor, "M L D"], batch: EncoderBatch) -> Float[Tensor, ""]:
-        """Pixels, and features as a share of their own size."""
+        """`load_distance` of the images, plus the MSE of generator features relative to their mean square."""
         block = self.config.image_loss_block
         images, features = self._generator.synthesize(found, return_features=block)
         with torch.no_grad():
@@ -132,7 +134,7 @@ class EncoderStage(Stage):
 
 
 def spread_of(y: Float[Tensor, "B L Y"]) -> Float[Tensor, ""]:
-    """Mean square distance of neighbouring rows' coordinates, but for the step from edited to kept rows."""
+    """Mean squared difference of neighbouring rows, except between the last edited and the first kept row."""
     steps = y.diff(dim=1)
     inside = torch.cat([steps[:, : EDITED_ROWS - 1], steps[:, EDITED_ROWS:]], dim=1)
     return inside.square().mean()

@@ -1,4 +1,4 @@
-"""Training of UserControllableLT's latent transformer: predict small moves of random latents from optical flow."""
+"""Stage `latent_transformer`: UserControllableLT learns to predict small offsets of latents from optical flow."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.typed import check_bounds
 from autodrag.vision.flow import Flow, log_expansion
 
-GRID = 16  # points a side
+GRID = 16  # points per side
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class LatentTransformerTraining:
     schedule: Schedule
     network: LatentTransformerConfig  # size of the network
     psi: float  # truncation of w_1
-    lam: float  # how far w_2 moves towards random rows
+    lam: float  # interpolation weight from w_1 towards random rows, for w_2
     flow: Literal["auto", "raft", "dis"]  # source of optical flow; auto: raft if its weights are installed, else dis
-    validation: int  # pairs to validate on
+    validation: int  # pairs held out for validation
     half: bool  # store the weights in float16
 
     def __post_init__(self) -> None:
@@ -64,7 +64,7 @@ class MotionPairs:
         self.psi, self.lam, self.seed = psi, lam, seed
 
     def latents(self, stage: str, positions: Sequence[int]) -> tuple[Float[Tensor, "B L D"], Float[Tensor, "B L D"]]:
-        """(w_1, w_2). Each edited row of w_2 moves by lam towards that of another, untruncated latent."""
+        """(w_1, w_2): each edited row of w_2 is interpolated by lam towards that of a random untruncated latent."""
         size = (EDITED_ROWS + 1, self.generator.z_dim)
         z = torch.stack([torch.randn(size, generator=rng(self.seed, stage, position)) for position in positions])
         first = self.generator.map(z[:, 0], psi=self.psi).float()
@@ -77,7 +77,7 @@ class MotionPairs:
     def motion(
         self, first: Float[Tensor, "B L D"], second: Float[Tensor, "B L D"]
     ) -> tuple[Float[Tensor, "B P 2"], Float[Tensor, "B P 3"]]:
-        """(points in image pixels, flow in pixels of a 256 px image and log expansion at these points)."""
+        """(points in image pixels, (dx, dy, log expansion) there), with flow in pixels of a 256 px image."""
         images = [self.generator.synthesize(ws) for ws in (first, second)]
         small = [to_size(image, UNIT_HEIGHT) for image in images]
         flow = self.flow(*small)
@@ -115,7 +115,7 @@ class LatentTransformerStage(Stage):
         return self._show("latent transformer", positions)
 
     def forward(self, batch: MotionBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """MSE of the edited rows, in deviations of W. `left`, in the logs: its ratio to the MSE of w_1."""
+        """MSE of the edited rows, in standard deviations of W. Logs: `left`, relative to the MSE of w_1."""
         change = self.model(batch.first, batch.features, batch.points, batch.motion)
         wanted = split((batch.second - batch.first) / self.model.standardise.std)[0]
         loss = (split(change / self.model.standardise.std)[0] - wanted).square().mean()

@@ -1,4 +1,4 @@
-"""Stage `motion`: learn how points move when latents move, for method=landing and the landing loss."""
+"""Stage `motion`: learn how points move when latents change, for method=landing and the landing loss."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ class MotionTraining(EndsConfig):
     """`motion` in `configs/train.yaml`."""
 
     network: PointMotionConfig  # size of the network
-    landing: LandingConfig  # weights of the drag method that uses it
-    folders: tuple[str, ...] | None  # of trajectories, a batch from each in turn; None: the config's `data`
+    landing: LandingConfig  # settings of the drag method that uses it
+    folders: tuple[str, ...] | None  # of trajectories, one batch from each in turn; None: the config's `data`
     budget: Budget
     schedule: Schedule
-    metric_latents: int = 4  # latents for which `image_metric` is averaged
+    metric_latents: int = 4  # number of latents that `image_metric` averages over
 
 
 class MotionStage(Stage):
-    """trajectories: motions whose ends are used, in both directions, with a batch from each folder in turn.
+    """trajectories: one per folder, of which the ends are used in both directions.
 
-    Raises InputError if config.validation leaves no motions to train on.
+    Raises InputError if config.validation leaves no motions for training.
     """
 
     model: Landing
@@ -42,7 +42,7 @@ class MotionStage(Stage):
 
     @property
     def motion(self) -> PointMotion:
-        """The network that is trained; the rest of `Landing` is measured."""
+        """The trained network; the rest of `Landing` is measured."""
         return self.model.motion
 
     def batch(self, positions: Sequence[int]) -> EndsBatch:
@@ -51,17 +51,17 @@ class MotionStage(Stage):
         return self._ends[number % len(self._ends)].batch(positions, self.motion.standardise.std.device)
 
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The landing loss of true ends, which put the handles on the targets."""
+        """The landing loss at the true ends of drags, whose handles are at the targets."""
         return self._missed(batch).mean(), {}
 
     def networks(self) -> Iterable[nn.Module]:
-        """The MLPs."""
+        """The point motion network."""
         return [self.motion]
 
     def report(self) -> Report:
-        """`matches_5`, `landmarks_5`, ...: error of the predicted displacements, as a share of the true ones.
+        """`matches_5`, `landmarks_5`, ...: error of the predicted displacements relative to the true ones.
 
-        `1_matches_5`, ...: for the motions of the second folder.
+        `1_matches_5`, ...: for the second folder.
         """
         numbers = {}
         for number, ends in enumerate(self._ends):

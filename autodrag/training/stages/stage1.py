@@ -23,33 +23,33 @@ from autodrag.typed import check_bounds
 class Stage1Config:
     """`stage1` in `configs/train.yaml`.
 
-    Why mixed: a mapped latent repeats one row, so R could copy the clean rows from the kept ones and undo every edit.
+    mixed is ours: all rows of a mapped latent are equal, so R could copy the kept rows and undo every edit.
     """
 
     budget: Budget
     schedule: Schedule
-    latents: Literal["w", "trajectory"]  # mapped latents, the paper's | random ones of pseudo-trajectories, as stage 2
-    mixed: float  # share of the latents whose kept rows come from another latent; ours
-    noise: float  # sigma of N in Eq. 1, in deviations of W
+    latents: Literal["w", "trajectory"]  # mapped latents (paper) | random ones of pseudo-trajectories, as in stage 2
+    mixed: float  # share of latents with the kept rows of another latent
+    noise: float  # sigma of N in Eq. 1, in standard deviations of W
     drop: float  # probability of a zero in M of Eq. 1
     granularity: Literal["element", "row"]  # of M
-    validation: int  # latents to validate on
+    validation: int  # latents held out for validation
 
     def __post_init__(self) -> None:
-        share = (0, 1)  # validation needs two latents: it edits each towards another one
+        share = (0, 1)  # validation needs two latents, as it edits each towards another
         check_bounds("stage1", self, mixed=share, noise=(0, math.inf), drop=share, validation=(2, math.inf))
 
 
 @dataclass(frozen=True)
 class Corrupted:
-    """Clean latents, and the same after Eq. 1."""
+    """Clean latents, and the same corrupted by Eq. 1."""
 
     clean: Float[Tensor, "B L D"]
     corrupted: Float[Tensor, "B L D"]
 
 
 class RegularizerStage(Stage):
-    """psi: truncation of mapped latents. motion: of pseudo-trajectories, needed for latents="trajectory"."""
+    """psi: truncation of mapped latents. motion: of the pseudo-trajectories, for latents="trajectory"."""
 
     model: Regularizer
 
@@ -72,16 +72,16 @@ class RegularizerStage(Stage):
         return Corrupted(clean, self._corrupt(clean, "stage1 noise", positions))
 
     def forward(self, batch: Corrupted) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. 6. `left`, in the logs: the share of the corruption that is left."""
+        """Eq. 6. Logs: `left`, the remaining fraction of the corruption."""
         std = self.model.standardise.std
         loss = restoration_loss(self.model(batch.corrupted), batch.clean, std)
         before = restoration_loss(batch.corrupted, batch.clean, std)
         return loss.mean(), {"left": (loss.sum() / before.sum()).detach()}
 
     def report(self) -> Report:
-        """`left`: L1(R(w'), w) / L1(w', w). `undone`: the share of a true edit that R undoes.
+        """`left`: L1(R(w'), w) / L1(w', w). `undone`: the fraction of a real edit that R undoes.
 
-        The edit moves the edited rows 0.4 of the way to those of another latent.
+        The edit interpolates the edited rows by 0.4 towards those of another latent.
         """
         std = self.model.standardise.std
         positions = range(self.config.validation)
@@ -117,7 +117,7 @@ class RegularizerStage(Stage):
         return generator.map(z.to(generator.device), psi=self.psi).float()
 
     def _corrupt(self, clean: Float[Tensor, "B L D"], stage: str, positions: Sequence[int]) -> Float[Tensor, "B L D"]:
-        """A random stream for each sample, so the result does not depend on the rank."""
+        """Eq. 1, with one random stream per sample, so that the result does not depend on the number of ranks."""
         config, std = self.config, self.model.standardise.std
         rows = zip(clean.split(1), positions, strict=True)
         return torch.cat(

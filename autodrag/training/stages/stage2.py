@@ -1,4 +1,4 @@
-"""Stage 2: the predictor and the regularizer learn pseudo-trajectories together (section 3.2)."""
+"""Stage 2: train the predictor and the regularizer jointly on pseudo-trajectories (section 3.2)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,52 +23,52 @@ from autodrag.training.validation import report_drags
 
 @dataclass(frozen=True)
 class Stage2Config:
-    """`stage2` in `configs/train.yaml`. Ours: metric, motion, gamma and all from `drag_steps` on."""
+    """`stage2` in `configs/train.yaml`. Ours: aim, metric, motion, gamma and all from `drag_steps` on."""
 
     budget: Budget
     predictor: Schedule  # learning rate of the predictor
     regularizer: Schedule  # learning rate of the regularizer and its gate
     start: str | None  # weights of stage 1, or of another stage 2; None: random weights
-    aim: str | None  # weights of the stage `aim`, which are frozen; None: train the aim too. Only for models with one
+    aim: str | None  # weights of the stage `aim`, kept frozen; None: train the aim jointly, if the model has one
     alpha: float  # weight of L_pred
-    beta: float  # weight of L_drag; 0: its features are not computed
-    metric: Literal["deviation", "image"]  # units of L_pred: deviations of W | changes in the image, `image_units`
+    beta: float  # weight of L_drag; 0: skip computing it
+    metric: Literal["deviation", "image"]  # units of L_pred: deviations of W | changes of the image (`image_units`)
     motion: str | None  # weights of the stage `motion`, for the landing loss; None: no landing loss
     gamma: float  # weight of the landing loss
-    drag_block: int  # generator block, counted from 1, whose features L_drag compares; the paper's is 6
-    drag_patch: int  # side of the patches that L_drag compares, in pixels of those features; the paper's is 7
-    drag_steps: int | None  # random steps of a motion that L_drag is computed on and scaled from; None: all
-    points: int  # pairs of a sample, at most
-    step_points: int  # pairs of a step, at most
+    drag_block: int  # generator block, counted from 1, whose features L_drag compares; paper: 6
+    drag_patch: int  # side of the patches that L_drag compares, in pixels of those features; paper: 7
+    drag_steps: int | None  # random steps per motion to estimate L_drag from; None: all
+    points: int  # maximum pairs per sample
+    step_points: int  # maximum pairs per step
     landmarks: float  # share of the batches that use landmarks as points instead of matches
-    far: float  # share of the samples of those batches that go to the w_0 of another motion
-    validation: int  # samples to validate on
-    rollout: float  # share of the samples trained on the model's own steps instead of the true ones
-    continued: float  # share that starts at a random step of an earlier rollout, with tracked handles
-    final_share: float  # last share of the training in which beta and continued, the costly parts, are not 0
+    far: float  # share of the samples of those batches that end at the w_0 of another motion
+    validation: int  # samples held out for validation
+    rollout: float  # share of samples with the model's own predictions as inputs instead of the true latents
+    continued: float  # share that starts at a random step of a rollout, with tracked handles
+    final_share: float  # final fraction of the training with L_drag and continued drags, the costly parts
     augmentation: AugmentationConfig
     half: bool  # store the weights in float16
-    metric_latents: int = 6  # latents for which `image_metric` is averaged
+    metric_latents: int = 6  # number of latents that `image_metric` averages over
 
 
 @dataclass(frozen=True)
 class DragBatch:
     """Samples, and how to train on each.
 
-    All random choices are made before the copy to the device: reading them back would wait for the device.
+    All random choices are made on the CPU before the copy: reading them back would synchronise the GPU.
     """
 
     samples: Batch
-    rollout: Bool[Tensor, " B"]  # True: train on the model's own steps
-    first_step: Int[Tensor, " B"]  # step of an earlier rollout to start from; 0: start from w_0
-    continued: Int[Tensor, " A"]  # the samples with first_step > 0
-    steps: Int[Tensor, "B S"]  # steps of L_drag
+    rollout: Bool[Tensor, " B"]  # True: inputs are the model's own predictions
+    first_step: Int[Tensor, " B"]  # step of a rollout to start from; 0: start from w_0
+    continued: Int[Tensor, " A"]  # indices of samples with first_step > 0
+    steps: Int[Tensor, "B S"]  # steps that L_drag is computed on
     matched: Int[Tensor, " M"]  # indices into the flattened steps: those with points, of samples that start from w_0
-    final: bool  # whether L_drag counts
+    final: bool  # whether L_drag is computed
 
 
 class PredictorStage(Stage):
-    """trajectories, validation: samples to train on and to validate on. motion: frozen; None: no landing loss.
+    """trajectories, validation: samples for training and validation. motion: gets frozen; None: no landing loss.
 
     Raises InputError for shares out of range.
     """
@@ -89,7 +89,7 @@ class PredictorStage(Stage):
         check_shares(config.augmentation)
         if not 0 < config.final_share <= 1:
             raise InputError(
-                f"stage2.final_share is {config.final_share:g}, expected a share of the training above 0 and at most 1."
+                f"stage2.final_share is {config.final_share:g}, expected a fraction of the training in (0, 1]."
             )
         self.motion = None if motion is None else motion.requires_grad_(False)
         self.config, self.seed = config, seed
@@ -118,7 +118,7 @@ class PredictorStage(Stage):
         first_step = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * continued
         steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
         some = torch.tensor([[len(points) > 0 for points in sample.step_handles] for sample in samples])
-        matched = some.gather(1, steps) & (first_step == 0)[:, None]  # steps of earlier rollouts have no matches
+        matched = some.gather(1, steps) & (first_step == 0)[:, None]  # steps from a rollout have no matches
         device = collated.ws.device
         return DragBatch(
             collated,
@@ -131,7 +131,7 @@ class PredictorStage(Stage):
         )
 
     def forward(self, batch: DragBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Eq. 14 plus gamma times the landing loss. The logs hold the terms."""
+        """Eq. 14 plus gamma times the landing loss. Logs: the terms."""
         drags = self._begin(batch)
         rollout = batch.rollout if self.config.rollout > 0 else None
         predicted = self.model(drags.ws[:, :-1], drags.features, drags.handles, drags.targets, drags.mask, rollout)
@@ -151,7 +151,7 @@ class PredictorStage(Stage):
         return loss.mean(), {name: value.detach().mean() for name, value in logs.items()}
 
     def groups(self) -> list[Group]:
-        """The predictor; and the regularizer with its gate, if the model has them."""
+        """Two groups: the predictor, and the regularizer with its gate if the model has them."""
         learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         known = {id(parameter) for parameter in self.model.predictor.parameters()}
         predictor = [parameter for parameter in learning if id(parameter) in known]
@@ -166,7 +166,7 @@ class PredictorStage(Stage):
         return report_drags(self._dragging, [in_steps(sample, steps) for sample in samples], self.units)
 
     def _begin(self, batch: DragBatch) -> Drags:
-        """The drags, which start from w_0, or for `batch.continued` from an earlier rollout."""
+        """The drags, which start from w_0, or for `batch.continued` from a step of a rollout."""
         drags = self._dragging.begin(batch.samples)
         if len(batch.continued) == 0:
             return drags
@@ -174,7 +174,7 @@ class PredictorStage(Stage):
         return drags.replaced(batch.continued, moved)
 
     def _drag_loss(self, batch: DragBatch, predicted: Float[Tensor, "B n L D"]) -> Float[Tensor, " B"]:
-        """Eq. 13 on the chosen steps. The features of the true latents have no gradient."""
+        """Eq. 13 on the chosen steps. No gradient flows through the features of the true latents."""
         samples, steps, some = batch.samples, batch.steps, batch.matched
         losses = predicted.new_zeros(steps.numel())
         if len(some):  # steps without points have no loss and need no features
