@@ -1,7 +1,7 @@
-"""Fast sample making on a GPU: one process synthesises and matches in batches, others find keypoints on the CPU.
+"""Batched generation of samples on a GPU: one process synthesises and matches, others find keypoints on the CPU.
 
-Up to rounding, the samples are those of `make_sample`. Each batch is a Python generator that yields when it waits for
-the CPU; meanwhile the GPU works on other batches.
+Up to rounding, samples equal those of `make_sample`. Each batch is a Python generator that yields while it waits for
+the CPU, so that the GPU can work on other batches.
 """
 
 from collections import deque
@@ -41,8 +41,8 @@ from autodrag.data.trajectories import (
 from autodrag.generator import FrozenGenerator
 from autodrag.vision.detectors import LandmarkDetector
 
-BATCH = 16  # samples of a batch
-IN_FLIGHT = 3  # batches at a time: while one waits for keypoints, the GPU works on another
+BATCH = 16  # samples per batch
+IN_FLIGHT = 3  # concurrent batches: while one waits for keypoints, the GPU works on another
 
 Waits: TypeAlias = Generator[list["Future[Any]"], None, None]
 Points: TypeAlias = Float32[np.ndarray, "_ 2"]
@@ -50,7 +50,7 @@ Points: TypeAlias = Float32[np.ndarray, "_ 2"]
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes samples in batches."""
+    """Generates samples in batches."""
 
     generator: FrozenGenerator
     recipe: Recipe
@@ -58,7 +58,7 @@ class Maker:
     detector: LandmarkDetector | None = None  # for recipes with landmarks
 
     def samples(self, indices: Iterable[int]) -> Iterator[MatchedMotion]:
-        """The samples of ascending indices, in order."""
+        """Yield the samples of ascending indices, in order."""
         order = deque(indices)
         waiting = deque((index, 0) for index in order)
         made: dict[int, MatchedMotion] = {}
@@ -79,7 +79,7 @@ class Maker:
     def _batch(
         self, draws: list[tuple[int, int]], made: dict[int, MatchedMotion], again: deque[tuple[int, int]]
     ) -> Waits:
-        """Make the draws (index, attempt): samples go into `made`, retries of draws without a match into `again`."""
+        """Generate the draws (index, attempt): samples go to `made`, retries of draws without a match to `again`."""
         cfg = self.recipe.trajectory
         ws = latent_motion(self.generator, cfg, self.recipe.seed, draws)
         images, features = self._look(ws[:, [0, -1]].flatten(0, 1))
@@ -130,7 +130,7 @@ class Maker:
             steps[i] = tuple(matches[place * n : (place + 1) * n])
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> tuple[Float[Tensor, "B 3 H W"], Float[Tensor, "B C h w"]]:
-        """Images and features, without noise, as in `make_sample`."""
+        """Images and features without noise, as in `make_sample`."""
         images, features = self.generator.synthesize(ws, noise="none", return_features=FEATURE_BLOCK)
         return images, features
 
@@ -172,14 +172,14 @@ def guarded(
     min_px: float,
     cfg: MatchingConfig,
 ) -> tuple[Points, Points]:
-    """`moved_alike` with picklable arguments. back: nearest neighbour of every keypoint of the second image."""
+    """`moved_alike` with picklable arguments. back: nearest neighbour of each keypoint of the second image."""
     return moved_alike(a, b, hw, target, bits, back.__getitem__, min_px, cfg)
 
 
 def alike(
     pairs: Sequence[tuple[View, View]], moved: dict[int, tuple[Points, Points]], cfg: MatchingConfig
 ) -> dict[int, tuple[Points, Points]]:
-    """The matches of every pair that pass the guard on generator features, as in `match`, for all pairs at once."""
+    """The matches of each pair that pass the generator-feature guard of `match`, for all pairs at once."""
     first, second = ([pair[side].features for pair in pairs] for side in (0, 1))
     a, b = (torch.stack([f for f in features if f is not None]) for features in (first, second))
     handles, targets = (

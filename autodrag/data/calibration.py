@@ -1,4 +1,4 @@
-"""How far points move for each lambda and truncation, to choose `lam`, `psi` and the pixel thresholds by."""
+"""Table of point motion for each lambda and truncation, to choose `lam`, `psi` and the pixel thresholds."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from autodrag.data.matching import REFERENCE_HEIGHT, match
 from autodrag.data.trajectories import Recipe, TrajectoryConfig, latent_motion, views
 from autodrag.generator import FrozenGenerator
 
-STILL_PX = 2.0  # at a height of 512: matches that move less are background
-USABLE = 0.5  # a lambda is usable if at most this share of the draws has no match that moves far enough
+STILL_PX = 2.0  # at a height of 512; matches that move less count as background
+USABLE = 0.5  # maximum fraction of draws without a match that moves far enough, for a lambda to be usable
 
 
 @dataclass(frozen=True)
@@ -20,13 +20,13 @@ class Calibration:
 
     lam: tuple[float, ...]
     psi: tuple[float, ...]
-    draws: int  # motions for each setting
+    draws: int  # motions per setting
 
 
 def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> str:
-    """A table of how far matched points move from I_0 to I_n, in px at 512: a row for each (psi, lambda), and jumps.
+    """Table of the motion of matched points from I_0 to I_n, in px at 512, with a row per (psi, lambda) and jump.
 
-    Its last line is a config key to copy: the range of the lambdas that move points far enough at the samples' psi.
+    The last line is a config key to copy: the range of lambdas that move points far enough at the recipe's psi.
     """
     trajectory = recipe.trajectory
     far = trajectory.handle_px
@@ -46,7 +46,7 @@ def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> s
 def _advice(trajectory: TrajectoryConfig, cfg: Calibration, usable: list[float]) -> str:
     """The last line of the table: a config key to copy, or what to try next."""
     if trajectory.psi not in cfg.psi:
-        return f"psi {trajectory.psi:g}, which the samples use, was not tried: add it to calibration.psi."
+        return f"psi {trajectory.psi:g}, which the samples use, was not tested: add it to calibration.psi."
     if not usable:
         return (
             f"At psi {trajectory.psi:g}, no lambda moves points farther than {trajectory.handle_px:g} px in half of "
@@ -67,7 +67,7 @@ class _Row:
     """A row of the table."""
 
     text: str
-    without: float  # share of the draws without a match farther than handle_px
+    without: float  # fraction of draws without a match that moves farther than handle_px
 
 
 def _row(generator: FrozenGenerator, recipe: Recipe, label: str, trajectory: TrajectoryConfig, draws: int) -> _Row:

@@ -1,8 +1,7 @@
-"""The training set: samples with their latents and some of their points, and batches of them.
+"""The training set: samples with their latents and a random subset of their points, and batches of them.
 
-Samples form an endless stream of shuffled epochs, which is indexed by position. The sample at a position and its points
-are a pure function of (seed, position). Ranks that share a batch therefore see the same samples as one rank would, and
-a run can resume with another number of ranks.
+Samples form an infinite stream of shuffled epochs, indexed by position. A sample and its points are a pure function of
+(seed, position), so that a batch is the same for any number of ranks, and a run can resume with another number.
 """
 
 from collections.abc import Sequence
@@ -28,19 +27,19 @@ from autodrag.seeding import rng
 
 @dataclass(frozen=True)
 class Sample:
-    """One motion, with randomly chosen points. Points are (x, y) pixels of the generator's image."""
+    """One motion with randomly chosen points, in (x, y) image pixels."""
 
     index: int  # of the sample in its folder
     ws: Float[Tensor, "steps L D"]  # w_0..w_n
     handles: Float[Tensor, "P 2"]  # in I_0
     targets: Float[Tensor, "P 2"]  # the same points in I_n
-    step_handles: list[Float[Tensor, "_ 2"]]  # for each of the n steps, points in I_i, maybe none
+    step_handles: list[Float[Tensor, "_ 2"]]  # for each of the n steps, points in I_i; may be empty
     step_targets: list[Float[Tensor, "_ 2"]]  # the same points in I_i+1
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples with the same n; points are padded to the largest number. Masks: True = a point, False = padding."""
+    """Samples with the same n, with padded points. Masks: True at points, False at padding."""
 
     index: Int[Tensor, " B"]
     ws: Float[Tensor, "B steps L D"]
@@ -53,7 +52,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """A batch, padded with zeros, on the device of the latents."""
+    """Batch samples, padded with zeros, on the device of the latents."""
     device = samples[0].ws.device
     handles, mask = _pad([s.handles for s in samples])
     targets, _ = _pad([s.targets for s in samples])
@@ -73,7 +72,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def _pad(sets: Sequence[Float[Tensor, "_ 2"]]) -> tuple[Float[Tensor, "B P 2"], Bool[Tensor, "B P"]]:
-    """(padded points, mask), with at least one column, so that a batch of empty steps keeps its shape."""
+    """(padded points, mask), with P >= 1 even if all sets are empty."""
     longest = max(1, *(len(points) for points in sets))
     lengths = torch.tensor([len(points) for points in sets])
     padded = pad_sequence([*sets, torch.zeros(longest, 2)], batch_first=True)[:-1]
@@ -81,14 +80,17 @@ def _pad(sets: Sequence[Float[Tensor, "_ 2"]]) -> tuple[Float[Tensor, "B P 2"], 
 
 
 class Trajectories:
-    """The samples of a folder. Their latents are computed from seeds on the generator's device for each batch.
+    """The samples of a folder. Latents are recomputed from seeds on the generator's device for each batch.
 
-    max_points: pairs of a sample, at most; the number is log-uniform in 1..max_points, as far as there are matches (our
-    choice: drags of one point are as frequent as drags of many). step_points: pairs of a step, at most. part: slice of
-    the folder's samples to use. together: size of groups of consecutive positions with the same number of points, to
-    save padding. landmarks: share of the groups that use landmarks as points instead of matches. far: share of the
-    samples of those groups that go to the w_0 of another motion, whose landmarks are known as well. Raises InputError
-    if the folder was made with another generator, or has no samples or no landmarks.
+    max_points: maximum pairs per sample; their number is log-uniform in 1..max_points, limited by the matches (our
+        choice: drags of one point are as frequent as drags of many).
+    step_points: maximum pairs per step.
+    part: slice of the folder's samples to use.
+    together: size of groups of consecutive positions with the same number of points, to reduce padding.
+    landmarks: share of the groups that use landmarks as points instead of matches.
+    far: share of the samples of those groups that end at the w_0 of another motion.
+
+    Raises InputError if the folder was made with another generator, or has no samples or no landmarks.
     """
 
     def __init__(
@@ -125,11 +127,11 @@ class Trajectories:
         return len(self.motions)
 
     def batch(self, positions: Sequence[int]) -> Batch:
-        """The batch of the samples at these positions."""
+        """The samples at these positions as a batch."""
         return collate(self.samples(positions))
 
     def samples(self, positions: Sequence[int]) -> list[Sample]:
-        """The samples at these positions. Every len(self) positions are a permutation of all samples."""
+        """The samples at these positions. Each epoch of len(self) positions is a permutation of all samples."""
         motions = [self.motions[self._at(position)] for position in positions]
         draws = [(motion.index, motion.attempt) for motion in motions]
         ws = latent_motion(self.generator, self.recipe.trajectory, self.recipe.seed, draws)
@@ -149,14 +151,14 @@ class Trajectories:
         return int(self._order[1][place])
 
     def _group(self, position: int) -> tuple[float, bool]:
-        """Of the group of a position: a number in [0, 1) that sets how many points, and whether they are landmarks."""
+        """Choices shared by a group: a number in [0, 1) that sets the point count, and whether to use landmarks."""
         number, kind = torch.rand(2, generator=rng(self.seed, "points of a group", position // self.together)).tolist()
         return number, kind < self.landmarks
 
     def _far(
         self, motion: MatchedMotion, ws: Float[Tensor, "steps L D"], position: int
     ) -> tuple[MatchedMotion, Float[Tensor, "steps L D"]]:
-        """The motion itself, or at random one from its w_0 to that of another motion."""
+        """The motion itself, or with probability `far` one from its w_0 to that of another motion."""
         chance, number = torch.rand(2, generator=rng(self.seed, "far", position)).tolist()
         other = self.motions[int(number * len(self.motions))]
         points = (motion.landmarks.handles, other.landmarks.handles)
@@ -178,7 +180,7 @@ class Trajectories:
 
 
 def _some(matches: Matches, count: int, stream: torch.Generator) -> tuple[Float[Tensor, "P 2"], Float[Tensor, "P 2"]]:
-    """`count` random matches, or all if there are fewer."""
+    """`count` random matches, or all of them if there are fewer."""
     chosen = torch.randperm(len(matches.handles), generator=stream)[:count].numpy()
     return _tensor(matches.handles[chosen]), _tensor(matches.targets[chosen])
 
@@ -188,7 +190,7 @@ def _tensor(points: np.ndarray) -> Float[Tensor, "P 2"]:
 
 
 def _check_recipe(folder: Path, recipe: Recipe, generator: FrozenGenerator, landmarks: float) -> None:
-    """Raises InputError unless the samples are of this generator and have landmarks if their share is above 0."""
+    """Raises InputError if the samples are of another generator, or lack landmarks although their share is above 0."""
     if recipe.generator != fingerprint(generator):
         raise InputError(
             f"{folder} was made with another generator than {generator.name}: load that generator, or make new "

@@ -1,10 +1,10 @@
-"""Grid-based Motion Statistics (Bian et al. 2017): keeps the raw matches that move like their neighbours.
+"""Grid-based Motion Statistics (Bian et al. 2017): keeps raw matches that move consistently with their neighbours.
 
-The result equals that of `cv2.xfeatures2d.matchGMS` without rotation and scale, for OpenCV builds without the contrib
-modules. Both images are divided into 20 x 20 cells. The destination of a cell is the cell that most of its matches go
-to. It is accepted if enough matches of the 3 x 3 neighbourhood of the cell go to the corresponding neighbours of the
-destination: at least a factor times the square root of the mean number of matches in these cells. The grid of the first
-image is also tried with a shift of half a cell in x, in y and in both; a match is kept if any of the four accepts it.
+Equal to `cv2.xfeatures2d.matchGMS` without rotation and scale, but independent of OpenCV's contrib modules. Both images
+are divided into 20 x 20 cells. The destination of a cell is the cell that most of its matches map to. It is accepted if
+enough matches of the 3 x 3 neighbourhood of the cell map to the corresponding neighbours of the destination: at least a
+factor times the square root of the mean number of matches in these cells. This is repeated with the grid of the first
+image shifted by half a cell in x, y and both; a match is kept if any of the four grids accepts it.
 """
 
 import numpy as np
@@ -21,9 +21,9 @@ def gms_inliers(
     size2: tuple[int, int],
     threshold_factor: float = 6.0,
 ) -> Bool[np.ndarray, " N"]:
-    """True for the matches that the motion statistics support.
+    """True for matches supported by the motion statistics.
 
-    points1, points2: the two ends of every match, (x, y) pixels. size1, size2: (width, height) of the images.
+    points1, points2: ends of each match, (x, y) pixels. size1, size2: (width, height) of the images.
     """
     cells2 = _cells(points2, size2, (0.0, 0.0))
     inliers = np.zeros(len(points1), dtype=bool)
@@ -37,7 +37,7 @@ def gms_inliers(
 def _cells(
     points: Float32[np.ndarray, "N 2"], size: tuple[int, int], shift: tuple[float, float]
 ) -> Int[np.ndarray, " N"]:
-    """Cell index of each point, -1 outside the shifted grid. float32 until the shift, like OpenCV."""
+    """Cell index of each point, -1 outside the shifted grid. float32 before the shift, as in OpenCV."""
     in_cells = points / np.array(size, dtype=np.float32) * np.float32(GRID)
     x, y = np.floor(in_cells.astype(np.float64) + shift).astype(np.int64).T
     return np.where((x < GRID) & (y < GRID), x + GRID * y, -1)
@@ -46,12 +46,12 @@ def _cells(
 def _accepted_destination(
     cells1: Int[np.ndarray, " N"], cells2: Int[np.ndarray, " N"], threshold_factor: float
 ) -> Int[np.ndarray, " cells"]:
-    """For each cell of image 1 its destination in image 2, or -2 if the neighbours do not support it."""
+    """Destination in image 2 of each cell of image 1, or -2 if its neighbours do not support it."""
     here = cells1 >= 0
     cells = GRID * GRID
     votes = np.bincount(cells1[here] * cells + cells2[here], minlength=cells * cells).reshape(cells, cells)
     points_in_cell = votes.sum(axis=1)
-    best = votes.argmax(axis=1)  # the first of equals, like OpenCV's scan with ">"
+    best = votes.argmax(axis=1)  # the first of ties, as in OpenCV
 
     near1, near2 = NEIGHBOURS, NEIGHBOURS[best]  # [cells, 9]
     both = (near1 >= 0) & (near2 >= 0)
@@ -62,7 +62,7 @@ def _accepted_destination(
 
 
 def _neighbours() -> Int[np.ndarray, "cells 9"]:
-    """The 3 x 3 neighbourhood of every cell, row by row, -1 outside the grid."""
+    """The 3 x 3 neighbourhood of each cell, row by row, -1 outside the grid."""
     y, x = np.divmod(np.arange(GRID * GRID), GRID)
     dy, dx = np.divmod(np.arange(9), 3)
     ny, nx = y[:, None] + dy - 1, x[:, None] + dx - 1

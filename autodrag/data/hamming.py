@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of binary descriptors in Hamming distance, by two routes with the same result."""
+"""Exact nearest neighbours of binary descriptors in Hamming distance, with two implementations."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 Route = Literal["auto", "opencv", "product"]
-ROWS_AT_ONCE = 1024  # rows of the distance matrix in memory at a time
+ROWS_AT_ONCE = 1024  # rows of the distance matrix in memory
 
 
 def nearest(
@@ -21,10 +21,10 @@ def nearest(
     route: Route,
     device: torch.device,
 ) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """For each query, the index of its nearest train descriptor (the first of equals) and their distance in bits.
+    """For each query, the index of its nearest train descriptor (the first of ties) and their distance in bits.
 
-    route: "opencv" is cv2's brute-force matcher on the CPU, "product" a matrix product on `device`; "auto" is the
-    product on an accelerator, and on a CPU the faster of both in a short benchmark. M must be above 0.
+    route: "opencv": cv2's brute-force matcher on the CPU; "product": a matrix product on `device`; "auto": the product
+    on an accelerator, and on a CPU the faster of both in a short benchmark. M must be above 0.
     """
     if route == "auto":
         route = "product" if device.type != "cpu" else _quicker_on_cpu()
@@ -34,9 +34,9 @@ def nearest(
 def nearest_both_ways(
     first: Sequence[UInt8[np.ndarray, "_ bytes"]], second: Sequence[UInt8[np.ndarray, "_ bytes"]], device: torch.device
 ) -> list[tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"], Int[np.ndarray, " M"]]]:
-    """For each pair of sets (index of the nearest, bits) from first to second, and index of the nearest in reverse.
+    """For each pair of sets: (index of the nearest, bits) from first to second, and index of the nearest in reverse.
 
-    As in `nearest`, with one batched matrix product on `device` for all pairs. No set may be empty.
+    As `nearest`, with one batched matrix product on `device` for all pairs. Sets must not be empty.
     """
     (a, reals_a), (b, reals_b) = _stacked(first, device), _stacked(second, device)
     scores = (a @ b.transpose(1, 2)).float()  # [pairs, N, M]
@@ -49,7 +49,7 @@ def nearest_both_ways(
 
 
 def _stacked(sets: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, Tensor]:
-    """(bits as +-1, [sets, longest, 256]; which rows are real). The device unpacks them, so there is less to copy."""
+    """(bits as +-1, [sets, longest, 256]; True at real rows). Unpacked on the device, so that less is copied."""
     lengths = [len(part) for part in sets]
     padded = np.zeros((len(sets), max(lengths), sets[0].shape[1]), np.uint8)
     for row, part in zip(padded, sets, strict=True):
@@ -68,7 +68,7 @@ def _by_opencv(query: np.ndarray, train: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _by_product(query: np.ndarray, train: np.ndarray, device: torch.device) -> tuple[np.ndarray, np.ndarray]:
-    """With bits as +-1, the product is 256 - 2 * distance: an even number up to 256, which is exact in bfloat16."""
+    """With bits as +-1, the product is 256 - 2 * distance: an even number up to 256, exact in bfloat16."""
     rows, columns = _signs(query, device), _signs(train, device).T
     best = [_first_maximum((block @ columns).float()) for block in rows.split(ROWS_AT_ONCE)]
     index, agreement = (np.concatenate(part) for part in zip(*best, strict=True))
@@ -76,7 +76,7 @@ def _by_product(query: np.ndarray, train: np.ndarray, device: torch.device) -> t
 
 
 def _first_maximum(scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Column and value of the maximum of each row: the first of equals, in both libraries."""
+    """Column and value of the maximum of each row, the first of ties."""
     if scores.device.type != "cpu":
         best = scores.max(dim=1)
         return best.indices.cpu().numpy(), best.values.cpu().numpy()
@@ -91,7 +91,7 @@ def _signs(descriptors: np.ndarray, device: torch.device) -> Tensor:
 
 @cache
 def _quicker_on_cpu() -> Route:
-    """Time both routes. CPUs with bfloat16 matrix units favour the product, others OpenCV; both are exact."""
+    """Benchmark both routes: the product is faster on CPUs with bfloat16 matrix units."""
     some = np.random.default_rng(0).integers(0, 256, (1500, 32), dtype=np.uint8)
     seconds: dict[Route, float] = {}
     for route in ("opencv", "product", "opencv", "product"):  # the first round warms up

@@ -1,4 +1,4 @@
-"""`scripts/trajectories.py`: make the samples of a folder, or print how far points move."""
+"""`scripts/trajectories.py`: generate a folder of trajectories, or print the calibration table."""
 
 import sys
 from collections.abc import Iterator
@@ -28,29 +28,29 @@ class TrajectoriesConfig:
     """`configs/trajectories.yaml`."""
 
     dataset: DatasetConfig  # the generator
-    count: int  # samples in the folder when done
-    out: str  # the folder
+    count: int  # total number of samples
+    out: str  # output folder
     seed: int
-    workers: int | None  # processes; None: one for each core; 0: this process alone
+    workers: int | None  # processes; None: one per core; 0: this process only
     device: str  # auto, cpu, cuda or cuda:N
     dtype: Asked  # of synthesis
-    shard_size: int  # samples of a file
-    calibrate: bool  # print the table of motions instead of making samples
+    shard_size: int  # samples per file
+    calibrate: bool  # print the calibration table instead of generating samples
     calibration: Calibration  # settings of that table
     trajectory: TrajectoryConfig
     c: int | tuple[float, ...] | None  # class of a conditional generator
 
 
 def run(cfg: TrajectoriesConfig) -> None:
-    """Make, resume or repair the folder `out`; with `calibrate`, print the table and write nothing.
+    """Generate, resume or repair the folder `out`; with `calibrate`, only print the table.
 
-    Processes started by torchrun share the work, each on its own GPU.
+    Processes started by torchrun share the work, each on its own GPU. Raises InputError for invalid settings.
     """
     check(cfg.trajectory)
     if cfg.count < 1 or cfg.shard_size < 1:
         raise InputError(f"count={cfg.count} and shard_size={cfg.shard_size} must be at least 1.")
     if cfg.workers is not None and cfg.workers < 0:
-        raise InputError(f"workers={cfg.workers}, expected a number of processes, or 0 to use this process alone.")
+        raise InputError(f"workers={cfg.workers}, expected a number of processes, or 0 to use only this process.")
     with join_ranks(cfg.device) as ranks:
         _run(cfg, ranks)
 
@@ -66,7 +66,7 @@ def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
     if cfg.calibrate:
         print(calibrate(generator, recipe, cfg.calibration))
         return
-    del generator  # every process that makes samples loads its own
+    del generator  # each process that makes samples loads its own
     workers = max(1, available_cores() // ranks.world) if cfg.workers is None else cfg.workers
     work = partial(make_samples, load, recipe, workers, batched=ranks.device.type != "cpu")
     sharing = Sharing(work) if ranks.world > 1 else None
@@ -86,7 +86,7 @@ def _run(cfg: TrajectoriesConfig, ranks: Ranks) -> None:
 
 
 def _dtype(cfg: TrajectoriesConfig, device: torch.device) -> Chosen:
-    """Resolve `dtype=auto`: the type of the samples in the folder, else the best for the device."""
+    """Resolve `dtype=auto`: the dtype of existing samples in the folder, or the best for the device."""
     if cfg.dtype == "auto" and not cfg.calibrate and (Path(cfg.out) / "manifest.json").exists():
         return read_index(Path(cfg.out)).recipe.dtype
     return choose(cfg.dtype, device)

@@ -1,8 +1,8 @@
-"""Matched points of two images: ORB -> Hamming -> GMS -> guards (section 3.2).
+"""Matched points of two images: ORB -> Hamming -> GMS -> filters (section 3.2).
 
-GMS alone, as in the paper, returns many-to-one matches, and among the long motions most are wrong. So these guards
-follow: a match is the best one of its target, matches back to where it started, moves like its neighbours and not too
-far, and has similar generator features at both ends. Pixel thresholds are for an image height of 512, and scaled.
+GMS alone, as in the paper, returns many-to-one matches, and most of its long motions are wrong. Our filters keep the
+best match of each target if it passes a forward-backward check, moves like its neighbours and not too far, and has
+similar generator features at both ends. Pixel thresholds are given for an image height of 512 and scaled.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from autodrag.data.hamming import Route, nearest
 from autodrag.images import to_uint8
 
 REFERENCE_HEIGHT = 512
-LEVEL_SCALE = 1.2  # ORB's pyramid
+LEVEL_SCALE = 1.2  # scale factor of ORB's pyramid
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,16 @@ class MatchingConfig:
     """Settings of the matcher. `*_px` are pixels at an image height of 512, except `edge_px`."""
 
     resolution: int  # height that images are resized to before ORB
-    features: int  # ORB keypoints of an image
+    features: int  # maximum number of ORB keypoints per image
     levels: int  # of ORB's pyramid
     edge_px: int  # width of the border without keypoints, at `resolution`
-    route: Route  # how Hamming neighbours are found; the result is the same
+    route: Route  # implementation of the Hamming search; does not change the result
     gms_factor: float  # threshold factor of GMS
-    return_px: float  # largest distance between the start of a match and the end of the match back
-    consistency_px: float  # largest difference between the displacements of neighbours that agree
-    consistency_count: int  # smallest number of the eight nearest neighbours that must agree
-    max_px: float  # longest motion; longer ones are taken for errors
-    feature_ratio: float  # largest ratio of feature distances: handle to target / handle to its unmoved position
+    return_px: float  # maximum forward-backward error
+    consistency_px: float  # maximum difference between the displacements of consistent neighbours
+    consistency_count: int  # minimum number of consistent ones among the eight nearest neighbours
+    max_px: float  # maximum motion; longer ones are regarded as errors
+    feature_ratio: float  # maximum ratio of feature distances: handle to target / handle to its unmoved position
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class View:
     points: Float32[np.ndarray, "N 2"]
     descriptors: UInt8[np.ndarray, "N 32"]
     hw: tuple[int, int]  # the matching resolution
-    features: Float[Tensor, "C h w"] | None  # of the generator, for the guard
+    features: Float[Tensor, "C h w"] | None  # of the generator, for the feature filter
 
 
 @dataclass(frozen=True)
@@ -65,20 +65,20 @@ def view(
     content: tuple[float, float, float, float] | None = None,
     features: Float[Tensor, "C h w"] | None = None,
 ) -> View:
-    """The view of an image in [-1, 1]. content: (x0, y0, x1, y1), fractions of the canvas; keypoints lie within."""
+    """The view of an image in [-1, 1]. content: (x0, y0, x1, y1), region for keypoints as fractions of the canvas."""
     points, descriptors, hw = describe(to_levels(image[None])[0].cpu().numpy(), cfg, content)
     return View(points, descriptors, hw, features)
 
 
 def to_levels(images: Float[Tensor, "B 3 H W"]) -> UInt8[Tensor, "B H W 3"]:
-    """Images in [-1, 1] as bytes, channels last."""
+    """Images in [-1, 1] as uint8, channels last."""
     return to_uint8(images).movedim(1, -1)
 
 
 def describe(
     levels: UInt8[np.ndarray, "H W 3"], cfg: MatchingConfig, content: tuple[float, float, float, float] | None
 ) -> tuple[Float32[np.ndarray, "N 2"], UInt8[np.ndarray, "N 32"], tuple[int, int]]:
-    """Keypoints and descriptors of an image, and its size (H, W) at the matching resolution."""
+    """Keypoints and descriptors of an image, and its size (h, w) at the matching resolution."""
     grey = _grey(levels, cfg.resolution)
     orb = cv2.ORB.create(
         cfg.features, LEVEL_SCALE, cfg.levels, edgeThreshold=cfg.edge_px, patchSize=31, fastThreshold=0
@@ -133,10 +133,10 @@ def moved_alike(
     min_px: float,
     cfg: MatchingConfig,
 ) -> tuple[Float32[np.ndarray, "K 2"], Float32[np.ndarray, "K 2"]]:
-    """The nearest neighbours that pass GMS and the guards on motion: their points in both images.
+    """Points in both images of the nearest neighbours that pass GMS and the motion filters.
 
     a, b: keypoints, in pixels at the matching resolution `hw`. target, bits: for each keypoint of a, the index of its
-    nearest neighbour in b and their distance. back: maps indices into b to the nearest neighbours in a.
+    nearest neighbour in b and their distance. back: maps indices of b to those of their nearest neighbours in a.
     """
     size = (hw[1], hw[0])
     moved = b[target]
@@ -156,7 +156,7 @@ def moved_alike(
 def in_image_pixels(
     handles: np.ndarray, targets: np.ndarray, match_hw: tuple[int, int], image_hw: tuple[int, int]
 ) -> Matches:
-    """Matches at the matching resolution -> matches in image pixels."""
+    """Convert matches from pixels of the matching resolution to image pixels."""
     both = (geometry.rescale(torch.from_numpy(p), match_hw, image_hw).numpy() for p in (handles, targets))
     return Matches(*both)
 
@@ -164,7 +164,7 @@ def in_image_pixels(
 def _best_of_each_target(
     matches: Int[np.ndarray, " M"], target: Int[np.ndarray, " N"], bits: Int[np.ndarray, " N"]
 ) -> Int[np.ndarray, " K"]:
-    """For each target, the match with the fewest different bits (the first of equals)."""
+    """For each target, the match with the smallest Hamming distance (the first of ties)."""
     order = matches[np.argsort(bits[matches], kind="stable")]
     _, first = np.unique(target[order], return_index=True)
     return np.sort(order[first])
@@ -178,7 +178,7 @@ def _agreeing(
     cfg: MatchingConfig,
     unit: float,
 ) -> Bool[np.ndarray, " K"]:
-    """Whether enough of the eight nearest matches have a similar motion."""
+    """True for matches with enough consistent motions among their eight nearest matches."""
     neighbours = min(9, len(chosen))  # with the match itself
     if neighbours < 2 or len(candidate) == 0:
         return np.zeros(len(candidate), dtype=bool)
@@ -190,9 +190,9 @@ def _agreeing(
 def _alike(
     a: View, b: View, handles: Float32[np.ndarray, "K 2"], targets: Float32[np.ndarray, "K 2"], cfg: MatchingConfig
 ) -> Bool[np.ndarray, " K"]:
-    """Whether the feature at the handle is nearer to that at the target than to that at the same place in b.
+    """True where the feature at the handle is nearer to that at the target than to that at the same position in b.
 
-    Our choice: a ratio needs no scale for each generator and block.
+    A ratio (our choice) needs no threshold per generator and block.
     """
     if a.features is None or b.features is None or len(handles) == 0:
         return np.ones(len(handles), dtype=bool)

@@ -6,8 +6,8 @@ folder/
   shard-00000.safetensors  samples 0 .. size-1: their redraws, and the concatenated matches of all pairs
   lock                     while a run uses the folder
 ```
-Workers make the samples; the main process writes them, in order. A killed run loses at most one unfinished shard. The
-next run makes the shards that are missing or do not match their hash.
+Workers make the samples; the main process writes them in order. A killed run loses at most one unfinished shard; the
+next run makes shards that are missing or do not match their hash.
 """
 
 import hashlib
@@ -28,21 +28,21 @@ from autodrag.errors import InputError
 from autodrag.typed import build
 
 FORMAT = 2
-STREAK = 8  # after this many samples in a row without a match of (I_0, I_n), a recipe is refused
+STREAK = 8  # consecutive samples without a match of (I_0, I_n) after which a recipe is rejected
 
 
 @dataclass(frozen=True)
 class ShardEntry:
-    """The entry of a shard in the manifest."""
+    """A shard in the manifest."""
 
-    file: str  # its name
+    file: str  # file name
     start: int  # index of its first sample
     samples: int  # stored samples
     redraws: int  # draws that had no match of (I_0, I_n)
     empty_steps: int  # pairs (I_i, I_i+1) without a match
     matches: int  # of (I_0, I_n), over all samples
     sha256: str  # of the file
-    skipped: int = 0  # samples that are not stored because none of their draws had a match of (I_0, I_n)
+    skipped: int = 0  # samples not stored because none of their draws had a match of (I_0, I_n)
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Totals:
 
     samples: int
     skipped: int
-    skipped_share: float  # of all samples, with the skipped ones
+    skipped_share: float  # fraction of all samples, including the skipped ones
     redraws: int
     empty_steps: int
-    empty_step_share: float  # of all steps
+    empty_step_share: float  # fraction of all steps
     matches_a_sample: float
 
 
 @dataclass
 class ShardIndex:
-    """The manifest of a folder: the recipe of its samples, and its finished shards."""
+    """The manifest of a folder: the recipe of its samples and its finished shards."""
 
     recipe: Recipe
     shard_size: int
@@ -104,7 +104,7 @@ def read_index(folder: Path) -> ShardIndex:
     except ValueError:
         raise InputError(f"{path} is damaged: delete it and run scripts/trajectories.py again.") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError(f"{path} has another format than {FORMAT}: make new trajectories in another folder.")
+        raise InputError(f"{path} does not have format {FORMAT}: make new trajectories in another folder.")
     entries = [build(ShardEntry, entry) for entry in content["shards"]]
     size = int(content["shard_size"])
     return ShardIndex(build(Recipe, content["recipe"]), size, {entry.start // size: entry for entry in entries})
@@ -118,9 +118,9 @@ def fill(
     make: Callable[[list[int]], Iterator[MatchedMotion]],
     say: Callable[[str], None],
 ) -> ShardIndex:
-    """Make the samples of `recipe` that `folder` needs to hold `count`: shards that are missing, short or damaged.
+    """Complete `folder` to `count` samples of `recipe`: make shards that are missing, short or damaged.
 
-    make: makes the samples of ascending indices, in order; those without a match of (I_0, I_n) are counted as skipped.
+    make: yields the samples of ascending indices, in order; those without a match of (I_0, I_n) are counted as skipped.
     say: logs a line. Raises InputError if the folder holds samples of another recipe, or if STREAK samples in a row, or
     all of them, have no match.
     """
@@ -183,13 +183,13 @@ def _whole(folder: Path, manifest: ShardIndex, number: int, samples: int, say: C
     if entry is None or entry.samples + entry.skipped < samples:
         return False
     if damage := damaged(folder, entry):
-        say(f"{damage}; it is made again.")
+        say(f"{damage}; making it again.")
         return False
     return True
 
 
 def damaged(folder: Path, entry: ShardEntry) -> str | None:
-    """What is wrong with a shard's file, or None."""
+    """A message if a shard's file is missing or damaged, otherwise None."""
     path = folder / entry.file
     if not path.exists():
         return f"{path} is missing"
@@ -216,7 +216,7 @@ def _write_shard(folder: Path, number: int, made: list[MatchedMotion]) -> ShardE
 
 
 def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
-    """Tensors of a shard: for each sample (I_0, I_n), landmarks, steps. The matches of pair p end before `ends[p]`."""
+    """Tensors of a shard. Pairs per sample: (I_0, I_n), landmarks, steps; matches of pair p end before `ends[p]`."""
     pairs = [NO_MATCHES, *(pair for s in samples for pair in (s.ends, s.landmarks, *s.steps))]
     return {
         "index": np.array([s.index for s in samples], dtype=np.int64),
@@ -251,7 +251,7 @@ def read_shard(folder: Path, entry: ShardEntry) -> list[MatchedMotion]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that it is whole or not there."""
+    """Write a file atomically."""
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
         file.write(content)

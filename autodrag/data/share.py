@@ -1,4 +1,4 @@
-"""Sample making by several processes of torchrun, each with its own GPU. The first process writes the samples."""
+"""Distributed generation of samples by torchrun processes, each with its own GPU. Rank 0 writes the samples."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -10,16 +10,16 @@ from torch import distributed as dist
 from autodrag.data.trajectories import MatchedMotion
 
 TOGETHER = 16  # samples that each process sends at a time
-PATIENCE = timedelta(hours=2)  # for the slowest process to make these
+PATIENCE = timedelta(hours=2)  # timeout for the slowest process to make them
 
 Make = Callable[[list[int]], Iterator[MatchedMotion]]
 
 
 class Sharing:
-    """A `make` for `shards.fill` on the first process; all other processes call `help`.
+    """A `make` for `shards.fill` on rank 0; all other ranks call `help`.
 
-    make: makes samples on one process. Process r makes every world-th sample from the r-th on, so the samples are the
-    same as from one process.
+    make: makes samples on one process. Rank r of N makes every N-th sample from the r-th, so the samples are the same
+    for any N.
     """
 
     def __init__(self, make: Make) -> None:
@@ -30,22 +30,22 @@ class Sharing:
         self._used = False
 
     def __call__(self, indices: list[int]) -> Iterator[MatchedMotion]:
-        """On the first process: the samples, in order."""
+        """On rank 0: yield the samples, in order."""
         self._used = True
         yield from self._exchange(self._broadcast(indices))
 
     def help(self) -> None:
-        """On every other process: make a share of the samples that the first process needs."""
+        """On other ranks: make this rank's share of the samples."""
         for _ in self._exchange(self._broadcast([])):
             raise AssertionError("only the first process receives samples")
 
     def close(self) -> None:
-        """On the first process: release the others if no sample was needed."""
+        """On rank 0: release the other ranks if no sample was needed."""
         if not self._used:
             self._broadcast([])
 
     def _broadcast(self, indices: list[int]) -> list[int]:
-        """Broadcast the indices of the first process."""
+        """Broadcast the indices of rank 0."""
         box = [indices]
         dist.broadcast_object_list(box, 0, self._group)
         return box[0]

@@ -1,7 +1,7 @@
-"""One training sample: a latent motion (Eq. 7), its images, and their matched points.
+"""Training samples: a latent motion (Eq. 7), its images, and their matched points.
 
-A sample is a pure function of (recipe, index): the generator's weights, the seed and the settings. Only the matches and
-the number of redraws are stored; `latent_motion` recomputes the latents.
+A sample is a pure function of (recipe, index), i.e. of the generator's weights, the seed and the settings. Only the
+matches and the number of redraws are stored; `latent_motion` recomputes the latents.
 """
 
 import math
@@ -23,7 +23,7 @@ from autodrag.images import to_pixels
 from autodrag.seeding import rng
 from autodrag.vision.detectors import LandmarkDetector
 
-FEATURE_BLOCK = 6  # of the features for the matcher's guard; section 3.2: the sixth block
+FEATURE_BLOCK = 6  # whose features the matcher compares (section 3.2)
 NO_MATCHES = Matches(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
 
 
@@ -32,23 +32,23 @@ class TrajectoryConfig:
     """How latents move, and which matches are kept. `*_px` are pixels at an image height of 512."""
 
     n: int  # steps
-    direction: Literal["away", "toward"]  # from w*, Eq. 7 as printed | to w*, as in UserControllableLT
-    star_per: Literal["trajectory", "step"]  # how often w* is drawn
-    star_rows: Literal["one", "independent"]  # one z for all edited rows of w* | a z for each
-    angle: tuple[float, float]  # degrees between z_0 and the z of w*, uniform in this range; 90: independent, the paper
-    lam: tuple[float, float]  # lambda is uniform in this range, drawn once a trajectory
+    direction: Literal["away", "toward"]  # from w* (Eq. 7) | to w*, as in UserControllableLT
+    star_per: Literal["trajectory", "step"]  # how often w* is sampled
+    star_rows: Literal["one", "independent"]  # one z for all edited rows of w* | one per row
+    angle: tuple[float, float]  # range of degrees between z_0 and the z of w*; 90: independent, as in the paper
+    lam: tuple[float, float]  # range of lambda, sampled uniformly per trajectory
     psi: float  # truncation of w_0
     star_psi: float | None  # truncation of w*; None: that of w_0
     jump: float  # share of trajectories that go all the way to w*, in n equal steps
-    motion_px: float  # how far points move from I_0 to I_n, by calibration
-    handle_px: float  # handles and targets: matches of (I_0, I_n) that move farther
-    step_px: float | None  # points of L_drag: matches of (I_i, I_i+1) that move farther; None: motion_px / (2 steps)
+    motion_px: float  # typical motion of points from I_0 to I_n, from calibration
+    handle_px: float  # minimum motion of handles, i.e. of matches of (I_0, I_n)
+    step_px: float | None  # minimum motion of points for L_drag, i.e. of (I_i, I_i+1); None: motion_px / (2 steps)
     match_steps: bool  # whether to match pairs (I_i, I_i+1), which only L_drag needs
-    landmarks: bool  # whether to store the landmarks of I_0 and I_n, too
-    keep: int  # stored matches of a pair, at most
-    attempts: int  # draws of a sample before it is skipped
+    landmarks: bool  # whether to store the landmarks of I_0 and I_n too
+    keep: int  # maximum stored matches per pair
+    attempts: int  # maximum draws of a sample before it is skipped
     match: MatchingConfig  # settings of the matcher
-    in_steps: int | None = None  # number of steps of the same motion from w_0 to w_n (Table 3); None: n
+    in_steps: int | None = None  # resample the motion from w_0 to w_n to this many steps (Table 3); None: n
 
     @property
     def steps(self) -> int:
@@ -58,7 +58,7 @@ class TrajectoryConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a sample depends on, except its index."""
+    """Everything a sample depends on except its index."""
 
     generator: str  # sha256 of the weights
     dtype: Literal["float32", "bfloat16", "float16"]  # of synthesis
@@ -69,9 +69,9 @@ class Recipe:
 
 @dataclass(frozen=True)
 class MatchedMotion:
-    """A sample as it is stored. Points are pixels of the generator's image.
+    """A stored sample. Points are image pixels.
 
-    `ends` is empty only if no draw had a match: such a sample is counted and not stored.
+    `ends` is empty only if no draw had a match: such samples are counted but not stored.
     """
 
     index: int
@@ -82,7 +82,7 @@ class MatchedMotion:
 
 
 def check(cfg: TrajectoryConfig) -> None:
-    """Raises InputError for impossible settings."""
+    """Raises InputError for invalid settings."""
     if cfg.n < 1:
         raise InputError(f"trajectory.n is {cfg.n}, expected at least one step.")
     if cfg.steps < 1:
@@ -97,7 +97,7 @@ def check(cfg: TrajectoryConfig) -> None:
         raise InputError(f"trajectory.lam is {list(cfg.lam)}, expected a range [low, high] with 0 < low <= high.")
     if cfg.handle_px >= cfg.match.max_px:
         raise InputError(
-            f"trajectory.handle_px is {cfg.handle_px:g}, expected less than the longest allowed motion, "
+            f"trajectory.handle_px is {cfg.handle_px:g}, expected less than the maximum motion, "
             f"trajectory.match.max_px={cfg.match.max_px:g}."
         )
     if cfg.keep < 1 or cfg.attempts < 1:
@@ -107,7 +107,7 @@ def check(cfg: TrajectoryConfig) -> None:
 def latent_motion(
     generator: FrozenGenerator, cfg: TrajectoryConfig, seed: int, draws: Sequence[tuple[int, int]]
 ) -> Float[Tensor, "B steps L D"]:
-    """w_0..w_n of the draws (index, attempt), [B, steps + 1, L, D], in n steps or in `in_steps` of the same motion."""
+    """w_0..w_n of the draws (index, attempt), [B, steps + 1, L, D], with `cfg.steps` steps (Eq. 7)."""
     streams = [rng(seed, "trajectory", index, attempt) for index, attempt in draws]
     shape = (cfg.n if cfg.star_per == "step" else 1, latents.EDITED_ROWS if cfg.star_rows == "independent" else 1)
     z0 = torch.stack([torch.randn(generator.z_dim, generator=s) for s in streams])
@@ -136,7 +136,7 @@ def latent_motion(
 def turned(
     z: Float[Tensor, "*#batch Z"], other: Float[Tensor, "*#batch Z"], degrees: Float[Tensor, "*#batch"]
 ) -> Float[Tensor, "*batch Z"]:
-    """A standard normal vector at about `degrees` to z, from two independent ones; `other` itself at 90."""
+    """A standard normal vector at about `degrees` to z, from two independent ones; exactly `other` at 90."""
     radians = degrees[..., None] * (math.pi / 180)
     return torch.where(degrees[..., None] == 90, other, radians.cos() * z + radians.sin() * other)
 
@@ -147,7 +147,7 @@ def views(generator: FrozenGenerator, recipe: Recipe, ws: Float[Tensor, "B L D"]
 
 
 def _look(generator: FrozenGenerator, ws: Float[Tensor, "B L D"]) -> tuple[Tensor, Tensor]:
-    """Images and features, without noise: ORB would match that texture, which does not move."""
+    """Images and features, without noise: ORB would match its static texture."""
     images, features = generator.synthesize(ws, noise="none", return_features=FEATURE_BLOCK)
     return images, features
 
@@ -160,7 +160,7 @@ def _views(recipe: Recipe, images: Float[Tensor, "B 3 H W"], features: Float[Ten
 def make_sample(
     generator: FrozenGenerator, recipe: Recipe, index: int, detector: LandmarkDetector | None = None
 ) -> MatchedMotion:
-    """Draw motions until one has a match of (I_0, I_n) that moves far enough, at most `attempts` times.
+    """Draw motions, at most `attempts`, until one has a match of (I_0, I_n) that moves far enough.
 
     detector: for recipes with landmarks.
     """
@@ -183,13 +183,13 @@ def make_sample(
 
 
 def nothing_found(recipe: Recipe, index: int) -> MatchedMotion:
-    """The result for a sample without a match in any draw."""
+    """A sample without a match in any draw."""
     cfg = recipe.trajectory
     return MatchedMotion(index, cfg.attempts, NO_MATCHES, NO_MATCHES, (NO_MATCHES,) * cfg.steps)
 
 
 def landmarks_of(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -> Matches:
-    """The landmarks in both images, or none if a face is not detected in one of them."""
+    """The landmarks in both images, or none if a face is not detected in both."""
     first, last = detector(to_pixels(images))
     return NO_MATCHES if first is None or last is None else Matches(first.numpy(), last.numpy())
 

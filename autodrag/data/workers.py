@@ -30,11 +30,11 @@ def available_cores() -> int:
 def make_samples(
     load: LoadGenerator, recipe: Recipe, workers: int, indices: Iterable[int], batched: bool = False
 ) -> Iterator[MatchedMotion]:
-    """The samples of `indices`, in order.
+    """Yield the samples of `indices`, in order.
 
-    load: loads the generator; must be picklable. workers: number of processes; 0: this process alone. batched: for a
-    GPU; only this process loads the generator and works on batches of samples, while the workers find keypoints.
-    Otherwise every worker loads the generator.
+    load: loads the generator; must be picklable. workers: number of processes; 0: this process only. batched: for
+    GPUs: this process loads the generator and processes samples in batches, and the workers only find keypoints.
+    Otherwise, each worker loads the generator.
     """
     if batched:
         yield from _make_batched(load, recipe, workers, indices)
@@ -87,7 +87,7 @@ class _Worker:
 
 
 def _set_up_worker() -> None:
-    """Set up a worker process: one thread, no Ctrl-C, and an end with its parent."""
+    """Set up a worker process: one thread, ignore Ctrl-C, exit with the parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     cv2.setNumThreads(1)  # the processes are the parallelism
@@ -95,7 +95,7 @@ def _set_up_worker() -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent is killed, which cannot shut down its pool. Otherwise it would wait forever."""
+    """Exit when the parent is killed, which then cannot shut down its pool: the worker would wait forever."""
     parent = parent_process()
     if parent is not None:
         parent.join()

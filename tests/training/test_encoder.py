@@ -49,7 +49,7 @@ def test_pictures_show_their_latents_and_only_missing_ones_are_made(kept: Path, 
     before = (kept / "00000.safetensors").stat().st_mtime_ns
     load_pictures(kept, tiny, PICTURES, 0)
     assert (kept / "00000.safetensors").stat().st_mtime_ns == before
-    with pytest.raises(InputError, match="another recipe"):
+    with pytest.raises(InputError, match="other settings"):
         load_pictures(kept, tiny, replace(PICTURES, mixed_share=0.1), 0)
 
 
