@@ -1,7 +1,7 @@
-"""Inversion of a given image into W+ and, on request, a short fine-tuning of the generator around the result.
+"""Inversion of an image into W+, with optional fine-tuning of the generator around the result (PTI).
 
-If the generator has a trained encoder, the encoder gives the start and a search in whitened coordinates of W refines it
-(`latent_search`). Otherwise the most similar of several random images is optimised for several hundred steps.
+With a trained encoder, its latents are refined by a short search in whitened coordinates of W (`latent_search`).
+Otherwise, the most similar of several random images is optimised for several hundred steps.
 """
 
 import math
@@ -22,26 +22,26 @@ from autodrag.seeding import rng
 from autodrag.vision.image_loss import load_distance
 
 W_SAMPLES = 4096
-LOCAL_BLOCK = 4  # 32 px: the features that tuning holds for other latents
-START_SIDE = 64  # pixels at which the starting latents are compared
+LOCAL_BLOCK = 4  # 32 px; features that tuning preserves for other latents
+START_SIDE = 64  # image side, in pixels, at which the starts are compared
 
 
 @dataclass(frozen=True)
 class InvertConfig:
-    """How a picture is inverted. Distances between latents are in units of the standard deviation of W."""
+    """Settings of an inversion. Distances between latents are in standard deviations of W."""
 
-    steps: int = 300  # of Adam on the latents, where no encoder gives the start
-    lr: float = 0.08  # of Adam on the latents, in standard deviations of W
-    starts: int = 48  # random pictures; the most similar one is the start
-    average_weight: float = 2e-3  # weight of the mean square distance to w_avg, which keeps latents where drags work
-    row_weight: float = 2e-3  # weight of the mean square distance of rows from their mean, for the same reason
-    refine_share: float = 0.05  # share of the steps taken where an encoder gives the start, 0 to 1
-    search: SearchConfig = field(default_factory=SearchConfig)  # weights of the search from the encoder's latents
-    tune_steps: int = 0  # of tuning the generator's weights (Roich et al. 2022, PTI); 0: none
+    steps: int = 300  # Adam steps on the latents, without an encoder
+    lr: float = 0.08  # of these steps, in standard deviations of W
+    starts: int = 48  # random images, of which the most similar one is the start
+    average_weight: float = 2e-3  # penalty on the mean square distance to w_avg, to keep latents editable
+    row_weight: float = 2e-3  # penalty on the mean square distance of rows from their mean, for the same reason
+    refine_share: float = 0.05  # fraction of `steps` for the search with an encoder, 0 to 1
+    search: SearchConfig = field(default_factory=SearchConfig)  # penalties of the search with an encoder
+    tune_steps: int = 0  # steps of tuning the generator's weights (Roich et al. 2022, PTI); 0: none
     tune_lr: float = 1e-3  # of Adam on the generator's weights
-    locality: float = 0.3  # weight of other pictures staying the same while the weights are tuned
-    align: bool = True  # whether faces are first cut out of photographs as in the generator's training data
-    detail: bool = True  # whether edits keep what the photograph shows and the inversion lacks
+    locality: float = 0.3  # weight of preserving other images during tuning
+    align: bool = True  # whether faces are first aligned and cropped as in the generator's training data
+    detail: bool = True  # whether edits keep details of the photograph that the inversion lacks
     seed: int = 0  # of the random starts and of the tuning
 
     def __post_init__(self) -> None:
@@ -63,11 +63,11 @@ class InversionProgress:
 
 
 class Inversion:
-    """One picture being inverted: iterate `run`, stop whenever, and read `ws`, `generator` and `tuned`.
+    """Inversion of one image: iterate `run`, stop at any time, and read `ws`, `generator` and `tuned`.
 
-    picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. encoder: trained for the generator; None: the start
-    is the most similar of several random images. After `run` with tuning, `generator` is the tuned one and `tuned` its
-    changed weights; otherwise they are the given one and empty. Raises InputError where picture or encoder do not fit
+    picture: [1, 3, H, W] in [-1, 1] at the generator's resolution. encoder: trained for the generator; None: start
+    from the most similar of several random images. After `run` with tuning, `generator` is the tuned one and `tuned`
+    its changed weights; otherwise they are the given one and empty. Raises InputError if picture or encoder do not fit
     the generator.
     """
 
@@ -80,7 +80,7 @@ class Inversion:
     ) -> None:
         if picture.shape[-2:] != generator.resolution:
             raise InputError(
-                f"The picture has {list(picture.shape[-2:])} rows and columns, the generator makes "
+                f"The picture has {list(picture.shape[-2:])} rows and columns, but the generator's images have "
                 f"{list(generator.resolution)}; resize it."
             )
         if encoder is not None and (encoder.num_ws, encoder.w_dim) != (generator.num_ws, generator.w_dim):
@@ -98,18 +98,18 @@ class Inversion:
         self.ws: Float[Tensor, "1 L D"] = self._mean.expand(1, generator.num_ws, -1).clone()
 
     def run(self) -> Iterator[InversionProgress]:
-        """Choose a start, invert, then tune. Yields after every short piece of work; `ws` holds the result so far."""
+        """Choose a start, invert, then tune. Yields after each step; `ws` holds the result so far."""
         if self._encoder is None:
             yield from self._choose_start()
             yield from self._invert()
         else:
             yield from self._encode(self._encoder)
-            yield from self._finish(self._encoder)
+            yield from self._refine(self._encoder)
         if self.config.tune_steps:
             yield from self._tune()
 
     def _choose_start(self) -> Iterator[InversionProgress]:
-        """Latents of the most similar of several random images, compared at a small size."""
+        """Start from the most similar of several random images, compared at low resolution."""
         wanted, least = _small(self._picture), math.inf
         parts = self._w[: self.config.starts].split(4)
         for index, part in enumerate(parts):
@@ -122,13 +122,13 @@ class Inversion:
 
     @torch.no_grad()
     def _encode(self, encoder: Encoder) -> Iterator[InversionProgress]:
-        """The latents that the encoder predicts."""
+        """Start from the latents predicted by the encoder."""
         self.ws = encoder(self._picture)
-        unlike = self._distance(self.generator.synthesize(self.ws).float(), self._picture)
-        yield InversionProgress("start", 1, 1, float(unlike), self.ws)
+        dissimilarity = self._distance(self.generator.synthesize(self.ws).float(), self._picture)
+        yield InversionProgress("start", 1, 1, float(dissimilarity), self.ws)
 
-    def _finish(self, encoder: Encoder) -> Iterator[InversionProgress]:
-        """Refine the encoder's latents without leaving the latents that can be dragged."""
+    def _refine(self, encoder: Encoder) -> Iterator[InversionProgress]:
+        """Refine the encoder's latents by `LatentSearch`."""
         steps = round(self.config.refine_share * self.config.steps)
         if steps == 0:
             return
@@ -136,8 +136,8 @@ class Inversion:
         for step, (loss, self.ws) in enumerate(search.run(steps)):
             yield InversionProgress("invert", step + 1, steps, loss, self.ws)
 
-    def _strayed(self, place: Float[Tensor, "1 L D"]) -> Float[Tensor, ""]:
-        """Penalty for latents (in standard deviations of W) far from the average and for rows that differ."""
+    def _penalty(self, place: Float[Tensor, "1 L D"]) -> Float[Tensor, ""]:
+        """Penalty on the distance from the average and between rows. place: in standard deviations of W."""
         spread = (place - place.mean(dim=1, keepdim=True)).square().mean()
         return self.config.average_weight * place.square().mean() + self.config.row_weight * spread
 
@@ -150,16 +150,14 @@ class Inversion:
                 group["lr"] = config.lr * _schedule(step / config.steps)
             with torch.enable_grad():
                 image = self.generator.synthesize(self._mean + self._std * place).float()
-                unlike = self._distance(image, self._picture)
-                (place.grad,) = torch.autograd.grad(unlike + self._strayed(place), place)
+                dissimilarity = self._distance(image, self._picture)
+                (place.grad,) = torch.autograd.grad(dissimilarity + self._penalty(place), place)
             adam.step()
             self.ws = (self._mean + self._std * place).detach()
-            yield InversionProgress("invert", step + 1, config.steps, float(unlike.detach()), self.ws)
+            yield InversionProgress("invert", step + 1, config.steps, float(dissimilarity.detach()), self.ws)
 
     def _tune(self) -> Iterator[InversionProgress]:
-        """Pivotal tuning: optimise the synthesis weights so that `ws` gives the image while its neighbours stay the
-        same.
-        """
+        """Pivotal tuning (PTI): optimise the synthesis weights to reproduce the image at `ws` and preserve others."""
         config = self.config
         network = self.generator.trainable_copy().requires_grad_(False)
         weights = dict(network.synthesis.requires_grad_().named_parameters())
@@ -171,23 +169,21 @@ class Inversion:
             with torch.enable_grad():
                 images, features = network.synthesis(torch.cat([self.ws, other]), taps=(LOCAL_BLOCK,))
                 image, other_image = as_rgb(images).split(1)
-                unlike = self._distance(image, self._picture) + F.mse_loss(image, self._picture)
+                dissimilarity = self._distance(image, self._picture) + F.mse_loss(image, self._picture)
                 change = features[LOCAL_BLOCK][1:] - features_before
-                strayed = (
-                    F.mse_loss(other_image, image_before) + change.square().mean() / features_before.square().mean()
-                )
-                loss = unlike + config.locality * strayed
+                drift = F.mse_loss(other_image, image_before) + change.square().mean() / features_before.square().mean()
+                loss = dissimilarity + config.locality * drift
             adam.zero_grad()
             loss.backward()
             adam.step()
-            yield InversionProgress("tune", step + 1, config.tune_steps, float(unlike.detach()), self.ws)
+            yield InversionProgress("tune", step + 1, config.tune_steps, float(dissimilarity.detach()), self.ws)
         state = {name: weight.detach().clone() for name, weight in weights.items()}
         self.generator, self.tuned = tuned_generator(self.generator, state), state
 
     def _neighbour(
         self, step: int
     ) -> tuple[Float[Tensor, "1 L D"], Float[Tensor, "1 3 H W"], Float[Tensor, "1 C h w"]]:
-        """A latent between `ws` and a random one, with the image that the original generator makes of it."""
+        """A latent between `ws` and a random one, with its image and features from the original generator."""
         draw = rng(self.config.seed, "tuning", step)
         index = int(torch.randint(len(self._w), (1,), generator=draw))
         share = 0.2 + 0.6 * float(torch.rand(1, generator=draw))
@@ -198,7 +194,7 @@ class Inversion:
 
 
 def tuned_generator(generator: FrozenGenerator, weights: dict[str, Tensor]) -> FrozenGenerator:
-    """The generator with other synthesis weights. Raises InputError if they do not fit."""
+    """A copy of the generator with other synthesis weights. Raises InputError if they do not fit."""
     network = generator.trainable_copy()
     try:
         found = network.synthesis.load_state_dict(weights, strict=False)
@@ -220,7 +216,7 @@ def _labels(generator: FrozenGenerator, count: int, seed: int) -> Float[Tensor, 
 
 
 def _schedule(share: float) -> float:
-    """Factor of the learning rate: warmup, constant, then a cosine over the last third (StyleGAN2's projector)."""
+    """Learning rate factor: warm-up, constant, then cosine decay over the last third (StyleGAN2's projector)."""
     fall = min(1.0, (1 - share) * 3)
     return min(1.0, share * 20 + 0.05) * (0.5 - 0.5 * math.cos(math.pi * fall))
 

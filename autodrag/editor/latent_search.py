@@ -1,15 +1,15 @@
-"""The second part of an inversion: refines the encoder's latents without leaving those that can be dragged.
+"""Inversion after the encoder: refine its latents while keeping them editable.
 
-Drag methods are trained on mapped latents, which vary along few directions of W. Rows outside these directions can
-reproduce a picture best but cannot be dragged. So the variables are whitened coordinates of W (`models.whitening`): an
-offset shared by the edited rows, one shared by the kept rows, and one of each row, as in e4e (Tov et al. 2021). The
-objective is
+Drag methods are trained on mapped latents, which vary along few directions of W. Latents outside this subspace
+reproduce images best but do not respond well to drags. So the variables are whitened coordinates of W
+(`models.whitening`): one offset shared by the edited rows, one shared by the kept rows, and one per row, as in e4e (Tov
+et al. 2021). The objective is
 
-    dissimilarity(G(w), picture) + mean_weight |y_mean|^2
+    dissimilarity(G(w), image) + mean_weight |y_mean|^2
         + edited_weight |y_edited - mean|^2 + kept_weight |y_kept - mean|^2,
 
-with means over coordinates. The mean effect of offsets on images (`Encoder.image_directions`) gives a Gauss-Newton
-matrix at no cost, which quasi-Newton steps correct.
+averaged over coordinates. The average effect of offsets on images (`Encoder.image_directions`) gives an approximate
+Gauss-Newton matrix for free, which preconditions L-BFGS.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from autodrag.latents import EDITED_ROWS, split
 from autodrag.models import Encoder
 from autodrag.vision.image_loss import Distance
 
-CURVATURE = 10.0  # of the dissimilarity, per mean square change of the image
+CURVATURE = 10.0  # of the dissimilarity, per mean square change of pixels
 FLOOR = 3e-3  # curvature along directions that do not change the image
 
 
@@ -39,7 +39,7 @@ class SearchConfig:
 
 
 class LatentSearch:
-    """picture: [1, 3, H, W]. start: the encoder's latents. distance: dissimilarity of two images."""
+    """picture: in [-1, 1]. start: the encoder's latents. distance: dissimilarity of two images."""
 
     def __init__(
         self,
@@ -56,13 +56,13 @@ class LatentSearch:
         self._solve = inverse_of_curvature(encoder, config)
 
     def run(self, evaluations: int) -> Iterator[tuple[float, Float[Tensor, "1 L D"]]]:
-        """Yield the lowest loss so far and its latents after each evaluation (one image and its gradient)."""
+        """Yield the best loss so far and its latents after each evaluation (one synthesis with gradient)."""
         zeros = self._start.new_zeros((2 + len(self._start)) * self._start.shape[1])
         for loss, moves in minimise(self._evaluate, zeros, self._solve, evaluations):
             yield loss, self._whitening.latents(self._moved(moves))[None]
 
     def _moved(self, moves: Float[Tensor, " N"]) -> Float[Tensor, "L Y"]:
-        """Coordinates of all rows. moves: offsets of all edited rows, of all kept rows, and of single rows."""
+        """Coordinates of all rows. moves: offsets shared by the edited rows, by the kept rows, and per row."""
         edited, kept, own = moves.view(-1, self._start.shape[1]).split([1, 1, len(self._start)])
         count = min(EDITED_ROWS, len(self._start))
         shared = torch.cat([edited.expand(count, -1), kept.expand(len(self._start) - count, -1)])
@@ -84,7 +84,7 @@ class LatentSearch:
 
 
 def inverse_of_curvature(encoder: Encoder, config: SearchConfig) -> Callable[[Tensor], Tensor]:
-    """Gradients times (CURVATURE S^T S + diagonal)^-1, by Woodbury's identity. S: the encoder's `image_directions`."""
+    """Multiplication by (CURVATURE S^T S + diagonal)^-1, by the Woodbury identity. S: encoder's `image_directions`."""
     rows, size = encoder.num_ws, encoder.whitening.size
     seen = encoder.image_directions @ encoder.whitening.basis  # [R, L, Y]
     edited, kept = split(seen)
