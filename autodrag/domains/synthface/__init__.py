@@ -1,4 +1,4 @@
-"""synthface, the domain that ships with the repository: procedural faces with exactly known landmarks and surface."""
+"""synthface, the bundled domain: procedural faces with exactly known landmarks and surface correspondence."""
 
 from autodrag.domains.synthface.parameters import APPEARANCE, GEOMETRY, Z_DIM, parameters
 from autodrag.domains.synthface.renderer import SIZE, Render, render

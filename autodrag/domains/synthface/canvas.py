@@ -1,4 +1,4 @@
-"""The image under construction, with its maps."""
+"""The image that layers are painted on, with its maps."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ MAPS = ("head", "longitude", "latitude", "eye", "iris", "brow", "nose", "lip", "
 
 
 def cover(distance: Tensor, pixel: float, softness: float = 1.5) -> Tensor:
-    """Anti-aliased coverage of a shape from the distance to its edge (positive inside), both in half image sides."""
+    """Anti-aliased coverage from the signed distance to an edge (positive inside), in half image sides like `pixel`."""
     t = (distance / (softness * pixel) + 0.5).clamp(0, 1)
     return t * t * (3 - 2 * t)
 
@@ -18,7 +18,7 @@ def fade(x: Tensor) -> Tensor:
 
 
 def bump(first: Tensor, second: Tensor | None = None) -> Tensor:
-    """A soft round spot: exp of minus the squared length of offsets given in units of its radius."""
+    """A Gaussian spot: exp of minus the squared length of offsets in units of its radius."""
     squared = first.square()
     return fade(squared if second is None else squared + second.square())
 
@@ -43,6 +43,6 @@ class Canvas:
         self.image = self.image * (1 - amount)[:, None]
 
     def hide(self, alpha: Tensor) -> None:
-        """Reduce all maps where something opaque with this coverage is painted next."""
+        """Attenuate all maps by the coverage alpha of something opaque painted over them."""
         for name, field in self.maps.items():
             self.maps[name] = field * (1 - alpha)

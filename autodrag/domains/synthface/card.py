@@ -1,9 +1,9 @@
-"""The model card of synthface, written from its measurements."""
+"""The model card of synthface, generated from its measurements."""
 
 import json
 from typing import Any
 
-# Description, key of the number, format, and target.
+# Description, key of the number, format, target.
 BARS: tuple[tuple[str, str, str, str], ...] = (
     ("images that the first numbers are means of", "images", "{:.0f}", "2000"),
     ("generator against renderer, mean absolute error in [0, 1]", "mae", "{:.4f}", "<= 0.03 (floor 0.04)"),
@@ -36,7 +36,7 @@ hours on two CPU cores with AMX (the history below), not run here on a GPU.
 
 
 def model_card(record: dict[str, Any]) -> str:
-    """Markdown of `report.json`'s content."""
+    """The model card in Markdown. record: content of `report.json`."""
     numbers = record["numbers"]
     rows = [f"| {name} | {form.format(numbers[key])} | {bar} |" for name, key, form, bar in BARS]
     files = [f"- `{name}` sha256 `{digest}`" for name, digest in record["files"].items()]

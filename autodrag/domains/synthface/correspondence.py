@@ -1,4 +1,4 @@
-"""Exact correspondence of skin points between two renders of a person, because the renderer is invertible."""
+"""Exact correspondence of skin points between two renders: the renderer is invertible."""
 
 import torch
 from jaxtyping import Bool, Float
@@ -8,14 +8,14 @@ from autodrag.domains.synthface.canvas import MAPS
 from autodrag.domains.synthface.parameters import GEOMETRY, values
 from autodrag.domains.synthface.surface import Head
 
-# Eyes, brows, nose and mouth move on the skin by parameters of their own, and hair is not part of it.
+# Eyes, brows, nose and mouth move on the skin by their own parameters, and hair is not part of it.
 _NOT_SKIN = ("eye", "brow", "nose", "lip", "mouth", "hair")
 
 
 def true_targets(
     geometry: Float[Tensor, " G"], moved_geometry: Float[Tensor, " G"], points: Float[Tensor, "N 2"], size: int
 ) -> Float[Tensor, "N 2"]:
-    """The new pixel positions of the head points seen at `points`; renders are size x size."""
+    """New positions of the points on the head visible at `points`, in (x, y) pixels of size x size renders."""
     before, after = (Head(values(g[None], GEOMETRY)) for g in (geometry, moved_geometry))
     u, v = ((points + 0.5) * (2 / size) - 1).T[:, None, None]  # [1, 1, N] each
     seen = before.surface(*before.local(u, v))

@@ -1,4 +1,4 @@
-"""The face: shaded skin, then eyes, brows, nose and mouth, drawn in charts of the head so that they rotate with it."""
+"""The face: shaded skin, then eyes, brows, nose and mouth, painted in charts of the head, so they rotate with it."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from autodrag.domains.synthface.textures import FRECKLES, SKIN_LIGHT, SKIN_RED, 
 
 
 def nose_frame(nose: shapes.Nose, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(across, along, strength): local half-widths, 0 at the root to 1 at the tip, strength of the relief."""
+    """(across in local half-widths, along from 0 at the root to 1 at the tip, strength of the relief)."""
     along = (y - nose.root[1]) / (nose.tip[1] - nose.root[1])
     clipped = along.clamp(0, 1)
     middle = nose.root[0] + clipped * (nose.tip[0] - nose.root[0])
@@ -22,7 +22,7 @@ def nose_frame(nose: shapes.Nose, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor,
 
 
 def skin(canvas: Canvas, head: Head, seen: Surface, x: Tensor, y: Tensor, light: Tensor, colours: Palette) -> None:
-    """The head's skin with the relief of nose, sockets and cheeks."""
+    """The skin of the head, with the relief of nose and chin."""
     nose = shapes.nose(head)
     across, along, strength = nose_frame(nose, x, y)
     nx, ny, nz = seen.normal
@@ -59,7 +59,7 @@ def skin(canvas: Canvas, head: Head, seen: Surface, x: Tensor, y: Tensor, light:
 
 
 def nostrils(canvas: Canvas, head: Head, x: Tensor, y: Tensor, colours: Palette) -> None:
-    """The openings, the wings around them and the shadow under the nose."""
+    """Nostrils, nasal wings and the shadow under the nose."""
     nose = shapes.nose(head)
     turn = head.g.yaw.cos()
     for side in (-1, 1):
@@ -73,7 +73,7 @@ def nostrils(canvas: Canvas, head: Head, x: Tensor, y: Tensor, colours: Palette)
 
 
 def eye(canvas: Canvas, head: Head, seen: Surface, side: int, colours: Palette) -> None:
-    """Socket, eyeball, iris with its spark, and lids."""
+    """Socket, eyeball, iris with highlight, and lids."""
     shape = shapes.eye(head, side)
     s, t = shape.chart.of(seen)
     x = s / shape.half_width
@@ -115,7 +115,7 @@ def _lids(
 
 
 def brow(canvas: Canvas, head: Head, seen: Surface, side: int, colours: Palette) -> None:
-    """The colour of the hair, darker."""
+    """A brow, in a darker hair colour."""
     shape = shapes.brow(head, side)
     s, t = shape.chart.of(seen)
     x = s / shape.half_width
@@ -128,7 +128,7 @@ def brow(canvas: Canvas, head: Head, seen: Surface, side: int, colours: Palette)
 
 
 def mouth(canvas: Canvas, head: Head, seen: Surface, colours: Palette) -> None:
-    """Lips, and between them teeth, tongue and dark, or a seam where they meet."""
+    """Lips, and between them the inside of the mouth or a seam where they meet."""
     shape = shapes.mouth(head)
     s, t = shape.chart.of(seen)
     x = s / shape.half_width
@@ -152,7 +152,7 @@ def mouth(canvas: Canvas, head: Head, seen: Surface, colours: Palette) -> None:
 
 
 def _inside(x: Tensor, t: Tensor, top: Tensor, low: Tensor) -> Tensor:
-    """Teeth above, dark throat, tongue below."""
+    """Colour of the inside of the mouth: teeth, dark throat and tongue, from top to bottom."""
     depth = (t - top) / (low - top).clamp(min=1e-3)
     teeth = torch.sigmoid((0.42 - depth) / 0.05) * (1 - 0.35 * x.square())
     tongue = 0.8 * torch.sigmoid((depth - 0.68) / 0.08)

@@ -1,8 +1,8 @@
-"""Which synthface a picture shows: the renderer's parameters fitted to it, and what they cannot explain of it.
+"""Analysis by synthesis: fit the renderer's parameters to an image, and measure what they cannot explain.
 
-Levenberg-Marquardt over geometry and appearance at once. Derivatives are finite differences, one batch of small
-renders, and are kept up between those by Broyden's rank-one update, which costs one render. The fit knows nothing of
-what made the picture, so it judges every editing method alike.
+Levenberg-Marquardt over geometry and appearance jointly. The Jacobian is computed by finite differences (one batch of
+small renders) once per round and then maintained by Broyden's rank-one update, at one render each. The fit does not
+depend on how the image was made, so it treats all editing methods equally.
 """
 
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from torch.nn import functional as F
 from autodrag.domains.synthface.parameters import GEOMETRY
 from autodrag.domains.synthface.renderer import render
 
-SIZE = 64  # pixels of the renders that are compared: below, edges are wider than the features that they bound
-BLURS = (2, 1)  # of each round, 3 x 3 each: textures, which no generator matches, would hide where features lie
-UPDATES = 4  # updates of the parameters in a round
-DELTA = 0.04  # step of a derivative; parameters are in [-1, 1]
-DAMPING = 1e-3  # of the first update, as a share of the diagonal
-RAISE, LOWER = 8.0, 5.0  # factors of the damping after an update that did not help, and after one that did
+SIZE = 64  # side of the compared renders in pixels; below it, edges are wider than the features they bound
+BLURS = (2, 1)  # 3 x 3 box blurs per round: textures, which generators do not reproduce, would obscure the features
+UPDATES = 4  # parameter updates per round
+DELTA = 0.04  # finite difference step; parameters are in [-1, 1]
+DAMPING = 1e-3  # initial damping, relative to the diagonal
+RAISE, LOWER = 8.0, 5.0  # factors of the damping after a rejected and an accepted update
 LEAST, MOST = 1e-5, 1e3  # bounds of the damping
-PASSES = 4  # over the bounds that an update runs into
-PRIOR = 1e-5  # weight of the way from the start: what nothing shows (a gaze behind closed lids) stays as it was
+PASSES = 4  # maximum passes of the active set of bounds
+PRIOR = 1e-5  # penalty on the distance from the start, for unobservable parameters (e.g. gaze behind closed lids)
 
 
 @dataclass(frozen=True)
 class Fit:
-    """geometry, appearance: in [-1, 1]. residual: root mean square of picture minus render, of a range from -1 to 1."""
+    """geometry, appearance: in [-1, 1]. residual: root mean square of image minus render, both in [-1, 1]."""
 
     geometry: Float[Tensor, "N G"]
     appearance: Float[Tensor, "N A"]
@@ -37,9 +37,9 @@ class Fit:
 
 @torch.no_grad()
 def fit(images: Float[Tensor, "N 3 H W"], start: Float[Tensor, "N P"]) -> Fit:
-    """The faces that come nearest to pictures in [-1, 1], from a first guess of (geometry, appearance).
+    """The faces that best match images in [-1, 1], from an initial guess of (geometry, appearance).
 
-    It finds the nearest minimum: a start whose features lie beside the picture's may end beside them.
+    Finds a local minimum: the features of the start should overlap those of the image.
     """
     found = [_fit_one(image, guess) for image, guess in zip(images, start, strict=True)]
     parameters = torch.stack(found)
@@ -48,7 +48,7 @@ def fit(images: Float[Tensor, "N 3 H W"], start: Float[Tensor, "N P"]) -> Fit:
 
 @torch.no_grad()
 def residual(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, " N"]:
-    """Root mean square of pictures minus the renders of these parameters, as `Fit.residual`."""
+    """Root mean square of images minus the renders of parameters, as `Fit.residual`."""
     wanted = F.adaptive_avg_pool2d(images.float(), SIZE).flatten(1)
     return (wanted - _draw(parameters.clamp(-1, 1))).square().mean(dim=1).sqrt()
 
@@ -60,14 +60,14 @@ def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:
     for blur in BLURS:
         wanted, drawn = _blurred(small, blur)[0], _draw(point[None], blur)[0]
         cost, damping = (wanted - drawn).square().mean() + PRIOR * (point - start).square().sum(), DAMPING
-        slopes = _slopes(point, drawn, blur)
+        jacobian = _jacobian(point, drawn, blur)
         for _ in range(UPDATES):
-            curvature = slopes @ slopes.T / len(wanted)
-            pull = slopes @ (wanted - drawn) / len(wanted) - PRIOR * (point - start)
+            curvature = jacobian @ jacobian.T / len(wanted)
+            pull = jacobian @ (wanted - drawn) / len(wanted) - PRIOR * (point - start)
             curvature.diagonal().mul_(1 + damping).add_(PRIOR)
             candidate = minimum_in_box(point, curvature, pull)
             step, there = candidate - point, _draw(candidate[None], blur)[0]
-            slopes += torch.outer(step, there - drawn - step @ slopes) / step.square().sum().clamp(min=1e-12)
+            jacobian += torch.outer(step, there - drawn - step @ jacobian) / step.square().sum().clamp(min=1e-12)
             error = (wanted - there).square().mean() + PRIOR * (candidate - start).square().sum()
             if error < cost:
                 point, drawn, cost = candidate, there, error
@@ -80,10 +80,9 @@ def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:
 def minimum_in_box(
     point: Float[Tensor, " P"], curvature: Float[Tensor, "P P"], pull: Float[Tensor, " P"]
 ) -> Float[Tensor, " P"]:
-    """The minimum of a quadratic around `point` in the box [-1, 1]; what runs into a bound stays there, and the others
-    answer to it.
+    """Minimum of a quadratic around `point` within the box [-1, 1], by an active set.
 
-    pull: minus the gradient at `point`.
+    Parameters that reach a bound are fixed there, and the others are solved again. pull: negative gradient at `point`.
     """
     free = torch.ones_like(point, dtype=torch.bool)
     candidate = point
@@ -100,8 +99,8 @@ def minimum_in_box(
     return candidate
 
 
-def _slopes(point: Tensor, drawn: Tensor, blur: int) -> Float[Tensor, "P pixels"]:
-    """Derivatives of the render, each with a step towards the middle of the range."""
+def _jacobian(point: Tensor, drawn: Tensor, blur: int) -> Float[Tensor, "P pixels"]:
+    """Jacobian of the render, by finite differences towards the middle of the range."""
     delta = torch.where(point > 0, -DELTA, DELTA)
     return (_draw(point + delta.diag(), blur) - drawn) / delta[:, None]
 

@@ -1,8 +1,9 @@
 """Training of the synthface generator: a StyleGAN2 learns the renderer, geometry in rows 0-5, appearance in the rest.
 
-The size grows 32 -> 64 -> 128 -> 256; each size keeps the blocks trained before (the skip architecture has an image at
-each). The squared error comes first: with the absolute error the optimal prediction of a small feature of uncertain
-position is no feature. Heads that predict the renderer's maps from the coarse features exist during training only.
+Resolution grows 32 -> 64 -> 128 -> 256; each stage keeps the trained blocks of the previous ones (the skip architecture
+outputs an image at each). Training starts with the squared error: under the absolute error, the optimal prediction of a
+small feature of uncertain position is to omit it. Auxiliary heads that predict the renderer's maps from coarse features
+exist only during training.
 """
 
 import json
@@ -35,37 +36,37 @@ STATE_FILE = "state.safetensors"
 
 @dataclass(frozen=True)
 class GrowthStage:
-    """A stage of the training at one size."""
+    """A training stage at one resolution."""
 
     name: str
-    size: int  # pixels
-    images: int  # seen by the stage
+    size: int  # resolution in pixels
+    images: int  # training images
     batch: int
-    lr: float = 2e-3  # at the start
-    lr_end: float = 2e-3  # at the end of a cosine
+    lr: float = 2e-3  # initial
+    lr_end: float = 2e-3  # final, after cosine decay
     loss: str = "squared"  # squared | absolute
     feature_weight: float = 8.0  # additional weight of eyes, brows, nose and mouth
-    gradient_weight: float = 2.0  # of the error of pixel differences
-    energy_weight: float = 0.0  # of the error of local sharpness; the other terms prefer no edge to an uncertain one
+    gradient_weight: float = 2.0  # of the error of image gradients
+    energy_weight: float = 0.0  # of the error of local sharpness; the other terms favour blur where edges are uncertain
     mixed: float = 0.5  # share of a batch with appearance and geometry from different latents
-    head_weight: float = 0.3  # of the heads that predict the renderer's maps, which teach geometry faster than pixels
+    head_weight: float = 0.3  # of the auxiliary heads, which teach geometry faster than pixels
 
 
 @dataclass(frozen=True)
 class GeneratorTraining:
-    """How the shipped generator is made."""
+    """Settings of the training of the bundled generator."""
 
     stages: tuple[GrowthStage, ...]
     seed: int = 0
-    start: str | None = None  # a generator file, or the state of another training, to start from
+    start: str | None = None  # generator file or training state to start from
     w_dim: int = 128
     mapping_layers: int = 3
     channels: tuple[tuple[int, int], ...] = ((4, 160), (8, 160), (16, 160), (32, 160), (64, 128), (128, 64), (256, 32))
     average_images: int = 4000  # half-life of the averaged weights
     save_seconds: float = 120.0
     device: str = "cpu"
-    precision: Literal["bfloat16", "float32"] = "bfloat16"  # float32 where a CPU has no unit for bfloat16
-    compile: bool = False  # torch.compile of the synthesis network: costs a minute for each stage, then faster steps
+    precision: Literal["bfloat16", "float32"] = "bfloat16"  # float32 for CPUs without bfloat16 units
+    compile: bool = False  # torch.compile the synthesis network: takes a minute per stage, then steps are faster
 
     def config(self, size: int) -> GeneratorConfig:
         return GeneratorConfig(
@@ -80,14 +81,14 @@ class GeneratorTraining:
 
 
 class Learner(nn.Module):
-    """The generator at one size with its heads for training: `forward(target) -> (loss, logs)`."""
+    """The generator at one resolution with auxiliary heads: `forward(target) -> (loss, logs)`."""
 
     def __init__(self, training: GeneratorTraining, stage: GrowthStage) -> None:
         super().__init__()
         self.stage, self.low = stage, training.precision == "bfloat16"
         self.generator = Generator(training.config(stage.size))
         widths = dict(training.channels)
-        # 1 x 1 convolutions from the features of a block to the renderer's maps, for the blocks this size has.
+        # 1 x 1 convolutions from block features to the renderer's maps, for the blocks at this resolution.
         self.heads = nn.ModuleDict(
             {str(b): nn.Conv2d(widths[2 ** (b + 1)], len(MAPS), 1) for b in HEAD_BLOCKS if 2 ** (b + 1) <= stage.size}
         )
@@ -97,7 +98,7 @@ class Learner(nn.Module):
         place = target.place[:, :, None, None]
         rows = torch.lerp(ends[0], ends[1], place[0]), torch.lerp(ends[2], ends[3], place[1])
         ws = torch.cat([rows[0][:, :EDITED_ROWS], rows[1][:, EDITED_ROWS:]], dim=1)
-        # No noise: the image is a function of the latents alone, so nothing is fixed to the pixels.
+        # No noise: the image should depend only on the latents, without texture fixed to pixels.
         image, features = self.generator.synthesis(ws, noise="none", taps=taps)
         assert image is not None
         return image, features
@@ -134,8 +135,8 @@ def energy_error(image: Float[Tensor, "B 3 S S"], target: Float[Tensor, "B 3 S S
     return errors[0] + errors[1]
 
 
-def _begin_with(path: str) -> dict[str, Tensor]:
-    """A training state to go on from: another training's, or one of a generator file's weights alone."""
+def _initial_state(path: str) -> dict[str, Tensor]:
+    """Initial training state: from another training, or from the weights of a generator file."""
     if Path(path).name == STATE_FILE:
         return read_tensors(Path(path))[0]
     try:
@@ -146,14 +147,14 @@ def _begin_with(path: str) -> dict[str, Tensor]:
 
 
 def _yield_cores(worker: int) -> None:
-    """A renderer works while the training waits: two threads that share a core with another wait for each other."""
+    """Lower the priority of a renderer process, so that it does not slow down the threads of the training."""
     os.nice(19)
 
 
 class GeneratorTrainer:
-    """Runs the stages one after the other; a killed run continues from its last save in `folder`.
+    """Runs the stages in order; a killed run resumes from its last checkpoint in `folder`.
 
-    Raises InputError where the folder holds a training with other settings, or `start` cannot be read.
+    Raises InputError if the folder holds a training with other settings, or `start` cannot be read.
     """
 
     def __init__(self, training: GeneratorTraining, folder: Path) -> None:
@@ -168,10 +169,10 @@ class GeneratorTrainer:
             progress = json.loads(metadata["progress"])
             self.stage_index, self.step = progress["stage"], progress["step"]
         elif training.start is not None:
-            self.carried = _begin_with(training.start)
+            self.carried = _initial_state(training.start)
 
     def _settings(self) -> dict[str, Any]:
-        """The settings that decide the weights, as JSON has them."""
+        """The settings that affect the weights, as JSON."""
         settings = json.loads(json.dumps(asdict(self.training)))
         return {k: v for k, v in settings.items() if k not in ("device", "compile", "save_seconds")}
 
@@ -193,7 +194,7 @@ class GeneratorTrainer:
         self.optimiser = torch.optim.Adam(self.learner.parameters(), lr=stage.lr, betas=(0.9, 0.99), fused=True)
         if self.training.compile:
             self.learner.generator.synthesis.compile()
-        self._take(self.carried)
+        self._restore(self.carried)
         steps = stage.images // stage.batch
         decay = 0.5 ** (stage.batch / self.training.average_images)
         saved, began, first = time.monotonic(), time.monotonic(), self.step
@@ -207,7 +208,7 @@ class GeneratorTrainer:
             loss.backward()
             self.optimiser.step()
             with torch.no_grad():
-                # Early in a stage the average follows closely, so that new blocks leave their initial values.
+                # Lower decay early in a stage, so that the average of new blocks forgets their initial values.
                 keep = min(decay, (1 + self.step) / (10 + self.step))
                 torch._foreach_lerp_(list(self.average.parameters()), list(self.learner.parameters()), 1 - keep)
             self.step += 1
@@ -246,8 +247,8 @@ class GeneratorTrainer:
         weights = {f"now/{k}": v for k, v in self.learner.state_dict().items()}
         return weights | {f"average/{k}": v for k, v in self.average.state_dict().items()} | moments
 
-    def _take(self, tensors: dict[str, Tensor]) -> None:
-        """Load a saved state; blocks that it lacks keep their initial values, in the average too."""
+    def _restore(self, tensors: dict[str, Tensor]) -> None:
+        """Load a saved state; blocks missing from it keep their initial values, also in the average."""
         for prefix, module in (("now/", self.learner), ("average/", self.average)):
             own = module.state_dict()
             found = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
@@ -275,7 +276,7 @@ class GeneratorTrainer:
         )
 
     def averaged(self) -> Generator:
-        """The averaged generator of the last save, at its current size."""
+        """The averaged generator of the last checkpoint, at its current resolution."""
         names = [k for k in self.carried if k.startswith("average/generator.")]
         size = max(int(n.split(".b")[1].split(".")[0]) for n in names if ".synthesis.b" in n)
         generator = Generator(self.training.config(size))

@@ -1,4 +1,4 @@
-"""The landmark predictor of synthface, trained by dlib on renders and generated images with known landmarks."""
+"""Training of the dlib landmark predictor of synthface on renders and generated images with known landmarks."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from autodrag.images import to_pixels
 from autodrag.seeding import rng
 from autodrag.vision.detectors import SYNTHFACE_SCALE, SYNTHFACE_THRESHOLD, find_face, train_predictor
 
-# Fewer and shallower trees than dlib's 99.7 MB model: 8 MB. Half as many of depth 4 are as large and 4 % less accurate.
+# Fewer and shallower trees than dlib's 99.7 MB model: 8 MB. Half as many of depth 4: the same size, 4 % more error.
 TREES = {"tree_depth": 3, "cascade_depth": 10, "num_trees_per_cascade_level": 116, "nu": 0.1, "feature_pool_size": 400}
 
 
 def labelled_faces(
     generator: FrozenGenerator, count: int, seed: int, batch: int = 8
 ) -> tuple[UInt8[np.ndarray, "N H W 3"], Float[Tensor, "N 68 2"]]:
-    """RGB bytes with landmarks: of eight batches seven from the generator and one from the renderer."""
+    """RGB images with landmarks: seven of eight batches from the generator, one from the renderer."""
     images, landmarks = [], []
     for start in range(0, count, batch):
         z = torch.randn(batch, Z_DIM, generator=rng(seed, "synthface/landmarks", start))
@@ -33,7 +33,7 @@ def labelled_faces(
 
 
 def make_landmark_predictor(generator: FrozenGenerator, path: Path, count: int = 3000, seed: int = 0) -> None:
-    """Train on `count` faces and write dlib's .dat to `path`. Faces that the detector misses are left out."""
+    """Train on `count` faces and write dlib's .dat to `path`. Faces missed by the detector are skipped."""
     pictures, landmarks = labelled_faces(generator, count, seed)
     boxes = [find_face(np.ascontiguousarray(p), threshold=SYNTHFACE_THRESHOLD) for p in pictures]
     seen = [i for i, box in enumerate(boxes) if box is not None]

@@ -1,4 +1,4 @@
-"""The exact 68 landmarks in iBUG order, projected from the curves that the renderer fills."""
+"""The exact 68 landmarks in iBUG order, projected from the renderer's curves."""
 
 import torch
 from jaxtyping import Float
@@ -28,7 +28,7 @@ def _row(values: list[float], like: Tensor) -> Tensor:
 
 def _jaw(head: Head) -> tuple[Tensor, Tensor]:
     turn = torch.linspace(-1, 1, 17, dtype=head.width.dtype, device=head.width.device).view(1, 1, -1)
-    # From ear to ear round the chin: the rim of the head seen from the front.
+    # From ear to ear around the chin: the outline of the head in the frontal view.
     longitude = 1.45 * turn.sign() * turn.abs().pow(0.55)
     latitude = 1.42 - 1.45 * turn.square()
     return head.project(longitude.expand_as(head.width * longitude), latitude.expand_as(head.width * latitude))

@@ -1,4 +1,4 @@
-"""Everything but the face: background, hair, neck and clothes. Each layer paints over the ones before it."""
+"""Everything but the face: background, hair, neck and clothes. Each layer is painted over the previous ones."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ CAP_INFLATE = 1.075
 
 
 def background(canvas: Canvas, colours: Palette) -> None:
-    """Two tones and a texture fixed to the picture."""
+    """Two tones and a texture fixed to the image."""
     coarse, fine = look_up(plane_atlas(), canvas.u[:1], canvas.v[:1])[0, :2]
     fall = 0.5 + 0.35 * canvas.v[:1] + 0.22 * coarse
     canvas.image = torch.lerp(colours.background, colours.background_far, fall[:, None].clamp(0, 1))
@@ -20,7 +20,7 @@ def background(canvas: Canvas, colours: Palette) -> None:
 
 
 def back_hair(canvas: Canvas, head: Head, colours: Palette) -> None:
-    """The hair behind the head: the skull and what falls to the shoulders."""
+    """Hair behind the head: around the skull and down to the shoulders."""
     g = head.g
     c, s = g.roll.cos(), g.roll.sin()
     du, dv = canvas.u - g.shift_x, canvas.v - g.shift_y
@@ -41,7 +41,7 @@ def back_hair(canvas: Canvas, head: Head, colours: Palette) -> None:
 
 
 def body(canvas: Canvas, head: Head, colours: Palette) -> None:
-    """Neck, shoulders and a collar; they follow the head only a little."""
+    """Neck, shoulders and a collar, which follow the head only slightly."""
     g = head.g
     u, v = canvas.u, canvas.v
     centre = 0.4 * g.shift_x
@@ -64,14 +64,14 @@ def body(canvas: Canvas, head: Head, colours: Palette) -> None:
 
 
 def hairline(longitude: Tensor) -> Tensor:
-    """Latitude down to which the cap of hair reaches: a side parting, fringe and sideburns."""
+    """Latitude of the lower edge of the hair cap: a side parting, fringe and sideburns."""
     part = longitude + 0.16
     side = (longitude.abs() - 1.0).clamp(min=0)
     return (-0.86 + 0.34 * part.square() - 0.05 * torch.cos(5 * part) + 1.9 * side.square()).clamp(max=0.30)
 
 
 def cap_of(head: Head, x: Tensor, y: Tensor) -> Surface:
-    """What pixels see of the hair on top of the head."""
+    """Visible surface of the hair on top of the head, at each pixel."""
     return head.surface(x, y, CAP_INFLATE * head.g.hair_volume)
 
 

@@ -1,4 +1,4 @@
-"""Makes everything that ships with synthface: generator, landmark predictor, measurements, sheets and model card."""
+"""Makes the files that ship with synthface: generator, landmark predictor, reader, measurements and model card."""
 
 import hashlib
 import json
@@ -34,17 +34,17 @@ class MakeSynthfaceConfig:
     """`scripts/make_synthface.py`."""
 
     steps: tuple[str, ...]  # of STEPS, in that order
-    run: str  # folder of the training state, from which the same command resumes
-    assets: str  # folder for the shipped files
-    sheets: str  # folder for the images
+    run: str  # folder of the training state, for resuming
+    assets: str  # output folder of the shipped files
+    sheets: str  # output folder of image sheets
     threads: int | None  # of torch; None: its default
     generator: GeneratorTraining
-    match: MatchingConfig  # of the matches that the report measures
-    frames: report.Frames  # whose matches the report measures
-    landmark_faces: int  # faces for the training of the predictor
+    match: MatchingConfig  # matcher measured in the report
+    frames: report.Frames  # trajectories on which it is measured
+    landmark_faces: int  # training faces of the landmark predictor
     reader: ReaderTraining
-    history: str  # how the shipped files were made, for the card
-    report_images: int  # validation images of the first measurement; the slower ones use fewer
+    history: str  # text for the model card on how the shipped files were made
+    report_images: int  # validation images; slow measurements use fewer
 
 
 def make(config: MakeSynthfaceConfig) -> None:
@@ -80,10 +80,10 @@ def _generator(config: MakeSynthfaceConfig, path: Path) -> None:
     z = torch.randn(10_000, Z_DIM, generator=rng(config.generator.seed, "synthface/average"))
     with torch.no_grad():
         network.mapping.w_avg.copy_(network.mapping(z)[:, 0].mean(dim=0))
-    # Half precision keeps the file small; images change by less than a grey level.
+    # Half precision halves the file; images change by less than a grey level.
     half = {name: value.half() if value.is_floating_point() else value for name, value in network.state_dict().items()}
     write_safetensors(path, network.config, half)
-    print(f"{path} written after {(time.monotonic() - begin) / 60:.0f} min of this run")
+    print(f"Wrote {path} after {(time.monotonic() - begin) / 60:.0f} min")
 
 
 def _report(config: MakeSynthfaceConfig, assets: Path) -> None:
@@ -122,7 +122,7 @@ def _sheets(config: MakeSynthfaceConfig, folder: Path) -> None:
 
 
 def save_sheet(path: Path, images: Tensor, columns: int, side: int = 160) -> None:
-    """Images [N, 3, H, W] in [-1, 1] in rows of `columns`, each `side` pixels wide."""
+    """Save images [N, 3, H, W] in [-1, 1] as a grid with `columns` columns, each image `side` pixels wide."""
     small = [cv2.resize(np.ascontiguousarray(x), (side, side), interpolation=cv2.INTER_AREA) for x in to_pixels(images)]
     rows = [np.concatenate(small[i : i + columns], axis=1) for i in range(0, len(small), columns)]
     cv2.imwrite(str(path), np.concatenate(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])

@@ -1,4 +1,4 @@
-"""Colours of a synthface from its appearance values, as RGB in [0, 1], [B, 3, 1, 1] each."""
+"""Colours of a synthface from its appearance values: RGB in [0, 1], [B, 3, 1, 1] each."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ Colour = tuple[float, float, float]
 
 
 def mix(low: Colour, middle: Colour, high: Colour, position: Tensor) -> Tensor:
-    """Piecewise linear between three colours, position [B, 1, 1] in [-1, 1]."""
+    """Piecewise linear interpolation of three colours at position [B, 1, 1] in [-1, 1]."""
     a, b, c = (
         torch.tensor(x, dtype=position.dtype, device=position.device).view(1, 3, 1, 1) for x in (low, middle, high)
     )
@@ -20,7 +20,7 @@ def mix(low: Colour, middle: Colour, high: Colour, position: Tensor) -> Tensor:
 
 
 def tint(colour: Tensor, direction: Colour, amount: Tensor) -> Tensor:
-    """The colour moved along `direction` by amount [B, 1, 1]."""
+    """The colour shifted along `direction` by amount [B, 1, 1]."""
     shift = torch.tensor(direction, dtype=colour.dtype, device=colour.device).view(1, 3, 1, 1)
     return (colour + shift * amount[:, None]).clamp(0.02, 1.0)
 

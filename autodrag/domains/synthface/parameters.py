@@ -1,4 +1,4 @@
-"""The parameter vectors of a synthface: meaning and range of each entry, and their computation from a latent z."""
+"""The parameters of a synthface: meaning and range of each, and their computation from a latent z."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autodrag.seeding import rng
 
-Z_DIM = 128  # as many as w_dim, so that formats with one width for both can hold the generator
+Z_DIM = 128  # equal to w_dim, so that formats with a single width can hold the generator
 
 # name, value at 0, change at +-1. Lengths are in units of half the image side, angles in radians.
 GEOMETRY: tuple[tuple[str, float, float], ...] = (
@@ -54,7 +54,7 @@ APPEARANCE: tuple[tuple[str, float, float], ...] = (
     ("cloth_tone", 0.0, 1.0),
     ("light", 0.0, 1.0),
 )
-# Scale of a standard normal coordinate of z before the squashing.
+# Scale of a standard normal coordinate of z before squashing.
 SPREAD = 0.65
 
 
@@ -94,7 +94,7 @@ def coordinates(z: Float[Tensor, "B Z"]) -> Float[Tensor, "B P"]:
 
 
 def squash(coordinate: Tensor) -> Tensor:
-    """Coordinates to parameters in [-1, 1]; most faces stay away from the extremes."""
+    """Map coordinates to parameters in [-1, 1]; few faces are near the extremes."""
     return torch.tanh(SPREAD * coordinate)
 
 
@@ -109,7 +109,7 @@ def with_parameters(
 ) -> Float[Tensor, "B Z"]:
     """The nearest latents to z with these parameters; the other directions keep their proportions.
 
-    No normalised latent has only extreme parameters; such parameters are scaled back until one exists.
+    No normalised latent has extreme values of all parameters at once; such parameters are scaled down until one exists.
     """
     unit = z * (z.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
     rows = projection().to(z)

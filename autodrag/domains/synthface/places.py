@@ -1,8 +1,8 @@
-"""The place on the face that a pixel of a render shows, and the position of that place in any other face.
+"""Correspondence between renders: the place on the face shown at a pixel, and its position in any other face.
 
-A place is a part and two coordinates that move with the part: longitude and latitude on the skin and the cap of hair,
-the position between the curves of lips, lids and brows, the offset in radii on the iris, the frame of the nose, the
-strands and the outline of the hair behind the head, the centre of the shoulders. The background has no places.
+A place is a part of the face and two coordinates that move with it: longitude and latitude on the skin and the hair
+cap, the position between the curves of lips, lids and brows, the offset in radii on the iris, the frame of the nose,
+the strands and the outline of the hair behind the head, the centre of the shoulders. The background has no places.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ PARTS = (
     *("eye left", "eye right", "iris left", "iris right", "brow left", "brow right"),
 )
 BACKGROUND = PARTS.index("background")
-HALF = 0.5  # least coverage of a point that belongs to a part
+HALF = 0.5  # minimum coverage for a point to belong to a part
 
 Pair = tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
 class Places:
-    """part: indices into PARTS. at: the coordinates in the part, NaN on the background."""
+    """part: indices into PARTS. at: coordinates in the part, NaN on the background."""
 
     part: Int[Tensor, " N"]
     at: Float[Tensor, "N 2"]
@@ -39,7 +39,7 @@ class Places:
 
 @torch.no_grad()
 def places(geometry: Float[Tensor, " G"], points: Float[Tensor, "N 2"], size: int) -> Places:
-    """The places that the render of one face shows at `points`, (x, y) pixels of a size x size image."""
+    """The places shown at `points`, (x, y) pixels, in the size x size render of one face."""
     head = Head(values(geometry[None], GEOMETRY))
     u, v = ((points + 0.5) * (2 / size) - 1).T[:, None, None]  # [1, 1, N] each
     part = _parts(head, u, v, size)
@@ -53,9 +53,9 @@ def places(geometry: Float[Tensor, " G"], points: Float[Tensor, "N 2"], size: in
 
 
 def where(geometry: Float[Tensor, "B G"], found: Places, size: int) -> Float[Tensor, "B N 2"]:
-    """The pixels of places in the renders of other faces; differentiable in `geometry`, NaN for the background.
+    """Positions of places in the renders of other faces, in (x, y) pixels; NaN for the background.
 
-    A place that faces away from the viewer is mapped to the nearest point of the outline.
+    Differentiable in `geometry`. Places that face away from the viewer are mapped to the nearest point of the outline.
     """
     head = Head(values(geometry, GEOMETRY))
     there = geometry.new_full((len(geometry), len(found.part), 2), torch.nan)
@@ -70,7 +70,7 @@ def where(geometry: Float[Tensor, "B G"], found: Places, size: int) -> Float[Ten
 
 
 def _parts(head: Head, u: Tensor, v: Tensor, size: int) -> Int[Tensor, " N"]:
-    """Determined by rendering, on a canvas whose pixels are the points; later parts hide earlier ones."""
+    """The part at each point, by rendering on a canvas whose pixels are the points; later parts hide earlier ones."""
     colours = palette(values(torch.zeros(1, len(APPEARANCE)), APPEARANCE))
     canvas = Canvas(1, size, u)
     canvas.u, canvas.v, canvas.image = u, v, torch.zeros(1, 3, *u.shape[1:])
@@ -204,12 +204,12 @@ def _brow(side: int) -> tuple[Callable[[Head, Tensor, Tensor], Pair], Callable[[
     return read, write
 
 
-BAND = 0.05  # half image sides: so near to the outline of the hair, a place moves with it
-FROM_OUTLINE = 10.0  # added to the coordinates of places there
+BAND = 0.05  # distance from the outline of the hair, in half image sides, within which places move with it
+FROM_OUTLINE = 10.0  # added to the coordinates of these places, to mark them
 
 
 def _painted(head: Head, u: Tensor, v: Tensor) -> Pair:
-    """The frame that the strands of the falling hair are painted in (`layers.back_hair`)."""
+    """The frame in which the strands of falling hair are painted (`layers.back_hair`)."""
     g = head.g
     c, s = g.roll.cos(), g.roll.sin()
     du, dv = u - g.shift_x, v - g.shift_y
@@ -217,7 +217,7 @@ def _painted(head: Head, u: Tensor, v: Tensor) -> Pair:
 
 
 def _hair_outline(head: Head, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Half the width of the hair at heights of that frame, where it begins, and where the falling hair ends."""
+    """Half the width of the hair at heights y of that frame, where it starts, and where the falling hair ends."""
     g = head.g
     width, top = head.width * 1.17 * g.hair_volume, -0.15 * head.length
     skull = head.length * 1.09 * g.hair_volume
@@ -228,7 +228,7 @@ def _hair_outline(head: Head, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _read_back_hair(head: Head, u: Tensor, v: Tensor) -> Pair:
-    """Strands stay where they are when the hair grows or gains volume, and its outline moves: as a picture shows it."""
+    """When hair grows or gains volume, its strands stay in place and its outline moves, as in the image."""
     x, y = _painted(head, u, v)
     half, upper, bottom = _hair_outline(head, y)
     across = torch.where(x.abs() > half - BAND, x.sign() * (FROM_OUTLINE + x.abs() - half), x)

@@ -1,7 +1,7 @@
 """A small network that predicts the parameters of a synthface from its image.
 
-The predicted appearance shows whether a drag keeps the identity; the features give a Frechet distance on machines
-without Inception weights. That distance is called FD-synthface; it is not the FID.
+The predicted appearance measures whether a drag preserves identity; the features give a Frechet distance without
+Inception weights, called FD-synthface to distinguish it from FID.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ FEATURES = 64
 
 
 class ReaderNetwork(StoredModel):
-    """Convolutions of stride 2, a linear layer to a feature vector, and a linear layer to the parameters."""
+    """Convolutions of stride 2, a linear layer to the features, and a linear layer to the parameters."""
 
     kind = "reader"
 
@@ -44,12 +44,12 @@ class ReaderNetwork(StoredModel):
         return features, torch.tanh(self.head(features))
 
     def stored_config(self) -> dict[str, Any]:
-        """Nothing: its size is fixed."""
+        """Empty: the size is fixed."""
         return {}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "ReaderNetwork":
-        """A new one."""
+        """See `StoredModel`."""
         return cls()
 
 
@@ -85,12 +85,12 @@ class Reader:
 
     @classmethod
     def load(cls, path: Path | str, device: torch.device) -> "Reader":
-        """Raises InputError where the file is missing or something else."""
+        """Load a reader. Raises InputError if the file is missing or not a reader."""
         return cls(ReaderNetwork.load(path), device)
 
 
 def reader_path(dataset: str) -> Path:
-    """The shipped file for synthface. Raises InputError for other datasets, which have no known parameters."""
+    """The bundled file for synthface. Raises InputError for other datasets, which have no known parameters."""
     if dataset != "synthface":
         raise InputError(f"Identity is measured on synthface only, not on {dataset}.")
     return ASSET_DIR / "synthface" / "reader.safetensors"

@@ -1,4 +1,4 @@
-"""Training of the network that predicts parameters from images (`autodrag.domains.synthface.reader`)."""
+"""Training of the reader (`autodrag.domains.synthface.reader`)."""
 
 import math
 from collections.abc import Iterator
@@ -19,17 +19,17 @@ from autodrag.latents import join, split
 from autodrag.seeding import rng, seeded
 
 RENDER_SIZE = 128  # pixels, twice the input of the network
-HELD_OUT = 0.05  # share of the faces used for validation
+HELD_OUT = 0.05  # fraction of the faces used for validation
 
 
 @dataclass(frozen=True)
 class ReaderTraining:
-    """The training of the reader."""
+    """Settings of the training of the reader."""
 
-    faces: int  # images, half rendered and half generated
+    faces: int  # number of images, half rendered and half generated
     epochs: int
     batch: int
-    lr: float  # at the start of a cosine to 0
+    lr: float  # initial; cosine decay to 0
     seed: int
 
 
@@ -52,7 +52,7 @@ def make_reader(generator: FrozenGenerator, path: Path, config: ReaderTraining) 
 def labelled(
     generator: FrozenGenerator, count: int, seed: int, batch: int = 8
 ) -> tuple[Float[Tensor, "N 3 size size"], Float[Tensor, "N P"]]:
-    """Small images with their parameters. Geometry and appearance come from two latents, as in an edit."""
+    """Small images with their parameters. Geometry and appearance come from different latents, as in an edit."""
     images, wanted = [], []
     for start in tqdm(range(0, count, batch), desc="faces", leave=False):
         z = torch.randn(2, batch, Z_DIM, generator=rng(seed, "synthface/reader", start))

@@ -1,4 +1,4 @@
-"""The procedural face: (geometry, appearance) -> image, landmarks and maps; deterministic, a batch at once."""
+"""The procedural face: (geometry, appearance) -> image, landmarks and maps; deterministic and batched."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Render:
 
 @torch.no_grad()
 def render(geometry: Float[Tensor, "B G"], appearance: Float[Tensor, "B A"], size: int = SIZE) -> Render:
-    """Draw faces. Entries in [-1, 1], in the order of parameters.GEOMETRY and parameters.APPEARANCE."""
+    """Render faces. Parameters are in [-1, 1], in the order of parameters.GEOMETRY and parameters.APPEARANCE."""
     head, looks = Head(values(geometry, GEOMETRY)), values(appearance, APPEARANCE)
     colours, light = palette(looks), looks.light
     canvas = Canvas(len(geometry), size, geometry)

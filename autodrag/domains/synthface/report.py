@@ -1,4 +1,4 @@
-"""The measurements of the model card, on seeds that were not used in training."""
+"""Measurements for the model card, on seeds not used in training."""
 
 import time
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ from autodrag.loading import load_generator
 from autodrag.seeding import rng
 from autodrag.vision.detectors import LandmarkDetector
 
-SEED = 2**20  # training draws from small seeds
+SEED = 2**20  # training uses small seeds
 
 
 def sharpness(images: Float[Tensor, "B 3 H W"]) -> float:
-    """Mean magnitude of the differences between neighbouring pixels, images taken to [0, 1]."""
+    """Mean absolute difference between neighbouring pixels, for images scaled to [0, 1]."""
     return float(images.diff(dim=3).abs().mean() + images.diff(dim=2).abs().mean()) / 2
 
 
@@ -53,7 +53,7 @@ def _distance(found: Float[Tensor, "68 2"] | None, truth: Float[Tensor, "68 2"] 
 def landmark_error(
     generator: FrozenGenerator, detector: LandmarkDetector, count: int, batch: int = 8
 ) -> dict[str, float]:
-    """Predictor on generated images against the renderer's landmarks, pixels at 256; share of faces not found."""
+    """Error of the predictor on generated images, in pixels at 256, and fraction of faces not detected."""
     errors: list[float] = []
     for start in range(0, count, batch):
         z = _draw(min(batch, count - start), 1, start)
@@ -65,7 +65,7 @@ def landmark_error(
 
 
 def swaps(generator: FrozenGenerator, detector: LandmarkDetector, count: int, batch: int = 8) -> dict[str, float]:
-    """Motion of landmarks when rows 6.. are swapped, and their error when rows 0-5 are."""
+    """Motion of landmarks when rows 6.. are swapped, and their error when rows 0-5 are swapped."""
     kept: list[float] = []
     carried: list[float] = []
     for start in range(0, count, batch):
@@ -80,7 +80,7 @@ def swaps(generator: FrozenGenerator, detector: LandmarkDetector, count: int, ba
 
 
 def walk(generator: FrozenGenerator, z: Float[Tensor, "2 Z"], steps: int) -> tuple[Tensor, Tensor]:
-    """Images of `steps` interpolated latents, and renders of the interpolated parameters."""
+    """Images of `steps` interpolated latents, and renders of interpolated parameters."""
     along = torch.linspace(0, 1, steps)
     ws = generator.map(z)
     images = generator.synthesize(torch.lerp(ws[:1], ws[1:], along[:, None, None]))
@@ -91,7 +91,7 @@ def walk(generator: FrozenGenerator, z: Float[Tensor, "2 Z"], steps: int) -> tup
 def walking(
     generator: FrozenGenerator, detector: LandmarkDetector, walks: int = 16, steps: int = 9
 ) -> dict[str, float]:
-    """Error of interpolated latents against interpolated parameters; the longest landmark step relative to the mean."""
+    """Error of interpolated latents against interpolated parameters; longest landmark step relative to the mean."""
     errors, jumps = [], []
     missing = 0
     for index in range(walks):
@@ -117,9 +117,9 @@ class Frames:
 
 
 def frame_matches(generator: FrozenGenerator, settings: MatchingConfig, frames: Frames) -> dict[str, float]:
-    """Matches between the first and last frames of trajectories, and between neighbouring frames.
+    """Matches between first and last frames of trajectories, and between neighbouring frames.
 
-    Their mean number, and the median error, in pixels at 256, of those on bare skin, where the truth is known.
+    Their mean number, and their median error in pixels at 256 on bare skin, where the truth is known.
     """
     found: dict[str, list[tuple[int, Tensor]]] = {"ends": [], "steps": []}
     for index in range(frames.pairs):
@@ -157,7 +157,7 @@ def _trajectory(generator: FrozenGenerator, frames: Frames, index: int) -> tuple
 
 
 def speed(path: Path) -> dict[str, float]:
-    """Seconds to load the generator and to make one image, median of nine."""
+    """Seconds to load the generator and to synthesise an image (median of nine)."""
     begin = time.perf_counter()
     generator = load_generator(path)
     loaded = time.perf_counter() - begin

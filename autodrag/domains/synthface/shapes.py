@@ -1,4 +1,4 @@
-"""The positions and bounding curves of the facial features, shared by the renderer and the landmarks.
+"""Positions and bounding curves of the facial features, shared by the renderer and the landmarks.
 
 A feature is defined in a chart of the head: s to the right and t downward from its centre, in half image sides along
 the surface. `x` is s in half-widths of the feature, so its corners are at x = -1 and 1. Curves return t.
@@ -15,7 +15,7 @@ from autodrag.domains.synthface.surface import Head, Surface
 
 @dataclass(frozen=True)
 class Chart:
-    """A place on the head and the scales of the chart around it."""
+    """A position on the head and the scales of the chart around it."""
 
     longitude: Tensor
     latitude: Tensor
@@ -32,7 +32,7 @@ class Chart:
 
 
 def chart(head: Head, longitude: Tensor, latitude: Tensor) -> Chart:
-    """The chart centred on a place."""
+    """The chart centred at (longitude, latitude)."""
     return Chart(longitude, latitude, head.width * latitude.cos(), head.length * torch.ones_like(latitude))
 
 
@@ -64,7 +64,7 @@ class Eye:
 
 
 def eye(head: Head, side: int) -> Eye:
-    """The eye on one side, as the geometry has it."""
+    """The eye on one side."""
     g = head.g
     place = chart(head, side * g.eye_spacing, torch.full_like(g.yaw, -0.06))
     return Eye(g, side, 0.108 * g.scale * g.eye_size, place)
@@ -85,12 +85,12 @@ class Brow:
         return g.scale * (0.030 * (outward - 0.25).square() - 0.018 - 0.09 * g.brow_angle * outward)
 
     def thickness(self, x: Tensor) -> Tensor:
-        """Half the height of the brow, thinner outward."""
+        """Half the height of the brow, which tapers outwards."""
         return 0.023 * self.g.scale * (1 - 0.45 * self.side * x) * (1.05 - x.square()).clamp(min=0).sqrt()
 
 
 def brow(head: Head, side: int) -> Brow:
-    """The brow on one side; it rises with an opened eye."""
+    """The brow on one side; it rises as the eye opens."""
     g = head.g
     place = chart(head, side * (g.eye_spacing + 0.03), -0.345 - g.brow_height / 0.5 - 0.07 * (g.eye_open - 0.9))
     return Brow(g, side, 0.135 * g.scale, place)
@@ -98,7 +98,7 @@ def brow(head: Head, side: int) -> Brow:
 
 @dataclass(frozen=True)
 class Mouth:
-    """Four curves from corner to corner: two lips, each with an outer and an inner edge."""
+    """Four curves from corner to corner: the outer and inner edges of both lips."""
 
     g: Values
     half_width: Tensor
@@ -129,7 +129,7 @@ class Mouth:
 
 
 def mouth(head: Head) -> Mouth:
-    """The mouth, lower under a longer nose."""
+    """The mouth; a longer nose lowers it."""
     g = head.g
     place = chart(head, torch.zeros_like(g.yaw), 0.64 + 0.35 * g.nose_length)
     return Mouth(g, (0.195 + 0.035 * g.smile) * g.scale * g.mouth_width, place)
@@ -137,7 +137,7 @@ def mouth(head: Head) -> Mouth:
 
 @dataclass(frozen=True)
 class Nose:
-    """Raised off the head, so placed by camera positions ([B, 1, 1]): root between the eyes, tip, base under it."""
+    """Camera positions [B, 1, 1], as the nose is raised off the head: root between the eyes, tip, base below it."""
 
     root: tuple[Tensor, Tensor]
     tip: tuple[Tensor, Tensor]

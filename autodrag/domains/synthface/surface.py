@@ -1,8 +1,8 @@
-"""The head: a tapered ellipsoid under an orthographic camera, and the map between image and surface both ways.
+"""The head: a tapered ellipsoid under an orthographic camera, and the mapping between image and surface.
 
-Lengths are in units of half the image side: x right, y down, z to the viewer. The camera turns the head by yaw, then
-pitch, narrows it towards the chin (the taper acts in the image, so it inverts in closed form), then rolls and shifts
-it. A place on the head is (longitude, latitude): longitude 0 faces forward, latitude grows down.
+Lengths are in units of half the image side: x right, y down, z to the viewer. The head is rotated by yaw, then pitch,
+tapered towards the chin (in the image, so that it inverts in closed form), then rolled and shifted. Positions on the
+head are (longitude, latitude): longitude 0 faces forward, latitude increases downwards.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ Field = Float[Tensor, "B H W"]
 
 
 def dot(a: Sequence[Tensor], b: Sequence[Tensor]) -> Tensor:
-    """Scalar product of vectors given by their components."""
+    """Dot product of vectors given by their components."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 @dataclass(frozen=True)
 class Surface:
-    """The visible surface of an ellipsoid at each pixel, [B, H, W]; outside the outline the values of its rim."""
+    """The visible surface of an ellipsoid at each pixel, [B, H, W]; outside the outline, the values at the outline."""
 
     longitude: Tensor
     latitude: Tensor
@@ -33,7 +33,7 @@ class Surface:
 
 
 def taper(y: Tensor, jaw: Tensor) -> Tensor:
-    """Width of the head at height y (in head half-lengths): 1 above the cheekbones, narrower to the chin."""
+    """Relative width of the head at height y (in head half-lengths): 1 above the cheekbones, narrower at the chin."""
     low = (y + 0.05).clamp(min=0)
     return 1 - jaw * low.square() * (1.6 - 0.6 * low)
 
@@ -48,7 +48,7 @@ class Head:
         self.depth = 0.62 * g.scale
         cy, sy, cp, sp = g.yaw.cos(), -g.yaw.sin(), g.pitch.cos(), g.pitch.sin()
         zero = torch.zeros_like(cy)
-        # Columns of the head-to-camera rotation (pitch after yaw), seen from the camera axes.
+        # Rows of the head-to-camera rotation (pitch after yaw).
         self.axes = ((cy, zero, -sy), (sp * sy, cp, sp * cy), (cp * sy, -sp, cp * cy))
 
     def local(self, u: Field, v: Field) -> tuple[Field, Field]:
@@ -67,9 +67,9 @@ class Head:
         return c * x - s * y + g.shift_x, s * x + c * y + g.shift_y
 
     def camera(self, longitude: Tensor, latitude: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
-        """Surface place (raised by `height`, a share of the radius) -> camera position before taper; [B, 1, N] each.
+        """Surface position, raised by `height` radii -> camera position before taper; [B, 1, N] each.
 
-        A place that faces away from the viewer is moved to the nearest point of the outline, like landmarks of a jaw.
+        Positions that face away from the viewer are moved to the nearest point of the outline, like jaw landmarks.
         """
         q = (longitude.sin() * latitude.cos(), latitude.sin(), longitude.cos() * latitude.cos())
         _, _, toward = self._scaled_axes(1.0)
@@ -82,7 +82,7 @@ class Head:
         return dot(p, self.axes[0]), dot(p, self.axes[1])
 
     def project(self, longitude: Tensor, latitude: Tensor, height: Tensor | float = 0.0) -> tuple[Tensor, Tensor]:
-        """Surface place -> image position in half image sides, [B, 1, N] each."""
+        """Surface position -> image position in half image sides, [B, 1, N] each."""
         return self.image(*self.camera(longitude, latitude, height))
 
     def surface(self, x: Field, y: Field, inflate: Tensor | float = 1.0) -> Surface:

@@ -1,4 +1,4 @@
-"""The training data of the synthface generator: latents and their renders, a function of (seed, step)."""
+"""Training data of the synthface generator: latents and their renders, a function of (seed, step)."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from autodrag.domains.synthface.parameters import GEOMETRY, Z_DIM, coordinates, 
 from autodrag.domains.synthface.renderer import render
 from autodrag.seeding import rng
 
-WALKED = 0.25  # share with interpolated latents, so that straight lines in W interpolate the parameters
+WALKED = 0.25  # share of interpolated latents, so that straight lines in W interpolate the parameters
 SMALL_FEATURES = [MAPS.index(name) for name in ("eye", "brow", "nose", "lip", "mouth")]
 
 
@@ -29,7 +29,7 @@ class Target:
 
 
 class Targets(Dataset[Target]):
-    """The batches of a stage at one size. mixed: share with the appearance of another face."""
+    """The batches of a stage at one resolution. mixed: share with the appearance of another face."""
 
     def __init__(self, seed: int, size: int, batch: int, mixed: float) -> None:
         self.seed, self.size, self.batch, self.mixed = seed, size, batch, mixed
@@ -45,7 +45,7 @@ class Targets(Dataset[Target]):
         split = len(GEOMETRY)
         geometry = torch.lerp(coordinates(z[0]), coordinates(z[1]), place[0, :, None])[:, :split]
         appearance = torch.lerp(coordinates(z[2]), coordinates(z[3]), place[1, :, None])[:, split:]
-        # Below 64 px the edges of the renderer would be wider than its features, so smaller images are averaged down.
+        # Below 64 px, the renderer's edges are wider than its features, so smaller images are downsampled.
         drawn = render(squash(geometry), squash(appearance), max(64, self.size))
         shrink = max(64, self.size) // self.size
         image, maps = (F.avg_pool2d(x, shrink) if shrink > 1 else x for x in (drawn.image, drawn.maps))

@@ -1,4 +1,4 @@
-"""Fixed band-limited textures on the surfaces, the same on every face, for ORB to find and track."""
+"""Fixed band-limited surface textures, the same on every face, as keypoints for ORB."""
 
 from functools import lru_cache
 from math import pi
@@ -16,7 +16,7 @@ SKIN_LIGHT, SKIN_RED, FRECKLES, STRANDS = range(4)
 
 
 def band_noise(height: int, width: int, low: float, high: float, stretch: float, seed: int) -> Float[Tensor, "h w"]:
-    """Noise of unit deviation, `low` to `high` waves across the columns, each `stretch` times as long down the rows."""
+    """Unit-variance noise of `low` to `high` cycles across the width, stretched vertically by `stretch`."""
     white = torch.randn(height, width, generator=rng(seed, "synthface/texture"))
     rows = torch.fft.fftfreq(height)[:, None] * height * stretch
     columns = torch.fft.rfftfreq(width)[None] * width
@@ -68,7 +68,7 @@ def plane_atlas() -> Float[Tensor, "1 4 h w"]:
 def look_up(
     atlas: Float[Tensor, "1 C h w"], x: Float[Tensor, "B H W"], y: Float[Tensor, "B H W"]
 ) -> Float[Tensor, "B C H W"]:
-    """The atlas at (x, y) in [-1, 1], bilinear, mirrored beyond; images are stacked so that a batch is one call."""
+    """The atlas at (x, y) in [-1, 1], bilinear, mirrored beyond; the whole batch is one call."""
     b, h, w = x.shape
     grid = torch.stack([x, y], dim=-1).view(1, b * h, w, 2)
     found = F.grid_sample(atlas.to(x), grid, mode="bilinear", padding_mode="reflection", align_corners=True)
