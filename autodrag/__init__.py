@@ -1,6 +1,6 @@
-"""Drag editing on StyleGAN2 by regression: `Editor`, `load_generator`, `load_method`, and `InputError` for wrong input.
+"""Drag editing on StyleGAN2 by regression: `Editor`, `load_generator`, `load_method`, and `InputError`.
 
-Public names are imported when they are first used, so that `--help` does not wait for torch.
+Public names are imported lazily, so that `--help` does not wait for torch.
 """
 
 from importlib import import_module

@@ -11,11 +11,11 @@ from autodrag.threads import share_cores
 
 @dataclass(frozen=True)
 class Command:
-    """A command. Its modules are imported when it is called, because torch takes seconds."""
+    """A command. Its modules are imported lazily, because importing torch takes seconds."""
 
     about: str  # one line
-    settings: str  # MODULE:NAME of the config's dataclass
-    run: str  # MODULE:NAME of the function that receives it
+    settings: str  # MODULE:NAME of the config dataclass
+    run: str  # MODULE:NAME of the function called with it
 
 
 def _bench(name: str, about: str) -> Command:
@@ -67,7 +67,7 @@ def run(name: str) -> None:
 
 
 def main() -> None:
-    """The console command `autodrag`, whose first argument is the name of a command."""
+    """Entry point of the console command `autodrag COMMAND ...`."""
     if len(sys.argv) < 2 or sys.argv[1] in {"-h", "--help"}:
         print("autodrag COMMAND [key=value ...]; --help after a command prints its keys.\n")
         print("\n".join(f"  {name:16} {command.about}" for name, command in COMMANDS.items()))

@@ -1,7 +1,7 @@
-"""Configs: where they are, how they compose, and how YAML becomes typed, frozen dataclasses.
+"""Configs: composition by Hydra, and conversion of YAML to typed, frozen dataclasses.
 
-Only this module uses Hydra. Everything else receives dataclasses: from `run` at the entry points, from `load_dataset`
-in the library.
+Only this module uses Hydra. All other code receives dataclasses: from `run` at the entry points, from `load_dataset` in
+the library.
 """
 
 import os
@@ -38,11 +38,11 @@ PATH_KEYS = frozenset(
         *("out", "data", "manifest", "weights", "mask", "latent", "edits", "src", "dst", "results", "page", "readme"),
         *("run", "assets", "sheets", "generator.start", "dataset.source.file", "method.options.weights"),
         *("stage2.start", "stage2.aim", "stage2.motion", "aim.motion", "encoder.folder"),
-        "generator",  # of the benches: a dataset or a file
+        "generator",  # of the benchmarks: a dataset or a file
     )
 )
 
-# An installed wheel carries the configs inside the package; a checkout has them beside it.
+# Configs are inside the package in an installed wheel, and beside it in a checkout.
 CONFIG_DIR = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 ASSET_DIR = _PACKAGE / "assets"
 MODEL_DIR = Path(os.environ.get("AUTODRAG_MODELS") or Path.home() / ".cache" / "autodrag").expanduser()
@@ -50,12 +50,12 @@ MODEL_DIR = Path(os.environ.get("AUTODRAG_MODELS") or Path.home() / ".cache" / "
 
 @dataclass(frozen=True)
 class Source:
-    """The origin of a generator file. Without `url` and `drive_id` it is shipped, or the user's own."""
+    """Where a generator file comes from. Without `url` and `drive_id` it is bundled, or the user's own."""
 
-    file: str  # name under MODEL_DIR (downloaded) or ASSET_DIR (shipped), or an absolute path
-    url: str | None  # direct address
+    file: str  # name under MODEL_DIR (downloaded) or ASSET_DIR (bundled), or an absolute path
+    url: str | None  # direct URL
     drive_id: str | None  # Google Drive id
-    sha256: str | None  # of the unpacked file; None where none was published
+    sha256: str | None  # of the unpacked file; None if not published
     licence: str  # of the weights
 
     @property
@@ -65,33 +65,33 @@ class Source:
 
     @property
     def path(self) -> Path:
-        """The path of the file on this machine, whether it exists or not."""
+        """The local path of the file, which may not exist."""
         return (MODEL_DIR if self.remote else ASSET_DIR) / self.file
 
 
 @dataclass(frozen=True)
 class DatasetConfig:
-    """An image domain: its generator, and its constants for methods and protocols (`configs/dataset/`)."""
+    """An image domain: its generator, and constants for methods and evaluation protocols (`configs/dataset/`)."""
 
     name: str
     resolution: tuple[int, int] | None  # (H, W) in pixels; None: that of the file
     psi: float  # truncation of the images that are dragged
     lam: tuple[float, float]  # range of lambda in Eq. 7
-    motion_px: float  # typical motion of points from I_0 to I_n with lam and psi, in pixels of an image 512 high
-    handle_px: float  # least motion of the matches used as handles and targets in training, in the same pixels
-    content: tuple[float, float, float, float] | None  # part of the canvas, (x0, y0, x1, y1) as fractions; None: all
+    motion_px: float  # typical motion of points from I_0 to I_n with lam and psi, in pixels at a height of 512
+    handle_px: float  # minimum motion of handles in training, in the same unit
+    content: tuple[float, float, float, float] | None  # used part of the canvas, (x0, y0, x1, y1) fractions; None: all
     source: Source
     draggan_lr: float  # learning rate of DragGAN
-    draggan_stop: float | None  # distance in pixels that counts as arrived; None: the official code's
+    draggan_stop: float | None  # stopping distance in pixels; None: as in the official code
     freedrag_lr: float  # learning rate of FreeDrag
     freedrag_l: float  # target loss of a sub-motion
-    freedrag_d: float  # longest sub-motion, in feature pixels
-    sigma_f: float | None  # UserControllableLT's flow scale, px at 256; None: measured before its training
+    freedrag_d: float  # maximum length of a sub-motion, in feature pixels
+    sigma_f: float | None  # flow scale of UserControllableLT, px at 256; None: measured before training
     sigma_e: float | None  # its scale of log expansion; None: measured
 
 
 def dataset_names() -> list[str]:
-    """Names of the datasets that have a config; `custom` is the template for files given by path."""
+    """Names of the datasets with a config, without `custom`, the template for files given by path."""
     return sorted(path.stem for path in (CONFIG_DIR / "dataset").glob("*.yaml") if path.stem != "custom")
 
 
@@ -109,9 +109,9 @@ def load_dataset(name: str) -> DatasetConfig:
 
 
 def typed(cls: type[T], cfg: object) -> T:
-    """A composed config, or a plain mapping, as the frozen dataclass `cls`.
+    """Convert a composed config or a plain mapping to the frozen dataclass `cls`.
 
-    An unknown or missing key, or a value of the wrong type, raises InputError that names the key.
+    Raises InputError, which names the key, for an unknown or missing key or a value of the wrong type.
     """
     if OmegaConf.is_config(cfg):
         try:
@@ -126,12 +126,12 @@ def typed(cls: type[T], cfg: object) -> T:
 
 
 def dump(cfg: Any) -> str:
-    """A config dataclass as YAML, for a run folder's `config.yaml`; `typed(cls, yaml)` reads it back."""
+    """A config dataclass as YAML, for the `config.yaml` of a run folder; `load_yaml` is the inverse."""
     return OmegaConf.to_yaml(OmegaConf.create(asdict(cfg)))
 
 
 def load_yaml(path: str | Path, cls: type[T]) -> T:
-    """The dataclass that `dump` wrote to `path`. Raises InputError where the file is missing or invalid."""
+    """Read a dataclass written by `dump`. Raises InputError if the file is missing or invalid."""
     try:
         return typed(cls, OmegaConf.load(path))
     except FileNotFoundError:
@@ -139,7 +139,7 @@ def load_yaml(path: str | Path, cls: type[T]) -> T:
 
 
 def compose(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:
-    """The config `config_name` with `key=value` overrides, as on the command line."""
+    """Compose the config `config_name` with `key=value` overrides, as on the command line."""
     GlobalHydra.instance().clear()
     with (
         _as_input_errors(config_name),
@@ -149,18 +149,18 @@ def compose(config_name: str, overrides: Iterable[str] = ()) -> DictConfig:
 
 
 def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
-    """A script's whole body: compose `config_name` with the command line's overrides, call `main` with it as `cls`.
+    """Entry point of a script: compose `config_name` with the command line, and call `main` with it as a `cls`.
 
     The command line is Hydra's (`key=value`, `--help`, `--multirun`, `--cfg job`, launchers) without its output folder,
     logging and change of directory. An InputError is printed as one sentence, with exit status 2. In a sweep (`-m`),
-    `${swept:...}` in a config distinguishes the folders of the jobs.
+    `${swept:...}` in a config gives each job its own folder.
     """
 
     def task(cfg: DictConfig) -> None:
         with _one_sentence():
             main(typed(cls, cfg))
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors instead of printing them at length
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     with _one_sentence():
         sys.argv[1:] = _expanded(sys.argv[1:])
         with _as_input_errors(config_name):
@@ -168,11 +168,11 @@ def run(config_name: str, cls: type[T], main: Callable[[T], object]) -> None:
             hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base=_VERSION_BASE)(task)()
 
 
-_FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's setting for keys that are not in folder names
+_FIXED = "hydra.job.config.override_dirname.exclude_keys"  # Hydra's setting for keys omitted from folder names
 
 
 def _exclude_fixed(arguments: Sequence[str]) -> list[str]:
-    """The override that lists the keys of the command line that do not vary in a sweep."""
+    """The override that lists the command-line keys that do not vary in a sweep."""
     overrides = [argument for argument in arguments if "=" in argument and not argument.startswith("-")]
     parsed = OverridesParser.create().parse_overrides(overrides)
     fixed = [override.key_or_group for override in parsed if not override.is_sweep_override()]
@@ -203,18 +203,18 @@ def _one_sentence() -> Iterator[None]:
 
 @contextmanager
 def _as_input_errors(config_name: str) -> Iterator[None]:
-    """Turns Hydra's errors into an InputError of one sentence."""
+    """Convert Hydra's errors to InputError."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise InputError(_hydra_sentence(error, config_name)) from None
 
 
-_KEY_AND_VALUE = re.compile(r"(\+\+?|~)?[\w.@/:-]+=")  # how an override of Hydra begins
+_KEY_AND_VALUE = re.compile(r"(\+\+?|~)?[\w.@/:-]+=")  # start of a Hydra override
 
 
 def _hydra_sentence(error: Exception, config_name: str) -> str:
-    """One sentence for an error of Hydra; for an unknown key, with similar keys."""
+    """A Hydra error as one sentence; for an unknown key, with similar keys."""
     text = str(error)
     if (start := "Could not override '") in text:
         key = text.partition(start)[2].partition("'")[0]
@@ -230,9 +230,9 @@ def _hydra_sentence(error: Exception, config_name: str) -> str:
 
 
 def _expanded(overrides: Iterable[str]) -> list[str]:
-    """The overrides, with paths quoted for Hydra's grammar.
+    """Quote paths in overrides for Hydra's grammar, and expand `dataset=FILE` to overrides of `dataset=custom`.
 
-    `dataset=FILE` becomes the overrides of `dataset=custom`. A list of values for a sweep stays a list.
+    Lists of values for a sweep are preserved.
     """
     overrides = list(overrides)
     swept = not {"-m", "--multirun"}.isdisjoint(overrides)

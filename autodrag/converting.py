@@ -1,4 +1,4 @@
-"""`scripts/convert.py`: a generator file in another format."""
+"""`scripts/convert.py`: convert a generator file to another format."""
 
 from autodrag.errors import InputError
 from autodrag.stylegan2 import CheckpointError, Conversion, convert
@@ -7,7 +7,7 @@ __all__ = ["Conversion", "run"]
 
 
 def run(cfg: Conversion) -> None:
-    """Convert, and print what was read. Raises InputError where the file is not a generator or cannot be written."""
+    """Convert the file. Raises InputError if it is not a generator or cannot be written."""
     try:
         checkpoint = convert(cfg.src, cfg.dst, cfg.standard_widths)
     except CheckpointError as error:

@@ -1,4 +1,4 @@
-"""The main job on the bundled domain, in minutes: samples, brief training, then drags of unseen faces."""
+"""The whole pipeline on the bundled domain in minutes: trajectories, brief training, then drags of unseen faces."""
 
 import json
 import subprocess
@@ -26,10 +26,10 @@ from autodrag.weights import weights_path
 
 # Landmarks that are dragged: outer and inner corners of the eyes, base of the nose, corners of the mouth, chin.
 DRAGGED = (36, 39, 42, 45, 33, 48, 54, 8)
-HOLD = 6  # frames that the animation rests at either end
+HOLD = 6  # frames that the animation pauses at either end
 
 
-# In the order of training: the sections of their settings, and what they read of those before them.
+# Stages in the order of training: config section, and overrides that point to results of previous stages.
 STAGES: dict[int | str, tuple[str, dict[str, int | str]]] = {
     1: ("stage1", {}),
     "motion": ("motion", {}),
@@ -43,19 +43,19 @@ class DemoConfig:
     """`scripts/demo.py`."""
 
     dataset: DatasetConfig
-    out: str  # folder of samples, runs and pictures
-    samples: int  # trajectories that are made
-    epochs: tuple[int, int, int, int]  # of each of `STAGES`, of `epoch_samples` each
+    out: str  # output folder of samples, runs and pictures
+    samples: int  # number of trajectories
+    epochs: tuple[int, int, int, int]  # for each of `STAGES`, of `epoch_samples` each
     epoch_samples: int
-    faces: int  # that are dragged
-    draggan_steps: int  # of DragGAN, where the dataset has no trained AutoDrag
+    faces: int  # number of faces to drag
+    draggan_steps: int  # of DragGAN, if the dataset has no trained AutoDrag
     device: str
     seed: int
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A face and where its landmarks should go."""
+    """A face and the targets of its landmarks."""
 
     ws: Float[Tensor, "1 L D"]
     handles: Float[Tensor, "68 2"]
@@ -63,24 +63,24 @@ class Pair:
 
 
 def run(config: DemoConfig) -> None:
-    """All of it. Raises InputError where a step fails; its own message stands above."""
+    """Run the demo. Raises InputError if a step fails, after the step has printed its own message."""
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     _train_briefly(config, out)
     generator = load_generator(config.dataset, pick_device(config.device))
     method, label = _method(config, generator)
-    print(f"\nDragging {config.faces} faces that no training has seen, with {label}")
+    print(f"\nDragging {config.faces} unseen faces with {label}")
     _drag(config, generator, method, out)
 
 
 def _command(words: Sequence[str]) -> None:
     print(f"\n$ python {' '.join(words)}", flush=True)
     if subprocess.run([sys.executable, *words], check=False).returncode != 0:
-        raise InputError(f"The demo stops because `python {' '.join(words)}` failed; its message stands above.")
+        raise InputError(f"The demo stops because `python {' '.join(words)}` failed; see its message above.")
 
 
 def _train_briefly(config: DemoConfig, out: Path) -> None:
-    """The real commands, with little data and few steps: enough to see every loss fall."""
+    """The real commands with little data and few steps: enough to see every loss decrease."""
     data, device = f"data={out}/data", f"device={config.device}"
     made = ["experiment=synthface_trajectories", f"count={config.samples}", f"out={out}/data", device]
     _command(["scripts/trajectories.py", *made])
@@ -91,13 +91,13 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
         if stage == "motion":
             budget.append(f"motion.folders=[{out}/data]")
         if stage != 1:
-            budget.append(f"{section}.metric_latents=1")  # a rough one will do, and costs a fourth or less
+            budget.append(f"{section}.metric_latents=1")  # a rough estimate suffices, at a quarter of the cost or less
         before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", device, "loop.logger.log_every=5"]
         _command(["scripts/train.py", *words, *budget, *before])
         losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
         trained = [line["loss"] for line in losses if "loss" in line]
-        third = max(1, len(trained) // 3)  # single values depend on which drags a batch happens to hold
+        third = max(1, len(trained) // 3)  # single values vary with the drags in the batch
         first, last = (sum(part) / third for part in (trained[:third], trained[-third:]))
         print(f"stage {stage}: mean loss {first:.4f} in the first third, {last:.4f} in the last")
 
@@ -114,7 +114,7 @@ def _method(config: DemoConfig, generator: FrozenGenerator) -> tuple[DragMethod,
 
 
 def _pairs(config: DemoConfig, generator: FrozenGenerator) -> list[Pair]:
-    """Pairs of faces in both of which the detector finds landmarks."""
+    """Pairs of faces with landmarks detected in both."""
     detector = load_detector(config.dataset.name, MODEL_DIR)
     pairs: list[Pair] = []
     index = 0
@@ -151,9 +151,9 @@ def _drag(config: DemoConfig, generator: FrozenGenerator, method: DragMethod, ou
     save_image(sheet(rows), out / "drags.png")
     width = min(4, len(frames))
     save_animation([sheet([list(row[:width])]) for row in zip(*frames, strict=True)], out / "drags.gif")
-    print(f"Look at {out / 'drags.png'} and {out / 'drags.gif'}")
+    print(f"See {out / 'drags.png'} and {out / 'drags.gif'}")
 
 
 def _even(items: list[Tensor], count: int) -> list[Tensor]:
-    """`count` items spread evenly over all, the last one included."""
+    """`count` evenly spaced items, including the last one."""
     return [items[round(i * (len(items) - 1) / (count - 1))] for i in range(count)]

@@ -1,4 +1,4 @@
-"""Device selection, and settings that make the CPU faster."""
+"""Device selection, and settings that speed up the CPU."""
 
 import ctypes
 import sys
@@ -14,10 +14,9 @@ T = TypeVar("T")
 
 
 def pick_device(device: str, local: int | None = None) -> torch.device:
-    """The device that a config names, with an index where it is a GPU.
+    """The device of a config value, with an index if it is a GPU.
 
-    local: rank of this process on its machine, which then takes the GPU of that index. Raises InputError for a device
-    that does not exist.
+    local: local rank of this process, used as the index of the GPU. Raises InputError for a device that does not exist.
     """
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -36,9 +35,9 @@ def pick_device(device: str, local: int | None = None) -> torch.device:
 
 
 def keep_freed_memory() -> None:
-    """Make the C library keep freed memory for the next tensor, which makes training on a CPU about 15 % faster.
+    """Make glibc keep freed memory for the next tensor, which makes training on a CPU about 15 % faster.
 
-    To be called before large allocations. Does nothing where the C library is not glibc.
+    Call it before large allocations. No effect with other C libraries.
     """
     trim_threshold, mmap_max = -1, -4
     library = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
@@ -50,9 +49,9 @@ def keep_freed_memory() -> None:
 def in_passing(work: Callable[[], T]) -> T:
     """Run `work` in a temporary thread and return its result.
 
-    A thread that has computed keeps its own OpenMP threads. Where these outnumber the cores, OpenMP lets them sleep
-    between operations, and a drag, which consists of many small ones, takes four times as long. So a program that
-    computes in one thread does its preparations in a temporary one.
+    A thread that has computed keeps its own OpenMP threads. If there are more of them than cores, they sleep between
+    operations, and a drag, which consists of many small ones, takes four times as long. So a program that computes in
+    one thread does its preparations in a temporary one.
     """
     with ThreadPoolExecutor(1) as executor:
         return executor.submit(work).result()

@@ -1,4 +1,4 @@
-"""Downloads of published generator files: with progress, resumed, verified and atomic."""
+"""Downloads of published generator files: resumable, verified and atomic, with a progress bar."""
 
 import bz2
 import hashlib
@@ -27,7 +27,7 @@ if sys.platform != "win32":
 
 DRIVE_DOWNLOAD = "https://drive.usercontent.google.com/download?id={}&export=download"
 DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
-RETRIES = 4  # after the server has answered once
+RETRIES = 4  # after the server has responded once
 RETRY_SECONDS = 2.0
 TIMEOUT_SECONDS = 30.0
 _CHUNK = 1 << 20
@@ -35,7 +35,7 @@ _PACKED = ".bz2"
 _Response: TypeAlias = http.client.HTTPResponse | urllib.error.HTTPError
 _MAX_PAGE = 1 << 20
 
-#: dlib's predictor of 68 landmarks for photographs. Its address is packed; the hash is of the unpacked file.
+#: dlib's predictor of 68 landmarks for photographs. The download is compressed; the hash is of the unpacked file.
 PHOTO_PREDICTOR = Source(
     file="shape_predictor_68_face_landmarks.dat",
     url="https://dlib.net/files/shape_predictor_68_face_landmarks.dat.bz2",
@@ -62,13 +62,12 @@ def run(cfg: DownloadConfig) -> None:
 
 
 def fetch(source: Source) -> Path:
-    """The file of `source`, downloaded first where it is not on this machine.
+    """The local path of the file of `source`, which is downloaded first if missing.
 
-    An interrupted download is resumed (`.part` beside the target). Several processes may request one file: one
-    downloads it, the others wait. A file from a `.bz2` address is unpacked where its own name does not end so.
+    An interrupted download is resumed (`.part` beside the target). If several processes request the same file, one
+    downloads it and the others wait. Files from a `.bz2` URL are unpacked unless their own name ends in .bz2.
 
-    Raises:
-        InputError: where it cannot be downloaded; names the address and the folder to put the file into.
+    Raises InputError if it cannot be downloaded, with the URL and the folder to put the file into.
     """
     target = source.path
     if target.is_file() or not source.remote:
@@ -86,9 +85,9 @@ def fetch(source: Source) -> Path:
 
 
 def verify(source: Source) -> None:
-    """Raises InputError where the file is missing or, if its hash is known, not the published one."""
+    """Raises InputError if the file is missing or, if its hash is known, not the published one."""
     if not source.path.is_file():
-        raise InputError(f"{source.path} does not exist; it ships with the package, so install the package again.")
+        raise InputError(f"{source.path} does not exist; it ships with the package, so reinstall the package.")
     if not _is_right(source.path, source.sha256):
         raise InputError(
             f"{source.path} is not the published file (its SHA-256 differs); delete it and download it again."
@@ -96,7 +95,7 @@ def verify(source: Source) -> None:
 
 
 def address(source: Source) -> str:
-    """The address of the file for people."""
+    """The URL of the file to show to users."""
     return source.url or DRIVE_PAGE.format(source.drive_id)
 
 
@@ -114,9 +113,7 @@ def _download(source: Source, target: Path) -> None:
     packed = source.url is not None and source.url.endswith(_PACKED) and not target.name.endswith(_PACKED)
     try:
         _receive(source, part)
-        if (
-            resumed and not packed and not _is_right(part, source.sha256)
-        ):  # the part may be of an older version of the file
+        if resumed and not packed and not _is_right(part, source.sha256):  # the partial file may be of an older version
             part.unlink()
             _receive(source, part)
     except _UnavailableError as error:
@@ -136,7 +133,7 @@ def _download(source: Source, target: Path) -> None:
 
 
 def _unpack(part: Path) -> None:
-    """Replaces a bz2 archive by its content. Raises OSError where it is damaged or the disk is full."""
+    """Replace a bz2 archive by its content. Raises OSError if it is damaged or the disk is full."""
     whole = part.with_name(f"{part.name}.unpacked")
     try:
         with bz2.open(part) as packed, whole.open("wb") as file:
@@ -148,7 +145,7 @@ def _unpack(part: Path) -> None:
 
 def _receive(source: Source, part: Path) -> None:
     """Download the file into `part`, which may hold its beginning. Raises _UnavailableError, OSError (disk)."""
-    patience = 0  # retries left; none for a server that never answered
+    patience = 0  # retries left; none if the server never responded
     while True:
         before = _size(part)
         try:
@@ -161,13 +158,13 @@ def _receive(source: Source, part: Path) -> None:
 
 
 def _continue(source: Source, part: Path) -> None:
-    """One connection, for the missing rest of `part`."""
+    """Request the rest of `part` in one connection."""
     offset = _size(part)
     with closing(_response(source, offset)) as response:
         if response.status == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             if response.headers.get("Content-Range", "").endswith(f"/{offset}"):
-                return None  # it was already complete
-            part.unlink()  # it is longer than the published file
+                return None  # already complete
+            part.unlink()  # longer than the published file
             return _continue(source, part)
         if response.status != http.client.PARTIAL_CONTENT:
             offset = 0  # the server does not support ranges
@@ -193,7 +190,7 @@ def _read(response: _Response) -> bytes:
 
 
 def _response(source: Source, offset: int) -> _Response:
-    """The response with the file from byte `offset`. Google Drive asks to confirm large files first."""
+    """The response with the file from byte `offset`, after Google Drive's confirmation page for large files."""
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
     url = source.url or DRIVE_DOWNLOAD.format(source.drive_id)
     response = _open(opener, url, offset)
@@ -201,7 +198,7 @@ def _response(source: Source, offset: int) -> _Response:
         with closing(response):
             confirmed = _confirmation(url, _read(response)[:_MAX_PAGE].decode("utf-8", "replace"))
         if confirmed is None:
-            raise _UnavailableError("Google Drive shows a page without a download; its quota may be used up")
+            raise _UnavailableError("Google Drive shows a page without a download; its quota may be exceeded")
         response = _open(opener, confirmed, offset)
     if _is_page(response):
         response.close()
@@ -232,7 +229,7 @@ def _is_page(response: _Response) -> bool:
 
 
 class _Form(HTMLParser):
-    """The address of the download form of a page, or of its confirmation link."""
+    """Parses the URL of a page's download form or confirmation link."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -252,7 +249,7 @@ class _Form(HTMLParser):
 
 
 def _confirmation(url: str, page: str) -> str | None:
-    """The address behind Google Drive's warning about large files; None where the page has none."""
+    """The URL behind Google Drive's warning about large files; None if the page has none."""
     form = _Form()
     form.feed(page)
     if form.action is not None and "confirm" in form.fields:
@@ -262,7 +259,7 @@ def _confirmation(url: str, page: str) -> str | None:
 
 @contextmanager
 def _one_at_a_time(path: Path) -> Iterator[None]:
-    """A lock between processes; does nothing on Windows, whose locks do not wait."""
+    """A lock between processes; no effect on Windows, whose locks do not wait."""
     if sys.platform == "win32":
         yield
         return
@@ -289,7 +286,7 @@ def _size(path: Path) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """What went wrong, in one line."""
+    """The reason of an error in one line."""
     inner = getattr(error, "reason", None)
     if isinstance(inner, BaseException):
         return _reason(inner)

@@ -1,9 +1,9 @@
-"""Drafts: pictures of a drag for a part of their cost, to look at while the pointer moves.
+"""Drafts: previews of a drag at a fraction of the cost of synthesis, shown while the pointer moves.
 
-The last blocks of a generator cost most and add least. A drag changes rows 0-5 of `ws` only, so those blocks are the
-same function for all its pictures. In a draft they are replaced by what one finished picture of the drag teaches: a
-linear map from the features of an earlier block to colours, and the detail wherever nothing has moved. Ours, not the
-paper's.
+The last blocks of a generator cost the most and add the least. A drag changes only rows 0-5 of `ws`, so these blocks
+are the same function for all of its images. A draft replaces them by a linear map from the features of an earlier block
+to colours, fitted to one finished image of the drag, plus the detail of that image where nothing has moved. Ours, not
+the paper's.
 """
 
 import torch
@@ -14,15 +14,15 @@ from torch.nn import functional as F
 from autodrag.blending import Kept
 from autodrag.generator import FrozenGenerator
 
-STILL = 12 / 127.5  # change of colour at which detail has faded to 1 / e: more is motion
-RIDGE = 1e-3  # of the least squares, a share of the features' mean square
+STILL = 12 / 127.5  # colour change at which detail has faded to 1 / e; larger changes indicate motion
+RIDGE = 1e-3  # of the least squares, relative to the features' mean square
 
 
 class Draft:
-    """Synthesis up to a block, finished by what a whole picture has taught.
+    """Synthesis up to a block, completed by a map fitted to one whole image.
 
-    ws, picture: the latents [1, L, D] and what `synthesize` made of them, with `keep`. block: the last that is
-    computed. The architecture must be one that makes colours in every block (`skip`).
+    ws, picture: latents [1, L, D] and their image from `synthesize`, with `keep`. block: the last block that is
+    computed. The architecture must output colours in every block (`skip`).
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Draft:
         self._detail = picture - self._enlarged(self._before)
 
     def __call__(self, ws: Float[Tensor, "1 L D"], keep: Kept | None = None) -> Float[Tensor, "1 c H W"]:
-        """The picture of latents that differ in rows 0-5 only, in about [-1, 1]; `keep` as for `synthesize`."""
+        """The draft image, in about [-1, 1], of latents that differ only in rows 0-5; `keep` as for `synthesize`."""
         small = self._finished(*self._begun(ws, keep))
         change = (small - self._before).abs().mean(dim=1, keepdim=True)
         change = F.avg_pool2d(F.pad(change, (1, 1, 1, 1), mode="replicate"), 3, 1)
@@ -61,7 +61,7 @@ class Draft:
 
 
 def _least_squares(features: Float[Tensor, "1 C h w"], target: Float[Tensor, "1 c h w"]) -> Float[Tensor, "c C+1"]:
-    """Weights and, last, bias of the 1 x 1 convolution from the features that comes nearest to the target."""
+    """Weights and, last, bias of the 1 x 1 convolution of the features that best fits the target (ridge regression)."""
     given = torch.cat([features, torch.ones_like(features[:, :1])], dim=1)[0].flatten(1)
     products = given @ given.T
     products.diagonal().add_(RIDGE * products.diagonal().mean())

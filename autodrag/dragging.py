@@ -1,4 +1,4 @@
-"""`scripts/drag.py`: drag one image or many, and write results that the editor opens."""
+"""`scripts/drag.py`: drag one image or many, and write results that the editor can open."""
 
 import sys
 import time
@@ -47,13 +47,13 @@ class DragConfig:
     psi: float  # truncation of the image
     latent: str | None  # file of the latents to start from, instead of a seed
     handles: tuple[tuple[float, float], ...]  # (x, y) pixels
-    targets: tuple[tuple[float, float], ...]  # (x, y) pixels, one for each handle
-    mask: str | None  # picture, white where the image may change; None: everywhere
-    edits: str | None  # file of many edits, instead of the points above
-    batch: int  # edits at a time
-    wrong: Literal["stop", "skip"]  # what to do about an invalid edit of the list
-    out: str  # file to write; a folder with `edits`
-    frames: int  # of an animation, without the rests at both ends
+    targets: tuple[tuple[float, float], ...]  # (x, y) pixels, one per handle
+    mask: str | None  # image file, white where the image may change; None: everywhere
+    edits: str | None  # file with a list of edits, instead of the points above
+    batch: int  # edits per batch
+    wrong: Literal["stop", "skip"]  # how to handle an invalid edit of the list
+    out: str  # output file; a folder with `edits`
+    frames: int  # of an animation, without the pauses at both ends
     fps: float  # of an animation
     device: str
     dtype: Asked  # of synthesis
@@ -65,14 +65,14 @@ class Dragged:
     """The result of an edit."""
 
     edit: Edit
-    state: State  # the session, as the editor would hold it after the drag
-    points: Float[Tensor, "N 2"]  # where the handles are now, in pixels
+    state: State  # the session after the drag, as in the editor
+    points: Float[Tensor, "N 2"]  # final positions of the handles, in pixels
     steps: int
     seconds: float  # of the method, for the whole batch
 
 
 def run(config: DragConfig) -> None:
-    """Drag and write the results. Raises InputError before the first drag where anything is wrong."""
+    """Drag and write the results. Raises InputError before the first drag if the input is invalid."""
     out = Path(config.out)
     suffix = _checked_suffix(config, out)
     edits = [Edit(out.stem, config.seed, config.latent, config.handles, config.targets)]
@@ -86,7 +86,7 @@ def run(config: DragConfig) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made ({error.strerror}); choose another out=.") from None
+        raise InputError(f"The folder {folder} cannot be created ({error.strerror}); choose another out=.") from None
     renderer = Renderer(generator)
     begin, dragging = time.perf_counter(), 0.0
     for start in range(0, len(starts), config.batch):
@@ -109,7 +109,7 @@ def drag_together(
     steps = list(method.drag(ws, [list(e.handles) for e in edits], [list(e.targets) for e in edits], mask=mask))
     if not steps:
         return [Dragged(edit, state, torch.tensor(edit.handles), 0, 0.0) for edit, state in starts]
-    found = steps[-1].points  # only the last: some methods search for their handles when the points are read
+    found = steps[-1].points  # only of the last step: some methods track when the points are read
     points = [found.cpu()] if isinstance(found, Tensor) else [each.cpu() for each in found]
     paths = torch.stack([step.ws for step in steps], dim=1).float().cpu()  # [B, steps, L, D]
     return [
@@ -125,7 +125,7 @@ def _after_drag(
     reached: Float[Tensor, "N 2"],
     mask: Float[Tensor, "H W"] | None,
 ) -> State:
-    """The state after a drag through these latents. Points move on straight lines to where the last step left them."""
+    """The state after a drag through these latents. Points move in straight lines to their final positions."""
     under, layer = start_of_drag(state.frame, mask)
     handles = torch.tensor(edit.handles)
     frames = tuple(
@@ -136,9 +136,9 @@ def _after_drag(
 
 
 def write(dragged: Dragged, renderer: Renderer, folder: Path, suffix: str, config: DragConfig) -> None:
-    """The session as NAME.safetensors, and NAME with the suffix, where that is another kind of file.
+    """Write the session as NAME.safetensors, and NAME with the suffix if that is another kind of file.
 
-    Beside an animation, or with `edits`, also NAME-before.png, NAME-after.png and NAME-arrows.png.
+    With an animation or `edits`, also NAME-before.png, NAME-after.png and NAME-arrows.png.
     """
     edit, motion = dragged.edit, dragged.state.motion
     target = Path(config.out) if config.edits is None else folder / f"{edit.name}{suffix}"
@@ -152,7 +152,7 @@ def write(dragged: Dragged, renderer: Renderer, folder: Path, suffix: str, confi
         save_image(images[-1], folder / f"{edit.name}-after.png")
         save_image(draw_points(images[0], handles, targets), folder / f"{edit.name}-arrows.png")
     if suffix in FILMS and config.frames:
-        rest = max(1, round(config.fps / 2))  # the first and the last image stay for half a second
+        rest = max(1, round(config.fps / 2))  # pause for half a second at the first and last image
         film = [draw_points(image, targets=targets) for image in (*images[:1] * rest, *images)]
         save_animation([*film, *film[-1:] * rest], target, config.fps)
     write_whole(folder / f"{edit.name}{SESSION}", _session(dragged.state, renderer.generator, config))
@@ -171,7 +171,7 @@ def _image(renderer: Renderer, frame: Frame) -> UInt8[Tensor, "3 H W"]:
 
 
 def _checked_suffix(config: DragConfig, out: Path) -> str:
-    """The suffix of the files to write; that of an animation with `edits`. Raises InputError where it is unknown."""
+    """The suffix of the output files; with `edits`, that of an animation. Raises InputError if it is unknown."""
     if config.batch < 1 or not 0 <= config.frames <= MAX_FRAMES:
         raise InputError(f"batch must be at least 1, and frames at least 0 and at most {MAX_FRAMES}.")
     suffix = out.suffix.lower() if config.edits is None else ".gif"
@@ -186,9 +186,9 @@ def _checked_suffix(config: DragConfig, out: Path) -> str:
 def _valid(
     edits: Sequence[Edit], generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, config: DragConfig
 ) -> list[tuple[Edit, State]]:
-    """The valid edits, each with the state that it starts from.
+    """The valid edits, each with its initial state.
 
-    An invalid one raises InputError, or is reported and left out where `wrong` is "skip".
+    An invalid one raises InputError, or is reported and skipped if `wrong` is "skip".
     """
     valid = []
     for number, edit in enumerate(edits, 1):
@@ -200,17 +200,17 @@ def _valid(
             raise InputError(start)
         sentence = f"Edit {number} of {config.edits} ({edit.name}): {start}"
         if config.wrong == "stop":
-            raise InputError(f"{sentence} No edit was made; wrong=skip makes the others.")
+            raise InputError(f"{sentence} No edit was made; set wrong=skip to make the others.")
         print(f"{sentence} It is skipped.", file=sys.stderr, flush=True)
     if not valid:
-        raise InputError(f"None of the edits of {config.edits} can be made.")
+        raise InputError(f"All edits of {config.edits} are invalid.")
     return valid
 
 
 def _start(
     edit: Edit, generator: FrozenGenerator, mask: Float[Tensor, "H W"] | None, psi: float, c: Class | None
 ) -> State | str:
-    """The state that an edit starts from, or why the edit is invalid."""
+    """The initial state of an edit, or the reason why it is invalid."""
     try:
         given = edit.latent
         state = of_seed(generator, edit.seed, psi, None, c) if given is None else of_latent(generator, given)

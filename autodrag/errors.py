@@ -1,8 +1,8 @@
-"""The error that users can cause."""
+"""The error for invalid user input."""
 
 
 class InputError(ValueError):
-    """Bad input from the user: one sentence that names the thing, what was expected and what to do.
+    """Invalid user input. The message is one sentence: what is wrong, what was expected and what to do.
 
-    Scripts print the sentence and exit with status 2; everything else is a bug and keeps its traceback.
+    Scripts print the message and exit with status 2; other exceptions are bugs and keep their traceback.
     """

@@ -1,4 +1,4 @@
-"""Describes files that cannot be read as images, by their first bytes, and what to do about them."""
+"""Identifies files that cannot be read as images by their first bytes, with advice for error messages."""
 
 import importlib
 
@@ -35,7 +35,7 @@ MAGIC = (
     (b"\x1aE\xdf\xa3", "a video, which is not an image"),
 )
 
-#: Brands of files in the MPEG-4 container: (brands, format, what to do).
+#: Brands of files in the MPEG-4 container: (brands, format, advice).
 BRANDS = (
     ((b"avif", b"avis"), "AVIF", "update Pillow (pip install -U pillow), or save it as PNG or JPEG"),
     (
@@ -49,7 +49,7 @@ AS_PICTURE = "save it as PNG or JPEG, or give another file"
 
 
 def register_plugins() -> None:
-    """Register all formats of Pillow, and HEIC where `pillow-heif` is installed. Repeated calls cost nothing."""
+    """Register all formats of Pillow, and HEIC if `pillow-heif` is installed. Repeated calls cost nothing."""
     Image.init()
     if "HEIF" not in Image.OPEN:
         try:
@@ -59,7 +59,7 @@ def register_plugins() -> None:
 
 
 def kind_of(data: bytes) -> tuple[str, str | None]:
-    """(description with its article, what to do; None: give another file) of a file that could not be read."""
+    """(description with article, advice; None: give another file) for a file that could not be read."""
     if not data:
         return "an empty file", None
     if data[4:8] == b"ftyp":

@@ -1,4 +1,4 @@
-"""Atomic writes: a file is complete or absent."""
+"""Reading files, and writing them atomically."""
 
 import contextlib
 import json
@@ -14,9 +14,9 @@ from autodrag.errors import InputError
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file under a temporary name, sync it to the disk, then rename it.
+    """Write a safetensors file to a temporary name, sync it to disk, then rename it.
 
-    A failure leaves an earlier file at `path` intact. Raises OSError where the disk is full or cannot be written.
+    On failure, an earlier file at `path` stays intact. Raises OSError if the disk is full or cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -31,7 +31,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors by name, metadata) of a safetensors file. Raises InputError where it cannot be read."""
+    """(tensors by name, metadata) of a safetensors file. Raises InputError if it cannot be read."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
@@ -41,7 +41,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """(tensors by name, metadata) of a safetensors file's bytes; nothing in them is executed.
+    """(tensors by name, metadata) of the bytes of a safetensors file; nothing in them is executed.
 
     Raises SafetensorError or ValueError for anything else.
     """
@@ -51,19 +51,19 @@ def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it. Raises InputError where that fails."""
+    """Write a file to a temporary name, then rename it. Raises InputError if that fails."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)
         part.replace(path)
     except OSError as error:
-        with contextlib.suppress(OSError):  # there is none where the folder is missing
+        with contextlib.suppress(OSError):  # there is no file if the folder is missing
             part.unlink(missing_ok=True)
         raise InputError(f"{path} cannot be written ({error.strerror}); choose another folder.") from None
 
 
 def read_whole(path: Path) -> bytes:
-    """A file's bytes. Raises InputError where it cannot be read."""
+    """The bytes of a file. Raises InputError if it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:
@@ -71,7 +71,7 @@ def read_whole(path: Path) -> bytes:
 
 
 def _sync(path: Path, mode: int = os.O_RDWR) -> None:
-    """Sync a file or a folder to the disk. Windows syncs only what is open for writing."""
+    """Sync a file or folder to disk. Windows requires it to be open for writing."""
     descriptor = os.open(path, mode)
     try:
         os.fsync(descriptor)

@@ -13,14 +13,14 @@ from PIL import Image
 from autodrag.errors import InputError
 
 KINDS = ("gif", "mp4")
-SLOWEST = 0.1  # frames a second
-FASTEST = {"gif": 50, "mp4": 240}  # GIF delays are hundredths of a second, and browsers replace delays below two
+SLOWEST = 0.1  # frames per second
+FASTEST = {"gif": 50, "mp4": 240}  # GIF delays are in hundredths of a second, and browsers replace delays below two
 
 Picture = UInt8[np.ndarray, "H W 3"]
 
 
 def film_kind(path: Path | str) -> str:
-    """ "gif" or "mp4", by the suffix. Raises InputError for another."""
+    """ "gif" or "mp4", by the suffix. Raises InputError for other suffixes."""
     kind = Path(path).suffix.lower().lstrip(".")
     if kind not in KINDS:
         raise InputError(f"{path} is not an animation; give a name that ends in .gif or .mp4.")
@@ -28,17 +28,17 @@ def film_kind(path: Path | str) -> str:
 
 
 def check_rate(kind: str, fps: int | float) -> None:
-    """Raises InputError where this kind cannot show `fps` frames a second."""
+    """Raises InputError for a frame rate that this kind does not support."""
     if SLOWEST <= fps <= FASTEST[kind]:
         return
     other = "; use .mp4 for up to 240" if kind == "gif" and fps <= FASTEST["mp4"] else ""
     raise InputError(
-        f"fps={fps:g} is out of range: a .{kind} shows {SLOWEST} to {FASTEST[kind]} frames a second{other}."
+        f"fps={fps:g} is out of range: a .{kind} supports {SLOWEST} to {FASTEST[kind]} frames per second{other}."
     )
 
 
 def write_film(kind: str, pictures: Sequence[Picture], fps: int | float) -> bytes:
-    """The bytes of an animation of one or more pictures of one size. Raises InputError for a rate out of range."""
+    """Encode an animation of one or more images of the same size. Raises InputError for a rate out of range."""
     check_rate(kind, fps)
     return _gif(pictures, fps) if kind == "gif" else _mp4(pictures, fps)
 
@@ -48,7 +48,7 @@ def _gif(pictures: Sequence[Picture], fps: int | float) -> bytes:
     frames = [Image.fromarray(picture) for picture in pictures]
     palette = _palette([frames[0], frames[len(frames) // 2], frames[-1]])
     frames = [frame.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG) for frame in frames]
-    # Every end time is rounded to hundredths of a second, so that the errors do not add up.
+    # End times, not delays, are rounded to hundredths of a second, so that errors do not accumulate.
     ends = [round(100 * (index + 1) / fps) for index in range(len(frames))]
     durations = [10 * (end - begin) for begin, end in zip([0, *ends], ends, strict=False)]
     file = io.BytesIO()
@@ -66,7 +66,7 @@ def _gif(pictures: Sequence[Picture], fps: int | float) -> bytes:
 
 
 def _palette(frames: Sequence[Image.Image]) -> Image.Image:
-    """256 colours for all the frames."""
+    """256 colours for all frames."""
     width, height = frames[0].size
     sheet = Image.new("RGB", (width * len(frames), height))
     for index, frame in enumerate(frames):
@@ -75,7 +75,7 @@ def _palette(frames: Sequence[Image.Image]) -> Image.Image:
 
 
 def _mp4(pictures: Iterable[Picture], fps: int | float) -> bytes:
-    """H.264 that all browsers play. Sides must be even there, so an odd last row or column is repeated."""
+    """H.264 that all browsers play. It requires even sides, so an odd last row or column is repeated."""
     stream = iter(pictures)
     first = _even(next(stream))
     with tempfile.TemporaryDirectory(prefix="autodrag-") as folder:

@@ -1,4 +1,4 @@
-"""Hashes of weights, which tell whether latents belong to a generator."""
+"""Hashes of weights, to check whether latents belong to a generator."""
 
 import hashlib
 
@@ -8,9 +8,9 @@ from autodrag.generator import FrozenGenerator
 
 
 def fingerprint(generator: FrozenGenerator) -> str:
-    """sha256 over the names, shapes and values of the float32 weights: the same on every device and in every dtype.
+    """sha256 of the names, shapes and values of the float32 weights and the chosen class.
 
-    Includes the chosen class.
+    Independent of device and dtype.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(generator.network.state_dict().items()):
@@ -23,7 +23,7 @@ def fingerprint(generator: FrozenGenerator) -> str:
 
 
 def hash_of(network: nn.Module) -> str:
-    """sha256 over the names and float32 values of a network's state."""
+    """sha256 of the names and float32 values of a network's state."""
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(name.encode() + tensor.detach().float().cpu().contiguous().numpy().tobytes())

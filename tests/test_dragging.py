@@ -143,7 +143,7 @@ def test_paths_of_every_kind(generator: Path, tmp_path: Path, monkeypatch: pytes
     (tmp_path / "NET.PKL.CKPT").write_bytes(generator.read_bytes())
     drag(tmp_path / "NET.PKL.CKPT", f"mask={tmp_path}/mask (1), [2]={{3}} it's.png", "out=~/run=3/視 頻.GIF")
     assert (tmp_path / "run=3" / "視 頻.GIF").read_bytes().startswith(b"GIF89a")
-    with pytest.raises(InputError, match=r"The folder .* cannot be made"):
+    with pytest.raises(InputError, match=r"The folder .* cannot be created"):
         drag(generator, "out=~/NET.PKL.CKPT/a.gif")
 
 
@@ -247,7 +247,7 @@ def test_options_of_methods_are_typed(given: str, sentence: str) -> None:
         (["frames=1000000000"], "at most 10000"),
         (["fps=1e9"], "fps=1e\\+09 is out of range"),
         (["fps=0.001"], "fps=0.001 is out of range"),
-        (["fps=120"], r"a \.gif shows 0.1 to 50 .* use \.mp4 for up to 240"),
+        (["fps=120"], r"a \.gif supports 0.1 to 50 .* use \.mp4 for up to 240"),
     ],
 )
 def test_bad_input_gives_a_clear_error(generator: Path, tmp_path: Path, overrides: list[str], sentence: str) -> None:

@@ -49,7 +49,7 @@ def test_an_mp4_is_h264_of_even_size(height: int, width: int, fps: float, tmp_pa
 @pytest.mark.parametrize(
     ("kind", "fps", "says"),
     [
-        ("gif", 120, r"a \.gif shows 0\.1 to 50 frames a second; use \.mp4 for up to 240"),
+        ("gif", 120, r"a \.gif supports 0\.1 to 50 frames per second; use \.mp4 for up to 240"),
         ("gif", 1e9, "fps=1e\\+09 is out of range"),
         ("gif", 0.001, "fps=0.001 is out of range"),
         ("mp4", 1e9, r"a \.mp4 shows 0\.1 to 240"),

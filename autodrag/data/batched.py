@@ -179,7 +179,7 @@ def guarded(
 def alike(
     pairs: Sequence[tuple[View, View]], moved: dict[int, tuple[Points, Points]], cfg: MatchingConfig
 ) -> dict[int, tuple[Points, Points]]:
-    """The matches of each pair that pass the generator-feature guard of `match`, for all pairs at once."""
+    """The matches of each pair that pass the feature filter of `match`, for all pairs at once."""
     first, second = ([pair[side].features for pair in pairs] for side in (0, 1))
     a, b = (torch.stack([f for f in features if f is not None]) for features in (first, second))
     handles, targets = (
