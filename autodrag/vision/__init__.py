@@ -1,1 +1,1 @@
-"""Computer vision on images of any origin: landmarks, optical flow, features."""
+"""Computer vision: facial landmarks, optical flow, perceptual metrics."""

@@ -1,4 +1,4 @@
-"""Facial landmarks of photographs and synthface alike: dlib's frontal face detector and a 68-point shape predictor."""
+"""Facial landmarks of photographs and synthface: dlib's frontal face detector and a 68-point shape predictor."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from autodrag.download import PHOTO_PREDICTOR
 from autodrag.errors import InputError
 from autodrag.geometry import rescale
 
-#: The predictors: a file of the package for synthface, of the model folder for photographs.
+#: Landmark predictors: bundled for synthface, in the model folder for photographs.
 SYNTHFACE_PREDICTOR = Path(__file__).parent.parent / "assets" / "synthface" / "landmarks.dat"
-PHOTO_PACKAGE = "face_recognition_models"  # of PyPI, installed by the extra `faces`; it contains the same file
+PHOTO_PACKAGE = "face_recognition_models"  # on PyPI, installed by the extra `faces`; contains the same file
 
 LANDMARKS = 68
-SYNTHFACE_SCALE = 4  # quarter pixels: at 256 px whole pixels would be too coarse for the distances measured
-# dlib's detector was trained on photographs; at its default threshold of 0 it misses 2 % of the rendered faces.
+SYNTHFACE_SCALE = 4  # quarter pixels: whole pixels are too coarse for measurements at 256 px
+# dlib's detector was trained on photographs; at its default threshold of 0, it misses 2 % of the rendered faces.
 SYNTHFACE_THRESHOLD = -0.4
 
 
 @dataclass(frozen=True)
 class Box:
-    """A face's box in pixels: left, top, right and bottom are inside it."""
+    """The box of a face in pixels; left, top, right and bottom are inclusive."""
 
     left: int
     top: int
@@ -42,7 +42,7 @@ class Box:
 def find_face(image: UInt8[np.ndarray, "H W 3"], upsample: int = 0, threshold: float = 0.0) -> Box | None:
     """The face with the highest score of dlib's frontal face detector in an RGB image, or None.
 
-    threshold: least score; dlib's default is 0.
+    upsample: how often the image is doubled first. threshold: minimum score; dlib's default is 0.
     """
     faces, _, _ = _face_detector().run(image, upsample, threshold)  # highest score first
     if len(faces) == 0:
@@ -52,12 +52,12 @@ def find_face(image: UInt8[np.ndarray, "H W 3"], upsample: int = 0, threshold: f
 
 
 class LandmarkDetector:
-    """Face detector and landmark predictor as one callable.
+    """Face detector and landmark predictor.
 
     path: a dlib shape predictor (.dat) with 68 points in iBUG order. scale: factor by which images are enlarged for the
-    predictor; dlib returns whole pixels, so its points are multiples of 1 / scale pixels (usual: 1). upsample: how
-    often the face detector doubles the image first (it finds faces from about 80 px). threshold: as in `find_face`.
-    Raises InputError where the file is missing or not such a model.
+    predictor; dlib returns whole pixels, so points are multiples of 1 / scale pixels (usually 1). upsample, threshold:
+    as in `find_face`; the detector finds faces from about 80 px. Raises InputError if the file is missing or not such a
+    model.
     """
 
     def __init__(self, path: Path | str, scale: int = 1, upsample: int = 0, threshold: float = 0.0) -> None:
@@ -82,10 +82,7 @@ class LandmarkDetector:
         )
 
     def __call__(self, images: UInt8[np.ndarray, "N H W 3"]) -> list[Float[Tensor, "68 2"] | None]:
-        """Landmarks (x, y) in pixels of each RGB image; None where no face is found.
-
-        Of several faces the one with the highest score counts.
-        """
+        """Landmarks (x, y) in pixels of the face with the highest score in each RGB image; None if none is found."""
         return [self._one(np.ascontiguousarray(image)) for image in images]
 
     def _one(self, image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "68 2"] | None:
@@ -102,16 +99,16 @@ class LandmarkDetector:
 
 
 def load_detector(dataset: str, model_dir: Path) -> LandmarkDetector:
-    """The detector for a dataset: with the shipped predictor for synthface, else with `photo_predictor`."""
+    """The detector for a dataset: with the bundled predictor for synthface, otherwise with `photo_predictor`."""
     if dataset == "synthface":
         return LandmarkDetector(SYNTHFACE_PREDICTOR, SYNTHFACE_SCALE, threshold=SYNTHFACE_THRESHOLD)
     return LandmarkDetector(photo_predictor(model_dir))
 
 
 def photo_predictor(model_dir: Path) -> Path:
-    """dlib's predictor for photographs: the file in `model_dir`, else that of the extra `faces`.
+    """The path of dlib's predictor for photographs: in `model_dir`, or else from the extra `faces`.
 
-    Without either, the path where the file belongs. The package of the extra is never imported.
+    If neither exists, the expected path in `model_dir`. The package of the extra is never imported.
     """
     own = model_dir / PHOTO_PREDICTOR.file
     package = find_spec(PHOTO_PACKAGE)
@@ -132,8 +129,8 @@ def train_predictor(
 ) -> None:
     """Train a predictor with dlib's `train_shape_predictor` and write it to `path`.
 
-    boxes: of each image's face, from the detector (`find_face`), as in use. scale: as of the `LandmarkDetector`.
-    options: attributes of dlib's `shape_predictor_training_options`, e.g. `tree_depth=4`.
+    boxes: face of each image from `find_face`, as at inference. scale: as in `LandmarkDetector`. options: attributes of
+    dlib's `shape_predictor_training_options`, e.g. `tree_depth=4`. Raises InputError for an unknown option.
     """
     settings: Any = dlib.shape_predictor_training_options()
     for name, value in options.items():
@@ -145,7 +142,7 @@ def train_predictor(
         enlarged = rescale(torch.from_numpy(points), (1, 1), (scale, scale))
         parts = [dlib.point(round(x), round(y)) for x, y in enlarged.tolist()]
         shapes.append([dlib.full_object_detection(_rectangle(box, scale), parts)])
-    # dlib trains on grey levels, the mean of red, green and blue; passing them takes a third of the memory.
+    # dlib trains on grey levels, the mean of red, green and blue; converting first takes a third of the memory.
     grey = [(_enlarge(image, scale).sum(axis=2, dtype=np.uint16) // 3).astype(np.uint8) for image in images]
     predictor = dlib.train_shape_predictor(grey, shapes, settings)
     part = Path(f"{path}.part")

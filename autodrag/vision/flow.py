@@ -1,6 +1,6 @@
-"""Optical flow of two images and its expansion: input of the paired task and of UserControllableLT's training.
+"""Optical flow and its expansion, for the paired task and the training of UserControllableLT.
 
-torchvision's RAFT where its weights are on this machine, else OpenCV's DIS; UserControllableLT used VCN with optical
+torchvision's RAFT if its weights are installed, otherwise OpenCV's DIS; UserControllableLT used VCN with optical
 expansion. Manifests record which one was used.
 """
 
@@ -22,10 +22,10 @@ RAFT_UPDATES = 12
 
 
 class Flow:
-    """Images in [-1, 1] to their flow. `name`: raft or dis."""
+    """Optical flow of images in [-1, 1]. `name`: raft or dis."""
 
     def __init__(self, kind: str = "auto", device: torch.device | str = "cpu") -> None:
-        """kind: raft, dis, or auto (raft where its weights are, else dis). Raises InputError where raft is missing."""
+        """kind: raft, dis, or auto (raft if its weights are installed). Raises InputError if raft is missing."""
         if kind not in FLOWS:
             raise InputError(f"There is no flow {kind!r}; choose one of {', '.join(FLOWS)}.")
         weights = None if kind == "dis" else _raft_file()
@@ -40,7 +40,7 @@ class Flow:
 
     @torch.no_grad()
     def __call__(self, first: Float[Tensor, "N 3 H W"], second: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N 2 H W"]:
-        """Where each pixel of `first` is in `second`: (dx, dy) in pixels, on the CPU. Sizes are multiples of 8."""
+        """Flow (dx, dy) in pixels from `first` to `second`, on the CPU. Sizes must be multiples of 8."""
         if self._raft is not None:
             device = next(self._raft.parameters()).device
             updates = self._raft(first.to(device), second.to(device), num_flow_updates=RAFT_UPDATES)
@@ -52,7 +52,7 @@ class Flow:
 def log_expansion(flow: Float[Tensor, "N 2 H W"], window: int = 15) -> Float[Tensor, "N H W"]:
     """Log of the local scale change: half the log determinant of the flow's Jacobian, smoothed over a window.
 
-    0 where nothing grows or shrinks, log 2 where lengths double. window: odd, in pixels.
+    0: constant size; log 2: lengths double. window: odd, in pixels.
     """
     smooth = F.avg_pool2d(F.pad(flow, [window // 2] * 4, mode="replicate"), window, stride=1)
     dy, dx = torch.gradient(smooth, dim=(2, 3))

@@ -1,4 +1,4 @@
-"""The distance between two images that an inversion minimises."""
+"""The dissimilarity of images that inversions minimise."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ Distance = Callable[[Float[Tensor, "B 3 H W"], Float[Tensor, "B 3 H W"]], Float[
 
 
 def load_distance(device: torch.device) -> Distance:
-    """`pixel_distance`, plus LPIPS where its weights are on this machine."""
+    """`pixel_distance`, plus LPIPS if its weights are installed."""
     try:
         network = load_lpips(download=False).to(device).eval().requires_grad_(False)
     except InputError:
@@ -25,7 +25,7 @@ def load_distance(device: torch.device) -> Distance:
 
 
 def pixel_distance(a: Float[Tensor, "B 3 H W"], b: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
-    """Mean absolute error of the pixels and of their differences to the neighbours, averaged over halved sizes."""
+    """Mean absolute error of pixels and image gradients, averaged over an image pyramid."""
     total = a.new_zeros(())
     count = 0
     for _ in range(SCALES):

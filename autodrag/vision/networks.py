@@ -1,6 +1,6 @@
 """The networks of perceptual metrics: InceptionV3 (torch-fidelity) and LPIPS, loaded by their libraries.
 
-Where weights are missing, loading raises InputError, whose sentence is shown in place of the metric.
+If weights are missing, loading raises InputError, whose message is shown in place of the metric.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ INCEPTION = (
 
 @runtime_checkable
 class FeatureNetwork(Protocol):
-    """Images to feature vectors, for the Frechet distance `name`. caption: network and resizing, for tables."""
+    """Feature vectors of images, for the Frechet distance `name`. caption: network and resizing, for tables."""
 
     name: str
     caption: str
@@ -43,13 +43,13 @@ class FeatureNetwork(Protocol):
 
 
 class Inception:
-    """The features of the FID: torch-fidelity's InceptionV3, 2048 numbers an image."""
+    """The features of the FID: torch-fidelity's InceptionV3, D = 2048."""
 
     name = "FID"
     caption = "torch-fidelity InceptionV3, layer 2048, bytes resized to 299 px as TensorFlow 1 does"
 
     def __init__(self, device: torch.device, download: bool = True) -> None:
-        """Raises InputError where the weights are missing and cannot be downloaded, or `download` is false."""
+        """Raises InputError if the weights are missing and `download` is false or fails."""
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         self._network: Any = _load(
@@ -66,18 +66,18 @@ class Inception:
 
     @torch.no_grad()
     def features(self, images: Float[Tensor, "N 3 H W"]) -> Float[Tensor, "N D"]:
-        """Images in [-1, 1], rounded to bytes first, as in files."""
+        """Features of images in [-1, 1], quantised to uint8 first, as in files."""
         (features,) = self._network(to_uint8(images).to(self._device))
         return features.float().cpu()
 
 
 class Lpips:
-    """LPIPS of the `lpips` package (AlexNet, version 0.1), with one distance for each item."""
+    """LPIPS of the `lpips` package (AlexNet, version 0.1), one distance per item."""
 
     name = "LPIPS"
 
     def __init__(self, device: torch.device, network: nn.Module | None = None, download: bool = True) -> None:
-        """network: an `lpips.LPIPS` instead of the published one. Raises InputError where there are no weights."""
+        """network: an `lpips.LPIPS` instead of the published one. Raises InputError if there are no weights."""
         self._network = (network or load_lpips(download)).to(device).eval()
         self._device = device
 
@@ -94,9 +94,9 @@ class Lpips:
 
 
 def load_lpips(download: bool) -> nn.Module:
-    """The published LPIPS with AlexNet. Raises InputError where its weights are not on this machine.
+    """The published LPIPS with AlexNet.
 
-    download: fetch them in that case.
+    download: fetch missing weights. Raises InputError if they are missing otherwise, or the download fails.
     """
 
     def build() -> nn.Module:
@@ -111,9 +111,9 @@ def load_lpips(download: bool) -> nn.Module:
 
 
 def _load(build: Callable[[], nn.Module], metric: str, url: str, download: bool) -> nn.Module:
-    """The network that `build` loads from torch's cache, after the file of `url` was fetched there and verified.
+    """The network that `build` loads from torch's cache, after downloading the file of `url` to it if necessary.
 
-    The file name ends with the hash of its content, as is usual for torch. Libraries do not check it. Their output
+    The file is verified by the hash in its name, a convention of torch that the libraries do not check. Their output
     goes to stderr.
     """
     file = url.rpartition("/")[2]
