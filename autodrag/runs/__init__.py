@@ -1,1 +1,1 @@
-"""Folders of runs: their files, their locks, and the processes that share them."""
+"""Run folders: their files and locks, and the processes (ranks) of a run."""

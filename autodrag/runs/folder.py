@@ -1,11 +1,11 @@
-"""The folder of a run: its config, environment, log, numbers and images.
+"""The folder of a run: config, environment, log, metrics and images.
 
 ```
 folder/
   config.yaml    the resolved config
   env.json       versions, machine, commit, command
   log.txt        log messages
-  stats.jsonl    logged numbers, one JSON object a line
+  stats.jsonl    logged numbers, one JSON object per line
   checkpoints/   training state
   events.out.*   the same numbers, and images, for TensorBoard
   weights.safetensors
@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 
 class RunFolder:
-    """Opened by the first rank only. step: the last step of an earlier run in this folder, 0 if there is none."""
+    """Opened only by the first rank. step: step that the run resumes from; 0 for a new run."""
 
     def __init__(self, path: Path, config: str, step: int = 0) -> None:
         self.path = path
@@ -88,7 +88,7 @@ def environment() -> dict[str, object]:
 
 
 def commit() -> str | None:
-    """The commit of the checkout that holds this package, with "+" if files are modified; None outside a checkout."""
+    """The git commit of this package, with "+" if files are modified; None outside a checkout."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -99,7 +99,7 @@ def commit() -> str | None:
 
 
 def _cut_after(stats: Path, step: int) -> None:
-    """Drop what a killed run logged after its last checkpoint: these steps run again."""
+    """Drop lines that a killed run logged after its last checkpoint, as these steps are repeated."""
     if stats.exists():
         lines = [line for line in stats.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
         stats.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""A lock that allows only one run at a time in a folder."""
 
 import os
 import socket
@@ -13,10 +13,10 @@ from autodrag.errors import InputError
 
 @contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
-    """Lock `folder` while the block runs, by a file `lock` with the process id and the host name.
+    """Lock `folder` within the context, by a file `lock` with the process id and host name.
 
-    A killed process leaves its lock behind; it is then taken over. Raises InputError while the other process runs, or
-    if the lock is from another machine that shares the folder: its processes cannot be checked from here.
+    A stale lock of a killed process is replaced. Raises InputError if another process holds the lock, or if it is from
+    another machine that shares the folder, whose processes cannot be checked.
     """
     path = folder / "lock"
     for _ in range(2):
@@ -35,14 +35,14 @@ def exclusive(folder: Path) -> Iterator[None]:
         finally:
             if sys.platform != "win32":
                 path.unlink()
-    if sys.platform == "win32":  # Windows cannot delete an open file, which shows other processes that the lock is held
+    if sys.platform == "win32":  # Windows cannot delete an open file, so that others see that the lock is held
         path.unlink()
 
 
 def _remove_if_stale(path: Path) -> None:
     try:
         content = path.read_text(encoding="utf-8")
-        if not content:  # its owner is about to write the id, or was killed just before
+        if not content:  # its owner is about to write its id, or was killed before
             time.sleep(0.2)
             content = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -54,7 +54,7 @@ def _remove_if_stale(path: Path) -> None:
             f"longer running, delete {path})."
         )
     try:
-        # Our own id in an old lock: ids are assigned anew after a restart.
+        # A lock with our own id is stale: ids are reused after a restart.
         if holder.isdigit() and int(holder) != os.getpid() and _alive(int(holder)):
             raise PermissionError
         path.unlink(missing_ok=True)
@@ -72,6 +72,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # someone else's, but alive
+    except PermissionError:  # of another user, but alive
         return True
     return True

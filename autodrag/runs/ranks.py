@@ -1,4 +1,4 @@
-"""The processes of a run: one alone, or those that torchrun started."""
+"""The processes (ranks) of a run: a single one, or those started by torchrun."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -16,8 +16,8 @@ from autodrag.devices import pick_device
 
 T = TypeVar("T")
 
-#: How long a rank waits for the others. In an evaluation, their shares can take hours longer or shorter. If a rank
-#: dies, torchrun ends the others at once.
+#: Timeout of a rank that waits for the others: in an evaluation, their shares may differ by hours. If a rank dies,
+#: torchrun stops the others at once.
 PATIENCE = timedelta(days=1)
 
 
@@ -27,15 +27,15 @@ class Ranks:
 
     rank: int  # from 0 to world - 1
     world: int  # number of ranks
-    device: torch.device  # that this rank computes on
+    device: torch.device  # of this rank
 
     @property
     def first(self) -> bool:
-        """Whether this is the rank that writes files and logs."""
+        """Whether this is rank 0, which writes files and logs."""
         return self.rank == 0
 
     def mean(self, values: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
-        """Mean over the ranks, on all of them."""
+        """Mean over ranks, on all of them (all-reduce)."""
         if self.world > 1:
             values = values.clone()
             dist.all_reduce(values)
@@ -43,7 +43,7 @@ class Ranks:
         return values
 
     def agree(self, decide: Callable[[], T]) -> T:
-        """What the first rank decides, on all of them."""
+        """The decision of rank 0, broadcast to all ranks."""
         if self.world == 1:
             return decide()
         decision = [decide() if self.first else None]
@@ -51,14 +51,14 @@ class Ranks:
         return cast(T, decision[0])
 
     def wait(self) -> None:
-        """Wait until all ranks get here; the files they wrote before are then complete."""
+        """Barrier, after which files written by other ranks are complete."""
         if self.world > 1:
             dist.barrier()
 
 
 @contextmanager
 def join_ranks(device: str) -> Iterator[Ranks]:
-    """The ranks that torchrun's environment describes, or this process alone.
+    """Join the ranks described by torchrun's environment; a single rank without it.
 
     device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N". Under torchrun, each process uses the GPU of its
     local rank. Raises InputError for a device that does not exist.
