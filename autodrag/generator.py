@@ -1,4 +1,4 @@
-"""The frozen generator: latents, images and features of any StyleGAN2. `loading.load_generator` reads one."""
+"""The frozen generator: latents, images and features of any StyleGAN2. Loaded by `loading.load_generator`."""
 
 import copy
 import math
@@ -15,20 +15,20 @@ from autodrag.graphs import Graphed
 from autodrag.seeding import rng
 from autodrag.stylegan2 import NOISE_MODES, Generator, GeneratorConfig, Hook, plain_synthesis
 
-#: Number of a class, or its label.
+#: A class as its index or label.
 Class: TypeAlias = int | Sequence[int | float]
 
 
 class FrozenGenerator:
-    """A StyleGAN2 whose weights are fixed; gradients flow to `ws`.
+    """A StyleGAN2 with frozen weights; gradients flow to `ws`.
 
-    Convolutions run in `dtype`, whatever autocast says; mapping, modulation, images and latents are float32.
+    Convolutions run in `dtype`, regardless of autocast; mapping, modulation, images and latents are float32.
     """
 
     def __init__(
         self, network: Generator, name: str = "custom", dtype: torch.dtype = torch.float32, channels_last: bool = True
     ):
-        """Takes ownership of `network`, on its device; its weights must not be changed afterwards."""
+        """Takes ownership of `network`, whose weights must not change afterwards."""
         together = network.mapping.w_avg.device.type != "cpu"
         self.network = network.eval().freeze(dtype, channels_last, together)
         self.name, self.dtype = name, dtype
@@ -37,7 +37,7 @@ class FrozenGenerator:
         self.num_ws, self.w_dim = self.config.num_ws, self.config.w_dim
         self.z_dim, self.c_dim = self.config.z_dim, self.config.c_dim
         self.num_blocks = len(self.config.blocks)
-        self.chosen: Float[Tensor, "1 C"] | None = None  # label that `map` takes where it is given none
+        self.chosen: Float[Tensor, "1 C"] | None = None  # default label of `map`
         self._picture: Graphed | None = None
 
     @classmethod
@@ -56,9 +56,9 @@ class FrozenGenerator:
         dtype: torch.dtype = torch.float32,
         channels_last: bool = True,
     ) -> "FrozenGenerator":
-        """A generator with random weights that depend on the arguments alone, for tests and timings.
+        """A generator with random weights that depend only on the arguments, for tests and benchmarks.
 
-        channels: of each block, by its name's number; None: a small default. z_dim: None: `w_dim`.
+        channels: of each block, by resolution; None: a small default. z_dim: None: `w_dim`.
         """
         heights = [2**i for i in range(2, resolution[0].bit_length())]
         config = GeneratorConfig(
@@ -91,17 +91,17 @@ class FrozenGenerator:
 
     @property
     def block_resolutions(self) -> list[tuple[int, int]]:
-        """(h, w) of every block's features, lowest first."""
+        """(h, w) of the features of each block, lowest first."""
         return [self.config.size(block) for block in self.config.blocks]
 
     def feature_shape(self, block: int = 6) -> tuple[int, int, int]:
-        """(C, h, w) of what `features(ws, block)` returns."""
+        """(C, h, w) of `features(ws, block)`."""
         number = self._block(block)
         name = self.config.blocks[number - 1]
         return self.config.channels[name], *self.config.size(name)
 
     def label(self, c: Class) -> Float[Tensor, "1 C"]:
-        """A class, by its number from 0 or by its label of `c_dim` numbers, as `map` takes it. Raises InputError."""
+        """The label of a class for `map`, given its index or a label of `c_dim` numbers. Raises InputError."""
         if self.c_dim == 0:
             raise InputError(f"{self.name} has no classes; leave out c.")
         if isinstance(c, int) and 0 <= c < self.c_dim:
@@ -125,10 +125,10 @@ class FrozenGenerator:
         return copy.deepcopy(self.network).thaw()
 
     def map(self, z: Tensor, c: Tensor | None = None, psi: float | int = 1.0, cutoff: int | None = None) -> Tensor:
-        """Latents `ws` [B, L, D].
+        """Map z [B, z_dim] to latents `ws` [B, L, D].
 
-        z: [B, z_dim]. c: [B, c_dim] label; None: the chosen class, else zeros. psi: truncation, 1 for none. cutoff:
-        rows that it applies to, None: all. Raises InputError.
+        c: [B, c_dim] label; None: the chosen class, or zeros. psi: truncation, 1: none. cutoff: number of rows that are
+        truncated, None: all. Raises InputError for invalid arguments.
         """
         _check_tensor("z", z, [self.z_dim])
         if c is not None:
@@ -136,7 +136,7 @@ class FrozenGenerator:
                 raise InputError(f"{self.name} has no classes; leave out c.")
             _check_tensor("c", c, [self.c_dim])
             if len(c) != len(z):
-                raise InputError(f"z has {len(z)} rows and c has {len(c)}; give one label for every z.")
+                raise InputError(f"z has {len(z)} rows and c has {len(c)}; give one label for each z.")
             c = c.to(self.device, torch.float32)
         elif self.chosen is not None:
             c = self.chosen.expand(len(z), -1)
@@ -159,12 +159,10 @@ class FrozenGenerator:
     def synthesize(
         self, ws: Tensor, noise: str = "const", return_features: int | None = None, keep: Kept | None = None
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Images [B, 3, H, W] in about [-1, 1], float32; with `return_features` also what `features` returns.
+        """Images [B, 3, H, W] in about [-1, 1], float32; grey images as RGB.
 
-        Grey images are returned as RGB with three equal channels.
-
-        ws: [B, L, D]. noise: const (the generator's own), random or none. keep: from the method `keep`. Raises
-        InputError.
+        ws: [B, L, D]. noise: const (the generator's own), random or none. return_features: block whose `features` are
+        returned too. keep: from the method `keep`. Raises InputError for invalid arguments.
         """
         ws = self._checked(ws, noise)
         number = None if return_features is None else self._block(return_features)
@@ -178,7 +176,7 @@ class FrozenGenerator:
         return image if number is None else (image, taken[number])
 
     def _plainly(self, ws: Float[Tensor, "B L D"]) -> list[Tensor]:
-        """The images alone, with the generator's own noise."""
+        """Images only, with the generator's own noise."""
         with torch.autocast(self.device.type, enabled=False):
             image, _ = self.network.synthesis(ws)
         assert image is not None  # there is no `stop`
@@ -187,8 +185,8 @@ class FrozenGenerator:
     def features(self, ws: Tensor, block: int = 6, noise: str = "const", plain: bool = False) -> Tensor:
         """Output [B, C, h, w] of a block, counted from 1, or of the last one if there are fewer, in `dtype`.
 
-        Blocks above it are not computed. plain: slower, in float32 and with noise const, with the rounding of published
-        programs. Raises InputError.
+        Later blocks are not computed. plain: slower, in float32 and with noise const, with the rounding of the official
+        code. Raises InputError for invalid arguments.
         """
         ws, number = self._checked(ws, noise), self._block(block)
         if plain:
@@ -198,10 +196,10 @@ class FrozenGenerator:
         return taken[number]
 
     def begun(self, ws: Tensor, block: int, keep: Kept | None = None) -> tuple[Tensor, Tensor | None]:
-        """A synthesis up to a block: its output [B, C, h, w], in `dtype`, and the image so far [B, 3, h, w].
+        """Synthesis up to a block: its output [B, C, h, w] in `dtype`, and the image so far [B, 3, h, w] in float32.
 
-        The image is float32; None where the architecture converts to colours in its last block only. keep: from the
-        method `keep`. Raises InputError.
+        The image is None for architectures that output colours only in the last block. keep: from the method `keep`.
+        Raises InputError for invalid arguments.
         """
         ws, number = self._checked(ws, "const"), self._block(block)
         with torch.autocast(self.device.type, enabled=False):
@@ -209,9 +207,10 @@ class FrozenGenerator:
         return taken[number], image
 
     def keep(self, ws: Tensor, mask: Tensor, under: Kept | None = None, noise: str = "const") -> Kept:
-        """What `synthesize` needs to keep the image of `ws` [1, L, D] wherever `mask` [H, W] is 0.
+        """Record the image of `ws` [1, L, D], for `synthesize` to keep it wherever `mask` [H, W] is 0.
 
-        mask: in [0, 1], 1 where another image may show. under: `keep` of the kept image itself. Raises InputError.
+        mask: in [0, 1], 1 where another image may show. under: `keep` of the recorded image itself. Raises InputError
+        for invalid arguments.
         """
         if tuple(mask.shape) != self.resolution:
             raise InputError(
@@ -254,12 +253,12 @@ def _check_tensor(name: str, value: Tensor, shape: Sequence[int]) -> None:
 
 
 def _nothing(block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
-    """The hook that changes nothing."""
+    """The identity hook."""
     return features, image
 
 
 def _after(first: Hook, second: Hook) -> Hook:
-    """Both hooks, one after the other."""
+    """Composition of two hooks."""
 
     def hook(block: int, features: Tensor, image: Tensor | None, last: bool) -> tuple[Tensor, Tensor | None]:
         return second(block, *first(block, features, image, last), last)
@@ -268,7 +267,7 @@ def _after(first: Hook, second: Hook) -> Hook:
 
 
 def _randomise(network: Generator, seed: int) -> None:
-    """The usual initialisation, but seeded, and with small biases and noise strengths instead of zeros."""
+    """The standard initialisation, but seeded, and with small biases and noise strengths instead of zeros."""
     tensors = [*network.named_parameters(), *network.named_buffers()]
     for index, (name, tensor) in enumerate(sorted(tensors)):
         if name.endswith(("resample_filter", "affine.bias")):

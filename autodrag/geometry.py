@@ -1,7 +1,7 @@
 """Points and feature maps: conversion between image pixels and feature pixels.
 
-A point is (x, y) in pixels and the centre of the top-left pixel is (0, 0), in images and in feature maps alike. A map
-of h x w covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
+Points are (x, y) in pixels, and the centre of the top-left pixel is (0, 0), for images and feature maps alike. A map of
+h x w covers the same area as its image of H x W, so centres correspond by (x + 0.5) w / W - 0.5.
 """
 
 import torch
@@ -24,12 +24,12 @@ def to_unit(points: Float[Tensor, "*batch 2"], image_hw: tuple[int, int]) -> Flo
 
 
 def _pair(points: Tensor, x: int | float, y: int | float) -> Tensor | float:
-    """One number, or two where the axes differ, made on the device: copying it would synchronise with a GPU."""
+    """One number, or two if the axes differ, created on the device: a copy would synchronise a GPU."""
     return float(x) if x == y else torch.cat([points.new_full((1,), x), points.new_full((1,), y)])
 
 
 def corner(points: Tensor, image_hw: tuple[int, int]) -> Float[Tensor, " 2"]:
-    """(x, y) of the bottom-right pixel, in the type and on the device of `points`."""
+    """(x, y) of the bottom-right pixel, with the dtype and device of `points`."""
     height, width = image_hw
     return torch.cat([points.new_full((1,), width - 1), points.new_full((1,), height - 1)])
 
@@ -37,8 +37,8 @@ def corner(points: Tensor, image_hw: tuple[int, int]) -> Float[Tensor, " 2"]:
 def sample(features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"]) -> Float[Tensor, "B N C"]:
     """Bilinear values of a feature map at points in feature pixels.
 
-    Outside the map the nearest border pixel is used. Computed and returned in float32 or better, because half precision
-    is too coarse for coordinates. Differentiable with respect to features and points.
+    Border-clamped. Computed and returned in float32 or better, because half precision is too coarse for coordinates.
+    Differentiable with respect to features and points.
     """
     dtype = torch.promote_types(features.dtype, torch.float32)
     size = _pair(points, features.shape[-1], features.shape[-2])
@@ -59,9 +59,9 @@ def sample_at(
 def patches(
     features: Float[Tensor, "B C h w"], points: Float[Tensor, "B N 2"], size: int = 7
 ) -> Float[Tensor, "B N patch C"]:
-    """The size x size neighbourhood of each point (feature pixels, spacing 1), row by row: [B, N, size * size, C].
+    """The size x size neighbourhood of each point, in feature pixels, row by row: [B, N, size * size, C].
 
-    The paper's patch Omega of Eq. 9 and 13 is 7 x 7 around the point.
+    Omega of Eq. 9 and 13 is the 7 x 7 patch around a point.
     """
     reach = torch.arange(size, dtype=points.dtype, device=points.device) - (size - 1) / 2
     y, x = torch.meshgrid(reach, reach, indexing="ij")

@@ -1,6 +1,6 @@
-"""Many small operations as one CUDA graph: a GPU runs those of a drag faster than Python can launch them one by one.
+"""CUDA graphs of many small operations: a GPU runs those of a drag faster than Python can launch them.
 
-A graph is replayed on the memory of its recording, so inputs are copied in and outputs copied out.
+A graph is replayed in the memory of its recording, so inputs are copied in and outputs are copied out.
 """
 
 import sys
@@ -13,15 +13,15 @@ import torch
 from torch import Tensor
 
 Work: TypeAlias = Callable[[], Sequence[Tensor]]
-#: Records work; returns a function that replays it, and the tensors that it writes to.
+#: Records work; returns a function that replays it, and the output tensors.
 Recorder: TypeAlias = Callable[[Work], tuple[Callable[[], object], Sequence[Tensor]]]
 
-WARM_UPS = 2  # runs before a recording, during which libraries choose their kernels
-REMEMBERED = 8  # recordings kept for a function, by the shapes of its inputs
+WARM_UPS = 2  # runs before a recording, in which libraries choose their kernels
+REMEMBERED = 8  # recordings cached per function, by the shapes of its inputs
 
 
 def record_cuda(work: Work) -> tuple[Callable[[], object], Sequence[Tensor]]:
-    """The `Recorder` for a GPU. Other threads may use the GPU meanwhile."""
+    """The `Recorder` for GPUs. Other threads may use the GPU at the same time."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -37,20 +37,20 @@ def record_cuda(work: Work) -> tuple[Callable[[], object], Sequence[Tensor]]:
 class Graphed:
     """A function of tensors (or None), without gradients, that is recorded at its second call with the same shapes.
 
-    The first call for given shapes runs the function, so that a single call costs no recording. So do calls on a CPU,
-    calls while a gradient is recorded, and all calls after a recording has failed, which prints a warning. The function
-    must depend on its arguments alone and must neither synchronise with the GPU nor copy to it. Thread-safe.
+    It runs normally at the first call for given shapes, so that a single call costs no recording; on a CPU; while
+    gradients are recorded; and after a recording has failed, which prints a warning. The function must depend only on
+    its arguments, and neither synchronise the GPU nor copy to it. Thread-safe.
     """
 
     def __init__(self, function: Callable[..., Sequence[Tensor]], record: Recorder | None = None) -> None:
-        """record: in place of `record_cuda`, and then on any device."""
+        """record: replaces `record_cuda`, and is then used on any device."""
         self._function, self._record = function, record
         self._lock = threading.Lock()
         self._recorded: OrderedDict[object, _Recording | None] = OrderedDict()  # None: seen once
         self._failed = False
 
     def __call__(self, *inputs: Tensor | None) -> Sequence[Tensor]:
-        """The results of the function, in new memory."""
+        """The outputs of the function, in new memory."""
         given = [x for x in inputs if x is not None]
         usable = self._record is not None or all(x.is_cuda for x in given)
         if self._failed or not usable or (torch.is_grad_enabled() and any(x.requires_grad for x in given)):
@@ -78,7 +78,7 @@ class Graphed:
 
 
 class _Recording:
-    """The recording of one call: the memory of its inputs and outputs, and the replay."""
+    """The recording of one call: its input and output tensors, and the replay."""
 
     def __init__(
         self, function: Callable[..., Sequence[Tensor]], inputs: Sequence[Tensor | None], record: Recorder

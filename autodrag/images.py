@@ -1,4 +1,4 @@
-"""Conversion of images between [-1, 1] and bytes, and between sizes."""
+"""Conversion of images between [-1, 1] and uint8, and between sizes."""
 
 import cv2
 import numpy as np
@@ -11,7 +11,7 @@ JPEG_QUALITY = 92
 
 
 def to_uint8(images: Float[Tensor, "*batch C H W"]) -> UInt8[Tensor, "*batch C H W"]:
-    """[-1, 1] to 0..255, clipped, rounded to the nearest."""
+    """[-1, 1] to 0..255, clipped and rounded to nearest."""
     return ((images.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
 
 
@@ -21,22 +21,22 @@ def from_uint8(images: UInt8[Tensor, "*batch C H W"]) -> Float[Tensor, "*batch C
 
 
 def to_pixels(images: Float[Tensor, "N C H W"]) -> UInt8[np.ndarray, "N H W 3"]:
-    """A generator's images (grey or RGB) as RGB bytes, channels last."""
+    """Images in [-1, 1] (grey or RGB) as RGB uint8, channels last."""
     return to_uint8(images).expand(-1, 3, -1, -1).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def to_bytes(image: Float[Tensor, "1 C H W"]) -> UInt8[np.ndarray, "H W 3"]:
-    """One image as `to_pixels` gives it."""
+    """`to_pixels` of a single image."""
     return to_pixels(image)[0]
 
 
 def to_tensor(image: UInt8[np.ndarray, "H W 3"]) -> Float[Tensor, "1 3 H W"]:
-    """RGB bytes as a generator's image in [-1, 1]."""
+    """RGB uint8 as an image in [-1, 1]."""
     return from_uint8(torch.from_numpy(image.copy()).permute(2, 0, 1)[None])
 
 
 def encode(image: UInt8[np.ndarray, "H W 3"], lossless: bool) -> bytes:
-    """PNG, fast rather than small, or JPEG without colour subsampling."""
+    """Encode as PNG, fast rather than small, or as JPEG without chroma subsampling."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
     if lossless:
         ok, data = cv2.imencode(".png", bgr, [cv2.IMWRITE_PNG_COMPRESSION, 2])
@@ -49,7 +49,7 @@ def encode(image: UInt8[np.ndarray, "H W 3"], lossless: bool) -> bytes:
 
 
 def to_size(images: Float[Tensor, "N C H W"], size: int) -> Float[Tensor, "N C size size2"]:
-    """Images brought to `size` pixels of height by averaging (enlarged: bilinearly), the width in proportion."""
+    """Resize images to a height of `size`, preserving the aspect ratio: by averaging, or bilinearly when enlarging."""
     height, width = images.shape[-2:]
     target = (size, round(width * size / height))
     if target == (height, width):

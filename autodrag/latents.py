@@ -1,4 +1,4 @@
-"""Latents: which rows a drag may change, their corruption in stage 1 (Eq. 1) and pseudo-trajectories (Eq. 7)."""
+"""Latents: the rows that drags edit, corruption for stage 1 (Eq. 1) and pseudo-trajectories (Eq. 7)."""
 
 from typing import Literal
 
@@ -6,11 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-EDITED_ROWS = 6  # section 3.1: the first six layers carry spatial attributes, the others are kept
+EDITED_ROWS = 6  # section 3.1: the first six layers control spatial attributes; the others are kept
 
 
 def split(ws: Float[Tensor, "*batch L D"]) -> tuple[Float[Tensor, "*batch K D"], Float[Tensor, "*batch M D"]]:
-    """(edited rows 0-5, kept rows 6..) as views: the paper's w1 and w2."""
+    """(edited rows 0-5, kept rows 6..), the paper's w1 and w2, as views."""
     return ws[..., :EDITED_ROWS, :], ws[..., EDITED_ROWS:, :]
 
 
@@ -27,11 +27,10 @@ def corrupt(
     granularity: Literal["element", "row"],
     rng: torch.Generator,
 ) -> Float[Tensor, "B L D"]:
-    """Outlier latents for the regularizer; rows 6.. stay clean.
+    """Corrupt latents for the regularizer; rows 6.. stay clean.
 
     std: standard deviation of W per dimension. noise: sigma of N as a multiple of `std`. drop: probability that M is
-    zero, for every element or for whole rows. rng: a CPU generator; the draws do not depend on the device or dtype of
-    `ws`.
+    zero, per element or per row (granularity). rng: on the CPU, so that draws do not depend on the device of `ws`.
     """
     head, tail = split(ws)
     shape = head.shape if granularity == "element" else (*head.shape[:-1], 1)
@@ -42,26 +41,25 @@ def corrupt(
 
 
 def constant_fractions(lam: Float[Tensor, " B"], n: int, direction: Literal["away", "toward"]) -> Float[Tensor, "B n"]:
-    """Eq. 7's constant lambda as the signed fraction of the way to w* that each step goes.
+    """Constant lambda of Eq. 7, as the signed fraction of the distance to w* covered by each step.
 
-    "away" is the sign as printed, so the distance to w* grows by (1 + lambda) a step; "toward" is UserControllableLT's.
+    "away": as in Eq. 7, the distance to w* grows by (1 + lambda) per step; "toward": as in UserControllableLT.
     """
     signed = -lam if direction == "away" else lam
     return signed[:, None].expand(-1, n)
 
 
 def jump_fractions(batch: int, n: int) -> Float[Tensor, "B n"]:
-    """Fractions that reach w* itself in n equal steps: w_i = w_0 + i/n (w* - w_0)."""
+    """Fractions that reach w* in n equal steps: w_i = w_0 + i/n (w* - w_0)."""
     return (1 / torch.arange(n, 0, -1)).expand(batch, n)
 
 
 def perturb(
     ws: Float[Tensor, "B L D"], stars: Float[Tensor, "B n K D"], fractions: Float[Tensor, "B n"]
 ) -> Float[Tensor, "B steps L D"]:
-    """The latent motion w_0..w_n, [B, n + 1, L, D]; rows 6.. are those of w_0 throughout.
+    """The latent motion w_0..w_n, [B, n + 1, L, D]; rows 6.. are those of w_0.
 
-    stars: the edited rows of w* for every step (the same n times, or redrawn). fractions: signed, as
-    `constant_fractions` gives them.
+    stars: edited rows of w* for each step. fractions: signed, as in `constant_fractions`.
     """
     head, tail = split(ws)
     heads = [head]
@@ -73,7 +71,7 @@ def perturb(
 
 
 def progress(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoints"]:
-    """The share of the way from w_0 to w_n that lies behind after each of n steps, which need not be the motion's."""
+    """Cumulative fractions of the distance from w_0 to w_n at n + 1 waypoints; n may differ from the motion's steps."""
     way = (ws[-1] - ws[0]).flatten()
     length = way.square().sum()
     if length == 0:
@@ -87,5 +85,5 @@ def progress(ws: Float[Tensor, "steps L D"], n: int) -> Float[Tensor, " waypoint
 def walk(
     start: Float[Tensor, "*batch L D"], end: Float[Tensor, "*batch L D"], fractions: Float[Tensor, "*batch waypoints"]
 ) -> Float[Tensor, "*batch waypoints L D"]:
-    """The points of the straight line from start to end at those fractions of the way."""
+    """Points on the straight line from start to end at the given fractions."""
     return start.unsqueeze(-3) + fractions[..., None, None] * (end - start).unsqueeze(-3)

@@ -1,4 +1,4 @@
-"""From a dataset name or a file of any known format to a frozen generator."""
+"""Load a frozen generator by dataset name or from a file of any known format."""
 
 import warnings
 from pathlib import Path
@@ -23,10 +23,10 @@ def load_generator(
     channels_last: bool = True,
     c: Class | None = None,
 ) -> FrozenGenerator:
-    """A generator by dataset name (downloaded where it must be), by path of a file of any known format, or by config.
+    """Load a generator by dataset name (downloaded if necessary), path of a file of any known format, or config.
 
-    dtype: of the convolutions: float32, bfloat16 or float16. c: class of its images, see `with_class`. Raises
-    InputError.
+    dtype: of the convolutions: float32, bfloat16 or float16. c: class, see `FrozenGenerator.with_class`. Raises
+    InputError if the file, device or dtype cannot be used.
     """
     place = _usable(device, dtype)
     dataset, path = _find(name_or_path)
@@ -54,7 +54,7 @@ def load_generator(
 
 
 def read_arrays(source: Path | bytes) -> list[tuple[str, Tensor]]:
-    """Tensors of a torch file or pickle by their places in it. Nothing is executed. Raises InputError."""
+    """(path within the file, tensor) of a torch file or pickle. Nothing is executed. Raises InputError."""
     try:
         return arrays_of(source)
     except CheckpointError as error:
@@ -62,7 +62,7 @@ def read_arrays(source: Path | bytes) -> list[tuple[str, Tensor]]:
 
 
 def _find(name_or_path: str | Path | DatasetConfig) -> tuple[DatasetConfig | None, Path]:
-    """The dataset (None for a bare file) and its file, which may have any name: its content decides."""
+    """The dataset (None for a bare file) and the path of its file. The format is detected from the content."""
     if isinstance(name_or_path, DatasetConfig):
         dataset = name_or_path
     else:
@@ -74,7 +74,7 @@ def _find(name_or_path: str | Path | DatasetConfig) -> tuple[DatasetConfig | Non
 
 
 def _usable(device: str | torch.device, dtype: torch.dtype) -> torch.device:
-    """The device, after a test convolution there in this type."""
+    """The device, after a test convolution in this dtype. Raises InputError if that fails."""
     if dtype not in DTYPES:
         raise InputError(f"dtype is {dtype}; give torch.float32, torch.bfloat16 or torch.float16.")
     try:
@@ -94,6 +94,6 @@ def _usable(device: str | torch.device, dtype: torch.dtype) -> torch.device:
 
 
 def prefer_fast_convolutions(device: torch.device) -> None:
-    """Let cuDNN benchmark its convolutions on a GPU: a generator has few shapes and uses them often."""
+    """Let cuDNN benchmark convolutions on a GPU: a generator uses few shapes, many times."""
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True

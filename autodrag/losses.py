@@ -1,7 +1,7 @@
-"""The losses of both stages (Eq. 6, 12, 13, 14): one value for each item of the batch, averaged in the loop.
+"""The losses of both stages (Eq. 6, 12, 13, 14), one value per item of the batch.
 
-The paper's norms and sums are means over elements, pixels, channels and points here, summed over the n steps. This is
-our choice: alpha and beta then mean the same for every generator, number of points and resolution.
+Norms and sums of the paper are means over elements, pixels, channels and points here, summed over the n steps. This is
+our choice: it makes alpha and beta independent of generator, number of points and resolution.
 """
 
 import torch
@@ -15,7 +15,7 @@ from autodrag.latents import split
 def restoration_loss(
     restored: Float[Tensor, "B L D"], ws: Float[Tensor, "B L D"], std: Float[Tensor, " D"]
 ) -> Float[Tensor, " B"]:
-    """L1 between restored and clean latents over the edited rows, in units of `std`, that of W."""
+    """L1 between restored and clean edited rows, in units of the standard deviation of W."""
     # Eq. 6: || w_hat - w ||_1
     return (split(restored)[0] - split(ws)[0]).div(std).abs().mean(dim=(1, 2))
 
@@ -23,14 +23,13 @@ def restoration_loss(
 def prediction_loss(
     predicted: Float[Tensor, "B n L D"], ws: Float[Tensor, "B n L D"], units: Float[Tensor, "D U"]
 ) -> Float[Tensor, " B"]:
-    """L1 between predicted and true latents w_1..w_n over the edited rows.
+    """L1 between the edited rows of predicted and true latents w_1..w_n.
 
-    units: differences in W are multiplied by this matrix: 1 / std on the diagonal, or `image_units` of
-    `training.latent_statistics`.
+    units: matrix that latent differences are multiplied by: diag(1 / std), or `training.latent_statistics.image_units`.
     """
     # Eq. 12: || w_hat_seq - w_seq ||_1
     difference = split(predicted)[0].float() - split(ws)[0].float()
-    with torch.autocast(difference.device.type, enabled=False):  # sums in bfloat16 lose small errors
+    with torch.autocast(difference.device.type, enabled=False):  # bfloat16 sums lose small errors
         return (difference @ units).abs().mean(dim=(2, 3)).sum(dim=1)
 
 
@@ -43,16 +42,16 @@ def drag_loss(
     image_hw: tuple[int, int],
     patch: int = 7,
 ) -> Float[Tensor, " B"]:
-    """L1 between features: patches around the targets after a step and around the handles before it.
+    """L1 between feature patches around the handles before a step and around the targets after it.
 
-    before: features F_i of the true latent; they get no gradient. after: features of the predicted latent. handles,
-    targets: image pixels. weights: of the points in the mean, 0 or False at padding. patch: side of the patches in
-    feature pixels. The loss of an item without points is 0.
+    before: features F_i of the true latent, detached. after: features of the predicted latent. handles, targets: image
+    pixels. weights: of the points in the mean; 0 or False at padding. patch: side of the patches, in feature pixels.
+    The loss of an item without points is 0.
     """
     feature_hw = (before.shape[-2], before.shape[-1])
     source = patches(before.detach(), rescale(handles, image_hw, feature_hw), patch)  # [B, Q, 49, C]
     reached = patches(after, rescale(targets, image_hw, feature_hw), patch)
-    # Eq. 13: || F_i(h) - F_hat_{i+1}(t) ||_1 over the 7 x 7 pixels of every point
+    # Eq. 13: || F_i(h) - F_hat_{i+1}(t) ||_1 over the 7 x 7 pixels of each point
     distance = (source - reached).abs().mean(dim=(2, 3))
     return torch.where(weights > 0, distance * weights, 0.0).sum(dim=1) / weights.sum(dim=1).clamp(min=1e-6)
 
@@ -60,7 +59,7 @@ def drag_loss(
 def total_loss(
     prediction: Float[Tensor, " B"], drag: Float[Tensor, " B"], alpha: float, beta: float
 ) -> Float[Tensor, " B"]:
-    """The weighted sum of both terms of stage 2."""
+    """The loss of stage 2."""
     # Eq. 14: alpha L_pred + beta L_drag
     return alpha * prediction + beta * drag
 
@@ -72,10 +71,10 @@ def landing_loss(
     mask: Bool[Tensor, "B P"],
     image_hw: tuple[int, int],
 ) -> Float[Tensor, " B"]:
-    """L1 between predicted and desired displacements of the handles, in hundredths of the image's sides. Ours.
+    """L1 between predicted and desired displacements of the handles, in hundredths of the image sides. Ours.
 
-    moves: predicted displacements in units in which the image spans [-1, 1], from `models.PointMotion`. handles,
-    targets: image pixels. mask: False at padding. The loss of an item without points is 0.
+    moves: displacements predicted by `models.PointMotion`, in units in which the image spans [-1, 1]. handles, targets:
+    image pixels. mask: False at padding. The loss of an item without points is 0.
     """
     desired = to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw)
     distance = 50 * (moves - desired).abs().mean(dim=2)

@@ -14,15 +14,16 @@ from autodrag.errors import InputError
 from autodrag.pictures import as_array, read_pixels
 
 EXPECTED = "give [H, W] in [0, 1], 1 where the image may change, or a picture file"
-UNIFORM = 1 / 16  # a mask whose levels differ by no more than this is uniform
+UNIFORM = 1 / 16  # maximum range of the levels of a mask that counts as uniform
 
 
 def read_mask(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
-    """A mask from a picture, white = 1, or from an array.
+    """Read a mask from an image (white = 1) or an array.
 
-    Pictures are files, their bytes, or PIL images: they are rotated upright and resized to the resolution, and
-    transparent parts count as black. Arrays and tensors have the image's size, with or without channels: booleans,
-    floats in [0, 1], or integers, 0..1 or 0..255. Raises InputError for anything else, and for a uniform picture.
+    Images are files, their bytes, or PIL images: they are rotated upright and resized to the resolution, and
+    transparency counts as black. Arrays and tensors must have the image's size, with or without channels, and hold
+    booleans, floats in [0, 1], or integers in 0..1 or 0..255. Raises InputError for anything else, and for a uniform
+    image.
     """
     if isinstance(mask, str | Path | bytes | Image.Image):
         return torch.from_numpy(_of_picture(mask, resolution))

@@ -1,4 +1,4 @@
-"""The orientation of an image, which is all that is read of its metadata."""
+"""The orientation of an image, the only metadata that is read."""
 
 import re
 import struct
@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-TAG = 0x0112  # Orientation, of EXIF
+TAG = 0x0112  # EXIF Orientation
 EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 SIZES = {1: "B", 3: "H", 4: "I"}  # the integer types of EXIF
-_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # of the bytes, by the first four
+_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}  # byte order by the first four bytes
 
-#: Tags of a TIFF that say where its pixels are and what their numbers mean: sizes, depth, compression, colours, strips,
-#: tiles, the predictor, the palette, further samples, tables of JPEG, and YCbCr.
+#: Tags of a TIFF needed to decode its pixels: sizes, depth, compression, colours, strips, tiles, predictor, palette,
+#: extra samples, JPEG tables and YCbCr.
 PIXEL_TAGS = frozenset(
     (
         *(256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325),
@@ -22,10 +22,10 @@ PIXEL_TAGS = frozenset(
     )
 )
 
-# "infe" of version 2 or 3: flags, number of the item, protection, type.
+# "infe" of version 2 or 3: flags, item id, protection, type.
 _EXIF_ITEM = re.compile(rb"(infe(?:\x02.{3}.{2}|\x03.{3}.{4}).{2})Exif", re.DOTALL)
 
-#: Orientation -> (whether to transpose, then whether to reverse the rows, and the columns).
+#: Orientation -> (transpose, then reverse rows, reverse columns).
 TURNS = {
     1: (False, False, False),
     2: (False, False, True),
@@ -39,7 +39,7 @@ TURNS = {
 
 
 def upright(pixels: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.ndarray, "h w C"]:
-    """The image as it should be shown."""
+    """Rotate or flip an image to its display orientation."""
     swapped, up, left = TURNS[orientation]
     if swapped:
         pixels = pixels.swapaxes(0, 1)
@@ -47,10 +47,7 @@ def upright(pixels: UInt8[np.ndarray, "H W C"], orientation: int) -> UInt8[np.nd
 
 
 def split_jpeg(data: bytes) -> tuple[bytes, int]:
-    """A JPEG without EXIF, XMP and the index of further images, and its orientation.
-
-    Without them a decoder cannot fail because of errors in them.
-    """
+    """A JPEG without EXIF, XMP and multi-picture index, whose errors could make decoders fail; and its orientation."""
     kept, found, place = [data[:2]], [], 2
     while data[place : place + 1] == b"\xff" and place + 4 <= len(data):
         marker = data[place + 1]
@@ -70,9 +67,9 @@ def split_jpeg(data: bytes) -> tuple[bytes, int]:
 
 
 def split_tiff(data: bytes) -> tuple[bytes, int]:
-    """A TIFF whose first directory holds only the tags that describe pixels, and its orientation.
+    """A TIFF reduced to the first directory's tags that describe pixels, and its orientation.
 
-    A BigTIFF stays as it is; decoders obey its orientation, so 1 is returned.
+    A BigTIFF is returned unchanged with orientation 1, because decoders apply it.
     """
     order = _ORDERS.get(data[:4])
     try:
@@ -90,15 +87,12 @@ def split_tiff(data: bytes) -> tuple[bytes, int]:
 
 
 def hide_exif(data: bytes) -> bytes:
-    """An AVIF or HEIC file with its EXIF hidden from decoders: the orientation of such files is in their boxes.
-
-    The EXIF item gets an unknown type in the box that lists the items.
-    """
+    """Hide the EXIF of an AVIF or HEIC file from decoders, by changing its item type: its orientation is in boxes."""
     return _EXIF_ITEM.sub(rb"\1skip", data)
 
 
 def orientation_of(info: Mapping[Any, Any]) -> int:
-    """The orientation in the metadata that Pillow has read (`Image.info`); 1 where there is no valid one."""
+    """The orientation in the metadata read by Pillow (`Image.info`); 1 if there is no valid one."""
     exif, xmp = info.get("exif"), info.get("xmp", info.get("XML:com.adobe.xmp"))
     if exif is None and isinstance(text := info.get("Raw profile type exif"), str):  # PNG as written by ImageMagick
         digits = "".join(text.split("\n")[3:])
@@ -109,7 +103,7 @@ def orientation_of(info: Mapping[Any, Any]) -> int:
 
 
 def _of_exif(tiff: bytes) -> int | None:
-    """The tag's value in the first directory of an EXIF block; other tags are not read."""
+    """The orientation in the first directory of an EXIF block; other tags are not read."""
     order = _ORDERS.get(tiff[:4])
     try:
         if order is None:

@@ -1,4 +1,4 @@
-"""Reads images of any kind that a user gives, upright and as bytes, with bounds on their size."""
+"""Reads user images of any kind as upright RGB uint8, with bounds on their size."""
 
 import io
 import math
@@ -16,22 +16,22 @@ from autodrag.errors import InputError
 from autodrag.filekinds import kind_of, register_plugins
 from autodrag.orientation import hide_exif, orientation_of, split_jpeg, split_tiff, upright
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # the decoders that are used
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "AVIF", "HEIF")  # enabled decoders
 READABLE = "give a PNG, JPEG, WebP, GIF, BMP or TIFF file"
 EXPECTED = "give a file, a PIL image, or an array [H, W], [H, W, C] or [C, H, W] with C = 1, 3 or 4"
-MAX_PIXELS = 52_000_000  # a little more than the 8192 x 6144 of 50 megapixel phones
-PHOTOMETRIC = 262  # tag of TIFF: 0 where white is 0
-SLACK = 0.1  # floats may exceed [0, 1] or [-1, 1] by this much, as after resizing
+MAX_PIXELS = 52_000_000  # slightly more than the 8192 x 6144 of 50 megapixel phones
+PHOTOMETRIC = 262  # TIFF tag; 0: white is 0
+SLACK = 0.1  # by which floats may exceed [0, 1] or [-1, 1], e.g. after resizing
 
 Pixels = tuple[UInt8[np.ndarray, "H W 3"], UInt8[np.ndarray, "H W"] | None]
 
 
 def read_picture(picture: Any, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray, "H W 3"]:
-    """Any picture as upright RGB bytes; transparent parts become white.
+    """Read any image as upright RGB uint8; transparent parts become white.
 
-    picture: a file or its bytes; a PIL image; an array or tensor [H, W], [H, W, C] or [C, H, W] with 1, 3 or 4
-    channels (or a batch of one): bytes, 16 bits, booleans, or floats in [0, 1] or, where some are negative, [-1, 1].
-    Raises InputError for anything else, and for more than `max_pixels`.
+    picture: a file or its bytes; a PIL image; an array or tensor [H, W], [H, W, C] or [C, H, W] with 1, 3 or 4 channels
+    (or a batch of one): 8 or 16 bits, booleans, or floats in [0, 1] or, if some are negative, [-1, 1]. Raises
+    InputError for anything else, and for more than `max_pixels`.
     """
     rgb, alpha = read_pixels(picture, "The picture", max_pixels)
     if alpha is None:
@@ -41,7 +41,7 @@ def read_picture(picture: Any, max_pixels: int = MAX_PIXELS) -> UInt8[np.ndarray
 
 
 def read_pixels(picture: Any, name: str, max_pixels: int = MAX_PIXELS) -> Pixels:
-    """(RGB, alpha or None) of any picture that `read_picture` takes. name: of the picture in errors."""
+    """(RGB, alpha or None) of anything that `read_picture` accepts. name: of the image in errors."""
     if isinstance(picture, str | Path):
         name = str(picture)
         try:
@@ -56,7 +56,7 @@ def read_pixels(picture: Any, name: str, max_pixels: int = MAX_PIXELS) -> Pixels
 
 
 def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Pixels:
-    """Pillow decodes a file when its pixels are first asked for."""
+    """May raise decoding errors: Pillow decodes a file on first access to its pixels."""
     if image.width * image.height > max_pixels:
         raise _too_large(name, f"{image.width} x {image.height} pixels", max_pixels)
     try:
@@ -70,7 +70,7 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> Pixels:
 
 
 def _from_file(data: bytes, name: str, max_pixels: int) -> Pixels:
-    """The size is read from the header before anything is decoded."""
+    """Checks the size in the header before decoding."""
     register_plugins()
     content, orientation = data, None
     if data.startswith(b"\xff\xd8"):
@@ -109,9 +109,9 @@ def _turned(pixels: Pixels, orientation: int) -> tuple[UInt8[np.ndarray, "h w 3"
 
 def _unpacked(image: Image.Image, name: str, alpha: UInt8[np.ndarray, "H W"] | None = None) -> Pixels:
     """(RGB, alpha) of a PIL image of any mode. alpha: replaces what Pillow finds; None: Pillow's."""
-    if image.mode[0] in "IF":  # more than 8 bits a pixel; Pillow's own conversion would clip them
+    if image.mode[0] in "IF":  # more than 8 bits per channel, which Pillow's conversion would clip
         levels = _levels(np.asarray(image), name)
-        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # a TIFF whose white is 0, which Pillow minds in 8 bits
+        if getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0:  # white is 0, which Pillow handles only for 8 bits
             levels = 255 - levels
         return np.repeat(levels[:, :, None], 3, axis=2), alpha
     if image.mode == "La":  # Pillow converts it to nothing else
@@ -128,7 +128,7 @@ def _unpacked(image: Image.Image, name: str, alpha: UInt8[np.ndarray, "H W"] | N
 
 
 def _colour_key(image: Image.Image, data: bytes) -> UInt8[np.ndarray, "H W"] | None:
-    """Alpha of a PNG of any depth with one transparent grey or colour; None for anything else.
+    """Alpha of a PNG of any depth with a transparent grey level or colour; None for anything else.
 
     Needed because Pillow compares that colour with pixels already reduced to 8 bits.
     """
@@ -148,7 +148,7 @@ def _colour_key(image: Image.Image, data: bytes) -> UInt8[np.ndarray, "H W"] | N
 
 
 def _from_array(values: Any, name: str) -> Pixels:
-    """(RGB, alpha) of an array or tensor. Channels are the last or first axis; tensors try the first one first."""
+    """(RGB, alpha) of an array or tensor. Channels are the last or first axis; for tensors, the first has priority."""
     array = as_array(values)
     if array is None or array.dtype.kind not in "buif":
         what = type(values).__name__ if array is None else f"an array of {array.dtype}"
@@ -180,7 +180,7 @@ def as_array(values: Any) -> np.ndarray | None:
 
 
 def _levels(values: np.ndarray, name: str) -> UInt8[np.ndarray, "*shape"]:
-    """Numbers of any range as bytes, rounded to the nearest; black stays black and white stays white."""
+    """Convert values of any accepted range to uint8, rounded to nearest."""
     if values.dtype == np.uint8:
         return values
     if values.dtype == bool:

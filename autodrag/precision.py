@@ -1,4 +1,4 @@
-"""The type that `auto` stands for in a config: bfloat16 where the device computes it fast, else float32."""
+"""Resolves dtype `auto` of a config: bfloat16 if the device computes it fast, otherwise float32."""
 
 import sys
 from functools import cache
@@ -13,12 +13,12 @@ from torch.nn import functional as F
 Asked = Literal["auto", "float32", "bfloat16", "float16"]
 Chosen = Literal["float32", "bfloat16", "float16"]
 
-UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # processor flags of Linux for units that multiply bfloat16
-WORTH = 0.8  # bfloat16 is fast if a convolution takes less than this share of its time in float32
+UNITS = {"amx_bf16", "avx512_bf16", "bf16"}  # Linux CPU flags of hardware support for bfloat16 products
+WORTH = 0.8  # bfloat16 counts as fast if a convolution takes less than this fraction of its time in float32
 
 
 def choose(asked: Asked, device: torch.device) -> Chosen:
-    """`asked`, or the type that suits the device where it is "auto"; that choice is printed to stderr."""
+    """`asked`, or the best dtype for the device if it is "auto", which is then reported on stderr."""
     if asked != "auto":
         return asked
     fast, why = computes_bfloat16_fast(device)
@@ -29,7 +29,7 @@ def choose(asked: Asked, device: torch.device) -> Chosen:
 
 @cache
 def computes_bfloat16_fast(device: torch.device) -> tuple[bool, str]:
-    """Whether bfloat16 is fast on this device, and why. Processors with a unit for it are timed, once a process."""
+    """Whether bfloat16 is fast on this device, and why. CPUs with support for it are benchmarked, once per process."""
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)  # by the current device, which is this one
         return fast, f"the GPU {'multiplies' if fast else 'does not multiply'} bfloat16 natively"
@@ -43,7 +43,7 @@ def computes_bfloat16_fast(device: torch.device) -> tuple[bool, str]:
 
 
 def processor_flags() -> set[str]:
-    """The processor flags that Linux reports; empty elsewhere."""
+    """The CPU flags reported by Linux; empty elsewhere."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     return {flag for line in lines if line.startswith(("flags", "Features")) for flag in line.partition(":")[2].split()}
@@ -60,6 +60,6 @@ def bfloat16_time(device: torch.device, rounds: int = 3) -> float:
             for i, (image, kernel) in enumerate(cases):
                 start = perf_counter()
                 F.conv2d(image, kernel, padding=1)
-                if turn:  # the first one warms up
+                if turn:  # the first is a warm-up
                     best[i] = min(best[i], perf_counter() - start)
     return best[0] / best[1]

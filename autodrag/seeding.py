@@ -1,4 +1,4 @@
-"""Random numbers as a pure function of (seed, stage, index): resumed and distributed runs draw the same ones."""
+"""Random numbers as a pure function of (seed, stage, index), equal in resumed and distributed runs."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ import torch
 
 
 def rng(seed: int, stage: str, *index: int) -> torch.Generator:
-    """A CPU generator whose stream depends on the arguments alone.
+    """A CPU generator whose stream depends only on the arguments.
 
     seed: of the run. stage: purpose of the draws ("trajectory", "stage1", ...). index: any integers (sample, step,
-    rank, ...). Different arguments give unrelated streams.
+    rank, ...). Different arguments give independent streams.
     """
     return torch.Generator().manual_seed(_state(seed, stage, *index))
 
 
 @contextmanager
 def seeded(seed: int, stage: str, *index: int) -> Iterator[None]:
-    """Seed torch's global CPU generator (which initialises modules) from the arguments, and restore its state later."""
+    """Seed torch's global CPU generator, which initialises modules, within the context; restores its state."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_state(seed, stage, *index))
         yield

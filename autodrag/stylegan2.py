@@ -1,4 +1,4 @@
-"""The one import of StyleGAN2: `third_party/` in a checkout, `autodrag/third_party/` in an installed package."""
+"""The only import of StyleGAN2: from `third_party/` in a checkout, `autodrag/third_party/` in an installed package."""
 
 from importlib.util import find_spec
 from typing import TYPE_CHECKING

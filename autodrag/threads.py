@@ -1,15 +1,15 @@
-"""How PyTorch's threads wait for each other; torch reads it while it is imported, so this comes first."""
+"""OpenMP settings, which take effect only if made before torch is imported."""
 
 import os
 
-SPINS = "10000"  # rounds of waiting, about 0.1 ms
+SPINS = "10000"  # busy-wait iterations, about 0.1 ms
 
 
 def share_cores() -> None:
-    """Have threads that wait give their core away soon, unless the environment says otherwise.
+    """Make waiting threads release their core early, unless GOMP_SPINCOUNT is set.
 
-    A drag and its picture are many small operations in several threads. As it comes, a thread that waits for another
-    keeps its core busy for milliseconds, and beside any other program the other one then waits for that core.
-    Does nothing after torch is imported, and where OpenMP is not GNU's.
+    A drag and its image are many small operations in several threads. By default, a waiting thread spins for
+    milliseconds, and when other programs are running, the thread it waits for may need that core. No effect after torch
+    is imported, or with another OpenMP than GNU's.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)

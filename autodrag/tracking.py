@@ -1,4 +1,4 @@
-"""Tracks points from one image to another by the generator's features, like DragGAN but over larger distances."""
+"""Point tracking between images by generator features, as in DragGAN but over larger distances."""
 
 from dataclasses import dataclass
 
@@ -10,17 +10,17 @@ from torch.nn import functional as F
 from autodrag.generator import FrozenGenerator
 from autodrag.geometry import corner, sample_at
 
-BLOCK = 6  # of the generator: the most discriminative features according to DragGAN
-SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (points a side, steps from centre to edge) of each finer grid
-LOCATOR_BLOCK = 5  # its features change less with the shape of a face than those of block 6
-LOCATOR_SIDE, WITHIN = 13, 3.0  # points a side of the Locator's grid, and its reach in standard deviations
-AROUND = 5  # side of the neighbourhood whose mean the first, coarse search compares, in feature pixels
+BLOCK = 6  # generator block with the most discriminative features, according to DragGAN
+SEARCHES = ((13, 6.0), (7, 3.0), (7, 3.0))  # (points per side, steps from centre to edge) of each finer grid
+LOCATOR_BLOCK = 5  # generator block whose features change less with the shape of a face than those of block 6
+LOCATOR_SIDE, WITHIN = 13, 3.0  # points per side of the Locator's grid, and its extent in standard deviations
+AROUND = 5  # side of the averaging window of the first, coarse search, in feature pixels
 
 
 class Tracker:
-    """Stores the features at points of some images and finds them in others.
+    """Stores the features at points of some images and finds these points in others.
 
-    features: of the images, the generator's output of `BLOCK`. points: image pixels.
+    features: of the images, from block `BLOCK`. points: image pixels.
     """
 
     def __init__(
@@ -32,17 +32,17 @@ class Tracker:
     def find(
         self, ws: Float[Tensor, "B L D"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
     ) -> Float[Tensor, "B P 2"]:
-        """The points in the images of `ws`.
+        """Track the points to the images of `ws`. Returns image pixels.
 
-        Searched within `radius` pixels of `expected` in x and y: on a grid of 13 x 13 positions, then around the best
-        one on two finer grids. Positions outside the image are never chosen.
+        Searches within `radius` pixels of `expected` in x and y: on a grid of 13 x 13 positions, then on two finer
+        grids around the best one. Positions are clamped to the image.
         """
         return self.find_in(self._generator.features(ws, block=BLOCK), expected, radius)
 
     def find_in(
         self, features: Float[Tensor, "B C h w"], expected: Float[Tensor, "B P 2"], radius: Float[Tensor, "B P"]
     ) -> Float[Tensor, "B P 2"]:
-        """`find`, given the images' features of `BLOCK`."""
+        """`find`, given the features from `BLOCK`."""
         maps = _coarse_to_fine(features)
         height, width = self._generator.resolution
         limit = corner(expected, (height, width))
@@ -62,20 +62,21 @@ class Tracker:
 
 @dataclass(frozen=True)
 class Located:
-    """points: image pixels. certainty: in [0, 1], 0 where the features add nothing to the expectation."""
+    """points: image pixels. certainty: in [0, 1], 0 where the features do not improve on the prior."""
 
     points: Float[Tensor, "B P 2"]
     certainty: Float[Tensor, "B P"]
 
 
 class Locator:
-    """Estimates points of some images in others from the features and from where they are expected.
+    """Bayesian point tracking: combines features with a prior on the position.
 
-    A jaw looks alike along its length, and an opening mouth changes its look, so the best match alone can be farther
-    off than the drag was long. So positions are weighted: a normal distribution around the expected one, times
-    exp(-E / 2 E_min), with E the mean squared difference of standardised features and E_min the smallest of them, a
-    measure of how much the look of the point has changed.
-    ws: latents of the images. points: in their pixels.
+    A jaw looks the same along its length, and an opening mouth changes its appearance, so the error of the best match
+    can exceed the length of the drag. So positions are averaged with weights: a normal prior around the expected one,
+    times the likelihood exp(-E / 2 E_min), with E the mean squared difference of standardised features and E_min their
+    minimum, which measures how much the appearance of the point has changed.
+
+    ws: latents of the images. points: image pixels in them.
     """
 
     def __init__(self, generator: FrozenGenerator, ws: Float[Tensor, "B L D"], points: Float[Tensor, "B P 2"]) -> None:
@@ -110,7 +111,7 @@ class Locator:
 
 
 def _coarse_to_fine(features: Float[Tensor, "B C h w"]) -> list[Float[Tensor, "B C h w"]]:
-    """The map for each search: means of neighbourhoods for the first, wide search, then the features."""
+    """The feature map of each search: averaged for the first, wide search, then unchanged."""
     smooth = F.avg_pool2d(features, AROUND, stride=1, padding=AROUND // 2, count_include_pad=False)
     return [smooth, features, features]
 
@@ -118,7 +119,7 @@ def _coarse_to_fine(features: Float[Tensor, "B C h w"]) -> list[Float[Tensor, "B
 def search_radius(
     handles: Float[Tensor, "B P 2"], targets: Float[Tensor, "B P 2"], image_hw: tuple[int, int]
 ) -> Float[Tensor, "B P"]:
-    """Search radius for a dragged handle: half the length of its drag, from 12 to 64 px of an image 512 high."""
+    """Search radius in pixels: half the length of a drag, clamped to 12 to 64 px at a height of 512."""
     half_way = (targets - handles).norm(dim=-1) / 2
     return half_way.clamp(12 * image_hw[0] / 512, 64 * image_hw[0] / 512)
 

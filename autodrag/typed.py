@@ -17,10 +17,11 @@ T = TypeVar("T")
 
 
 def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "", what: str = "Config key") -> T:
-    """`data` as the dataclass `cls`. Sequences become tuples, and integers floats where a field is a float.
+    """Convert `data` to the dataclass `cls`. Sequences become tuples, and integers become floats for float fields.
 
-    In a union of dataclasses the fields that are Literals in all of them decide which one `data` is. prefix, what: how
-    error messages name a key. Raises InputError for an unknown key (with similar ones), a missing key, or a wrong type.
+    In a union of dataclasses, the fields that are Literals in all of them determine which one is built. prefix, what:
+    name keys in error messages. Raises InputError for an unknown key (with similar ones), a missing key, or a wrong
+    type.
     """
     data = _chosen(cls, data, prefix)
     unknown = list(_unknown(cls, data, prefix))
@@ -35,13 +36,13 @@ def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "", what: str = "
     except DaciteFieldError as error:
         path, kind = str(error.field_path), getattr(error, "field_type", None)
         value: Any = data
-        for key in path.split("."):  # as the user wrote it: the error holds a partly converted value
+        for key in path.split("."):  # the original value: the error holds a partly converted one
             value = value[key]
         raise InputError(f"{what} {prefix + path!r} is {value!r}, expected {describe(kind)}.") from None
 
 
 def check_bounds(section: str, config: object, **bounds: tuple[int | float, int | float]) -> None:
-    """Raises InputError for a number of a config outside its (lowest, highest); None is skipped."""
+    """Raises InputError for config values outside their (lowest, highest); None is skipped."""
     for name, (low, high) in bounds.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
@@ -50,7 +51,7 @@ def check_bounds(section: str, config: object, **bounds: tuple[int | float, int 
 
 
 def near(key: str, known: Iterable[str]) -> str:
-    """ " (near: ...)" with up to three of the dotted keys in `known` that resemble `key`; "" where none does."""
+    """ " (near: ...)" with up to three of the dotted keys in `known` that are similar to `key`, or ""."""
 
     def similarity(other: str) -> tuple[float, float]:
         pairs = ((key.rpartition(".")[2], other.rpartition(".")[2]), (key, other))
@@ -73,7 +74,7 @@ def leaf_keys(data: Any, prefix: str = "") -> Iterator[str]:
 
 
 def describe(kind: Any) -> str:
-    """A type as a user reads it: "one of 'away', 'toward'", "a number or null", "a list of 2 integers"."""
+    """A type in words: "one of 'away', 'toward'", "a number or null", "a list of 2 integers"."""
     simple = {
         int: "an integer",
         float: "a number",
@@ -98,7 +99,7 @@ def describe(kind: Any) -> str:
 
 
 def _unknown(cls: type, data: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, list[str]]]:
-    """(dotted key, known keys at that level) of every key in `data` that is not a field, at all levels."""
+    """(dotted key, known keys at that level) of all keys in `data` that are not fields, at all levels."""
     hints = get_type_hints(cls)
     known = [field.name for field in fields(cls)]
     for key, value in data.items():
@@ -128,12 +129,12 @@ def _chosen(cls: type, data: Mapping[Any, Any], prefix: str) -> dict[Any, Any]:
 
 
 def _literals(cls: type) -> dict[str, tuple[Any, ...]]:
-    """The fields that are Literals, and their values."""
+    """Fields that are Literals, with their values."""
     return {key: get_args(hint) for key, hint in get_type_hints(cls).items() if get_origin(hint) is Literal}
 
 
 def _dataclass_in(hint: Any) -> type | None:
-    """The only dataclass in `hint` or its union; None where there are none or several, which dacite then resolves."""
+    """The only dataclass in `hint` or its union; None if there are none or several, which dacite resolves."""
     options = get_args(hint) if get_origin(hint) in (Union, types.UnionType) else (hint,)
     found = [option for option in options if isinstance(option, type) and is_dataclass(option)]
     return found[0] if len(found) == 1 else None
@@ -153,6 +154,6 @@ def _float(value: Any) -> Any:
 
 
 def _int(value: Any, kind: type = int) -> Any:
-    if isinstance(value, bool):  # Python counts True as an int; a config does not
+    if isinstance(value, bool):  # bool is a subclass of int, but not an integer in a config
         raise WrongTypeError(kind, value)
     return value

@@ -1,4 +1,4 @@
-"""Pictures of drags: images with their points, sheets of several, animations."""
+"""Visualisation of drags: images with points, sheets of images, animations."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ def draw_points(
     handles: Float[Tensor, "P 2"] | None = None,
     targets: Float[Tensor, "P 2"] | None = None,
 ) -> UInt8[Tensor, "3 H W"]:
-    """The image with handles (red), targets (blue) and, with both, an arrow from each handle to its target."""
+    """Draw handles (red), targets (blue) and, given both, arrows from handles to targets."""
     canvas = image.permute(1, 2, 0).cpu().contiguous().numpy().copy()  # a copy
     size = max(1.0, image.shape[1] / 128)
     if handles is not None and targets is not None:
@@ -40,7 +40,7 @@ def draw_points(
 
 
 def sheet(rows: Sequence[Sequence[UInt8[Tensor, "3 H W"]]], gap: int = 4) -> UInt8[Tensor, "3 height width"]:
-    """Images of one size as a table on white, `gap` pixels apart; rows may differ in length."""
+    """Images of the same size as a grid on white, `gap` pixels apart; rows may differ in length."""
     height, width = rows[0][0].shape[1:]
     columns = max(len(row) for row in rows)
     table = torch.full((3, len(rows) * (height + gap) + gap, columns * (width + gap) + gap), 255, dtype=torch.uint8)
@@ -54,7 +54,7 @@ def sheet(rows: Sequence[Sequence[UInt8[Tensor, "3 H W"]]], gap: int = 4) -> UIn
 def motion_sheet(
     images: Float[Tensor, "B frames 3 H W"], points: Sequence[tuple[Float[Tensor, "_ 2"], Float[Tensor, "_ 2"]]]
 ) -> UInt8[Tensor, "3 height width"]:
-    """One row for each motion: its first image with (handles, targets) and arrows, the others with the targets."""
+    """One row per motion: the first image with (handles, targets) and arrows, the others with targets."""
     rows = []
     for frames, (handles, targets) in zip(to_uint8(images), points, strict=True):
         first = draw_points(frames[0], handles, targets)
@@ -63,7 +63,7 @@ def motion_sheet(
 
 
 def save_image(image: UInt8[Tensor, "3 H W"], path: Path | str) -> None:
-    """Write an image in the format of the suffix. Raises InputError for an unknown one."""
+    """Write an image in the format given by the suffix. Raises InputError if it cannot be written."""
     try:
         Image.fromarray(image.permute(1, 2, 0).cpu().numpy()).save(path)
     except (OSError, ValueError) as error:
@@ -71,12 +71,12 @@ def save_image(image: UInt8[Tensor, "3 H W"], path: Path | str) -> None:
 
 
 def save_animation(frames: Sequence[UInt8[Tensor, "3 H W"]], path: Path | str, fps: int | float = 12.0) -> None:
-    """Write frames as a looping .gif or as .mp4. Raises InputError for another suffix."""
+    """Write frames as a looping .gif or as .mp4. Raises InputError for other suffixes."""
     kind = film_kind(path)
     pictures = [np.ascontiguousarray(frame.permute(1, 2, 0).cpu().numpy()) for frame in frames]
     write_whole(Path(path), write_film(kind, pictures, fps))
 
 
 def _fixed(points: Float[Tensor, "P 2"]) -> list[tuple[int, int]]:
-    """Coordinates in the fixed-point format of OpenCV."""
+    """Coordinates in OpenCV's fixed-point format."""
     return [(round(x * 2**SUB), round(y * 2**SUB)) for x, y in points.tolist()]

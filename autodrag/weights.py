@@ -17,10 +17,10 @@ TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
-    """The trained weights `file` of a dataset.
+    """The path of the trained weights `file` of a dataset.
 
-    The first of: the package, the models folder, the default folder of training in `runs`. Raises InputError, with the
-    commands that train them, where there are none.
+    The first found in: the package, the models folder, the default training folder in `runs`. Raises InputError, with
+    the commands that train them, if there are none.
     """
     path = find_weights(dataset, file)
     if path is not None:
@@ -35,12 +35,12 @@ def weights_path(dataset: str, file: str = "autodrag.safetensors") -> Path:
 
 
 def find_weights(dataset: str, file: str) -> Path | None:
-    """As `weights_path`, but None where there are none."""
+    """As `weights_path`, but None if there are none."""
     paths = (config.ASSET_DIR / dataset / file, config.MODEL_DIR / dataset / file, _run(dataset, file))
     return next((path for path in paths if path.is_file()), None)
 
 
 def _run(dataset: str, file: str) -> Path:
-    """The default place where training writes these weights."""
+    """The default path that training writes these weights to."""
     _, stages = TRAINED[file]
     return RUNS / f"{dataset}-stage{stages[-1]}" / "weights.safetensors"
