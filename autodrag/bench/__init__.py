@@ -1,1 +1,1 @@
-"""Timings, printed as tables and kept as JSON: `python scripts/bench.py`."""
+"""Benchmarks, printed as tables and written as JSON: `python scripts/bench.py`."""

@@ -28,7 +28,7 @@ from autodrag.domains.synthface.renderer import render
 from autodrag.fingerprint import fingerprint
 from autodrag.seeding import rng
 
-STEP_PX = 6.0  # least motion of the matches, at 512 px
+STEP_PX = 6.0  # minimum motion of matches, in pixels at a height of 512
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class DataBench:
     settings: str  # overrides of configs/trajectories.yaml
     dtype: Literal["float32", "bfloat16"]  # of synthesis
     device: str
-    workers: int | None  # processes; None: one for each core
-    samples: int  # to time
-    pairs: int  # of renders, for the accuracy of matches; 0: none
+    workers: int | None  # processes; None: one per core
+    samples: int  # number of samples to time
+    pairs: int  # pairs of renders for the accuracy of matches; 0: skip it
     out: str  # JSON file of the results
 
 
@@ -62,15 +62,15 @@ class Clock:
 
 
 def pieces(load: LoadGenerator, recipe: Recipe, samples: int) -> dict[str, float]:
-    """Mean seconds of a sample of n + 1 images and n + 1 pairs in this process, without redraws.
+    """Mean seconds per stage for a sample of n + 1 images and n + 1 pairs in this process, without redraws.
 
-    latents, synthesis (images and features), keypoints (ORB with what it needs), hamming (all keypoints, one way),
-    statistics (GMS), guards (the rest of matching, with the search back).
+    latents, synthesis (images and features), keypoints (ORB and its preprocessing), hamming (all keypoints, one way),
+    statistics (GMS), guards (the rest of matching, including the search back).
     """
     generator, cfg = load(), recipe.trajectory
     clock = Clock(generator.device)
     for index in range(samples + 1):
-        if index == 1:  # the first was a warm-up
+        if index == 1:  # the first is a warm-up
             clock.seconds.clear()
         with clock.piece("latents"):
             ws = latent_motion(generator, cfg, recipe.seed, [(index, 0)])[0]
@@ -92,7 +92,7 @@ def pieces(load: LoadGenerator, recipe: Recipe, samples: int) -> dict[str, float
 
 @dataclass(frozen=True)
 class Rate:
-    """Samples a second of all processes together, after their start, and the memory of the largest."""
+    """Samples per second of all processes together, after their start, and the memory of the largest process."""
 
     samples_a_second: float
     redraws: int
@@ -100,7 +100,7 @@ class Rate:
 
 
 def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int, batched: bool) -> Rate:
-    """The rate of making samples as `scripts/trajectories.py` does, measured after the first `workers` samples."""
+    """Throughput of `scripts/trajectories.py`, measured after the first `workers` samples."""
     redraws, start = 0, perf_counter()
     skipped = max(1, workers)
     made = make_samples(load, recipe, workers, range(samples + skipped), batched)
@@ -116,20 +116,20 @@ def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int, batche
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Matches of synthface renders against the renderer's true correspondence. Errors are pixels at 256."""
+    """Matches of synthface renders against the renderer's true correspondence. Errors are in pixels at 256."""
 
-    matches: float  # a pair
+    matches: float  # per pair
     judged: float  # of these, on bare skin, where the truth is known
     median_error: float
     high_error: float  # 90th percentile
-    wrong: float  # share with an error above 3 px
-    milliseconds: float  # a pair: two images' keypoints and the match
+    wrong: float  # fraction with an error above 3 px
+    milliseconds: float  # per pair: keypoints of two images, and matching
 
 
 def accuracy(cfg: MatchingConfig, way: float, pairs: int, seed: int = 0) -> Accuracy:
-    """Accuracy on pairs of a random face and itself moved by `way` (0..1) towards another's geometry.
+    """Accuracy on pairs of a random face and the same with geometry interpolated by `way` (0..1) towards another's.
 
-    The renderer has no features, so the check that compares them is not included.
+    The renderer has no features, so the feature filter is not included.
     """
     errors, counts, seconds = [], [], 0.0
     for index in range(pairs):
@@ -178,14 +178,14 @@ def accuracy_table(cfg: MatchingConfig, pairs: int) -> str:
 
 @dataclass(frozen=True)
 class DataCost:
-    """seconds: of one sample in one process, by stage. rate: None for random weights, whose images have no matches."""
+    """seconds: per sample in one process, by stage. rate: None for random weights, whose images have no matches."""
 
     seconds: dict[str, float]
     rate: Rate | None
     workers: int
 
     def table(self) -> str:
-        """Samples a second, peak memory, and the share of each stage."""
+        """Samples per second, peak memory, and the share of each stage, as text."""
         total = sum(self.seconds.values())
         shares = "\n".join(f"  {name:<11} {1000 * s:7.1f} ms {s / total:6.1%}" for name, s in self.seconds.items())
         alone = f"one sample in one process: {1000 * total:.0f} ms\n{shares}"

@@ -1,4 +1,4 @@
-"""`scripts/bench.py drag`: milliseconds from points to image, and AutoDrag against DragGAN in one run."""
+"""`scripts/bench.py drag`: latency from points to image, and AutoDrag compared with DragGAN in the same run."""
 
 import tempfile
 from collections.abc import Callable
@@ -28,22 +28,22 @@ class DragBench:
     """`configs/bench/drag.yaml`."""
 
     generator: str  # dataset, file, or official-HEIGHT
-    weights: str | None  # of AutoDrag; None: the shipped ones, else random ones
+    weights: str | None  # of AutoDrag; None: the bundled ones, or else random ones
     model: ModelConfig  # of random weights
     rounds: int  # of AutoDrag
     points: tuple[int, ...]  # numbers of points to time
     dtype: Literal["float32", "bfloat16"]  # of synthesis
     device: str
-    draggan_steps: int  # of DragGAN; 0: not timed
-    batch: int  # edits of DragGAN, alone and together
-    repeats: int  # runs of a timing, at most
-    seconds: float  # of a timing, at most
+    draggan_steps: int  # of DragGAN; 0: skip it
+    batch: int  # edits of DragGAN, timed one by one and as a batch
+    repeats: int  # maximum runs per timing
+    seconds: float  # maximum duration of a timing
     out: str  # JSON file of the results
 
 
 @dataclass(frozen=True)
 class Row:
-    """The time of an edit whose source features are already known."""
+    """Latency of an edit whose source features are cached."""
 
     points: int
     latents_ms: float  # until the latents are known
@@ -52,11 +52,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Against:
-    """Seconds of an edit until the latents are known, for AutoDrag and DragGAN."""
+    """Seconds per edit until the latents are known, for AutoDrag and DragGAN."""
 
     ours: float
     draggan: float
-    draggan_steps: float  # mean number
+    draggan_steps: float  # mean number of steps
     draggan_batched: float
     batch: int
 
@@ -95,7 +95,7 @@ def run(config: DragBench) -> None:
 def _request(
     generator: FrozenGenerator, batch: int, points: int
 ) -> tuple[Float[Tensor, "B L D"], list[Tensor], list[Tensor]]:
-    """Random images, with points in their central half that are dragged in random directions."""
+    """Random images, with points in the central half that are dragged in random directions."""
     draw = rng(0, "bench drag", points)
     height, width = generator.resolution
     ws = generator.map(torch.randn(batch, generator.z_dim, generator=draw))
@@ -125,7 +125,7 @@ def _against(generator: FrozenGenerator, config: DragBench, row: Row) -> Against
     lr = load_dataset(config.generator).draggan_lr if config.generator in dataset_names() else 2e-3
     draggan = load_method("draggan", generator, max_steps=config.draggan_steps, lr=lr)
     ws, handles, targets = _request(generator, config.batch, row.points)
-    next(iter(draggan.drag(ws[:1], handles[:1], targets[:1])))  # warms up
+    next(iter(draggan.drag(ws[:1], handles[:1], targets[:1])))  # warm-up
     steps, start = 0, perf_counter()
     for i in range(config.batch):
         steps += sum(1 for _ in draggan.drag(ws[i : i + 1], handles[i : i + 1], targets[i : i + 1]))

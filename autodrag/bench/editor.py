@@ -1,4 +1,4 @@
-"""`scripts/bench.py editor`: pictures a second and delay while a pointer pulls, through the server and its socket."""
+"""`scripts/bench.py editor`: frame rate and latency of live drags, through the server and its socket."""
 
 import subprocess
 import sys
@@ -29,7 +29,7 @@ from autodrag.models import ModelConfig
 
 @dataclass(frozen=True)
 class EditorBench:
-    """What is timed; see configs/bench/editor.yaml."""
+    """`configs/bench/editor.yaml`, where the keys are described."""
 
     generator: str
     drag_method: str
@@ -45,7 +45,7 @@ class EditorBench:
 
 
 def run(config: EditorBench) -> None:
-    """Prints one line and writes its numbers to `config.out`."""
+    """Print one line and write its numbers to `config.out`. Raises InputError if `seconds` is too short."""
     device = pick_device(config.device)
     generator = in_passing(generator_loader(config.generator, config.dtype, device))
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,7 @@ def run(config: EditorBench) -> None:
             pulls = pull_all(address, generator.resolution, config.pages, config.rate, config.seconds)
     delays = sorted(delay for page in pulls for delay in page.delays)
     if len(delays) < 2:
-        raise InputError(f"Fewer than two pictures came in {config.seconds:g} s: give more seconds.")
+        raise InputError(f"Fewer than two pictures arrived in {config.seconds:g} s: increase seconds.")
     rates = [len(page.delays) / page.seconds for page in pulls]
     numbers = {
         "frames_a_second_and_page": sum(rates) / len(rates),
@@ -75,7 +75,7 @@ def run(config: EditorBench) -> None:
 
 
 def _provide(models: ModelCache, generator: FrozenGenerator, config: EditorBench, folder: Path) -> bool:
-    """Offer the generator, with a random AutoDrag where it has none. Returns whether the method is a trained one."""
+    """Add the generator, with a random AutoDrag if it has none. Returns whether the method is trained."""
     name = models.add(generator, None if generator.name != config.generator else load_dataset(config.generator))
     if config.drag_method != "autodrag":
         models.method(config.drag_method, generator, name)
@@ -86,7 +86,7 @@ def _provide(models: ModelCache, generator: FrozenGenerator, config: EditorBench
 
 @contextmanager
 def _serving(models: ModelCache, dataset: str, config: EditorBench) -> Iterator[str]:
-    """The address of the editor's server, ws://..., in a thread."""
+    """Run the editor's server in a thread; yields its address, ws://..."""
     shipped = typed(AppConfig, compose("app"))
     app = create_app(replace(shipped, first_method=config.drag_method, max_clients=config.pages), models, dataset)
     server = uvicorn.Server(uvicorn_config(app, port=0))
@@ -104,7 +104,7 @@ def _serving(models: ModelCache, dataset: str, config: EditorBench) -> Iterator[
 
 @contextmanager
 def _beside(loops: int) -> Iterator[None]:
-    """With other programs beside it that keep a core busy each."""
+    """Run other processes at the same time, each of which keeps one core busy."""
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(loops)]
     try:
         yield

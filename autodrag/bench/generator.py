@@ -1,4 +1,4 @@
-"""`scripts/bench.py generator`: the cost of images and features, compared with the plain synthesis."""
+"""`scripts/bench.py generator`: the cost of images and features, compared with plain synthesis."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +18,7 @@ from autodrag.stylegan2 import plain_synthesis
 
 BLOCK = 6
 W_DIM = 512
-#: Titles and widths; a negative width is left-aligned.
+#: Titles and widths; negative: left-aligned.
 COLUMNS = {
     "px": 4,
     "batch": 5,
@@ -46,9 +46,9 @@ class GeneratorBench:
     layouts: tuple[Literal["channels_last", "contiguous"], ...]
     device: str
     compile: Literal["auto", "true", "false"]  # time torch.compile; auto: on a GPU
-    repeats: int  # runs of a timing, at most
-    seconds: float  # of a timing, at most
-    quick: bool  # only the first size, one batch and one layout
+    repeats: int  # maximum runs per timing
+    seconds: float  # maximum duration of a timing
+    quick: bool  # only the first size, one batch size and one layout
     out: str  # JSON file of the results
 
 
@@ -73,13 +73,13 @@ class Row:
     milliseconds: float
     repeats: int
     peak_mib: float | None
-    gigaflops: float  # of the convolutions that are necessary, not of those that the engine executes
-    bound: float  # their rate, relative to a large matrix product in the same type
+    gigaflops: float  # of the necessary convolutions, not of those that the engine executes
+    bound: float  # their rate, relative to that of a large matrix product in the same dtype
     speed_up: float | None = None  # over the plain engine
 
 
 def run(config: GeneratorBench) -> None:
-    """Print each row when it is known, and write all to `config.out`. Raises InputError."""
+    """Print each row as it is measured, and write all to `config.out`. Raises InputError for invalid settings."""
     if config.quick:
         config = replace(
             config, sizes=config.sizes[:1], batches=(1,), layouts=("channels_last",), repeats=min(2, config.repeats)
@@ -101,7 +101,7 @@ def run(config: GeneratorBench) -> None:
 
 
 def measured(config: GeneratorBench, device: torch.device, rates: Mapping[str, float]) -> Iterator[Row]:
-    """The rows of the table, the plain one of each case first."""
+    """Yield the rows of the table, the plain engine of each case first."""
     with_compile = device.type == "cuda" if config.compile == "auto" else config.compile == "true"
     for size in config.sizes:
         for dtype in config.dtypes:
@@ -128,7 +128,7 @@ def official(size: int, dtype: str, channels_last: bool, device: torch.device) -
 
 
 def convolution_gigaflops(generator: FrozenGenerator, call: str) -> float:
-    """GFLOP of the convolutions of a forward pass of one sample, without products with inserted zeros."""
+    """GFLOP of the convolutions in a forward pass of one sample, without products with inserted zeros."""
     blocks = generator.num_blocks if call == "synthesize" else min(BLOCK, generator.num_blocks)
     total, below, pixels_below = 0, 0, 0
     for number in range(1, blocks + 1):
@@ -178,7 +178,7 @@ def _row(
     generator: FrozenGenerator, case: Case, work: Callable[[], object], config: GeneratorBench, rate: float
 ) -> Row:
     found = cost(work, generator.device, config.repeats, config.seconds)
-    # Weights are fixed: the backward pass is one convolution for each of the forward pass.
+    # Weights are frozen: the backward pass has one convolution for each in the forward pass.
     gigaflops = convolution_gigaflops(generator, case.call) * case.batch * (2 if case.backward else 1)
     bound = gigaflops * 1e9 / (found.milliseconds / 1000) / rate
     return Row(case, found.milliseconds, found.repeats, found.peak_mib, gigaflops, bound)

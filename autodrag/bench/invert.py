@@ -1,4 +1,4 @@
-"""`scripts/bench.py invert`: how well faces that the generator never saw are inverted, and then dragged."""
+"""`scripts/bench.py invert`: quality and speed of inversions of unseen faces, and of drags of the results."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -31,7 +31,7 @@ from autodrag.vision.detectors import LandmarkDetector, load_detector
 from autodrag.visualize import draw_points, save_image, sheet
 from autodrag.weights import weights_path
 
-DOMAIN = "synthface"  # the one whose pictures can be drawn without a generator
+DOMAIN = "synthface"  # the only domain whose images can be rendered without a generator
 POINTS = PRESETS["dlib5-nose"]
 
 
@@ -39,12 +39,12 @@ POINTS = PRESETS["dlib5-nose"]
 class InvertBench:
     """`configs/bench/invert.yaml`."""
 
-    images: int  # renders to invert
-    slow: int  # of them, those also inverted without the encoder, and with a fine-tuned generator
-    quality: int  # of JPEG; the renders are inverted from such files too
-    way: float  # share of the way that landmarks are dragged to those of another face
+    images: int  # number of renders to invert
+    slow: int  # number of these that are also inverted without the encoder, and with a fine-tuned generator
+    quality: int  # JPEG quality of a second set of inputs
+    way: float  # fraction of the distance that landmarks are dragged towards those of another face
     methods: tuple[str, ...]  # that drag the inverted faces
-    pulls: int  # inverted and generated faces on which pulls that break a face are counted
+    pulls: int  # number of inverted and of generated faces on which pulls that break the face are counted
     invert: InvertConfig
     device: str
     out: str  # JSON file of the results
@@ -54,17 +54,17 @@ class InvertBench:
 class Inverted:
     """The inversion of one render."""
 
-    error: float  # mean absolute difference, of 255
-    first: float  # processor seconds until the first picture
-    seconds: float  # until the last
-    landmarks: float | None  # mean distance to the photograph's, in pixels; None: no face was found
-    left: dict[str, float] = field(default_factory=dict)  # share of a drag's distance, by method and number of points
-    photo_left: dict[str, float] = field(default_factory=dict)  # the same for the edit with the photograph's own detail
+    error: float  # mean absolute error, 0-255
+    first: float  # CPU seconds until the first image
+    seconds: float  # CPU seconds until the last one
+    landmarks: float | None  # mean distance to the landmarks of the input, in pixels; None: no face was detected
+    left: dict[str, float] = field(default_factory=dict)  # remaining fraction of a drag, by method and number of points
+    photo_left: dict[str, float] = field(default_factory=dict)  # the same for edits with the detail of the input
 
 
 @dataclass(frozen=True)
 class Bench:
-    """What all inversions share."""
+    """State shared by all inversions."""
 
     generator: FrozenGenerator
     detector: LandmarkDetector
@@ -73,7 +73,7 @@ class Bench:
 
 
 def run(config: InvertBench) -> None:
-    """Prints a line for each kind of inversion; writes the numbers to `config.out` and a sheet beside it."""
+    """Print a line per kind of inversion; write the numbers to `config.out` and an image sheet beside it."""
     device = pick_device(config.device)
     generator, detector = load_generator(DOMAIN, device), load_detector(DOMAIN, MODEL_DIR)
     methods = {name: _load_method(name, generator) for name in config.methods}
@@ -112,15 +112,16 @@ def run(config: InvertBench) -> None:
 def inverted(
     bench: Bench, config: InvertConfig, encoder: Encoder | None, index: int, quality: int | None
 ) -> tuple[Inverted, list[UInt8[Tensor, "3 H W"]]]:
-    """Invert a render, kept as a JPEG of that quality if one is given, then drag what was found towards another's
-    geometry. Also the render, what was found, and the first method's drags with the photograph's detail.
+    """Invert a render, after JPEG compression if a quality is given, and drag the result towards another geometry.
+
+    Also returns the render, the inversion, and the first method's drags with the photograph's detail.
     """
     clean, other = renders(index)
     picture = clean if quality is None else compressed(clean, quality)
     start, first = process_time(), 0.0
     work = Inversion(bench.generator, picture, config, encoder)
     for progress in work.run():
-        if progress.phase == "invert" or encoder is not None:  # before, random pictures are looked through
+        if progress.phase == "invert" or encoder is not None:  # before that, random images are compared
             first = first or process_time() - start
     seconds = process_time() - start
     with torch.no_grad():
@@ -138,7 +139,7 @@ def inverted(
 
 
 def generated(bench: Bench, index: int) -> tuple[Inverted, list[UInt8[Tensor, "3 H W"]]]:
-    """The same drags on what the generator makes of the latents it knows the same face by: what there is to reach."""
+    """The same drags on the generator's own image of the same face, as an upper bound."""
     face, other = renders(index)
     with torch.no_grad():
         ws = bench.generator.map(_draws(index)[:1])
@@ -155,8 +156,11 @@ def drags(
     other: Float[Tensor, "1 3 H W"],
     detail: PhotoDetail | None = None,
 ) -> tuple[dict[str, float], list[UInt8[Tensor, "3 H W"]]]:
-    """Landmarks of the image dragged part of the way to those of another picture: by method and number of points, what
-    is left, and pictures of the first method. detail: added to the edits. Empty where no face is found."""
+    """Drag landmarks of the image part of the way to those of another image.
+
+    Returns the remaining fraction by method and number of points, and images of the first method; empty if no face is
+    detected. detail: added to the edits.
+    """
     handles, goals = bench.detector(to_pixels(torch.cat([image, other])))
     left: dict[str, float] = {}
     pictures = []
@@ -179,7 +183,7 @@ def drags(
 
 
 def described(found: list[Inverted]) -> str:
-    """Means in words."""
+    """Means as text."""
     apart = [each.landmarks for each in found if each.landmarks is not None]
     parts = [f"{mean(each.error for each in found):.2f} of 255 off"]
     if apart:
@@ -201,7 +205,7 @@ def _shares(found: Iterable[dict[str, float]]) -> str:
 
 
 def compressed(picture: Float[Tensor, "1 3 H W"], quality: int) -> Float[Tensor, "1 3 H W"]:
-    """What a JPEG file of that quality keeps."""
+    """The image after JPEG compression at this quality."""
     pixels = cv2.cvtColor(to_pixels(picture)[0], cv2.COLOR_RGB2BGR)
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     read = cv2.imdecode(data, cv2.IMREAD_COLOR)
@@ -210,7 +214,7 @@ def compressed(picture: Float[Tensor, "1 3 H W"], quality: int) -> Float[Tensor,
 
 
 def renders(index: int) -> tuple[Float[Tensor, "1 3 H W"], Float[Tensor, "1 3 H W"]]:
-    """A random face and another with the same appearance, as the renderer draws them, in [-1, 1]."""
+    """Renders of a random face and of another with the same appearance, in [-1, 1]."""
     geometry, appearance = parameters(_draws(index))
     return render(geometry[:1], appearance[:1]).image, render(geometry[1:], appearance[:1]).image
 
@@ -220,5 +224,5 @@ def _draws(index: int) -> Float[Tensor, "2 Z"]:
 
 
 def _load_method(name: str, generator: FrozenGenerator) -> DragMethod:
-    options = {"track": False} if name == "autodrag" else {}  # only the end counts
+    options = {"track": False} if name == "autodrag" else {}  # only the final positions matter
     return load_method(name, generator, **options)

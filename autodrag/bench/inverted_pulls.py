@@ -1,4 +1,4 @@
-"""Pulls on inverted and on generated images: how many of them break the face."""
+"""Fraction of pulls that break the face, on inverted and on generated images."""
 
 from collections.abc import Sequence
 from statistics import mean
@@ -21,7 +21,7 @@ PULLS = ("free-10", "free-20", "free-30", "free-40", "local")  # settings of `ta
 
 
 class InvertedPulls(Pulls):
-    """The task on what inversions make of the renders of its faces."""
+    """The task `pulls` on inversions of renders of its faces."""
 
     def __init__(
         self, generator: FrozenGenerator, config: PullsConfig, reader: Reader, encoder: Encoder, invert: InvertConfig
@@ -31,7 +31,7 @@ class InvertedPulls(Pulls):
         self._inverted: dict[int, Float[Tensor, "1 L D"]] = {}
 
     def latents(self, items: Sequence[Item]) -> Latents:
-        """Each face is inverted once."""
+        """Latents by inversion, cached per face."""
         for item in items:
             if item.index not in self._inverted:
                 geometry, appearance = parameters(self._z([item])[:, 0])
@@ -45,7 +45,7 @@ class InvertedPulls(Pulls):
 def broken_pulls(
     generator: FrozenGenerator, encoder: Encoder, method: DragMethod, invert: InvertConfig, faces: int
 ) -> dict[str, dict[str, float]]:
-    """For "generated" and "inverted" faces: by setting, the share of pulls that leave no face the renderer can draw."""
+    """For "generated" and "inverted" faces, by setting: the fraction of pulls after which the renderer fits no face."""
     reader = Reader.load(reader_path(generator.name), generator.device)
     config = PullsConfig("pulls", faces, 1)
     tasks = {
@@ -61,5 +61,5 @@ def broken_pulls(
 def _broken(task: Pulls, setting: str, method: DragMethod, index: int) -> float:
     items = [task.item(index)]
     broken = task.score(setting, items, task.predict(method, setting, items))[0]["broken"]
-    assert broken is not None  # every edit is judged
+    assert broken is not None  # every edit is evaluated
     return broken

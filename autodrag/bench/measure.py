@@ -1,4 +1,4 @@
-"""Milliseconds and peak memory of a call, on the CPU or on a GPU."""
+"""Time and peak memory of a call, on a CPU or GPU."""
 
 import ctypes
 import json
@@ -21,7 +21,7 @@ class Cost:
 
     milliseconds: float  # median
     repeats: int
-    peak_mib: float | None  # peak memory above that before the call; None where the system does not report it
+    peak_mib: float | None  # peak memory above that before the call; None if the system does not report it
 
 
 def cost(work: Callable[[], object], device: torch.device, repeats: int, seconds: float) -> Cost:
@@ -39,7 +39,7 @@ def cost(work: Callable[[], object], device: torch.device, repeats: int, seconds
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP a second of a large matrix product, an upper bound for convolutions in this type."""
+    """FLOP/s of a large matrix product, an upper bound for convolutions in this dtype."""
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     best = min(cost(lambda: a @ b, device, repeats=8, seconds=4.0).milliseconds for _ in range(2))
@@ -64,7 +64,7 @@ def device_name(device: torch.device) -> str:
 
 
 def write_record(out: Path | str, device: torch.device, config: Any, numbers: Mapping[str, object]) -> None:
-    """Write the numbers of a benchmark as JSON, with the device, the version of torch and the config."""
+    """Write the numbers of a benchmark as JSON, with the device, the torch version and the config."""
     head = {"device": device_name(device), "torch": torch.__version__, "config": asdict(config)}
     Path(out).write_text(json.dumps({**head, **numbers}, indent=1), encoding="utf-8")
 
@@ -79,7 +79,7 @@ def _peak_mib(work: Callable[[], object], device: torch.device) -> float | None:
         return (torch.cuda.max_memory_allocated(device) - before) / _MIB
     if not sys.platform.startswith("linux"):
         return None
-    # Free the heap's reserve first: its reuse would not be measured.
+    # Release free heap memory first, whose reuse would not be measured.
     ctypes.CDLL(None).malloc_trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # resets the high-water mark

@@ -1,4 +1,4 @@
-"""The models that are timed: generators by name or of published widths, AutoDrag shipped or with random weights."""
+"""Models for benchmarks: generators by name or with published widths, AutoDrag bundled or with random weights."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from autodrag.models import AutoDrag, ModelConfig
 from autodrag.training.latent_statistics import domain_shape, measure
 from autodrag.weights import weights_path
 
-OFFICIAL = "official-"  # then the height
+OFFICIAL = "official-"  # prefix, followed by the height
 
 
 def generator_loader(name: str, dtype: str, device: torch.device) -> LoadGenerator:
@@ -27,7 +27,7 @@ def generator_loader(name: str, dtype: str, device: torch.device) -> LoadGenerat
 def autodrag_weights(
     generator: FrozenGenerator, model: ModelConfig, given: str | None, folder: Path
 ) -> tuple[Path, bool]:
-    """A weights file for the generator, and whether it is trained: the given, the shipped, or a random one in `folder`.
+    """A weights file for the generator (given, bundled, or random in `folder`), and whether it is trained.
 
     A random model costs the same as a trained one.
     """

@@ -1,4 +1,4 @@
-"""Pages that pull at the editor's server, in a process of their own, as a browser is; without torch."""
+"""Simulated browser pages that drag at the editor's server, in a separate process without torch."""
 
 import json
 import math
@@ -15,14 +15,14 @@ from websockets.sync.client import ClientConnection, connect
 
 @dataclass(frozen=True)
 class Pulls:
-    """Of one page. delays: milliseconds from each move of the pointer that was answered to its decoded picture."""
+    """Result of one page. delays: milliseconds from a pointer move to its decoded image, for moves with an image."""
 
     delays: list[float]
     seconds: float
 
 
 def pull_all(address: str, resolution: tuple[int, int], pages: int, rate: float, seconds: float) -> list[Pulls]:
-    """Open pages at ws://..., which pull at the same time, with `rate` moves of the pointer a second each."""
+    """Open pages at ws://..., which drag concurrently with `rate` pointer moves per second each."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(_pull_in_threads, address, resolution, pages, rate, seconds).result()
 
@@ -37,7 +37,7 @@ def _pull_in_threads(address: str, resolution: tuple[int, int], pages: int, rate
 
 
 def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, seconds: float) -> Pulls:
-    """Pull a point of the middle round in a circle; the first two pictures warm up and do not count."""
+    """Drag a point near the centre in a circle; the first two images are a warm-up and not counted."""
     height, width = resolution
     middle = [width / 2, height / 2]
     delays: list[float] = []
@@ -60,7 +60,7 @@ def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, se
 
 
 def _picture(socket: ClientConnection, seconds: float) -> float | None:
-    """Wait for a message: when the pull that a picture answers was sent, 0 for other pictures; None: no picture."""
+    """Wait for a message: the send time of the pull that an image responds to, 0 for other images; None: no image."""
     try:
         message = socket.recv(timeout=seconds)
     except TimeoutError:

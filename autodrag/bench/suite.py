@@ -1,4 +1,4 @@
-"""`scripts/bench.py suite`: every bench, the tests that need a GPU and a short training; one table."""
+"""`scripts/bench.py suite`: all benchmarks, the GPU tests and a short training, summarised in one table."""
 
 import json
 import os
@@ -18,14 +18,14 @@ from autodrag.bench.measure import device_name, write_record
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
 
-TAIL = 12  # lines of a part that failed, in the table
+TAIL = 12  # lines of output shown of a failed part
 
 
 @dataclass(frozen=True)
 class Part:
     """One command of the suite."""
 
-    command: str  # the words after `python`
+    command: str  # arguments of `python`
     seconds: float  # time limit
 
 
@@ -34,33 +34,33 @@ class SuiteBench:
     """`configs/bench/suite.yaml`."""
 
     device: str
-    out: str  # folder of the results
-    parts: dict[str, Part]  # in their order
+    out: str  # output folder
+    parts: dict[str, Part]  # in order
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a part ended."""
+    """Result of a part."""
 
     name: str
     command: str
     state: str  # done | failed | out of time
     seconds: float
-    figures: dict[str, float]  # its numbers by name
-    said: str  # the last lines of its output
+    figures: dict[str, float]  # numbers by name
+    said: str  # last lines of its output
 
 
 def run(config: SuiteBench) -> None:
-    """Run all parts, whatever becomes of one; `out` then holds suite.md and suite.json.
+    """Run all parts, even if some fail, and write suite.md and suite.json to `out`.
 
-    Raises InputError where the device is not there, where this is no checkout, for a folder with blanks, and at the
-    end where a part was not done.
+    Raises InputError if the device is not available, outside a checkout, for a folder name with blanks, and at the end
+    if a part failed.
     """
     device = pick_device(config.device)
     if not Path("scripts/bench.py").is_file():
-        raise InputError("The suite runs scripts and tests of a checkout: start it in the repository's root.")
+        raise InputError("The suite runs scripts and tests of a checkout: start it in the root of the repository.")
     if shlex.split(config.out) != [config.out]:
-        raise InputError(f"out={config.out}: name a folder without blanks or quotes, for it becomes part of commands.")
+        raise InputError(f"out={config.out} becomes part of commands: choose a folder without blanks or quotes.")
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     outcomes = []
@@ -69,13 +69,13 @@ def run(config: SuiteBench) -> None:
         print(f"{name}: {outcomes[-1].state} after {outcomes[-1].seconds:.0f} s", flush=True)
         write_record(out / "suite.json", device, config, {"parts": [asdict(outcome) for outcome in outcomes]})
         (out / "suite.md").write_text(table(outcomes, device), encoding="utf-8")
-    print(f"{out / 'suite.md'} has the table.")
+    print(f"Wrote {out / 'suite.md'}.")
     if undone := [outcome.name for outcome in outcomes if outcome.state != "done"]:
-        raise InputError(f"Not done: {', '.join(undone)}; {out / 'suite.md'} says what they said.")
+        raise InputError(f"These parts failed: {', '.join(undone)}; see their output in {out / 'suite.md'}.")
 
 
 def run_part(name: str, part: Part, out: Path) -> Outcome:
-    """One command, ended with all its processes after `part.seconds`. Its output goes to `out`/NAME.txt."""
+    """Run one command, which is killed with all its processes after `part.seconds`. Output: `out`/NAME.txt."""
     said = out / f"{name}.txt"
     record = out / f"{name}.json"
     record.unlink(missing_ok=True)
@@ -96,14 +96,14 @@ def run_part(name: str, part: Part, out: Path) -> Outcome:
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """The process and what it has started."""
+    """Kill the process and its children."""
     with suppress(ProcessLookupError):  # all of them have ended
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def figures(record: Path, folder: Path) -> dict[str, float]:
-    """The numbers of a bench's JSON, or those last logged in the run folders there; none where neither is there."""
+    """The numbers of a benchmark's JSON, or the last ones logged in run folders; empty if there are neither."""
     if record.is_file():
         numbers = json.loads(record.read_text(encoding="utf-8"))
         return dict(_flat({key: value for key, value in numbers.items() if key not in ("config", "device", "torch")}))
@@ -116,7 +116,7 @@ def figures(record: Path, folder: Path) -> dict[str, float]:
 
 
 def _flat(value: object, name: str = "") -> dict[str, float]:
-    """The numbers in nested lists and dictionaries, named by the way to them."""
+    """The numbers in nested lists and dictionaries, by path."""
     if isinstance(value, Mapping):
         items = [(str(key), item) for key, item in value.items()]
     elif isinstance(value, list):
@@ -130,7 +130,7 @@ def _flat(value: object, name: str = "") -> dict[str, float]:
 
 
 def table(outcomes: list[Outcome], device: torch.device) -> str:
-    """Markdown: a row a part, then the numbers of each, then what those that failed said."""
+    """Markdown: a row per part, then the numbers of each, then the output of failed ones."""
     where = device_name(device) if device.type == "cuda" else f"{device_name(device)}. **Not run on a GPU**"
     total = sum(outcome.seconds for outcome in outcomes)
     lines = [

@@ -1,4 +1,4 @@
-"""`scripts/bench.py train`: the cost of a step of stage 2 by component, and of the paper's schedule."""
+"""`scripts/bench.py train`: the cost of a training step of stage 2 by component, and of the paper's schedule."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -23,8 +23,8 @@ from autodrag.training.latent_statistics import domain_shape, measure
 from autodrag.training.stages.base import Budget, Schedule
 from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
 
-POINTS = 8  # pairs of a synthetic sample, and of each of its steps
-EPOCHS, SAMPLES = 150, 10_000  # epochs of the paper; samples of an epoch: our choice
+POINTS = 8  # pairs per synthetic sample, and per step
+EPOCHS, SAMPLES = 150, 10_000  # epochs of the paper; samples per epoch: our choice
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class TrainBench:
     drag_steps: int | None  # steps of L_drag; None: all
     precision: Literal["float32", "bfloat16"]
     device: str
-    repeats: int  # runs of a timing, at most
-    seconds: float  # of a timing, at most
-    estimate_tflops: float | None  # sustained TFLOP a second of a device to estimate for; None: none
+    repeats: int  # maximum runs per timing
+    seconds: float  # maximum duration of a timing
+    estimate_tflops: float | None  # sustained TFLOP/s of a device to extrapolate to; None: none
     out: str  # JSON file of the results
 
 
 @dataclass(frozen=True)
 class TrainCost:
-    """The cost of a step."""
+    """The cost of a training step."""
 
     milliseconds: dict[str, float]  # by component: batch, features of w_0, transformer, drag loss, optimiser
     peak_mib: float | None
-    gigaflops: float  # of forward and backward, a sample
+    gigaflops: float  # per sample, forward and backward
     parameters: int
 
     def rate(self, batch: int, leave_out: Sequence[str] = ()) -> float:
-        """Samples a second."""
+        """Samples per second."""
         return 1000 * batch / sum(ms for name, ms in self.milliseconds.items() if name not in leave_out)
 
 
@@ -68,7 +68,7 @@ def run(config: TrainBench) -> None:
 
 
 def table(measured: TrainCost, config: TrainBench) -> str:
-    """The components and their shares, samples a second, and the hours of the paper's schedule."""
+    """Components and their shares, samples per second, and the duration of the paper's schedule, as text."""
     whole = sum(measured.milliseconds.values())
     lines = [
         f"{measured.parameters / 1e6:.1f} M parameters, {config.generator}, batch {config.batch}, {config.precision}"
@@ -89,12 +89,12 @@ def table(measured: TrainCost, config: TrainBench) -> str:
 
 
 def _hours(rate: float) -> float:
-    """Duration of the paper's schedule at this rate of samples a second."""
+    """Hours of the paper's schedule at this rate of samples per second."""
     return EPOCHS * SAMPLES / rate / 3600
 
 
 class SyntheticTrajectories(Trajectories):
-    """Straight motions between random latents, with random points: a step costs the same as on matched ones."""
+    """Straight motions between random latents with random points: steps cost the same as with real trajectories."""
 
     def __init__(self, generator: FrozenGenerator, n: int) -> None:
         self.generator, self.n = generator, n
@@ -118,7 +118,7 @@ class SyntheticTrajectories(Trajectories):
 
 
 def train_cost(generator: FrozenGenerator, config: TrainBench) -> TrainCost:
-    """Time the components of a step on synthetic samples, without augmentation, rounds and rollouts."""
+    """Time the components of a training step on synthetic samples, without augmentation and rollouts."""
     whole, plain = (_stage(generator, config, beta) for beta in (1.0, 0.0))
     positions = range(config.batch)
     batch = whole.batch(positions)

@@ -50,7 +50,7 @@ def test_the_table_lists_finished_failed_and_timed_out_parts(
         "wrong": Part("scripts/bench.py nothing", 300.0),
         "slow": Part("-c 'import time; time.sleep(60)'", 0.1),
     }
-    with pytest.raises(InputError, match=r"Not done: wrong, slow; .*suite.md says"):
+    with pytest.raises(InputError, match=r"These parts failed: wrong, slow; .*suite.md"):
         run(SuiteBench("cpu", str(out), parts))
     written = json.loads((out / "suite.json").read_text(encoding="utf-8"))
     assert [part["state"] for part in written["parts"]] == ["done", "failed", "out of time"]
