@@ -1,4 +1,4 @@
-// The page: everything that is said and heard goes through here.
+// The page: sends all messages to the server and dispatches those received.
 
 import { Arrows } from "./arrows.js";
 import { Crop } from "./crop.js";
@@ -17,7 +17,7 @@ import { PictureCanvas } from "./canvas.js";
 import { Teller } from "./teller.js";
 import { Tools } from "./tools.js";
 
-let asked = 0; // orders said since the session was last heard of
+let asked = 0; // commands sent since the last session update
 const say = (message) => {
   asked += !["show", "glance"].includes(message.type);
   link.say(message);
@@ -63,7 +63,7 @@ const pictures = new Pictures(() => link.say({ type: "shown" }), draw);
 const link = new Link(heard, (header, blob) => pictures.take(header, blob), connection);
 stage.arrows = arrows;
 
-// --- heard ------------------------------------------------------------------------------------------------------
+// --- received ---------------------------------------------------------------------------------------------------
 
 function heard(message) {
   if (message.type === "welcome") welcome(message);
@@ -73,7 +73,7 @@ function heard(message) {
   else if (message.type === "note") teller.note(message.text, true);
 }
 
-// A server that does not know the session gets the page's copy of it.
+// A server that does not know the session gets the page's local copy.
 async function welcome(message) {
   panel.welcome(message);
   arrows.meet();
@@ -129,9 +129,9 @@ function follow(session) {
 function draw(header, bitmap) {
   $("busy").hidden = !header.busy;
   if (header.lane === "main") {
-    if (arrows.held.size && header.gesture !== arrows.gesture) return; // of an earlier pull
+    if (arrows.held.size && header.gesture !== arrows.gesture) return; // of an earlier drag
     player.stop();
-    stage.quiet = teller.own; // arrows are of the picture before
+    stage.quiet = teller.own; // arrows belong to the previous picture
     stage.show(bitmap);
     document.body.dataset.shown = header.final ? "still" : "moving";
     document.body.dataset.points = header.points.join(" ");
@@ -139,7 +139,7 @@ function draw(header, bitmap) {
     teller.measure(header, panel.method.live);
   } else if (header.lane === "mask") {
     stage.mask = veil(bitmap);
-    if (!tools.painting) stage.stroke = null; // it is in the mask now
+    if (!tools.painting) stage.stroke = null; // it is part of the mask now
   } else if (header.lane === "scrub") player.take(header, bitmap);
   else if (header.moment !== undefined) gallery.take(header, bitmap);
   else comparison.show(header, bitmap);
@@ -157,7 +157,7 @@ function work({ what, step, steps }) {
   touched();
 }
 
-// --- said -------------------------------------------------------------------------------------------------------
+// --- sent -------------------------------------------------------------------------------------------------------
 
 function touched() {
   const any = arrows.handles.length > 0;
@@ -194,7 +194,7 @@ function run() {
 
 function compare() {
   if ($("compare").disabled) return;
-  arrows.again = !arrows.planned || (arrows.pulling && arrows.at === null); // also while that drag is on its way
+  arrows.again = !arrows.planned || (arrows.pulling && arrows.at === null); // also while that drag is running
   const message = arrows.message("compare");
   const methods = comparison.start(panel.session.methods, $("picture"));
   $("frame").hidden = $("player").hidden = true;

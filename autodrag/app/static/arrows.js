@@ -1,4 +1,4 @@
-// Handles, targets and pins as the user sets them, and which picture they belong to. All points are (x, y) image pixels.
+// Handles, targets and pins set by the user, and the picture they belong to. All points are (x, y) image pixels.
 
 const near = (a, b, reach) => Math.hypot(a[0] - b[0], a[1] - b[1]) <= reach;
 const index = (points, p, reach) => points.findLastIndex((q) => near(q, p, reach));
@@ -8,22 +8,22 @@ const without = (points, i) => points.filter((_, j) => j !== i);
 export class Arrows {
   handles = [];
   targets = [];
-  pins = []; // where they were put
-  points = []; // where handles, then pins, are in the picture that is shown
-  planned = true; // `handles` are in the picture that is shown; else in the one that the last drag started from
-  pulling = false; // the picture follows: `points` move
-  open = null; // index of a planned arrow that has no tip yet
-  selected = null; // index of the arrow that was tapped
-  held = new Map(); // pointer -> index of the arrow whose tip follows it
+  pins = []; // original positions
+  points = []; // positions of handles, then pins, in the current picture
+  planned = true; // whether `handles` are in the current picture; otherwise in the source of the last drag
+  pulling = false; // live drag: the picture and `points` follow the pointer
+  open = null; // index of a planned arrow without a tip
+  selected = null; // index of the selected arrow
+  held = new Map(); // pointer id -> index of the arrow whose tip it moves
   gesture = 0;
-  at = null; // index of the frame that the arrows are in, if it is not the last
-  width = null; // of the picture, where a new arrow comes with its mirror image
-  #mirrored = new Map(); // index -> index of its mirror image
+  at = null; // index of the frame the arrows belong to; null: the last
+  width = null; // width of the picture if new arrows are mirrored, otherwise null
+  #mirrored = new Map(); // index of an arrow -> index of its mirror image
   #revision = null;
   #from = "";
-  #press = null; // {p, slack, arrow}: pressed, not moved yet; on an arrow that was there
+  #press = null; // {p, slack, arrow}: pressed but not moved yet, possibly on an existing arrow
 
-  // What the server says. What was set since then stays.
+  // Update from the server, unless the user has changed arrows since.
   follow(session) {
     this.gesture = Math.max(this.gesture, session.gesture);
     if (this.#revision !== null && session.revision !== this.#revision) return;
@@ -41,17 +41,17 @@ export class Arrows {
     return this.planned && !this.pulling ? this.handles : this.points.slice(0, this.handles.length);
   }
 
-  // Whether a pointer pulls at the picture.
+  // Whether a pointer is dragging the picture.
   get pulls() {
     return this.pulling && this.held.size > 0;
   }
 
-  // Whether there are arrows that have not been dragged along.
+  // Whether there are planned arrows that have not been run.
   get ready() {
     return this.planned && !this.pulling && this.handles.length > 0 && this.open === null;
   }
 
-  // The arrow whose tip or handle, or the pin, at p: {arrow: i} | {pin: i} | {}
+  // Hit test at p, for the tip or handle of an arrow and for pins: {arrow: i} | {pin: i} | {}
   hit(p, reach) {
     const tip = index(this.targets, p, reach);
     const arrow = tip >= 0 ? tip : index(this.reached, p, reach);
@@ -60,8 +60,8 @@ export class Arrows {
     return pin >= 0 ? { pin } : {};
   }
 
-  // Begin to pull: an arrow that is there, or a new one, with `more` beside those that are there. at: the frame that is
-  // shown, if it is not the last.
+  // Start a drag with an existing arrow or a new one; `more`: keep the other arrows. at: index of the current frame if
+  // it is not the last.
   grab(pointer, p, reach, more, at) {
     const { arrow } = at === null ? this.hit(p, reach) : {};
     this.#pressed(p, reach, arrow);
@@ -82,7 +82,7 @@ export class Arrows {
     this.gesture += 1;
   }
 
-  // Plan an arrow: a new one, another tip for one that is there, or the tip of one that waits for it.
+  // Plan an arrow: start a new one, move the tip of an existing one, or set the missing tip.
   plan(pointer, p, reach) {
     const { arrow } = this.planned && this.open === null ? this.hit(p, reach) : {};
     this.#pressed(p, reach, arrow);
@@ -117,7 +117,7 @@ export class Arrows {
     return this.width === null ? null : [this.width - 1 - p[0], p[1]];
   }
 
-  // From here on the arrows are in the picture that is shown; without `more` those that are there end.
+  // Move the arrows to the current picture; without `more`, remove them.
   #rebase(more) {
     this.handles = more ? copy(this.reached) : [];
     this.targets = more ? copy(this.targets) : [];
@@ -134,7 +134,7 @@ export class Arrows {
     if (this.width !== null && this.#mirrored.has(i)) this.targets[this.#mirrored.get(i)] = this.#mirror(p);
   }
 
-  // Let a tip go. Returns whether it was moved at all; a tap on an arrow selects it.
+  // Release a tip. Returns whether it was moved; a tap on an arrow selects it.
   drop(pointer) {
     const i = this.held.get(pointer);
     this.held.delete(pointer);
@@ -142,14 +142,14 @@ export class Arrows {
     return i !== undefined && !this.#press && !near(this.handles[i], this.targets[i], 0.5);
   }
 
-  // A pin at p, or none where one was.
+  // Toggle a pin at p.
   pin(p, reach) {
     const { pin } = this.hit(p, reach);
     if (!this.planned || this.pulling) this.#rebase(false);
     this.pins = pin === undefined ? [...this.pins, p] : without(this.pins, pin);
   }
 
-  // The arrow that is selected goes, or if none is, all arrows and pins.
+  // Remove the selected arrow, or all arrows and pins if none is selected.
   remove() {
     if (this.selected === null) return this.clear();
     if (!this.planned || this.pulling) this.#rebase(true);
@@ -165,7 +165,7 @@ export class Arrows {
     this.held.clear();
   }
 
-  // Back to what the server says next.
+  // Reset to the next update from the server.
   forget() {
     const { selected } = this;
     this.clear();
@@ -173,19 +173,19 @@ export class Arrows {
     this.meet();
   }
 
-  // Another session, or the same one from another server: what it says first counts. An arrow that is held stays.
+  // New session or server: accept its next update. Arrows that are held stay.
   meet() {
     this.#revision = null;
     this.#from = "";
   }
 
-  // For the server. The numbers may have been rounded on the way here.
+  // Message for the server. Positions received from it may have been rounded.
   message(type, more = {}) {
     const { handles, targets, pins, again, at } = this;
     return { type, handles, targets, pins, again: Boolean(again), at, ...more };
   }
 
-  // What is set now, for undo and for a session that is saved.
+  // Current arrows and pins as a message, for undo and saved sessions.
   setting() {
     this.#revision = (this.#revision ?? 0) + 1;
     const { handles, targets, pins } = this;

@@ -1,21 +1,21 @@
-// The picture and what lies over it; pointers and arrow keys become positions in image pixels.
+// The picture and its overlay; converts pointer positions to image pixels.
 
 import { drawArrows, drawBrush, drawCross, drawStroke } from "./draw.js";
 
-const REACH = { mouse: 14, pen: 16, touch: 24 }; // how near, in CSS pixels, counts as on a point
+const REACH = { mouse: 14, pen: 16, touch: 24 }; // hit radius of points in CSS pixels
 
 export class PictureCanvas {
   size = [1, 1];
-  mask = null; // a veil over what stays
+  mask = null; // veil over the fixed part
   maskStrength = 0.5;
-  stroke = null; // {points, radius, what}: a stroke under way
+  stroke = null; // {points, radius, what}: the current brush stroke
   brush = 0; // radius in image pixels; 0: no brush
   hover = null;
   cross = null;
   arrows = null;
   quiet = false; // arrows hidden
-  veiled = true; // whether the veil is wanted
-  hand = false; // the hand moves the view, also by touch
+  veiled = true; // whether to show the veil
+  hand = false; // hand tool: pointers pan the view, also by touch
   zoom = 1;
   #queued = false;
 
@@ -26,7 +26,7 @@ export class PictureCanvas {
     this.window.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
   }
 
-  // Larger by a factor, around a place in the window (its middle, if none is given).
+  // Zoom by a factor around a position in the window (default: its centre).
   scaleBy(factor, x = this.window.clientWidth / 2, y = this.window.clientHeight / 2) {
     const before = this.frame.getBoundingClientRect();
     const box = this.window.getBoundingClientRect();
@@ -38,7 +38,7 @@ export class PictureCanvas {
     this.scroll(x + box.left - after.left - share[0] * after.width, y + box.top - after.top - share[1] * after.height);
   }
 
-  // Move the picture in its window, by CSS pixels.
+  // Pan by CSS pixels.
   scroll(x, y) {
     this.window.scrollLeft -= x;
     this.window.scrollTop -= y;

@@ -1,8 +1,8 @@
-// The comparison: a card for each method, all of one size, with its picture, progress, time and what is left; and one of
-// them large, over the original.
+// The comparison: a card per method, all of the same size, with picture, progress, time and remaining distance; and a
+// large view of one of them over the original.
 
 const GAP = 12; // CSS pixels between cards
-const REST = 142; // CSS pixels of a card's height beside its picture
+const REST = 142; // height of a card without its picture, in CSS pixels
 
 const paint = (canvas, picture) => {
   Object.assign(canvas, { width: picture.width, height: picture.height });
@@ -12,10 +12,10 @@ const paint = (canvas, picture) => {
 export class Comparison {
   #cards = new Map();
   #source = null; // the picture before the drag
-  #large = null; // name of the method that is shown large
-  begun = false; // the server is at it: what it says from now on it says after the comparison was asked for
+  #large = null; // name of the method in the large view
+  begun = false; // the server has started: later messages belong to this comparison
 
-  // elements: {cards, missing, large, original, result, split, title}; take(name): keep this result
+  // elements: {cards, missing, large, original, result, split, title}; take(name): accept this result
   constructor(elements, take) {
     Object.assign(this, elements, { take });
     this.whole = this.cards.parentElement;
@@ -32,7 +32,7 @@ export class Comparison {
     return !this.whole.hidden;
   }
 
-  // Returns the names of the methods that run.
+  // Returns the names of the methods to run.
   start(methods, picture) {
     const here = methods.filter((method) => !method.missing);
     this.#cards.clear();
@@ -45,7 +45,7 @@ export class Comparison {
     this.missing.title = absent.map(({ missing }) => missing).join("\n");
     this.whole.hidden = this.over = this.begun = false;
     this.#arrange();
-    this.whole.scrollIntoView({ block: "start" }); // on a phone the button lies below
+    this.whole.scrollIntoView({ block: "start" }); // on phones, the button is below
     return here.map((method) => method.name);
   }
 
@@ -56,7 +56,7 @@ export class Comparison {
     card.innerHTML = `<header><h3></h3><span class="numbers">waits</span></header>
       <button class="look"><canvas></canvas></button><progress max="1" value="0"></progress>
       <button class="use" disabled>Use this</button>`;
-    Object.assign(card.querySelector("h3"), { textContent: label, title: label }); // a narrow card cuts it off
+    Object.assign(card.querySelector("h3"), { textContent: label, title: label }); // truncated in narrow cards
     card.querySelector("progress").setAttribute("aria-label", `${label}: steps`);
     const look = card.querySelector(".look");
     look.title = "Larger, beside the original";
@@ -68,7 +68,7 @@ export class Comparison {
     this.#cards.set(name, card);
   }
 
-  // As many columns as make the cards largest; the last row has one card less than the others at most.
+  // Choose the number of columns that maximises the card size; the last row lacks at most one card.
   #arrange() {
     const count = this.#cards.size;
     const [first] = this.#cards.values();
@@ -127,12 +127,12 @@ export class Comparison {
     this.#cut(this.split.value);
   }
 
-  // The original shows up to this share of the width, in percent.
+  // Show the original up to this percentage of the width.
   #cut(share) {
     this.result.style.clipPath = `inset(0 0 0 ${share}%)`;
   }
 
-  // Back from the large picture to the cards. Returns whether there was one.
+  // Close the large view. Returns whether it was open.
   shrink() {
     const was = this.#large !== null;
     this.#large = null;
@@ -141,9 +141,9 @@ export class Comparison {
     return was;
   }
 
-  // Nothing more is worked out: what is there can be used, also what was still on its way.
+  // Stopped: the results so far can be used, also unfinished ones.
   stopped() {
-    if (!this.begun) return; // something before it was
+    if (!this.begun) return; // the stop was of an earlier job
     this.over = true;
     for (const button of this.cards.querySelectorAll(".use")) button.disabled = false;
   }

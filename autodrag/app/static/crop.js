@@ -1,13 +1,13 @@
-// The part of a photograph that is meant: moved, enlarged and turned under a frame of the generator's shape.
+// Crop dialog: the photograph is moved, zoomed and rotated under a frame with the generator's aspect ratio.
 
 import { $ } from "./panel.js";
 
-const SIDE = 360; // pixels of the frame's longer side
+const SIDE = 360; // longer side of the frame, in CSS pixels
 
 export class Crop {
   #bitmap = null;
   #size = [1, 1];
-  #middle = [0, 0]; // in pixels of the photograph
+  #middle = [0, 0]; // centre of the crop, in pixels of the photograph
   #press = null;
 
   constructor() {
@@ -22,8 +22,8 @@ export class Crop {
     for (const name of ["crop-zoom", "crop-turn"]) $(name).addEventListener("input", () => this.#draw());
   }
 
-  // The part as "x,y,width,turn", shares of the photograph's width and degrees; "" for a file that is no picture here,
-  // which the server will refuse; null where the user thinks better of it.
+  // The crop as "x,y,width,turn", in fractions of the photograph's width and degrees; "" for a file that the browser
+  // cannot decode; null if the user cancels.
   async ask(file, size) {
     try {
       this.#bitmap = await createImageBitmap(file);
@@ -46,7 +46,7 @@ export class Crop {
     return part.map((value) => value.toFixed(5)).join(",");
   }
 
-  // Of the part, in pixels of the photograph: at most the largest that fits, at least an eighth of it.
+  // Size of the crop in pixels of the photograph: between an eighth of the largest that fits, and that.
   get #width() {
     const [width, height] = this.#size;
     const most = Math.min(this.#bitmap.width, (this.#bitmap.height * width) / height);
@@ -66,7 +66,7 @@ export class Crop {
     this.#move(...way);
   }
 
-  // The photograph under the frame, by CSS pixels.
+  // Move the photograph under the frame by CSS pixels.
   #move(x, y) {
     const scale = this.#width / $("crop-picture").clientWidth;
     const turn = (Number($("crop-turn").value) * Math.PI) / 180;

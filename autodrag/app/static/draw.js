@@ -1,4 +1,4 @@
-// What is drawn over the picture: arrows, pins, the mask, the brush. Positions are image pixels; `view` maps them to the canvas.
+// Drawing of the overlay: arrows, pins, mask, brush. Positions are image pixels; `view` maps them to the canvas.
 
 const ACCENT = "#ff6a3d";
 const PIN = "#ffd166";
@@ -68,7 +68,7 @@ export function drawArrows(g, view, arrows) {
   });
 }
 
-// The part that stays, as a veil: from a picture that is white where it may change.
+// The fixed part as a veil, from a mask that is white where the image may change.
 export function veil(bitmap) {
   const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
   const g = canvas.getContext("2d");

@@ -11,8 +11,8 @@ const GONE = "The connection is lost: try again in a moment.";
 const SUFFIX = { safetensors: "session.safetensors", mask: "mask.png" };
 
 export class Files {
-  // teller: for notes; panel: the session and the server's numbers of steps; crop: asks for the part of a picture that is
-  // meant; now(): {token, frame}, frame being the one that is shown if it is not the last
+  // teller: for notes; panel: the session and the server's default steps; crop: the crop dialog; now(): {token, frame},
+  // with the index of the current frame if it is not the last
   constructor(teller, panel, crop, now) {
     Object.assign(this, { teller, panel, crop, now });
     const uploads = { upload: (file) => this.image(file), load: (file) => this.session(file) };
@@ -73,7 +73,7 @@ export class Files {
     return this.#send("mask", file);
   }
 
-  // Hand the page's own copy to a server that does not have the session. Returns whether it was taken.
+  // Upload the page's local copy to a server that lacks the session. Returns whether it was accepted.
   restore(copy) {
     return this.#send("session?restored=true", copy);
   }
@@ -89,7 +89,7 @@ export class Files {
     }
   }
 
-  // The session as a file of this kind. Throws an Error with a sentence.
+  // Download the session as a file of this kind. Throws an Error with a message for the user.
   async fetch(kind) {
     const { token, frame } = this.now();
     const which = (kind === "png" || kind === "jpg") && frame !== null ? `?frame=${frame}` : "";

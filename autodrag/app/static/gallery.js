@@ -1,16 +1,16 @@
-// The history as a strip of pictures: each moment that undo remembers, asked for one at a time.
+// The undo history as a strip of pictures, requested one at a time.
 
 export class Gallery {
-  #pictures = new Map(); // id of a moment -> canvas
-  #drawn = new Set(); // ids of the moments whose picture has come
+  #pictures = new Map(); // id of a history entry -> canvas
+  #drawn = new Set(); // ids of the entries whose picture has arrived
   #moments = [];
 
-  // element: for the strip; ask(index): its picture; go(index): back or forth to it
+  // element: the strip; ask(index): request a picture; go(index): go to that entry
   constructor(element, ask, go) {
     Object.assign(this, { element, ask, go });
   }
 
-  // Another session: none of what is remembered is its.
+  // New session: forget all pictures.
   meet() {
     this.#pictures.clear();
     this.#drawn.clear();
@@ -28,7 +28,7 @@ export class Gallery {
     this.begin();
   }
 
-  // Ask for the newest picture that is missing. The server leaves out what comes at a bad time, so it is asked again.
+  // Request the newest missing picture. The server ignores requests while it is busy, so they are repeated.
   begin() {
     const index = this.#moments.findLastIndex((id) => !this.#drawn.has(id));
     if (index >= 0) this.ask(index);

@@ -1,9 +1,8 @@
-// The page's own copy of its session, in the browser's database: made after each edit, handed to a server that does not
-// have the session.
+// Local copy of the session in IndexedDB: saved after each edit, and uploaded to a server that lacks the session.
 
 const STORE = "sessions";
-const MOST = 6; // copies, of as many tabs
-const PAUSE = 600; // milliseconds without an edit before one is made
+const MOST = 6; // maximum number of copies, one per tab
+const PAUSE = 600; // milliseconds without edits before saving
 
 const done = (request) =>
   new Promise((resolve, reject) => {
@@ -20,12 +19,12 @@ async function store(mode) {
 
 export class Keeper {
   #tab = (sessionStorage.tab ??= Math.random().toString(36).slice(2));
-  #version = 0; // of the session now
-  #copied = 0; // of the copy
+  #version = 0; // of the current session
+  #copied = 0; // of the saved copy
   #heavy = false;
   #timer = null;
 
-  // fetch(): the session's file as a blob
+  // fetch(): the session file as a blob
   constructor(fetch) {
     this.fetch = fetch;
     addEventListener("beforeunload", (event) => this.#ask(event));
@@ -48,7 +47,7 @@ export class Keeper {
       document.body.dataset.copied = version;
       await this.#prune(all);
     } catch {
-      // The server may be gone, or the browser keeps nothing: leaving the page asks.
+      // The server is gone or storage is unavailable: leaving the page then asks for confirmation.
     }
   }
 
@@ -58,7 +57,7 @@ export class Keeper {
     for (const [, key] of old) all.delete(key);
   }
 
-  // This tab's copy, or null.
+  // The copy of this tab, or null.
   async copy() {
     try {
       const kept = await done((await store("readonly")).get(this.#tab));
@@ -68,7 +67,7 @@ export class Keeper {
     }
   }
 
-  // A new session: no copy is of it.
+  // New session: there is no copy of it.
   begin() {
     this.#version = this.#copied = 0;
   }

@@ -1,10 +1,10 @@
-// Shortcuts. They work wherever the focus is, except where text is typed; buttons keep Space and Enter, radios the arrows.
+// Keyboard shortcuts, active except in text fields; buttons keep Space and Enter, radio buttons the arrow keys.
 
 const TYPED = "input:not([type=range], [type=checkbox]), select, textarea, dialog";
 const PRESSED = "button, summary, a, [type=checkbox]";
 
-// keys: {key: act}, held: {key: act(down)}, chords: {key: act(shift)} with Ctrl or Cmd; busy(): what a held key asked for
-// is still being done, so that its repeats wait
+// keys: {key: act}, held: {key: act(down)}, chords: {key: act(shift)} with Ctrl or Cmd; busy(): whether the last command
+// is still running, so that key repeats are ignored
 export function listen({ keys, held, chords, busy }) {
   document.addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
@@ -24,7 +24,7 @@ export function listen({ keys, held, chords, busy }) {
   document.addEventListener("keyup", (event) => held[event.key.toLowerCase()]?.(false));
 }
 
-// A group of radio buttons is one stop of Tab; arrow keys choose within it.
+// A group of radio buttons is a single tab stop; arrow keys select within it.
 export function radios(group, choose) {
   group.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];

@@ -1,14 +1,14 @@
-// The connection: JSON texts out and in, pictures in. After a break it comes back to the same session.
+// The WebSocket: JSON messages in both directions, pictures in. Reconnects to the same session.
 
-const TAKEN = 4001; // code of a socket whose session another tab has now
-const KEPT = ["release", "plan", "brush"]; // said while the connection was gone, these are not lost
-const PAUSE = { first: 500, most: 8000, full: 4000 }; // milliseconds before the next try
+const TAKEN = 4001; // close code: another tab has taken over the session
+const KEPT = ["release", "plan", "brush"]; // message types that are queued while disconnected
+const PAUSE = { first: 500, most: 8000, full: 4000 }; // milliseconds before reconnecting
 
 export class Link {
   token = sessionStorage.token ?? "";
   #socket = null;
   #wait = PAUSE.first;
-  #fresh = true; // this page has never been connected
+  #fresh = true; // never connected yet
   #ready = false;
   #unsaid = [];
   #refusal = null;
@@ -21,7 +21,7 @@ export class Link {
   }
 
   #connect() {
-    const address = new URL("socket", document.baseURI); // relative, as all addresses are: a proxy may add a prefix
+    const address = new URL("socket", document.baseURI); // relative like all URLs, as a proxy may add a prefix
     address.protocol = address.protocol.replace("http", "ws");
     address.search = new URLSearchParams({ token: this.token, ...(this.#fresh ? { fresh: "" } : {}) });
     const socket = new WebSocket(address);
@@ -64,7 +64,7 @@ export class Link {
     return this.#ready;
   }
 
-  // The session of this page is there: what could not be said before is said now.
+  // The session is available: send the queued messages.
   begin() {
     this.#ready = true;
     for (const message of this.#unsaid.splice(0)) this.say(message);

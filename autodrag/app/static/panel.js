@@ -1,4 +1,4 @@
-// The settings beside the picture: they show what the server says and say what the user wants.
+// The settings beside the picture: show the server's state and send the user's changes.
 
 import { radios } from "./keys.js";
 
@@ -11,8 +11,8 @@ const wholeSeed = (text) => Math.min(MAX_SEED, Math.max(0, Math.round(Number(tex
 
 export class Panel {
   session = null;
-  #sliding = false; // a slider is being moved: its next values amend the first
-  #offered = ""; // the methods that there are buttons for
+  #sliding = false; // a slider is being moved: its values replace the previous one in the history
+  #offered = ""; // the methods with buttons
 
   constructor(say) {
     this.say = say;
@@ -109,12 +109,12 @@ export class Panel {
     $("steps-text").textContent = steps ?? usual;
     $("tuning").hidden = !tuning;
     for (const [input, name] of [[$("lr"), "lr"], [$("lambda"), "mask_weight"]]) {
-      if (tuning && document.activeElement !== input) input.value = tuning[name]; // nobody is typing there
+      if (tuning && document.activeElement !== input) input.value = tuning[name]; // not while the user is typing
     }
     this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");
   }
 
-  // The method as its controls say; an empty number is the method's own.
+  // The method with the settings of its controls; an empty number means the default.
   #tune() {
     const { method, tuning } = this.session;
     const change = { type: "method", name: method, steps: Number($("steps").value) };
@@ -128,7 +128,7 @@ export class Panel {
     this.say(change);
   }
 
-  // Buttons are only replaced where the methods are others, so that the focus stays on them.
+  // Replace buttons only if the methods have changed, to preserve the focus.
   #offer(methods) {
     if (this.#offered === JSON.stringify(methods)) return;
     this.#offered = JSON.stringify(methods);
@@ -142,7 +142,7 @@ export class Panel {
       button.addEventListener("click", () => {
         if (missing) this.#explain(missing);
         else {
-          this.session.method = name; // for what is changed before the server has answered
+          this.session.method = name; // for changes before the server responds
           this.say({ type: "method", name, steps: null });
         }
       });

@@ -1,9 +1,9 @@
-// Pictures that arrive: decoded one after the other, stale ones skipped, each confirmed so that the next may come.
+// Incoming pictures: decoded in order, stale ones skipped, each acknowledged so that the server sends the next.
 
 export class Pictures {
   #queues = new Map();
 
-  // shown(): confirm; draw(header, bitmap)
+  // shown(): acknowledge; draw(header, bitmap)
   constructor(shown, draw) {
     Object.assign(this, { shown, draw });
   }
@@ -12,7 +12,7 @@ export class Pictures {
     const lane = header.lane;
     const waiting = this.#queues.get(lane);
     if (waiting) {
-      if (waiting.next) this.shown(); // replaced before it was ever decoded
+      if (waiting.next) this.shown(); // replaced before it was decoded
       waiting.next = { header, blob };
       return;
     }

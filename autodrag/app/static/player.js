@@ -1,6 +1,6 @@
-// The scrubber: pictures of the motion, asked for one at a time and remembered.
+// The scrubber: frames of the motion, requested one at a time and cached.
 
-const PHOTO = -1; // index of the photograph that the first picture was found for
+const PHOTO = -1; // index of the original photograph
 
 export class Player {
   #pictures = new Map(); // index -> bitmap of the motion `#motion`
@@ -8,8 +8,8 @@ export class Player {
   index = 0;
   #count = 1;
   #timer = null;
-  #behind = null; // the frame that comes back after a look at the original
-  #photo = false; // the picture is a photograph's
+  #behind = null; // frame to return to after showing the original
+  #photo = false; // the session is of a photograph
 
   // elements: {play, scrub, text, before}; ask(index); show(bitmap, index, last)
   constructor(elements, ask, show) {
@@ -41,12 +41,12 @@ export class Player {
     this.#label();
   }
 
-  // Another session: its motions are none of those that are remembered.
+  // New session: forget the cached motion.
   meet() {
     this.#motion = -1;
   }
 
-  // Show the photograph, or the first picture, as long as it is wanted, then the one before.
+  // Show the photograph or the first picture while `wanted`, then return to the previous frame.
   peek(wanted) {
     if (this.elements.before.disabled || wanted === (this.#behind !== null)) return;
     this.stop();
@@ -59,7 +59,7 @@ export class Player {
     return this.#count - 1;
   }
 
-  // The frame of the motion that is shown, if it is not the last.
+  // Index of the current frame if it is not the last.
   get scrubbed() {
     const index = this.#behind ?? this.index;
     return index === this.last ? null : index;
@@ -93,7 +93,7 @@ export class Player {
     const pause = Math.min(160, Math.max(40, 2000 / this.#count));
     this.#icon("pause");
     this.#timer = setInterval(() => {
-      if (!this.#pictures.has(this.index)) return; // on its way
+      if (!this.#pictures.has(this.index)) return; // not received yet
       if (this.atEnd) this.stop();
       else this.go(this.index + 1);
     }, pause);

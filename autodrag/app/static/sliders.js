@@ -1,9 +1,9 @@
-// Sliders under a finger: a scroll that starts on one does not move it.
+// Touch on sliders: a scroll that starts on one does not move it.
 
-const SLACK = 8; // CSS pixels along the slider before it is the slider that is meant
+const SLACK = 8; // CSS pixels of motion along the slider before it starts to move
 
 export function guard(slider) {
-  let held = null; // {value, x}: touched, and not clear yet what is meant
+  let held = null; // {value, x}: touched, still undecided between slider and scroll
   const hold = (event) => {
     if (held) event.stopImmediatePropagation();
   };
@@ -19,7 +19,7 @@ export function guard(slider) {
   slider.addEventListener("pointerup", () => held && release());
   slider.addEventListener("pointercancel", () => {
     if (!held) return;
-    const { value } = held; // the page scrolls
+    const { value } = held; // a scroll
     setTimeout(() => {
       slider.value = value;
       held = null;

@@ -1,4 +1,4 @@
-// What the page says to its user in words: notes, the state of the connection, how a drag went, how far a task is.
+// Text for the user: notes, connection state, results of drags, progress of jobs.
 
 import { $ } from "./panel.js";
 
@@ -11,11 +11,11 @@ const JOBS = {
   film: "Rendering the animation",
   open: "Opening the generator",
 };
-const OWN = ["start", "invert", "tune"]; // what a picture of the user's own goes through
+const OWN = ["start", "invert", "tune"]; // phases of an inversion
 const px = (number) => number.toFixed(1);
 
 export class Teller {
-  #drawn = []; // times of the pictures of the last second
+  #drawn = []; // arrival times of the pictures of the last second
   #timer = null;
   #what = "";
 
@@ -33,19 +33,18 @@ export class Teller {
     setTimeout(() => element.remove(), 7000);
   }
 
-  // One line that stays as long as it is true; "" for none.
+  // A persistent status line; "": none.
   line(text) {
     $("line").textContent = text;
     $("line").hidden = !text;
   }
 
-  // For those who hear the page: what has begun and what is over, not every step of it.
+  // For screen readers: announces start and end, not every step.
   #speak(text) {
     $("said").textContent = text;
   }
 
-  // Delay from the pointer to the picture, and pictures a second, over the last second; then what came of the drag, in
-  // the picture that is shown.
+  // Latency from pointer to picture and frame rate over the last second; after the drag, its result.
   measure(header, live) {
     if (header.time === undefined || header.seconds === undefined) return;
     const now = performance.now();
@@ -61,12 +60,12 @@ export class Teller {
 
   #outcome({ seconds, asked, distance, drift, short }) {
     const stopped = short ? "stopped short: the generator goes no further · " : "";
-    // Where points are now is the method's own estimate, so nothing here is exact.
+    // Positions of points are estimates of the method, so the numbers are approximate.
     const pins = drift === null ? "" : ` · pins off by about ${px(drift)} px`;
     return `${stopped}about ${px(distance)} of ${px(asked)} px left${pins} · ${seconds.toFixed(2)} s`;
   }
 
-  // Returns whether it is the user's own picture that is worked on.
+  // Returns whether an inversion is running.
   work(what, step, steps, live) {
     $("job").hidden = !what || (what === "drag" && live);
     $("job-stop").hidden = what === "film" || what === "open";

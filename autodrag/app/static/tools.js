@@ -1,16 +1,16 @@
-// What pointers and keys do on the picture, by tool.
+// Actions of pointers and keys on the picture, by tool.
 
-const MOVED = 3; // CSS pixels: less is a click
+const MOVED = 3; // CSS pixels; smaller motions are clicks
 
 export class Tools {
   tool = "pull";
   brush = 8; // radius in image pixels
   #strokes = new Map();
   #queued = false;
-  #pan = null; // the pointer that moves the view
+  #pan = null; // id of the pointer that pans the view
 
   // stage, arrows; act: {ready(), pull(message), release(message), brush(message), plan(), cancel(), touched(),
-  // scrubbed(): the frame that is shown, if it is not the last; present(): show the last}
+  // scrubbed(): index of the current frame if it is not the last; present(): show the last}
   constructor(stage, arrows, act) {
     Object.assign(this, { stage, arrows, act });
     const overlay = stage.overlay;
@@ -48,7 +48,7 @@ export class Tools {
 
   #down(event) {
     if (event.button > 1 || !this.act.ready()) return;
-    event.preventDefault(); // the middle button scrolls here, and nowhere else
+    event.preventDefault(); // no autoscroll: the middle button pans
     this.stage.overlay.focus({ preventScroll: true });
     this.stage.overlay.setPointerCapture(event.pointerId);
     if (event.button === 1 || this.tool === "hand") {
@@ -57,7 +57,7 @@ export class Tools {
     }
     this.act.touched();
     this.#uncross();
-    this.stage.overlay.dataset.pointer = ""; // no ring around a picture that was pressed
+    this.stage.overlay.dataset.pointer = ""; // no focus ring after a pointer press
     this.begin(event.pointerId, this.stage.at(event), this.stage.reach(event), event.shiftKey);
   }
 
@@ -132,7 +132,7 @@ export class Tools {
     this.stage.redraw();
   }
 
-  // A click begins an arrow, another one says where it goes; a tap on an arrow selects it.
+  // A click starts an arrow and another sets its tip; a tap on an arrow selects it.
   #planned(i, moved) {
     const { arrows } = this;
     if (arrows.selected !== null) return;
@@ -146,7 +146,7 @@ export class Tools {
     else this.act.cancel();
   }
 
-  // At most one message a frame of the screen.
+  // At most one message per animation frame.
   #pullSoon() {
     if (this.#queued) return;
     this.#queued = true;
@@ -157,7 +157,7 @@ export class Tools {
     });
   }
 
-  // A cross that arrow keys move; Enter presses and lifts it.
+  // A crosshair moved by the arrow keys; Enter presses and releases.
   #key(event) {
     delete this.stage.overlay.dataset.pointer;
     const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
