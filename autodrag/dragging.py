@@ -97,7 +97,7 @@ def run(config: DragConfig) -> None:
             print(_sentence(dragged), flush=True)
     if len(starts) > 1:
         rate, written = len(starts) / max(dragging, 1e-9), len(starts) / (time.perf_counter() - begin)
-        print(f"{len(starts)} edits: {rate:.1f} a second dragged, {written:.1f} written")
+        print(f"{len(starts)} edits: {rate:.1f} per second dragged, {written:.1f} written")
 
 
 def drag_together(

@@ -31,7 +31,7 @@ def choose(asked: Asked, device: torch.device) -> Chosen:
 def computes_bfloat16_fast(device: torch.device) -> tuple[bool, str]:
     """Whether bfloat16 is fast on this device, and why. CPUs with support for it are benchmarked, once per process."""
     if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)  # by the current device, which is this one
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)  # of the current device, which is this one
         return fast, f"the GPU {'multiplies' if fast else 'does not multiply'} bfloat16 natively"
     if device.type != "cpu":
         return False, f"the speed of bfloat16 on {device} is unknown"

@@ -149,7 +149,7 @@ def _tuples(value: Any) -> Any:
 def _float(value: Any) -> Any:
     try:
         return float(value) if isinstance(_int(value, float), int) else value
-    except OverflowError:  # an integer beyond the largest float
+    except OverflowError:  # an integer too large for a float
         raise WrongTypeError(float, value) from None
 
 

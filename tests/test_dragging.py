@@ -156,7 +156,7 @@ def test_many_edits_at_once(generator: Path, tmp_path: Path, capsys: pytest.Capt
     (tmp_path / "edits.json").write_text(json.dumps(edits))
     drag(generator, f"edits={tmp_path / 'edits.json'}", f"out={tmp_path / 'out'}", "batch=2")
     assert sorted(p.stem for p in (tmp_path / "out").glob("*.gif")) == ["edit-0002", "edit-0003", "one"]
-    assert re.search(r"^3 edits: [\d.]+ a second dragged, [\d.]+ written$", capsys.readouterr().out, re.MULTILINE)
+    assert re.search(r"^3 edits: [\d.]+ per second dragged, [\d.]+ written$", capsys.readouterr().out, re.MULTILINE)
     drag(generator, f"edits={tmp_path / 'edits.json'}", f"out={tmp_path / 'stills'}", "frames=0")
     assert not list((tmp_path / "stills").glob("*.gif"))
     for name in ("one-before.png", "one-after.png"):

@@ -192,7 +192,7 @@ class DataCost:
         if self.rate is None:
             return alone
         return (
-            f"{alone}\n{self.rate.samples_a_second:.2f} samples a second with {self.workers} processes, "
+            f"{alone}\n{self.rate.samples_a_second:.2f} samples per second with {self.workers} processes, "
             f"{self.rate.redraws} redraws, {self.rate.peak_bytes / 2**20:.0f} MiB the largest process"
         )
 

@@ -68,7 +68,7 @@ def run(config: EditorBench) -> None:
     beside = f" beside {config.busy} busy loop(s)" if config.busy else ""
     print(
         f"{config.generator} {generator.resolution[0]} px {config.dtype}, {name}, {config.pages} page(s){beside}: "
-        f"{numbers['frames_a_second_and_page']:.1f} pictures a second, "
+        f"{numbers['frames_a_second_and_page']:.1f} pictures per second, "
         f"{numbers['delay_ms_median']:.0f} ms from pointer to picture ({numbers['delay_ms_95']:.0f} ms for 19 of 20)"
     )
     write_record(config.out, device, config, {"trained": trained, **numbers})

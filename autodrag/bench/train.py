@@ -76,14 +76,14 @@ def table(measured: TrainCost, config: TrainBench) -> str:
     lines += [f"  {name:<16} {ms:10.1f} ms {ms / whole:6.1%}" for name, ms in measured.milliseconds.items()]
     rate, without = measured.rate(config.batch), measured.rate(config.batch, ["drag loss"])
     peak = "unknown memory" if measured.peak_mib is None else f"{measured.peak_mib:.0f} MiB"
-    lines.append(f"{rate:.2f} samples a second ({without:.2f} without the drag loss), {peak}")
-    lines.append(f"{measured.gigaflops:.0f} GFLOP a sample, {measured.gigaflops * rate / 1e3:.2f} TFLOP a second")
+    lines.append(f"{rate:.2f} samples per second ({without:.2f} without the drag loss), {peak}")
+    lines.append(f"{measured.gigaflops:.0f} GFLOP per sample, {measured.gigaflops * rate / 1e3:.2f} TFLOP/s")
     lines.append(f"{EPOCHS} epochs of {SAMPLES} samples take {_hours(rate):.1f} hours of this device")
     if config.estimate_tflops is not None:
         faster = config.estimate_tflops * 1e3 / measured.gigaflops
         lines.append(
-            f"estimated from FLOPs, not run: a device that sustains {config.estimate_tflops:g} TFLOP a second would "
-            f"process {faster:.0f} samples a second, all epochs in {_hours(faster):.1f} hours"
+            f"estimated from FLOPs, not run: a device that sustains {config.estimate_tflops:g} TFLOP/s would "
+            f"process {faster:.0f} samples per second, all epochs in {_hours(faster):.1f} hours"
         )
     return "\n".join(lines)
 

@@ -1,1 +1,1 @@
-"""Domains that ship with the project."""
+"""Bundled image domains."""

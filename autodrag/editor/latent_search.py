@@ -31,7 +31,7 @@ FLOOR = 3e-3  # curvature along directions that do not change the image
 
 @dataclass(frozen=True)
 class SearchConfig:
-    """Weights of the search's penalties, in squared whitened coordinates of W."""
+    """Weights of the penalties, on squared whitened coordinates of W."""
 
     mean_weight: float = 1e-2  # of the mean of the rows
     edited_weight: float = 0.1  # of the edited rows' differences from their mean

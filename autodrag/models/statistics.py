@@ -18,7 +18,7 @@ class Statistics:
 
     @staticmethod
     def identity(w_dim: int, channels: int) -> "Statistics":
-        """Means of zero and deviations of one."""
+        """Zero means and unit standard deviations."""
         return Statistics(torch.zeros(w_dim), torch.ones(w_dim), torch.zeros(channels), torch.ones(channels))
 
 

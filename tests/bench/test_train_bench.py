@@ -22,7 +22,7 @@ def test_the_pieces_add_up(tiny: FrozenGenerator) -> None:
     assert cost.gigaflops > 0
     assert cost.rate(2) == pytest.approx(2000 / sum(cost.milliseconds.values()))
     shown = table(cost, config)
-    assert "samples a second" in shown and "hours of this device" in shown and "estimated from FLOPs" in shown
+    assert "samples per second" in shown and "hours of this device" in shown and "estimated from FLOPs" in shown
 
 
 def test_the_command_writes_its_numbers(tiny: FrozenGenerator, tmp_path: Path) -> None:

@@ -36,6 +36,6 @@ def test_the_command_prints_and_writes(
     overrides += ["samples=1", "workers=0", "settings='trajectory.n=2 trajectory.handle_px=1'"]
     run(typed(DataBench, compose("bench/data", overrides)))
     text = capsys.readouterr().out
-    assert "samples a second with 0 processes" in text and "synthesis" in text
+    assert "samples per second with 0 processes" in text and "synthesis" in text
     written = json.loads((tmp_path / "out.json").read_text())
     assert written["rate"]["samples_a_second"] > 0 and written["seconds"]["synthesis"] > 0

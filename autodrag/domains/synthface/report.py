@@ -34,7 +34,7 @@ def _draw(count: int, *index: int) -> Float[Tensor, "B Z"]:
 
 
 def fidelity(generator: FrozenGenerator, count: int, batch: int = 8) -> dict[str, float]:
-    """Generator against renderer: mean absolute error in [0, 1] and sharpness relative to the renderer's."""
+    """Generated images compared with renders: mean absolute error in [0, 1] and relative sharpness."""
     errors, sharp, wanted = [], [], []
     for start in range(0, count, batch):
         z = _draw(min(batch, count - start), 0, start)
