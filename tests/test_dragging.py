@@ -185,7 +185,7 @@ def test_a_wrong_edit_is_named_before_any_is_made_or_left_out(
     said = capsys.readouterr().err
     assert [f"Edit {n} of" in said for n in (1, 2, 3, 4, 5)] == [False, True, False, True, True]
     (tmp_path / "edits.json").write_text(json.dumps(edits[1:2]))
-    with pytest.raises(InputError, match="None of the edits"):
+    with pytest.raises(InputError, match="All edits of"):
         drag(generator, *given, "wrong=skip")
 
 

@@ -96,7 +96,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     run(config(place, *still))
     source, later = (AutoDrag.load(place / name / "weights.safetensors").state_dict() for name in ("two", "three"))
     assert all(torch.equal(value, later[name]) for name, value in source.items())
-    with pytest.raises(InputError, match=r"aim of .* has another size"):
+    with pytest.raises(InputError, match=r"aim of .* does not have the size"):
         run(config(place, f"out={place / 'five'}", *second[1:], "model.predictor.aim.width=8"))
     with pytest.raises(InputError, match="another size"):
         run(config(place, f"out={place / 'four'}", "stage=2", f"stage2.start={start}", "model.predictor.mlp_ratio=1"))
