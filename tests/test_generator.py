@@ -208,7 +208,7 @@ def test_other_wrong_arguments(tiny: FrozenGenerator) -> None:
         (lambda: tiny.map(z, cutoff=-1), "cutoff is -1"),
         (lambda: tiny.map(z, torch.zeros(2, 3)), "no classes"),
         (lambda: classes.map(z, torch.zeros(2, 2)), r"\[B, 3\]"),
-        (lambda: classes.map(z, torch.zeros(1, 3)), "one label for every z"),
+        (lambda: classes.map(z, torch.zeros(1, 3)), "one label for each z"),
     ]
     for call, words in cases:
         with pytest.raises(InputError, match=words) as caught:

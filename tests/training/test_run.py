@@ -115,7 +115,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         ("stage=motion motion.metric_latents=0", "metric_latents is 0"),
         ("stage2.augmentation.still=2", "at most 1"),
         ("device=tpu9", "Unknown device"),
-        ("model.steps=0", "model.steps of at least 1"),
+        ("model.steps=0", "at least one step, but model.steps=0"),
         ("model.steps=3", r"hold matches of 5 steps, but L_drag needs those of model.steps=3"),
     ],
 )
