@@ -55,16 +55,16 @@ def test_every_task_with_every_method(
 def test_grey_rectangles_of_a_class(config: Any, summary: Any, small: Any, tmp_path: Path) -> None:
     shape = replace(FrozenGenerator.random(w_dim=32, c_dim=2).config, img_channels=1, resolution=(32, 64))
     write_safetensors(tmp_path / "grey.safetensors", shape, Generator(shape).state_dict())
-    results = []
+    given, results = [*small["paired"], "method=draggan", "task.max_steps=2"], []
     for c in (0, 1):
         folder = tmp_path / str(c)
-        evaluate(config(tmp_path / "grey.safetensors", folder, *small["paired"], "method=draggan", f"c={c}"))
+        evaluate(config(tmp_path / "grey.safetensors", folder, *given, f"c={c}"))
         found = summary(folder)
         assert found["resolution"] == [32, 64]
         results.append(found["settings"])
     assert results[0] != results[1]
     with pytest.raises(InputError, match="another c"):
-        evaluate(config(tmp_path / "grey.safetensors", tmp_path / "1", *small["paired"], "method=draggan", "c=0"))
+        evaluate(config(tmp_path / "grey.safetensors", tmp_path / "1", *given, "c=0"))
 
 
 def test_landmarks_without_an_edit_and_with_the_best_one(config: Any, summary: Any, file: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -17,7 +18,28 @@ from autodrag.evaluation.report.sheets import TITLE, pull_sheet
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.evaluation.summary import summarise
 from autodrag.evaluation.tasks import pull_items
+from autodrag.evaluation.tasks import pulls as module
 from autodrag.evaluation.tasks.pulls import _pulls
+from autodrag.evaluation.truth import fit_source
+
+
+@pytest.fixture(scope="module")
+def fits() -> dict[bytes, Any]:
+    """Fits of source images by the parameters that they were made of."""
+    return {}
+
+
+@pytest.fixture
+def one_fit_of_each_source(fits: dict[bytes, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same face is fitted once for all evaluations here, as an evaluation does for all of its settings."""
+
+    def once(reader: Any, before: torch.Tensor, known: torch.Tensor) -> Any:
+        key = known.numpy().tobytes()
+        if key not in fits:
+            fits[key] = fit_source(reader, before, known)
+        return fits[key]
+
+    monkeypatch.setattr(module, "fit_source", once)
 
 
 def run(folder: Path, *overrides: str) -> dict:
@@ -27,6 +49,7 @@ def run(folder: Path, *overrides: str) -> dict:
     return json.loads((folder / "runs" / overrides[0].partition("=")[2] / "summary.json").read_text())
 
 
+@pytest.mark.usefixtures("one_fit_of_each_source")
 def test_no_edit_leaves_the_whole_distance_and_the_oracle_little(tmp_path: Path) -> None:
     none, oracle = (run(tmp_path, f"method={name}") for name in ("none", "oracle"))
     assert set(none["settings"]) == {"local-pins"} == set(oracle["settings"])
@@ -44,6 +67,7 @@ def test_no_edit_leaves_the_whole_distance_and_the_oracle_little(tmp_path: Path)
     assert pull_sheet(read_results(tmp_path / "runs"), "synthface") is None  # it shows ours alone
 
 
+@pytest.mark.usefixtures("one_fit_of_each_source")
 def test_the_sheet_shows_source_and_edit_of_landings_pulls(tmp_path: Path) -> None:
     run(tmp_path, "method=landing", "settings=[free-40]")
     made = pull_sheet(read_results(tmp_path / "runs"), "synthface")
