@@ -52,7 +52,7 @@ def test_an_mp4_is_h264_of_even_size(height: int, width: int, fps: float, tmp_pa
         ("gif", 120, r"a \.gif supports 0\.1 to 50 frames per second; use \.mp4 for up to 240"),
         ("gif", 1e9, "fps=1e\\+09 is out of range"),
         ("gif", 0.001, "fps=0.001 is out of range"),
-        ("mp4", 1e9, r"a \.mp4 shows 0\.1 to 240"),
+        ("mp4", 1e9, r"a \.mp4 supports 0\.1 to 240"),
         ("mp4", 0, "fps=0 is out"),
         ("mp4", float("nan"), "fps=nan is out"),
         ("mp4", -3, "fps=-3 is out"),
