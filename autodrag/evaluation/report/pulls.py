@@ -8,7 +8,19 @@ from autodrag.evaluation.report.claims import NOTHING
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import Table
 
-COLUMNS = ("Drag", "Method", "N", "left", "left, px", "left in reach", "in reach", "broken", "pins moved, px")
+RIVAL = "draggan"
+COLUMNS = (
+    "Drag",
+    "Method",
+    "N",
+    "left",
+    "minus DragGAN's",
+    "left, px",
+    "left in reach",
+    "in reach",
+    "broken",
+    "pins moved, px",
+)
 FIDELITY = ("residual", "FD-synthface / floor", "identity", "outside", "s")
 
 
@@ -36,6 +48,7 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
         f"renderer; of edits that are not broken ({first['tools']['broken']}) and whose handle is not on the "
         "background. `left in reach`: of the drags whose targets some face of the domain reaches (`in reach`: their "
         "number).",
+        "`minus DragGAN's`: the mean difference of the shares that are left, over the drags that both methods have.",
         "`free-N`: one point, N px in any direction. `two`, `three`: with others that are pulled elsewhere by 40 px. "
         "`local`: one parameter of the face moves to its other end. `surface`: points of the face move to where "
         "another face has them. `chain-back`: ten pulls of 20 px, back and forth; `chain-on`: ten of 10 px, onward.",
@@ -57,6 +70,7 @@ def _row(result: Result, label: str, setting: str) -> list[str]:
         paper.METHODS.get(label, label),
         str(values["items"]),
         f"{_number(values['left_of_way'], 2)} / {_number(values['medians']['left'], 2)}",
+        _difference(result.minus(RIVAL, setting)),
         _number(values["left_px"]["mean"], 1),
         _number(values["left_of_way_in_reach"], 2),
         str(values["left_in_reach"]["n"]),
@@ -67,6 +81,12 @@ def _row(result: Result, label: str, setting: str) -> list[str]:
         *(_number(values[column]["mean"], 3) for column in ("identity", "outside")),
         NOTHING if values["seconds"]["mean"] is None else f"{values['seconds']['mean']:.3g}",
     ]
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return NOTHING
+    return f"{found['mean']:+.2f} ({found['low']:+.2f} to {found['high']:+.2f}; N {found['n']})"
 
 
 def _number(value: float | None, digits: int) -> str:
