@@ -81,3 +81,21 @@ def test_training_lowers_the_error(load) -> None:
         loss.backward()
         optimiser.step()
     assert loss.item() < 0.7 * first
+
+
+def test_pulls_are_judged_by_where_the_point_has_gone(load) -> None:
+    """Three edits: onto the target, not at all, and into noise, which no mushroom resembles."""
+    renderer, fit, pulls = load("renderer"), load("fit"), load("pulls")
+    geometry, colours = (part[:1].expand(3, -1) for part in draw(1))
+    moved = geometry + torch.tensor([0.3, 0.2, 0, 0, 0, 0, 0])
+    seen = renderer.Places(*(torch.full((3, 1), value) for value in (renderer.CAP, 0.1, -0.5)))
+    handles, targets = renderer.where(geometry, seen), renderer.where(moved, seen)
+    images = renderer.render(geometry, colours)
+    source = fit.Fit(geometry, colours, torch.zeros(3))
+    asked = pulls.Pulls(torch.zeros(3, 10, 64), images, source, handles, seen, targets[None], limit=0.05)
+    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    edited = torch.cat([renderer.render(moved, colours)[:1], images[1:2], noise])
+    numbers = pulls._numbers(asked, targets, edited)
+    assert numbers["broken"] == pytest.approx(1 / 3, abs=1e-3) and numbers["in_reach"] == 3
+    assert numbers["left"] == pytest.approx(0.5, abs=0.02) == numbers["left_in_reach"]
+    assert pulls._numbers(asked, targets, noise.expand(3, -1, -1, -1))["left"] is None

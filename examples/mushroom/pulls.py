@@ -33,6 +33,9 @@ SHOWN = 16  # mushrooms of the sheet
 OPTIONS = {"draggan": {"lr": 1e-2, "stop_distance": 1, "max_steps": 300}}
 
 
+Numbers = dict[str, float | None]
+
+
 @dataclass(frozen=True)
 class Pulls:
     """N mushrooms with one handle each. targets: [lengths, N, 2]."""
@@ -63,32 +66,40 @@ def draw(generator: FrozenGenerator, count: int) -> Pulls:
     return Pulls(ws, images, source, handles, places(source.geometry, handles, size), targets, limit)
 
 
-def measure(generator: FrozenGenerator, pulls: Pulls, name: str) -> tuple[dict[str, dict[str, float]], Tensor]:
+def measure(generator: FrozenGenerator, pulls: Pulls, name: str) -> tuple[dict[str, Numbers], Tensor]:
     """Numbers for each length, and the edited images [lengths, N, 3, S, S]."""
-    method, size = load_method(name, generator, **OPTIONS.get(name, {})), generator.resolution[0]
+    method = load_method(name, generator, **OPTIONS.get(name, {}))
     table, shown = {}, []
     for length, targets in zip(LENGTHS, pulls.targets, strict=True):
         ws = pulls.ws
         for step in method.drag(pulls.ws, pulls.handles, targets):
             ws = step.ws
         images = generator.synthesize(ws).clamp(-1, 1)
-        after = fit(images, pulls.source.geometry, pulls.source.colours)
-        ended = where(after.geometry, pulls.seen, size)
-        left = (ended - targets).norm(dim=2)[:, 0] / (pulls.handles - targets).norm(dim=2)[:, 0]
-        broken = after.residual > pulls.limit
-        reached = reach(pulls.source.geometry, pulls.seen, targets, size) < NEAR
-        fair = left[reached & ~broken]
-        table[f"{length}"] = {
-            "left": left[~broken].mean().item(),
-            "median": left[~broken].median().item(),
-            "in_reach": int(reached.sum()),
-            "left_in_reach": fair.mean().item() if len(fair) else float("nan"),
-            "broken": broken.float().mean().item(),
-            "residual": after.residual.mean().item(),
-        }
-        print(name, length, {k: round(v, 3) for k, v in table[f"{length}"].items()}, flush=True)
+        table[f"{length}"] = _numbers(pulls, targets, images)
+        print(name, length, table[f"{length}"], flush=True)
         shown.append(images)
     return table, torch.stack(shown)
+
+
+def _numbers(pulls: Pulls, targets: Float[Tensor, "N 1 2"], images: Float[Tensor, "N 3 S S"]) -> Numbers:
+    """What the edits of one length have reached; shares of the distance are None where no edit counts."""
+    size = images.shape[-1]
+    after = fit(images, pulls.source.geometry, pulls.source.colours)
+    ended = where(after.geometry, pulls.seen, size)
+    left = (ended - targets).norm(dim=2)[:, 0] / (pulls.handles - targets).norm(dim=2)[:, 0]
+    whole = after.residual <= pulls.limit
+    reached = reach(pulls.source.geometry, pulls.seen, targets, size) < NEAR
+    return {
+        "left": _mean(left[whole]),
+        "in_reach": int(reached.sum()),
+        "left_in_reach": _mean(left[reached & whole]),
+        "broken": _mean(1 - whole.float()),
+        "residual": _mean(after.residual),
+    }
+
+
+def _mean(values: Float[Tensor, " N"]) -> float | None:
+    return round(values.mean().item(), 3) if len(values) else None
 
 
 def draw_sheet(pulls: Pulls, edited: Float[Tensor, "T N 3 S S"], path: Path) -> None:

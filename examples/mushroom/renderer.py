@@ -111,22 +111,17 @@ def grid(size: int) -> tuple[Tensor, Tensor]:
 def render(geometry: Float[Tensor, "B 7"], colours: Float[Tensor, "B 5"], size: int = SIZE) -> Float[Tensor, "B 3 S S"]:
     """Images in [-1, 1]."""
     x, y = grid(size)
-    shape, edge = Shape.of(geometry), 2 * SOFT / size
+    shape = Shape.of(geometry)
     c = colours[:, :, None, None].unbind(dim=1)
-
-    def paint(image: Tensor, colour: Tensor, inside: Tensor) -> Tensor:
-        """inside: distance from the edge, positive inside, in units of half the side."""
-        return torch.lerp(image, colour, torch.sigmoid(inside / (0.5 * edge))[:, None])
-
-    image = _landscape(x, y, c[3], c[4], paint)
+    image = _landscape(x, y, c[3], c[4])
     t, across = shape.stem_frame(x, y)
     stem = torch.minimum((1 - across.abs()) * shape.stem, torch.minimum(t + 0.03, 1.08 - t) * shape.height)
     pale = _colour(0.86 + 0.08 * c[2], 0.8 + 0.08 * c[2], 0.66 + 0.1 * c[2])
     shade = (1 - 0.16 * (across.clamp(-1, 1) + 1))[:, None]
-    image = paint(image, pale * shade, stem)
+    image = _paint(image, pale * shade, stem)
     for place, half in RINGS:
         ring = torch.minimum(stem, (half - (t - place).abs()) * shape.height)
-        image = paint(image, pale * 0.62, ring)
+        image = _paint(image, pale * 0.62, ring)
     u, v = shape.cap_frame(x, y)
     below = torch.where(v < 0, 1.0, 4.0)  # the underside is flatter
     radius = (u.square() + (below * v).square()).clamp(min=1e-6).sqrt()
@@ -134,22 +129,28 @@ def render(geometry: Float[Tensor, "B 7"], colours: Float[Tensor, "B 5"], size: 
     cap = (1 - radius) / steepness
     red = _colour(0.72 + 0.18 * c[1], 0.3 + 0.24 * c[0] + 0.1 * c[1], 0.22 - 0.12 * c[0] + 0.1 * c[1])
     light = (0.86 - 0.2 * u - 0.22 * v).clamp(0.4, 1.15)[:, None]
-    image = paint(image, red * light, cap)
-    image = paint(image, red * 0.45, torch.minimum(cap, (v - 0.02) * shape.cap))
+    image = _paint(image, red * light, cap)
+    image = _paint(image, red * 0.45, torch.minimum(cap, (v - 0.02) * shape.cap))
     for a, b, r in SPOTS:
         spot = (r - ((u - a).square() + (v - b).square()).clamp(min=1e-6).sqrt()) * shape.cap
-        image = paint(image, _colour(0.96, 0.93, 0.86) * light.clamp(max=1.0), torch.minimum(cap, spot))
+        image = _paint(image, _colour(0.96, 0.93, 0.86) * light.clamp(max=1.0), torch.minimum(cap, spot))
     return image.clamp(0, 1) * 2 - 1
 
 
-def _landscape(x: Tensor, y: Tensor, hue: Tensor, tone: Tensor, paint) -> Tensor:
+def _paint(image: Tensor, colour: Tensor, inside: Tensor) -> Tensor:
+    """inside: distance from the edge of what is painted, [B, S, S], positive inside, in units of half the side."""
+    return torch.lerp(image, colour, torch.sigmoid(inside * image.shape[-1] / SOFT)[:, None])
+
+
+def _landscape(x: Tensor, y: Tensor, hue: Tensor, tone: Tensor) -> Tensor:
+    """What is behind the mushroom, [B, 3, S, S] in [0, 1]: sky, sun, a hill, the ground and stones."""
     image = torch.stack([0.55 + 0.18 * hue - 0.12 * y, 0.7 + 0 * hue - 0.08 * y, 0.86 - 0.18 * hue + 0 * y], dim=1)
-    image = paint(image, _colour(1.0, 0.95, 0.7), SUN[2] - ((x - SUN[0]).square() + (y - SUN[1]).square()).sqrt())
+    image = _paint(image, _colour(1.0, 0.95, 0.7), SUN[2] - ((x - SUN[0]).square() + (y - SUN[1]).square()).sqrt())
     hill = y - 0.42 - 0.14 * (3.1 * x + 0.8).sin()
-    image = paint(image, _colour(0.36 + 0.1 * tone, 0.5 + 0.1 * tone, 0.42 + 0 * tone), hill)
-    image = paint(image, _colour(0.3 + 0.08 * tone, 0.42 + 0.1 * tone, 0.2 + 0.04 * tone), y - GROUND + 0.02)
+    image = _paint(image, _colour(0.36 + 0.1 * tone, 0.5 + 0.1 * tone, 0.42 + 0 * tone), hill)
+    image = _paint(image, _colour(0.3 + 0.08 * tone, 0.42 + 0.1 * tone, 0.2 + 0.04 * tone), y - GROUND + 0.02)
     for a, b, r in STONES:
-        image = paint(image, _colour(0.62, 0.6, 0.58), r - ((x - a).square() + 2 * (y - b).square()).sqrt())
+        image = _paint(image, _colour(0.62, 0.6, 0.58), r - ((x - a).square() + 2 * (y - b).square()).sqrt())
     return image
 
 
