@@ -19,16 +19,19 @@ from third_party.stylegan2.readers import write_safetensors
 
 
 class Corners(LandmarkDetector):
-    """Stands for a face detector on images without faces: 68 points that depend on the image."""
+    """Stands for a face detector on images without faces: 68 points, `step` pixels apart, that depend on the image."""
 
     fingerprint = "corners"
 
-    def __init__(self) -> None:
-        pass
+    def __init__(self, step: float = 2.0) -> None:
+        self._step = step
 
     def __call__(self, images) -> list[torch.Tensor]:
-        means = torch.from_numpy(images).float().mean(dim=(1, 2, 3)) / 25.5
-        grid = torch.stack(torch.meshgrid(torch.arange(17.0), torch.arange(4.0), indexing="ij"), 2).flatten(0, 1) * 2
+        means = torch.from_numpy(images).float().mean(dim=(1, 2, 3)) * (self._step / 51)
+        grid = (
+            torch.stack(torch.meshgrid(torch.arange(17.0), torch.arange(4.0), indexing="ij"), 2).flatten(0, 1)
+            * self._step
+        )
         return [grid + mean for mean in means]
 
 
@@ -45,6 +48,12 @@ class Flat(Reader):
 
     def appearance(self, images: torch.Tensor) -> torch.Tensor:
         return images.mean(dim=(2, 3))
+
+
+@pytest.fixture(scope="session")
+def corners() -> type[Corners]:
+    """The class of the stand-in for a face detector."""
+    return Corners
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,25 +15,10 @@ from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig, PredictorConfig, RegularizerConfig
 from autodrag.training.latent_statistics import domain_shape, measure
-from autodrag.vision.detectors import LandmarkDetector
 
 PUBLISHED = sorted(set(dataset_names()) - {"synthface"})
 BLOCK = 6  # as in the paper: 128 px
 FACES = ("ffhq",)  # the others have no landmarks
-
-
-class Corners(LandmarkDetector):
-    """Stands for a face detector: 68 points in the upper left, which depend on the image."""
-
-    fingerprint = "corners"
-
-    def __init__(self) -> None:
-        pass
-
-    def __call__(self, images) -> list[torch.Tensor]:
-        means = torch.from_numpy(images).float().mean(dim=(1, 2, 3)) / 10
-        grid = torch.stack(torch.meshgrid(torch.arange(17.0), torch.arange(4.0), indexing="ij"), 2).flatten(0, 1) * 6
-        return [grid + mean for mean in means]
 
 
 def stand_in(dataset: DatasetConfig) -> FrozenGenerator:
@@ -54,13 +40,13 @@ def save_random_model(generator: FrozenGenerator, path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_one_item_of_every_task(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_item_of_every_task(name: str, corners: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = stand_in(load_dataset(name))
     weights = tmp_path / "weights.safetensors"
     save_random_model(generator, weights)
     monkeypatch.setattr(module, "load_generator", lambda *_, **__: generator)
     monkeypatch.setattr(module, "load_metric_networks", lambda *_: MetricNetworks(None, None, [], {}))
-    monkeypatch.setattr("autodrag.evaluation.tasks.load_detector", lambda *_: Corners())
+    monkeypatch.setattr("autodrag.evaluation.tasks.load_detector", lambda *_: corners(6.0))
     moving = ["task.psi=1", "task.motion_px=1", "task.flow=dis"]
     tasks = {"mdd": ["method=draggan", *moving], "paired": ["method=autodrag", "task.flow=dis"]}
     tasks["roundtrip"] = ["method=autodrag", *moving]
