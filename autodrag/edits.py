@@ -44,7 +44,7 @@ def read_edits(path: Path) -> list[Edit]:
         raise InputError(f"The edits {path} cannot be read ({error}); give a .json or .csv file in UTF-8.") from None
     if data.startswith(WORKBOOK) or "\0" in text:
         raise InputError(
-            f"{path} is no text but a workbook, or UTF-16 without its mark: save it as CSV in UTF-8, and give that."
+            f"{path} is not a text file but a workbook, or UTF-16 without a byte order mark; save it as CSV in UTF-8."
         )
     entries = _from_csv(text, path) if path.suffix.lower() == ".csv" else _from_json(text, path)
     edits = []
@@ -73,7 +73,7 @@ def _check_name(name: str) -> None:
     if name == ".." or any(kind(name).name != name for kind in (PurePosixPath, PureWindowsPath)):
         raise InputError(f"It is named {name!r}; a name must not be a path.")
     if name.partition(".")[0].strip().casefold() in DEVICES:
-        raise InputError(f"It is named {name!r}, which Windows keeps for a device; give it another name.")
+        raise InputError(f"It is named {name!r}, which Windows reserves for a device; give it another name.")
     if not name.strip() or not name.isprintable() or len(name.encode("utf-8")) > LONGEST_NAME:
         raise InputError(
             f"It is named {name[:LONGEST_NAME]!r}; a name has 1 to {LONGEST_NAME} bytes and no control characters."

@@ -75,7 +75,7 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
         ("a.csv", f"name,handle_x,handle_y,target_x,target_y\n{'x' * 200_000},1,2,3,4\n", "not valid CSV"),
         ("a.csv", "handle_x,handle_x,handle_y,target_x,target_y\n1,2,3,4,5\n", "two columns 'handle_x'"),
         ("a.csv", "handle_x,handle_y,target_x,target_y\n1,5,2,5,3,5,4,5\n", "Line 2 .* decimal commas"),
-        ("a.json", '[{"name": "Con.b", "handles": [[1, 2]], "targets": [[1, 2]]}]', "Windows keeps for a device"),
+        ("a.json", '[{"name": "Con.b", "handles": [[1, 2]], "targets": [[1, 2]]}]', "Windows reserves for a device"),
         ("a.json", "[" * 100_000, "not valid JSON"),
         ("a.json", f'[{{"handles": [[{"9" * 400}, 2]], "targets": [[1, 2]]}}]', "Edit 1 .* expected a number"),
     ],
@@ -87,7 +87,7 @@ def test_lists_that_cannot_be_read(tmp_path: Path, name: str, content: str, sent
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04 a workbook", "handle_x,handle_y\n1,2\n".encode("utf-16-le")])
-def test_files_that_are_no_text_are_told_apart_from_wrong_columns(tmp_path: Path, content: bytes) -> None:
+def test_files_without_text_are_not_reported_as_wrong_columns(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(InputError, match=r"no text but a workbook, or UTF-16 .* save it as CSV in UTF-8"):
+    with pytest.raises(InputError, match=r"not a text file but a workbook, or UTF-16 .* save it as CSV in UTF-8"):
         read_edits(tmp_path / "a.csv")

@@ -230,10 +230,11 @@ class Editor(Undoable):
 
         A picture that came from a photograph is written pasted back into it.
         """
-        kind = Path(path).suffix.lower().lstrip(".")
+        path = Path(path)
+        kind = path.suffix.lower().lstrip(".")
         for data in self.export("jpg" if kind == "jpeg" else kind):
             if data:
-                write_whole(Path(path), data)
+                write_whole(path, data)
 
     def export(self, kind: str, frame: int | None = None) -> Iterator[bytes]:
         """Yield b"" after each rendered image, then the bytes of a file of one of `export.KINDS`.
@@ -290,7 +291,7 @@ class Editor(Undoable):
     def _of(
         cls, models: ModelCache, first: Moment, method: str | None, steps: int | None, tuning: Tuning = AS_IS
     ) -> "Editor":
-        """An editor that starts from a given state. A method that cannot be used here is replaced, by one as it is."""
+        """An editor with an initial state. An unusable method is replaced by another with its defaults."""
         editor = cls.__new__(cls)
         Undoable.__init__(editor, first)
         editor.models = models
