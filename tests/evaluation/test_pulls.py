@@ -12,6 +12,7 @@ from autodrag.config import compose, typed
 from autodrag.domains.synthface import parameters
 from autodrag.domains.synthface.places import PARTS, places, where
 from autodrag.errors import InputError
+from autodrag.evaluation.report.pulls import _difference
 from autodrag.evaluation.report.pulls import pulls as table
 from autodrag.evaluation.report.results import read_results
 from autodrag.evaluation.report.sheets import TITLE, pull_sheet
@@ -65,6 +66,8 @@ def test_no_edit_leaves_the_whole_distance_and_the_oracle_little(tmp_path: Path)
         ["local-pins", "Oracle"],
     ]
     assert pull_sheet(read_results(tmp_path / "runs"), "synthface") is None  # it shows ours alone
+    assert _difference(None) == "–"
+    assert _difference({"mean": -0.07, "low": -0.13, "high": 0.004, "n": 7}) == "-0.07 (-0.13 to +0.00; N 7)"
 
 
 @pytest.mark.usefixtures("one_fit_of_each_source")

@@ -35,7 +35,8 @@ def test_labels_of_fig1_stay_inside_the_frame_and_apart(write: Any, estimate: An
 
 def test_ours_is_described_by_its_recipe() -> None:
     text = describe(typed(TrainConfig, compose("train", ["stage2.motion=m", "stage2.landmarks=0.25", "stage2.beta=2"])))
-    assert "regularizer with the landing loss (on where handles come to), which is not the paper's." in text
+    loss = "the landing loss (the distance of the handles from their targets)"
+    assert f"regularizer with {loss}, which is not the paper's." in text
     assert "L_drag has weight 2" in text and "25% of its training batches are landmarks" in text
     text = describe(typed(TrainConfig, compose("train", ["model=small", "aim.landmarks=0.8"])))
     assert "with the aim (a first guess of where a drag ends), which" in text and "(80% of the aim's)" in text

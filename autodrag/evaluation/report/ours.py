@@ -15,7 +15,11 @@ def describe(recipe: TrainConfig) -> str:
     """See `about_ours`, for any recipe."""
     stage, aim = recipe.stage2, recipe.model.predictor.aim
     added = ["the aim (a first guess of where a drag ends)"] if aim is not None else []
-    added += ["the landing loss (on where handles come to)"] if stage.motion is not None and stage.gamma else []
+    added += (
+        ["the landing loss (the distance of the handles from their targets)"]
+        if stage.motion is not None and stage.gamma
+        else []
+    )
     theirs = "is the paper's predictor and regularizer by another recipe"
     if added:
         not_theirs = f"which {'are' if len(added) > 1 else 'is'} not the paper's"
