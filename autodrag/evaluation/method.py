@@ -4,10 +4,12 @@ from pathlib import Path
 
 import torch
 
+from autodrag.config import load_yaml
 from autodrag.errors import InputError
 from autodrag.fingerprint import hash_of
 from autodrag.generator import FrozenGenerator
 from autodrag.methods import DragMethod, MethodConfig, load_method
+from autodrag.training.build import TrainConfig
 from autodrag.weights import TRAINED, weights_path
 
 ORACLE = "oracle"  # not a drag method: the source with the edited rows of the goal
@@ -44,6 +46,23 @@ def missing_weights(config: MethodConfig, dataset: str) -> str | None:
     if Path(str(path)).is_file():
         return None
     return f"There are no weights at {path}: train them with the command in the method's file under configs/method/."
+
+
+def samples_seen(config: MethodConfig) -> int | None:
+    """Samples that stage 2 of the run that made the weights has seen; None for weights outside of such a run.
+
+    Also None where the run is of another version, whose config cannot be read.
+    """
+    path = config.options.get("weights")
+    run = None if path is None else Path(str(path)).with_name("config.yaml")
+    if run is None or not run.is_file():
+        return None
+    try:
+        training = load_yaml(run, TrainConfig)
+    except InputError:
+        return None
+    budget = training.stage2.budget
+    return round(budget.epochs * budget.samples) if training.stage in (2, "2") else None
 
 
 def weights_hash(method: DragMethod | None) -> str | None:

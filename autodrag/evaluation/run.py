@@ -17,7 +17,7 @@ from autodrag.errors import InputError
 from autodrag.evaluation.drag_batch import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
 from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
-from autodrag.evaluation.method import load_evaluated, missing_weights, weights_hash
+from autodrag.evaluation.method import load_evaluated, missing_weights, samples_seen, weights_hash
 from autodrag.evaluation.metric_networks import MetricNetworks, load_metric_networks
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
@@ -197,6 +197,7 @@ def _summary(
         "dataset": config.dataset.name,
         "resolution": list(task.generator.resolution),
         "method": asdict(config.method),
+        "samples_seen": samples_seen(config.method),
         "seed": config.seed,
         "manifest": manifest.fingerprint,
         "tools": dict(task.tools),

@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 
-from autodrag.config import compose, typed
+from autodrag.config import compose, dump, typed
 from autodrag.errors import InputError
+from autodrag.evaluation.method import samples_seen
 from autodrag.evaluation.run import EvalConfig, evaluate
 from autodrag.generator import FrozenGenerator
+from autodrag.methods import MethodConfig
 from autodrag.methods.none import NoEdit
+from autodrag.training.build import TrainConfig
 from third_party.stylegan2 import Generator
 from third_party.stylegan2.readers import write_safetensors
 
@@ -128,6 +131,18 @@ def test_untrained_methods_are_an_error_or_skipped(
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and re.search(f"^{given.method.label} is skipped. There are {says}", said)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_samples_that_weights_have_seen_are_those_of_their_run(tmp_path: Path) -> None:
+    method = MethodConfig("autodrag", "mine", {"weights": str(tmp_path / "weights.safetensors")})
+    assert samples_seen(method) is None and samples_seen(replace(method, options={})) is None
+    for stage, seen in (("2", 25_000), ("motion", None)):
+        budget = ["stage2.budget.epochs=5", "stage2.budget.samples=5000"]
+        run = typed(TrainConfig, compose("train", ["model=small", f"stage={stage}", *budget]))
+        (tmp_path / "config.yaml").write_text(dump(run), encoding="utf-8")
+        assert samples_seen(method) == seen
+    (tmp_path / "config.yaml").write_text("stage: 2\n", encoding="utf-8")  # of another version
+    assert samples_seen(method) is None
 
 
 def test_an_experiment_skips_untrained_methods(file: Path, tmp_path: Path, repository: Path) -> None:

@@ -40,6 +40,16 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(write: Any, tmp_pat
     assert not any(column.startswith("paper") for column in table.columns)
 
 
+def test_the_papers_recipe_says_how_little_of_it_was_trained(write: Any, tmp_path: Path) -> None:
+    write(tmp_path, "landmarks", "paper", samples_seen=30_000)
+    write(tmp_path, "landmarks", "paper-toward", samples_seen=1_500_000)
+    write(tmp_path, "landmarks", "autodrag", samples_seen=60_000)
+    table = table1(read_results(tmp_path), "synthface")
+    assert table is not None
+    names = [row[0] for row in table.rows]
+    assert {"The paper's recipe, 2% of its samples", "The paper's recipe, towards w*", "Ours"} <= set(names)
+
+
 def test_short_drags_have_a_table_of_their_own(write: Any, tmp_path: Path) -> None:
     write(tmp_path, "landmarks", "draggan")
     for label in ("no-edit", "autodrag"):

@@ -9,7 +9,7 @@ from autodrag.evaluation.report.claims import NOT_RUN, NOTHING, Claim, claims
 from autodrag.evaluation.report.ours import about_ours
 from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import markdown_table
-from autodrag.evaluation.report.tables import TABLES
+from autodrag.evaluation.report.tables import TABLES, row_name
 
 BUNDLED = "synthface"
 #: Methods of the README in its order: those trained with the full budget.
@@ -78,7 +78,7 @@ def headline(results: list[Result], link: str) -> str:
         estimates = [found[label].estimate(s, "md") for s in settings]
         means = [NOTHING if e is None else f"{e['mean']:.2f} ± {(e['high'] - e['low']) / 2:.2f}" for e in estimates]
         rows.append(
-            [paper.METHODS[label], pairs, *means, NOTHING if seconds is None else f"{seconds['method']['mean']:.3g}"],
+            [row_name(found[label]), pairs, *means, NOTHING if seconds is None else f"{seconds['method']['mean']:.3g}"],
         )
     held = claims(results, BUNDLED)
     counts = [sum(claim.verdict.startswith(state) for claim in held) for state in ("holds", "does not", "not run")]

@@ -52,7 +52,7 @@ def _moved_landmarks(
         summary = result.summary
         left = [summary["settings"][s].get("md_left") for s in settings]
         failed = sum(summary["settings"][s].get("failed", 0) for s in settings)
-        row = [_name(label), str(_items(result)), *(_interval(result.estimate(s, "md"), 2) for s in settings)]
+        row = [row_name(result), str(_items(result)), *(_interval(result.estimate(s, "md"), 2) for s in settings)]
         row.append(" / ".join(_number(value, 2) for value in left))
         row += [_number(summary["frechet"].get(metric, {}).get("value"), 2) for metric in distances]
         row += [_mean(result.estimate(settings[0], column), 3) for column in ("outside", "identity")]
@@ -140,7 +140,7 @@ def table2(results: list[Result], dataset: str) -> Table | None:
             rows.append(_not_run(label, len(columns) - len(numbers), numbers))
             continue
         result = found[label]
-        row = [_name(label), str(_items(result))]
+        row = [row_name(result), str(_items(result))]
         row += [_interval(result.estimate(setting, column), 3) for column in ("mse", "lpips")]
         row += [_mean(result.estimate(setting, "outside"), 3), *_seconds(result.summary)]
         rows.append([*row, *numbers])
@@ -192,6 +192,14 @@ def _ordered(found: Collection[str], printed: Collection[str]) -> list[str]:
 
 def _not_run(label: str, width: int, numbers: list[str]) -> list[str]:
     return [_name(label), NOT_RUN, *[NOTHING] * (width - 2), *numbers]
+
+
+def row_name(result: Result) -> str:
+    """The name of a method, and for the paper's recipe how much of it was trained, where that is less than all."""
+    seen, name = result.summary.get("samples_seen"), _name(result.label)
+    if seen is None or seen >= paper.SAMPLES or not result.label.startswith(paper.PAPER):
+        return name
+    return f"{name}, {seen / paper.SAMPLES:.0%} of its samples"
 
 
 def _name(label: str) -> str:
