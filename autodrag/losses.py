@@ -70,12 +70,16 @@ def landing_loss(
     targets: Float[Tensor, "B P 2"],
     mask: Bool[Tensor, "B P"],
     image_hw: tuple[int, int],
+    normals: Float[Tensor, "B P 2"] | None = None,
 ) -> Float[Tensor, " B"]:
     """L1 between predicted and desired displacements of the handles, in hundredths of the image sides. Ours.
 
     moves: displacements predicted by `models.PointMotion`, in units in which the image spans [-1, 1]. handles, targets:
-    image pixels. mask: False at padding. The loss of an item without points is 0.
+    image pixels. mask: False at padding. normals: unit vectors; only the difference along them counts
+    (`data.outlines`). The loss of an item without points is 0.
     """
     desired = to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw)
-    distance = 50 * (moves - desired).abs().mean(dim=2)
+    difference = moves - desired
+    along = difference.abs().mean(dim=2) if normals is None else (difference * normals).sum(dim=2).abs()
+    distance = 50 * along
     return torch.where(mask, distance, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)

@@ -79,6 +79,16 @@ def test_total_weighs_both_terms() -> None:
     assert torch.allclose(total, torch.tensor([3.2, 1.0]))
 
 
+def test_landing_of_an_outline_counts_along_its_normal() -> None:
+    handles = torch.tensor([[[10.0, 20.0], [30.0, 40.0]]])
+    targets = handles + torch.tensor([6.4, -12.8])  # 10 and 10 hundredths of an image of 128 x 64
+    mask = torch.ones(1, 2, dtype=torch.bool)
+    still, across = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
+    assert torch.allclose(landing_loss(still, handles, targets, mask, (128, 64), across), torch.tensor([10.0]))
+    along = torch.tensor([[[0.2, 7.0], [-3.0, -0.2]]])  # right along the normals, anything along the edges
+    assert torch.allclose(landing_loss(along, handles, targets, mask, (128, 64), across), torch.zeros(1), atol=1e-4)
+
+
 def test_landing_is_counted_in_hundredths_of_the_image() -> None:
     handles = torch.tensor([[[10.0, 20.0], [30.0, 40.0]], [[1.0, 2.0], [3.0, 4.0]]])
     targets = handles + torch.tensor([6.4, -12.8])  # of an image of 128 x 64: 10 and 10 hundredths

@@ -36,6 +36,7 @@ from autodrag.data.trajectories import (
     landmarks_of,
     latent_motion,
     nothing_found,
+    outlines_of,
     some_of,
 )
 from autodrag.generator import FrozenGenerator
@@ -105,7 +106,8 @@ class Maker:
             mine = tuple(some_of(step, self.recipe, (index, 1 + j)) for j, step in enumerate(steps[i]))
             both = images[2 * i : 2 * i + 2]
             landmarks = NO_MATCHES if self.detector is None else landmarks_of(self.detector, both)
-            made[index] = MatchedMotion(index, attempt, kept, landmarks, mine)
+            outlines = outlines_of(self.generator, self.recipe, index, ws[i], both[0])
+            made[index] = MatchedMotion(index, attempt, kept, landmarks, mine, outlines)
 
     def _steps(
         self,

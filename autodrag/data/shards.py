@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from autodrag.data.matching import Matches
+from autodrag.data.outlines import NO_OUTLINES, Outlines
 from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, Recipe
 from autodrag.errors import InputError
 from autodrag.typed import build
@@ -216,9 +217,17 @@ def _write_shard(folder: Path, number: int, made: list[MatchedMotion]) -> ShardE
 
 
 def pack(samples: list[MatchedMotion]) -> dict[str, np.ndarray]:
-    """Tensors of a shard. Pairs per sample: (I_0, I_n), landmarks, steps; matches of pair p end before `ends[p]`."""
+    """Tensors of a shard. Pairs per sample: (I_0, I_n), landmarks, steps; matches of pair p end before `ends[p]`.
+
+    Outlines of sample s end before `outline_ends[s]`.
+    """
     pairs = [NO_MATCHES, *(pair for s in samples for pair in (s.ends, s.landmarks, *s.steps))]
+    outlines = [NO_OUTLINES, *(s.outlines for s in samples)]
     return {
+        "outline_ends": np.cumsum([len(o.handles) for o in outlines[1:]], dtype=np.int64),
+        "outline_handles": np.concatenate([o.handles for o in outlines]),
+        "outline_targets": np.concatenate([o.targets for o in outlines]),
+        "outline_normals": np.concatenate([o.normals for o in outlines]),
         "index": np.array([s.index for s in samples], dtype=np.int64),
         "attempt": np.array([s.attempt for s in samples], dtype=np.int64),
         "ends": np.cumsum([len(p.handles) for p in pairs[1:]], dtype=np.int64),
@@ -236,8 +245,20 @@ def unpack(tensors: dict[str, np.ndarray]) -> list[MatchedMotion]:
     pairs = [Matches(handles, targets) for handles, targets in split]
     size = len(pairs) // len(tensors["index"])
     groups = (pairs[i : i + size] for i in range(0, len(pairs), size))
-    heads = zip(tensors["index"].tolist(), tensors["attempt"].tolist(), groups, strict=True)
-    return [MatchedMotion(index, attempt, group[0], group[1], tuple(group[2:])) for index, attempt, group in heads]
+    heads = zip(tensors["index"].tolist(), tensors["attempt"].tolist(), groups, _outlines(tensors), strict=True)
+    return [
+        MatchedMotion(index, attempt, group[0], group[1], tuple(group[2:]), outlines)
+        for index, attempt, group, outlines in heads
+    ]
+
+
+def _outlines(tensors: dict[str, np.ndarray]) -> list[Outlines]:
+    """The outlines of each sample; none in shards that were made before there were any."""
+    if "outline_ends" not in tensors:
+        return [NO_OUTLINES] * len(tensors["index"])
+    cuts = tensors["outline_ends"][:-1]
+    parts = [np.split(tensors[f"outline_{part}"], cuts) for part in ("handles", "targets", "normals")]
+    return [Outlines(*each) for each in zip(*parts, strict=True)]
 
 
 def read_shard(folder: Path, entry: ShardEntry) -> list[MatchedMotion]:

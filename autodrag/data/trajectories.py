@@ -17,6 +17,7 @@ from torch import Tensor
 
 from autodrag import latents
 from autodrag.data.matching import Matches, MatchingConfig, View, match, view
+from autodrag.data.outlines import NO_OUTLINES, Outlines, find_outlines
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_pixels
@@ -48,6 +49,7 @@ class TrajectoryConfig:
     keep: int  # maximum stored matches per pair
     attempts: int  # maximum draws of a sample before it is skipped
     match: MatchingConfig  # settings of the matcher
+    outlines: bool = False  # whether to store the motion of edges too, which stage `motion` can learn from
     in_steps: int | None = None  # resample the motion from w_0 to w_n to this many steps (Table 3); None: n
 
     @property
@@ -79,6 +81,7 @@ class MatchedMotion:
     ends: Matches  # of (I_0, I_n)
     landmarks: Matches  # in I_0 and I_n, from a detector: all 68 in their order, or none
     steps: tuple[Matches, ...]  # of (I_i, I_i+1)
+    outlines: Outlines = NO_OUTLINES  # edges of I_0 and where they are in I_n
 
 
 def check(cfg: TrajectoryConfig) -> None:
@@ -173,12 +176,13 @@ def make_sample(
         if len(ends.handles) == 0:
             continue
         landmarks = NO_MATCHES if detector is None else landmarks_of(detector, images)
+        outlines = outlines_of(generator, recipe, index, ws, images[0])
         if not cfg.match_steps:
-            return MatchedMotion(index, attempt, ends, landmarks, (NO_MATCHES,) * cfg.steps)
+            return MatchedMotion(index, attempt, ends, landmarks, (NO_MATCHES,) * cfg.steps, outlines)
         path = [first, *(views(generator, recipe, ws[1:-1]) if cfg.steps > 1 else ()), last]
         step_px = cfg.motion_px / (2 * cfg.steps) if cfg.step_px is None else cfg.step_px
         steps = (_matches(generator, recipe, *pair, step_px, (index, 1 + i)) for i, pair in enumerate(pairwise(path)))
-        return MatchedMotion(index, attempt, ends, landmarks, tuple(steps))
+        return MatchedMotion(index, attempt, ends, landmarks, tuple(steps), outlines)
     return nothing_found(recipe, index)
 
 
@@ -192,6 +196,19 @@ def landmarks_of(detector: LandmarkDetector, images: Float[Tensor, "2 3 H W"]) -
     """The landmarks in both images, or none if a face is not detected in both."""
     first, last = detector(to_pixels(images))
     return NO_MATCHES if first is None or last is None else Matches(first.numpy(), last.numpy())
+
+
+def outlines_of(
+    generator: FrozenGenerator,
+    recipe: Recipe,
+    index: int,
+    ws: Float[Tensor, "steps L D"],
+    image: Float[Tensor, "3 H W"],
+) -> Outlines:
+    """The edges of I_0 of a motion, or none if the recipe does not ask for them."""
+    if not recipe.trajectory.outlines:
+        return NO_OUTLINES
+    return find_outlines(generator, ws[[0, -1]], image, recipe.trajectory.keep, (recipe.seed, index))
 
 
 def _matches(

@@ -131,10 +131,12 @@ class PointMotion(nn.Module):
         targets: Float[Tensor, "B P 2"],
         mask: Bool[Tensor, "B P"],
         image_hw: tuple[int, int],
+        normals: Float[Tensor, "B P 2"] | None = None,
     ) -> Float[Tensor, " B"]:
         """`landing_loss` of the first MOST points for an edit to `after`. handles, targets: image pixels."""
         handles, targets, mask = handles[:, :MOST], targets[:, :MOST], mask[:, :MOST]
-        return landing_loss(self(before, after, handles, image_hw), handles, targets, mask, image_hw)
+        normals = None if normals is None else normals[:, :MOST]
+        return landing_loss(self(before, after, handles, image_hw), handles, targets, mask, image_hw, normals)
 
 
 def _gelu_derivative(x: Tensor) -> Tensor:

@@ -1,9 +1,10 @@
 """Drags between the ends of motions, as latents and points without images: thousands per second."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, log
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from autodrag.data.dataset import Trajectories
 from autodrag.data.matching import Matches
+from autodrag.data.outlines import Outlines
 from autodrag.data.trajectories import latent_motion
 from autodrag.errors import InputError
 from autodrag.latents import split
@@ -29,6 +31,8 @@ class EndsConfig:
     partial: float  # share of drags cut at a uniform fraction of their length; points move in a straight line
     still: float  # share without motion
     validation: int  # motions held out for validation
+    #: Share of the batches that use outlines instead, which count across their edges alone. Older run folders lack it.
+    outlines: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class EndsBatch:
     handles: Float[Tensor, "B P 2"]  # image pixels at the start
     targets: Float[Tensor, "B P 2"]  # the same points at the end
     mask: Bool[Tensor, "B P"]  # False at padding
+    normals: Float[Tensor, "B P 2"] | None  # of outlines, whose targets count along them alone
 
 
 @dataclass(frozen=True)
@@ -49,10 +54,12 @@ class _Ends:
     rows: Float[Tensor, "N 2 K D"]  # edited rows of w_0 and w_n
     points: Float[Tensor, "N 2 P 2"]  # in I_0 and in I_n, image pixels
     mask: Bool[Tensor, "N P"]  # False at padding
+    normals: Float[Tensor, "N P 2"] | None = None  # of outlines, in I_0; edges hardly turn
 
     def part(self, which: slice) -> "_Ends":
         """A slice of the motions."""
-        return _Ends(self.rows[which], self.points[which], self.mask[which])
+        normals = None if self.normals is None else self.normals[which]
+        return _Ends(self.rows[which], self.points[which], self.mask[which], normals)
 
 
 class Ends:
@@ -71,9 +78,16 @@ class Ends:
         rows = _rows(trajectories)
         matches = _ends(rows, [motion.ends for motion in trajectories.motions])
         landmarks = _ends(rows, [motion.landmarks for motion in trajectories.motions])
+        outlines = _ends(rows, [motion.outlines for motion in trajectories.motions])
         shown, validation = slice(None, -config.validation), slice(-config.validation, None)
-        self._shown = {"matches": matches.part(shown), "landmarks": landmarks.part(shown)}
-        self._validation = {"matches": matches.part(validation), "landmarks": landmarks.part(validation)}
+        kinds = {"matches": matches, "landmarks": landmarks, "outlines": outlines}
+        self._shown = {kind: ends.part(shown) for kind, ends in kinds.items()}
+        self._validation = {kind: ends.part(validation) for kind, ends in kinds.items()}
+
+    @property
+    def outlined(self) -> bool:
+        """Whether any motion has outlines."""
+        return bool(self._shown["outlines"].mask.any())
 
     def batch(self, positions: Sequence[int], device: torch.device) -> EndsBatch:
         """Drags between random ends: a function of the seed and the first position.
@@ -84,7 +98,8 @@ class Ends:
         stream = rng(self._seed, self._section, positions[0])
         kind, number = torch.rand(2, generator=stream).tolist()
         landmarks = kind < config.landmarks and bool(self._shown["landmarks"].mask.any())
-        ends = self._shown["landmarks" if landmarks else "matches"]
+        outlines = not landmarks and kind > 1 - config.outlines and self.outlined
+        ends = self._shown["landmarks" if landmarks else "outlines" if outlines else "matches"]
         usable = ends.mask.any(dim=1).nonzero()[:, 0]
         size = len(positions)
         first, other = usable[torch.randint(len(usable), (2, size), generator=stream)].unbind()
@@ -111,6 +126,15 @@ class Ends:
                 yield f"{kind}_{count}", _drags(ends, (known, start), (known, goal), order, count, 1.0, device)
 
 
+def check_outlines(ends: Sequence[Ends], share: float, section: str) -> None:
+    """Raises InputError if batches are to use outlines that no folder has."""
+    if share > 0 and not any(each.outlined for each in ends):
+        raise InputError(
+            f"{section}.outlines={share:g}, but the trajectories have no outlines: make them with "
+            f"trajectory.outlines=true, or set {section}.outlines=0."
+        )
+
+
 def _drags(
     ends: _Ends,
     start: tuple[Int[Tensor, " B"], Int[Tensor, " B"]],
@@ -131,8 +155,10 @@ def _drags(
     part = torch.as_tensor(way).expand(len(chosen))[:, None, None]
     rows = torch.lerp(source, ends.rows[goal], part)
     targets = torch.lerp(handles, ends.points[goal][row, chosen], part)
+    normals = None if ends.normals is None else ends.normals[start[0]][row, chosen].to(device)
     batch = (source, rows, handles, targets, mask[row, chosen])
-    return EndsBatch(*(each.to(device) for each in batch))
+    source, rows, handles, targets, mask = (each.to(device) for each in batch)
+    return EndsBatch(source, rows, handles, targets, mask, normals)
 
 
 def _rows(trajectories: Trajectories) -> Float[Tensor, "N 2 K D"]:
@@ -144,12 +170,16 @@ def _rows(trajectories: Trajectories) -> Float[Tensor, "N 2 K D"]:
     return torch.cat([split(ws[:, [0, -1]])[0].float().cpu() for ws in motions])
 
 
-def _ends(rows: Float[Tensor, "N 2 K D"], matches: Sequence[Matches]) -> _Ends:
-    """Rows with the matched points, padded to the largest number of points."""
-    both = (
-        [torch.from_numpy(m.handles).float() for m in matches],
-        [torch.from_numpy(m.targets).float() for m in matches],
-    )
-    handles, targets = (pad_sequence([*points, torch.zeros(1, 2)], batch_first=True)[:-1] for points in both)
-    lengths = torch.tensor([len(m.handles) for m in matches])
-    return _Ends(rows, torch.stack([handles, targets], dim=1), torch.arange(handles.shape[1]) < lengths[:, None])
+def _ends(rows: Float[Tensor, "N 2 K D"], found: Sequence[Matches] | Sequence[Outlines]) -> _Ends:
+    """Rows with the matched points or outlines, padded to the largest number of points."""
+    handles, targets = _padded([m.handles for m in found]), _padded([m.targets for m in found])
+    lengths = torch.tensor([len(m.handles) for m in found])
+    normals = _padded([m.normals for m in found if isinstance(m, Outlines)]) if isinstance(found[0], Outlines) else None
+    mask = torch.arange(handles.shape[1]) < lengths[:, None]
+    return _Ends(rows, torch.stack([handles, targets], dim=1), mask, normals)
+
+
+def _padded(sets: Sequence[np.ndarray]) -> Float[Tensor, "N P 2"]:
+    """Points of all motions, padded with zeros; P is at least 1."""
+    points = [torch.from_numpy(each).float() for each in sets]
+    return pad_sequence([*points, torch.zeros(1, 2)], batch_first=True)[:-1]

@@ -40,6 +40,8 @@ def assert_same(some: Iterable[MatchedMotion], others: Iterable[MatchedMotion]) 
         for p, q in zip((a.ends, a.landmarks, *a.steps), (b.ends, b.landmarks, *b.steps), strict=True):
             assert p.handles.shape == q.handles.shape
             assert np.allclose(p.handles, q.handles, atol=1e-3) and np.allclose(p.targets, q.targets, atol=1e-3)
+        assert np.allclose(a.outlines.handles, b.outlines.handles, atol=1e-3)
+        assert np.allclose(a.outlines.targets, b.outlines.targets, atol=1e-2)
 
 
 @pytest.mark.parametrize("changes", [{}, {"match_steps": False}, {"n": 1}, {"handle_px": 60.0, "attempts": 3}])
@@ -58,13 +60,13 @@ def test_batches_make_the_samples_of_single_draws(
     assert_same(made, alone)
 
 
-def test_landmarks_too(synthface: FrozenGenerator, small_recipe: Recipe) -> None:
-    changes = {"landmarks": True, "match_steps": False, "psi": 1.0}
+def test_landmarks_and_outlines_too(synthface: FrozenGenerator, small_recipe: Recipe) -> None:
+    changes = {"landmarks": True, "outlines": True, "match_steps": False, "psi": 1.0}
     recipe = replace(small_recipe, trajectory=replace(small_recipe.trajectory, **changes))
     generator, detector = OneByOne(synthface.network, synthface.name), load_detector("synthface", MODEL_DIR)
     with ThreadPoolExecutor(1) as pool:
         (made,) = Maker(generator, recipe, pool, detector).samples([0])
-    assert len(made.landmarks.handles) == 68
+    assert len(made.landmarks.handles) == 68 and len(made.outlines.handles) > 1
     assert_same([made], [make_sample(generator, recipe, 0, detector)])
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from autodrag.data.matching import Matches, MatchingConfig
+from autodrag.data.outlines import NO_OUTLINES, Outlines
 from autodrag.data.shards import ShardIndex, fill, pack, read_index, read_shard, unpack
 from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
@@ -43,7 +44,8 @@ def made_up(index: int) -> MatchedMotion:
         return Matches(*draw.random((2, count, 2), dtype=np.float32))
 
     steps = (matches(2), matches(0 if index % 3 == 0 else 1), matches(4))
-    return MatchedMotion(index, index % 2, matches(1 + index % 5), matches(index % 2 * 68), steps)
+    outlines = Outlines(*draw.random((3, index % 3, 2), dtype=np.float32))
+    return MatchedMotion(index, index % 2, matches(1 + index % 5), matches(index % 2 * 68), steps, outlines)
 
 
 class Maker:
@@ -76,15 +78,23 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def same(a: MatchedMotion, b: MatchedMotion) -> bool:
-    pairs = zip((a.ends, a.landmarks, *a.steps), (b.ends, b.landmarks, *b.steps), strict=True)
-    return (a.index, a.attempt) == (b.index, b.attempt) and all(
-        np.array_equal(p.handles, q.handles) and np.array_equal(p.targets, q.targets) for p, q in pairs
+    pairs = zip((a.ends, a.landmarks, *a.steps, a.outlines), (b.ends, b.landmarks, *b.steps, b.outlines), strict=True)
+    return (
+        np.array_equal(a.outlines.normals, b.outlines.normals)
+        and (a.index, a.attempt) == (b.index, b.attempt)
+        and all(np.array_equal(p.handles, q.handles) and np.array_equal(p.targets, q.targets) for p, q in pairs)
     )
 
 
 def test_unpack_inverts_pack() -> None:
     samples = [made_up(i) for i in range(9)]
     assert all(same(a, b) for a, b in zip(samples, unpack(pack(samples)), strict=True))
+
+
+def test_shards_without_outlines_are_read() -> None:
+    samples = [made_up(i) for i in range(4)]
+    older = {name: tensor for name, tensor in pack(samples).items() if not name.startswith("outline")}
+    assert all(same(replace(a, outlines=NO_OUTLINES), b) for a, b in zip(samples, unpack(older), strict=True))
 
 
 def test_shards_round_trip(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import torch
 
 from autodrag.config import compose, typed
 from autodrag.data.matching import Matches
+from autodrag.data.outlines import Outlines
 from autodrag.data.shards import fill
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.fingerprint import fingerprint
@@ -57,7 +58,9 @@ def _made_up(index: int) -> MatchedMotion:
         return Matches(*(64 * draw.random((2, count, 2), dtype=np.float32)))
 
     steps = tuple(matches((index + i) % 3) for i in range(5))
-    return MatchedMotion(index, 0, matches(1 + index % 5), matches(68), steps)
+    handles, targets, normals = draw.random((3, 6, 2), dtype=np.float32)
+    outlines = Outlines(64 * handles, 64 * targets, normals / np.linalg.norm(normals, axis=1, keepdims=True))
+    return MatchedMotion(index, 0, matches(1 + index % 5), matches(68), steps, outlines)
 
 
 @pytest.fixture(scope="session")

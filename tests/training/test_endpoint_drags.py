@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from autodrag.data.dataset import Trajectories
+from autodrag.data.outlines import NO_OUTLINES
 from autodrag.errors import InputError
 from autodrag.models import Aim, AimConfig, Landing, LandingConfig, PointMotion, PointMotionConfig
 from autodrag.training.build import TrainConfig
@@ -16,7 +17,7 @@ from autodrag.training.latent_statistics import image_metric, measure, measure_m
 from autodrag.training.stages.aim import AimStage
 from autodrag.training.stages.point_motion import MotionStage
 
-NUMBERS = {f"{kind}_{count}" for kind in ("matches", "landmarks") for count in (1, 5, 8)}
+NUMBERS = {f"{kind}_{count}" for kind in ("matches", "landmarks", "outlines") for count in (1, 5, 8)}
 
 
 def aim_stage(
@@ -29,13 +30,13 @@ def aim_stage(
     return AimStage(aim, Trajectories(folder, tiny, 8, 1, 0, landmarks=section.landmarks), 4, section, 0, motion)
 
 
-def motion_stage(folder: Path, tiny: Any, config: TrainConfig, folders: int = 1) -> MotionStage:
+def motion_stage(folder: Path, tiny: Any, config: TrainConfig, folders: int = 1, **changes: Any) -> MotionStage:
     statistics = measure(tiny, 4, latents=500)
     torch.manual_seed(0)
     motion = PointMotion(PointMotionConfig(128), tiny.w_dim, statistics.w_mean, statistics.w_std)
     metric = image_metric(tiny, statistics.w_std, 4, latents=1)
     landing = Landing(LandingConfig(), motion, measure_manifold(tiny, metric, 1.0, latents=500))
-    section = replace(config.motion, validation=4, points=8, landmarks=0.5)
+    section = replace(config.motion, **{"validation": 4, "points": 8, "landmarks": 0.5, **changes})
     return MotionStage(landing, [Trajectories(folder, tiny, 8, 1, 0, landmarks=0.5)] * folders, section, seed=0)
 
 
@@ -46,6 +47,17 @@ def test_the_motion_overfits_one_batch(folder: Path, tiny: Any, config: TrainCon
     first, last = learn(stage, batch, steps=400, lr=5e-3, enough=1 / 4)
     assert last < first / 4
     assert set(stage.report().numbers) == NUMBERS
+
+
+def test_outlines_count_across_their_edges_alone(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = motion_stage(folder, tiny, config, outlines=1.0, landmarks=0.0)
+    batch = stage.batch(range(8))
+    assert batch.normals is not None
+    assert torch.allclose(batch.normals.norm(dim=2)[batch.mask], torch.ones(1), atol=1e-4)
+    loss = stage(batch)[0]
+    along = 9 * torch.stack([-batch.normals[..., 1], batch.normals[..., 0]], dim=2)
+    assert stage(replace(batch, targets=batch.targets + along))[0].item() == pytest.approx(loss.item(), rel=1e-3)
+    assert stage(replace(batch, targets=batch.targets + 9 * batch.normals))[0].item() > loss.item()
 
 
 def test_an_untrained_network_predicts_no_motion(folder: Path, tiny: Any, config: TrainConfig) -> None:
@@ -118,3 +130,12 @@ def test_samples_are_drags_between_known_faces(folder: Path, tiny: Any, config: 
 def test_too_few_motions_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
     with pytest.raises(InputError, match=r"aim\.validation=24 leaves no trajectories"):
         aim_stage(folder, tiny, config, validation=24)
+
+
+def test_outlines_that_nobody_stored_are_refused(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    trajectories = Trajectories(folder, tiny, 8, 1, 0)
+    trajectories.motions = [replace(motion, outlines=NO_OUTLINES) for motion in trajectories.motions]
+    section = replace(config.motion, validation=4, outlines=0.25)
+    landing = motion_stage(folder, tiny, config).model
+    with pytest.raises(InputError, match=r"motion\.outlines=0\.25, but the trajectories have no outlines"):
+        MotionStage(landing, [trajectories], section, seed=0)

@@ -9,7 +9,7 @@ from torch import Tensor
 from autodrag.data.dataset import Trajectories
 from autodrag.losses import prediction_loss
 from autodrag.models import Aim, PointMotion
-from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig
+from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig, check_outlines
 from autodrag.training.latent_statistics import image_metric, image_units
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 
@@ -28,7 +28,7 @@ class AimTraining(EndsConfig):
 class AimStage(Stage):
     """trajectories: motions whose ends are used, in both directions. motion: gets frozen; None: no landing loss.
 
-    Raises InputError if config.validation leaves no motions for training.
+    Raises InputError if config.validation leaves no motions for training, or if outlines are asked for and missing.
     """
 
     model: Aim
@@ -47,6 +47,7 @@ class AimStage(Stage):
         self.config = config
         self.motion = None if motion is None else motion.requires_grad_(False)
         self._ends = Ends(trajectories, config, seed, "aim")
+        check_outlines([self._ends], config.outlines, "aim")
         self._generator = trajectories.generator
         std = aim.standardise.std
         metric = image_metric(trajectories.generator, std, block, latents=config.metric_latents)
@@ -91,4 +92,4 @@ class AimStage(Stage):
 
     def _landing(self, motion: PointMotion, guess: Float[Tensor, "B K D"], batch: EndsBatch) -> Float[Tensor, " B"]:
         size = self._generator.resolution
-        return motion.missed(batch.source, guess, batch.handles, batch.targets, batch.mask, size)
+        return motion.missed(batch.source, guess, batch.handles, batch.targets, batch.mask, size, batch.normals)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from autodrag.data.dataset import Trajectories
 from autodrag.losses import landing_loss
 from autodrag.models import Landing, LandingConfig, PointMotion, PointMotionConfig
-from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig
+from autodrag.training.endpoint_drags import Ends, EndsBatch, EndsConfig, check_outlines
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 
 
@@ -29,7 +29,7 @@ class MotionTraining(EndsConfig):
 class MotionStage(Stage):
     """trajectories: one per folder, of which the ends are used in both directions.
 
-    Raises InputError if config.validation leaves no motions for training.
+    Raises InputError if config.validation leaves no motions for training, or if outlines are asked for and missing.
     """
 
     model: Landing
@@ -38,6 +38,7 @@ class MotionStage(Stage):
         super().__init__(landing, config.schedule, {"generator": trajectories[0].generator.name}, half=True)
         self.config = config
         self._ends = [Ends(each, config, seed, "motion") for each in trajectories]
+        check_outlines(self._ends, config.outlines, "motion")
         self._generator = trajectories[0].generator
 
     @property
@@ -67,11 +68,12 @@ class MotionStage(Stage):
         for number, ends in enumerate(self._ends):
             for name, batch in ends.validation(self.motion.standardise.std.device):
                 still = torch.zeros_like(batch.handles)
-                way = landing_loss(still, batch.handles, batch.targets, batch.mask, self._generator.resolution)
+                points = (batch.handles, batch.targets, batch.mask)
+                way = landing_loss(still, *points, self._generator.resolution, batch.normals)
                 left = (self._missed(batch).sum() / way.sum()).item()
                 numbers[name if number == 0 else f"{number}_{name}"] = left
         return Report(numbers)
 
     def _missed(self, batch: EndsBatch) -> Float[Tensor, " B"]:
         drag = (batch.source, batch.goal, batch.handles, batch.targets, batch.mask)
-        return self.motion.missed(*drag, self._generator.resolution)
+        return self.motion.missed(*drag, self._generator.resolution, batch.normals)
