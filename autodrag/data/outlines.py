@@ -52,7 +52,8 @@ def find_outlines(
 ) -> Outlines:
     """Follow edges of the image from w_0 to w_n, on a straight line.
 
-    ends: w_0 and w_n. image: I_0. keep: maximum number of points, chosen by stream: (seed, index).
+    ends: w_0 and w_n. image: I_0, in [-1, 1]. keep: maximum number of points. stream: (seed, index of the motion), by
+    which they are chosen.
     """
     points, normals = edges(image)
     if len(points) > keep:
@@ -68,7 +69,7 @@ def find_outlines(
 
 
 def edges(image: Float[Tensor, "3 H W"]) -> tuple[Float[Tensor, "P 2"], Float[Tensor, "P 2"]]:
-    """The strongest edge of each cell: points in image pixels, and unit normals."""
+    """The strongest edge of each cell of an image in [-1, 1]: points in image pixels, and unit normals."""
     size = (image.shape[1], image.shape[2])
     grey = image.mean(dim=0)[None, None]
     if size[0] > HEIGHT:
@@ -90,8 +91,8 @@ def follow(
 ) -> Float[Tensor, "P 2"]:
     """Positions in the last frame of points of the first, in image pixels.
 
-    frames: features of a sequence of images. Each step takes a weighted average of the positions around
-    the last one, by how much their features differ from those of the first image.
+    frames: standardised features of a sequence of images. Each step takes a weighted average of the positions around
+    the last one, by how much their features differ from those of the point in the first image.
     """
     line = torch.linspace(-1, 1, SIDE, dtype=points.dtype, device=points.device)
     grid = torch.cartesian_prod(line, line)
