@@ -150,6 +150,16 @@ def test_comparisons_with_replaced_results_are_dropped(write: Any, tmp_path: Pat
     assert kept["autodrag"].minus("freedrag", "5") == kept["freedrag"].minus("autodrag", "5")
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_stored_summaries_do_not_say_where_weights_lay(write: Any, tmp_path: Path, relative: bool) -> None:
+    weights = "runs/mine/weights.safetensors" if relative else str(tmp_path / "weights.safetensors")
+    method = {"name": "autodrag", "label": "mine", "options": {"weights": weights}}
+    write(tmp_path / "results", "landmarks", "mine", method=method)
+    keep(read_results(tmp_path / "results"), tmp_path / "kept")
+    (kept,) = read_results(tmp_path / "kept")
+    assert kept.summary["method"]["options"]["weights"] == (weights if relative else "weights.safetensors")
+
+
 def test_the_transformer_alone_has_a_row_for_each_number_of_samples(write: Any, tmp_path: Path) -> None:
     for label in ("plain-120000", "plain-30000", "autodrag", "draggan"):
         write(tmp_path, "landmarks", label)

@@ -111,12 +111,21 @@ def keep(results: list[Result], data: Path) -> None:
         for label, result in table.items():
             others = {other: _minus(result, table[other]) for other in table if other not in (label, "no-edit")}
             summary = result.summary | {"minus": others, "missing": dict.fromkeys(result.summary["missing"], "")}
+            summary["method"] = _without_place(summary["method"])
             path = data / dataset / task / label / "summary.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(to_json(summary), encoding="utf-8")
         for path in (data / dataset / task).glob("*/summary.json"):
             if path.parent.name not in table:
                 _forget(path, table)
+
+
+def _without_place(method: dict[str, Any]) -> dict[str, Any]:
+    """A method whose weights are given by their absolute path, by the file's name."""
+    weights = method["options"].get("weights")
+    if weights is None or not Path(str(weights)).is_absolute():
+        return method
+    return method | {"options": method["options"] | {"weights": Path(str(weights)).name}}
 
 
 def _forget(path: Path, labels: Collection[str]) -> None:
