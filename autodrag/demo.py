@@ -82,7 +82,8 @@ def _command(words: Sequence[str]) -> None:
 def _train_briefly(config: DemoConfig, out: Path) -> None:
     """The real commands with little data and few steps: enough to see every loss decrease."""
     data, device = f"data={out}/data", f"device={config.device}"
-    made = ["experiment=synthface_trajectories", f"count={config.samples}", f"out={out}/data", device]
+    made = ["experiment=synthface_trajectories", f"count={config.samples}", "trajectory.outlines=true"]
+    made += [f"out={out}/data", device]
     _command(["scripts/trajectories.py", *made])
     for (stage, (section, read)), epochs in zip(STAGES.items(), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"

@@ -156,6 +156,13 @@ def test_the_recipe_of_synthface_fits_together() -> None:
     assert trained.dataset.name == made.dataset.name == "synthface" and trained.data == made.out
     assert made.trajectory.landmarks or trained.stage2.landmarks == 0
     assert made.trajectory.match_steps or trained.stage2.beta == 0
+    landing = [
+        typed(TrajectoriesConfig, compose("trajectories", [f"experiment={name}"]))
+        for name in ("synthface_landing", "synthface_landing_rows")
+    ]
+    assert trained.motion.folders == tuple(each.out for each in landing)
+    assert trained.motion.outlines == 0 or all(each.trajectory.outlines for each in landing)
+    assert trained.motion.landmarks == 0 or all(each.trajectory.landmarks for each in landing)
 
 
 @pytest.mark.parametrize(
