@@ -87,7 +87,11 @@ class Controller:
         yield self._changed()
         if self.editor.mask is not None:
             yield views.of_mask(self.editor)
-        yield views.of_frame(self.editor, self.editor.state.frame, final=True)
+        yield self._current()
+
+    def _current(self, final: bool = True, **header: Any) -> Look:
+        """The image of the session. Its header names the motion whose end it shows, as `_changed` does."""
+        return views.of_frame(self.editor, self.editor.state.frame, final, motion=self._motions, **header)
 
     def _greet(self, order: Hello) -> Iterator[Event]:
         """Everything a returning page shows. A pull without a page is kept with its current result."""
@@ -145,7 +149,7 @@ class Controller:
 
     def _seen(self, settled: bool) -> Iterator[Event]:
         yield self._changed()
-        yield views.of_frame(self.editor, self.editor.state.frame, final=settled)
+        yield self._current(final=settled)
 
     def _dataset(self, order: protocol.Dataset) -> Iterator[Event]:
         self._compared = Comparison()
@@ -217,8 +221,7 @@ class Controller:
         self._settle()
         yield Work("")
         yield self._changed()
-        header = {**numbers, "gesture": order.gesture, "time": order.time}
-        yield views.of_frame(self.editor, self.editor.state.frame, final=True, **header)
+        yield self._current(**numbers, gesture=order.gesture, time=order.time)
 
     def _reached(self, edit: Drag, lane: str, final: bool = False, **header: Any) -> Look:
         """The current image of a drag."""

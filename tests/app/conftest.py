@@ -161,8 +161,8 @@ class View:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until a picture is there and nothing is under way."""
-        self._expect(self.page.locator("body[data-shown]")).to_have_count(1, timeout=120_000)
+        """Wait until the picture of the session is there and nothing is under way."""
+        self._expect(self.page.locator("body[data-shown=still]")).to_have_count(1, timeout=120_000)
         self._expect(self.page.locator("#job")).to_be_hidden(timeout=120_000)
 
     def at(self, x: float, y: float) -> tuple[float, float]:
@@ -214,14 +214,19 @@ class View:
             self.page.wait_for_timeout(50)
         raise AssertionError("the picture did not come")
 
-    def changes_from(self, picture: np.ndarray) -> np.ndarray:
-        """Wait until another picture than this one is shown, and nothing is under way; it is returned."""
+    def leaves(self, picture: np.ndarray) -> None:
+        """Wait until another picture than this one is shown."""
         for _ in range(2400):
             if not np.array_equal(self.picture, picture):
-                self.settle()
-                return self.picture
+                return
             self.page.wait_for_timeout(50)
         raise AssertionError("the picture stays the same")
+
+    def changes_from(self, picture: np.ndarray) -> np.ndarray:
+        """Wait until another picture than this one is shown, and nothing is under way; it is returned."""
+        self.leaves(picture)
+        self.settle()
+        return self.picture
 
 
 @pytest.fixture(scope="session")

@@ -123,7 +123,7 @@ def test_a_minute_without_the_line_loses_nothing(place: str, open_view: Any) -> 
     view.page.mouse.move(*view.at(20, 30))
     view.page.mouse.down()
     view.page.mouse.move(*view.at(26, 30), steps=4)
-    view.changes_from(first)
+    view.leaves(first)
     view.page.evaluate("() => cutLine()")
     sync_api.expect(view.page.locator("body[data-connection=closed]")).to_have_count(1, timeout=120_000)
     view.page.mouse.up()

@@ -114,6 +114,7 @@ function follow(session) {
     comparison.shrink();
     closeComparison();
   }
+  if (player.motion !== session.motion) document.body.dataset.shown = "moving"; // its picture follows
   player.motion = session.motion;
   panel.follow(session);
   arrows.follow(session);
@@ -130,10 +131,10 @@ function draw(header, bitmap) {
   $("busy").hidden = !header.busy;
   if (header.lane === "main") {
     if (arrows.held.size && header.gesture !== arrows.gesture) return; // of an earlier drag
-    player.stop();
+    player.present();
     stage.quiet = teller.own; // arrows belong to the previous picture
     stage.show(bitmap);
-    document.body.dataset.shown = header.final ? "still" : "moving";
+    document.body.dataset.shown = header.final && header.motion === player.motion ? "still" : "moving";
     document.body.dataset.points = header.points.join(" ");
     if (arrows.pulling && header.points.length) arrows.points = header.points;
     teller.measure(header, panel.method.live);

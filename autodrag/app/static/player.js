@@ -99,6 +99,14 @@ export class Player {
     }, pause);
   }
 
+  // The picture of the session itself is shown, which is the last one.
+  present() {
+    this.stop();
+    this.#behind = null;
+    this.index = this.last;
+    this.#label();
+  }
+
   stop() {
     clearInterval(this.#timer);
     this.#timer = null;
