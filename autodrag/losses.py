@@ -11,6 +11,9 @@ from torch import Tensor
 from autodrag.geometry import patches, rescale, to_unit
 from autodrag.latents import split
 
+EDGE_STAYS = 1 / 128  # motion of an edge that halves its weight; an image spans [-1, 1], so a pixel at 256 px
+EDGE_SLIDES = 0.1  # weight of motion beyond that of an edge, relative to motion that falls short of it
+
 
 def restoration_loss(
     restored: Float[Tensor, "B L D"], ws: Float[Tensor, "B L D"], std: Float[Tensor, " D"]
@@ -75,11 +78,21 @@ def landing_loss(
     """L1 between predicted and desired displacements of the handles, in hundredths of the image sides. Ours.
 
     moves: displacements predicted by `models.PointMotion`, in units in which the image spans [-1, 1]. handles, targets:
-    image pixels. mask: False at padding. normals: unit vectors; only the difference along them counts
-    (`data.outlines`). The loss of an item without points is 0.
+    image pixels. mask: False at padding. normals: unit vectors of edges, whose differences count as `data.outlines`
+    says. The loss of an item without points is 0.
     """
     desired = to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw)
     difference = moves - desired
-    along = difference.abs().mean(dim=2) if normals is None else (difference * normals).sum(dim=2).abs()
+    along = difference.abs().mean(dim=2) if normals is None else _across_edges(difference, desired, normals)
     distance = 50 * along
     return torch.where(mask, distance, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
+
+
+def _across_edges(
+    difference: Float[Tensor, "B P 2"], desired: Float[Tensor, "B P 2"], normals: Float[Tensor, "B P 2"]
+) -> Float[Tensor, "B P"]:
+    """Differences along the normals: whole where they fall short of an edge that moves, little where they go beyond."""
+    way = (desired * normals).sum(dim=2)
+    beyond = (difference * normals).sum(dim=2) * way.sign()
+    along = (-beyond).clamp(min=0) + EDGE_SLIDES * beyond.clamp(min=0)
+    return along * way.abs() / (way.abs() + EDGE_STAYS)

@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from autodrag.losses import drag_loss, landing_loss, prediction_loss, restoration_loss, total_loss
+from autodrag.losses import (
+    EDGE_SLIDES,
+    EDGE_STAYS,
+    drag_loss,
+    landing_loss,
+    prediction_loss,
+    restoration_loss,
+    total_loss,
+)
 
 
 def test_restoration_counts_the_edited_rows_in_units_of_the_deviation() -> None:
@@ -84,9 +92,27 @@ def test_landing_of_an_outline_counts_along_its_normal() -> None:
     targets = handles + torch.tensor([6.4, -12.8])  # 10 and 10 hundredths of an image of 128 x 64
     mask = torch.ones(1, 2, dtype=torch.bool)
     still, across = torch.zeros(1, 2, 2), torch.tensor([[[1.0, 0.0], [0.0, 1.0]]])
-    assert torch.allclose(landing_loss(still, handles, targets, mask, (128, 64), across), torch.tensor([10.0]))
+    counts = 0.2 / (0.2 + EDGE_STAYS)  # both edges move by a tenth of the image, 0.2 where it spans [-1, 1]
+    assert torch.allclose(landing_loss(still, handles, targets, mask, (128, 64), across), torch.tensor([10 * counts]))
     along = torch.tensor([[[0.2, 7.0], [-3.0, -0.2]]])  # right along the normals, anything along the edges
     assert torch.allclose(landing_loss(along, handles, targets, mask, (128, 64), across), torch.zeros(1), atol=1e-4)
+
+
+def test_landing_of_an_edge_bounds_the_motion_beside_it_from_below() -> None:
+    handles, mask = torch.tensor([[[10.0, 20.0]]]), torch.ones(1, 1, dtype=torch.bool)
+    across = torch.tensor([[[1.0, 0.0]]])
+
+    def loss(edge: float, moves: float) -> float:
+        """Of motions across an edge, in hundredths of the image."""
+        targets = handles + torch.tensor([0.64 * edge, 0.0])
+        return landing_loss(torch.tensor([[[moves / 50, 0.0]]]), handles, targets, mask, (128, 64), across).item()
+
+    assert loss(edge=0, moves=10) == 0
+    counts = 0.1 / (0.1 + EDGE_STAYS)  # 5 hundredths
+    for side in (1, -1):
+        assert loss(edge=5 * side, moves=0) == pytest.approx(5 * counts)
+        assert loss(edge=5 * side, moves=-5 * side) == pytest.approx(10 * counts)
+        assert loss(edge=5 * side, moves=15 * side) == pytest.approx(10 * counts * EDGE_SLIDES)
 
 
 def test_landing_is_counted_in_hundredths_of_the_image() -> None:

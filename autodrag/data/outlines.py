@@ -3,7 +3,11 @@
 Keypoints find textured places again. An edge without texture, such as the end of the hair, has none, and the nearest
 keypoints often belong to what lies behind it, which stays. Features of the generator follow an edge over many small
 steps, but only across it: along it, all places look alike (the aperture problem). So the match of an outline counts by
-its component along the normal of the edge. Ours, not the paper's.
+its component along the normal of the edge.
+
+An edge can be the contour of something that turns: it stays, or moves less, while the surface beside it slides. So an
+edge counts the less the less it moves, and motion beyond that of the edge counts little (`losses.landing_loss`). Ours,
+not the paper's.
 """
 
 from dataclasses import dataclass
