@@ -91,7 +91,10 @@ def landing_loss(
 def _across_edges(
     difference: Float[Tensor, "B P 2"], desired: Float[Tensor, "B P 2"], normals: Float[Tensor, "B P 2"]
 ) -> Float[Tensor, "B P"]:
-    """Differences along the normals: whole where they fall short of an edge that moves, little where they go beyond."""
+    """Differences along the normals: whole where they fall short of an edge that moves, little where they go beyond.
+
+    Units of the inputs, in which an image spans [-1, 1].
+    """
     way = (desired * normals).sum(dim=2)
     beyond = (difference * normals).sum(dim=2) * way.sign()
     along = (-beyond).clamp(min=0) + EDGE_SLIDES * beyond.clamp(min=0)

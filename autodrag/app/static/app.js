@@ -131,7 +131,7 @@ function draw(header, bitmap) {
   $("busy").hidden = !header.busy;
   if (header.lane === "main") {
     if (arrows.held.size && header.gesture !== arrows.gesture) return; // of an earlier drag
-    player.present();
+    player.rest();
     stage.quiet = teller.own; // arrows belong to the previous picture
     stage.show(bitmap);
     document.body.dataset.shown = header.final && header.motion === player.motion ? "still" : "moving";

@@ -100,7 +100,7 @@ export class Player {
   }
 
   // The picture of the session itself is shown, which is the last one.
-  present() {
+  rest() {
     this.stop();
     this.#behind = null;
     this.index = this.last;
