@@ -52,18 +52,20 @@ def run(folder: Path, *overrides: str) -> dict:
 
 @pytest.mark.usefixtures("one_fit_of_each_source")
 def test_no_edit_leaves_the_whole_distance_and_the_oracle_little(tmp_path: Path) -> None:
-    none, oracle = (run(tmp_path, f"method={name}") for name in ("none", "oracle"))
-    assert set(none["settings"]) == {"local-pins"} == set(oracle["settings"])
+    none, oracle = (run(tmp_path, f"method={name}", "settings=[local-pins,surface-8]") for name in ("none", "oracle"))
+    assert set(none["settings"]) == {"local-pins", "surface-8"} == set(oracle["settings"])
     for setting in none["settings"].values():
         assert setting["left"]["mean"] == pytest.approx(1, abs=0.15) and setting["broken"]["mean"] == 0
         assert setting["left_of_way"] == pytest.approx(1, abs=0.15) == setting["left_of_way_in_reach"]
         assert setting["identity"]["mean"] == 0 and setting["outside"]["mean"] == 0
     assert none["settings"]["local-pins"]["medians"]["pins_px"] < 0.5
-    assert oracle["settings"]["local-pins"]["left_px"]["mean"] < 0.6 * none["settings"]["local-pins"]["left_px"]["mean"]
+    assert oracle["settings"]["surface-8"]["left_of_way"] < 0.3
     made = table(read_results(tmp_path / "runs"), "synthface")
     assert made is not None and [row[:2] for row in made.rows] == [
         ["local-pins", "No edit"],
         ["local-pins", "Oracle"],
+        ["surface-8", "No edit"],
+        ["surface-8", "Oracle"],
     ]
     assert pull_sheet(read_results(tmp_path / "runs"), "synthface") is None  # it shows ours alone
     assert _difference(None) == "–"
@@ -99,10 +101,12 @@ def test_settings_that_do_not_exist_and_other_generators_are_refused(tmp_path: P
 
 
 def test_items_match_their_settings() -> None:
-    points = pull_items.candidates(256)
     z = torch.randn(2, 128, generator=torch.Generator().manual_seed(0))
     here, there = parameters(z)[0]
-    seen = places(here, points, 256)
+    seen, points = pull_items.candidates(here, 256)
+    assert torch.equal(places(here, points, 256).part, seen.part)
+    for aside in ([-1.5, 0.0], [1.5, 0.0], [0.0, -1.5], [0.0, 1.5]):
+        assert (places(here, points + torch.tensor(aside), 256).part == seen.part).float().mean() > 0.99
     draw = torch.Generator().manual_seed(0)
     handles, targets = pull_items.free(seen, points, 256, draw) or pytest.fail("nothing drawn")
     assert (targets - handles).norm(dim=1)[:7].tolist() == pytest.approx(pull_items.LENGTHS, rel=1e-4)

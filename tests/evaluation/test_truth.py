@@ -1,13 +1,15 @@
 """Positions of handles on renders with known parameters are exact, and images that are no face count as broken."""
 
+import pytest
 import torch
 
 from autodrag.domains.synthface import GEOMETRY, parameters, render
-from autodrag.domains.synthface.fit import fit
+from autodrag.domains.synthface.fit import Fit, fit
 from autodrag.domains.synthface.parameters import with_parameters
 from autodrag.domains.synthface.places import PARTS, places, where
 from autodrag.domains.synthface.reach import reach
 from autodrag.domains.synthface.reader import Reader, reader_path
+from autodrag.evaluation.tasks.pull_items import candidates
 from autodrag.evaluation.truth import BROKEN, fit_source, measure
 
 NAMES = [name for name, _, _ in GEOMETRY]
@@ -43,9 +45,26 @@ def test_a_fit_finds_the_parameters_of_a_render() -> None:
     geometry, appearance = face()
     known = torch.cat([geometry, appearance], dim=1)
     start = known + 0.05 * torch.randn(known.shape, generator=torch.Generator().manual_seed(2))
-    found = fit(render(geometry, appearance, 64).image, start)
+    found = fit(render(geometry, appearance, 256).image, start)
     assert found.residual < 0.02 < BROKEN
     assert (found.geometry - geometry).abs().mean() < 0.03 < (start[:, : len(GEOMETRY)] - geometry).abs().mean()
+
+
+@pytest.mark.parametrize(
+    ("part", "changed"),
+    [("mouth", {"mouth_open": 0.9, "smile": -0.5}), ("mouth", {"smile": 0.9}), ("nose", {"nose_length": 0.9})],
+)
+def test_small_parts_that_change_alone_are_seen(part: str, changed: dict[str, float]) -> None:
+    first, looks = face(mouth_open=-0.6, smile=-0.5, nose_length=-0.9)
+    second, _ = face(**{"mouth_open": -0.6, "smile": -0.5, "nose_length": -0.9, **changed})
+    before, after = (render(g, looks).image for g in (first, second))
+    seen, points = candidates(first[0], 256)
+    handles = points[seen.part == PARTS.index(part)]
+    truth = where(second, places(first[0], handles, 256), 256)[0]
+    reader = Reader.load(reader_path("synthface"), torch.device("cpu"))
+    source = Fit(first, looks, torch.zeros(1))
+    found = measure(reader, after, before, source, [handles], [truth])
+    assert found.distance < 0.3 * (truth - handles).norm(dim=1).mean()
 
 
 def test_a_shifted_face_is_reachable_and_a_corner_is_not() -> None:

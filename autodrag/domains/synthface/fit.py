@@ -1,11 +1,13 @@
 """Analysis by synthesis: fit the renderer's parameters to an image, and measure what they cannot explain.
 
-Levenberg-Marquardt over geometry and appearance jointly. The Jacobian is computed by finite differences (one batch of
-small renders) once per round and then maintained by Broyden's rank-one update, at one render each. The fit does not
-depend on how the image was made, so it treats all editing methods equally.
+Levenberg-Marquardt over geometry and appearance jointly, in two rounds, with a search of mouth and nose between them.
+The Jacobian is computed by finite differences (one batch of small renders) once per round and then maintained by
+Broyden's rank-one update, at one render each. The fit does not depend on how the image was made, so it treats all
+editing methods equally.
 """
 
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from jaxtyping import Float
@@ -15,15 +17,32 @@ from torch.nn import functional as F
 from autodrag.domains.synthface.parameters import GEOMETRY
 from autodrag.domains.synthface.renderer import render
 
-SIZE = 64  # side of the compared renders in pixels; below it, edges are wider than the features they bound
-BLURS = (2, 1)  # 3 x 3 box blurs per round: textures, which generators do not reproduce, would obscure the features
-UPDATES = 4  # parameter updates per round
+SIZE = 64  # side in pixels at which images and renders are compared
 DELTA = 0.04  # finite difference step; parameters are in [-1, 1]
 DAMPING = 1e-3  # initial damping, relative to the diagonal
 RAISE, LOWER = 8.0, 5.0  # factors of the damping after a rejected and an accepted update
 LEAST, MOST = 1e-5, 1e3  # bounds of the damping
 PASSES = 4  # maximum passes of the active set of bounds
-PRIOR = 1e-5  # penalty on the distance from the start, for unobservable parameters (e.g. gaze behind closed lids)
+PRIOR = 1e-6  # penalty on the distance from the start, for unobservable parameters (e.g. gaze behind closed lids)
+
+
+@dataclass(frozen=True)
+class Round:
+    """drawn: side of the renders, averaged to SIZE. blurs: with 3 x 3 boxes. updates: of the parameters."""
+
+    drawn: int
+    blurs: int
+    updates: int
+
+
+#: Blurred, to come near: textures, which generators do not reproduce, would obscure the features.
+NEAR = Round(drawn=64, blurs=2, updates=4)
+#: Parameters whose values are tried between the rounds: from lips to lips that they do not overlap, no gradient leads.
+TRIED = (("mouth_open", "smile"), ("nose_length",))
+VALUES = (-0.9, -0.45, 0.0, 0.45, 0.9)
+TRIAL = Round(drawn=64, blurs=1, updates=0)
+#: Sharp, from renders fine enough that lips and lids average as those of an image do.
+SHARP = Round(drawn=128, blurs=0, updates=8)
 
 
 @dataclass(frozen=True)
@@ -50,31 +69,47 @@ def fit(images: Float[Tensor, "N 3 H W"], start: Float[Tensor, "N P"]) -> Fit:
 def residual(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, " N"]:
     """Root mean square of images minus the renders of parameters, as `Fit.residual`."""
     wanted = F.adaptive_avg_pool2d(images.float(), SIZE).flatten(1)
-    return (wanted - _draw(parameters.clamp(-1, 1))).square().mean(dim=1).sqrt()
+    return (wanted - _draw(parameters.clamp(-1, 1), SHARP)).square().mean(dim=1).sqrt()
 
 
 def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:
     small = F.adaptive_avg_pool2d(image.float(), SIZE)[None]
-    start = start.float().clamp(-1, 1)
-    point = start
-    for blur in BLURS:
-        wanted, drawn = _blurred(small, blur)[0], _draw(point[None], blur)[0]
-        cost, damping = (wanted - drawn).square().mean() + PRIOR * (point - start).square().sum(), DAMPING
-        jacobian = _jacobian(point, drawn, blur)
-        for _ in range(UPDATES):
-            curvature = jacobian @ jacobian.T / len(wanted)
-            pull = jacobian @ (wanted - drawn) / len(wanted) - PRIOR * (point - start)
-            curvature.diagonal().mul_(1 + damping).add_(PRIOR)
-            candidate = minimum_in_box(point, curvature, pull)
-            step, there = candidate - point, _draw(candidate[None], blur)[0]
-            jacobian += torch.outer(step, there - drawn - step @ jacobian) / step.square().sum().clamp(min=1e-12)
-            error = (wanted - there).square().mean() + PRIOR * (candidate - start).square().sum()
-            if error < cost:
-                point, drawn, cost = candidate, there, error
-                damping = max(LEAST, damping / LOWER)
-            else:
-                damping = min(MOST, damping * RAISE)
+    point = _updated(small, start.float().clamp(-1, 1), NEAR)
+    for names in TRIED:
+        point = _best_values(small, point, names)
+    return _updated(small, point, SHARP)
+
+
+def _updated(small: Float[Tensor, "1 3 S S"], start: Float[Tensor, " P"], part: Round) -> Float[Tensor, " P"]:
+    """One round of Levenberg-Marquardt."""
+    wanted, drawn, point = _blurred(small, part.blurs)[0], _draw(start[None], part)[0], start
+    cost, damping = (wanted - drawn).square().mean(), DAMPING
+    jacobian = _jacobian(point, drawn, part)
+    for _ in range(part.updates):
+        curvature = jacobian @ jacobian.T / len(wanted)
+        pull = jacobian @ (wanted - drawn) / len(wanted) - PRIOR * (point - start)
+        curvature.diagonal().mul_(1 + damping).add_(PRIOR)
+        candidate = minimum_in_box(point, curvature, pull)
+        step, there = candidate - point, _draw(candidate[None], part)[0]
+        jacobian += torch.outer(step, there - drawn - step @ jacobian) / step.square().sum().clamp(min=1e-12)
+        error = (wanted - there).square().mean() + PRIOR * (candidate - start).square().sum()
+        if error < cost:
+            point, drawn, cost = candidate, there, error
+            damping = max(LEAST, damping / LOWER)
+        else:
+            damping = min(MOST, damping * RAISE)
     return point
+
+
+def _best_values(
+    small: Float[Tensor, "1 3 S S"], point: Float[Tensor, " P"], names: tuple[str, ...]
+) -> Float[Tensor, " P"]:
+    """`point`, or the same with the values of some parameters that fit better."""
+    entries = [[name for name, _, _ in GEOMETRY].index(name) for name in names]
+    candidates = point.repeat(len(VALUES) ** len(names) + 1, 1)
+    candidates[1:, entries] = torch.tensor(list(product(VALUES, repeat=len(names))))
+    errors = (_draw(candidates, TRIAL) - _blurred(small, TRIAL.blurs)).square().mean(dim=1)
+    return candidates[errors.argmin()]
 
 
 def minimum_in_box(
@@ -99,14 +134,15 @@ def minimum_in_box(
     return candidate
 
 
-def _jacobian(point: Tensor, drawn: Tensor, blur: int) -> Float[Tensor, "P pixels"]:
+def _jacobian(point: Tensor, drawn: Tensor, part: Round) -> Float[Tensor, "P pixels"]:
     """Jacobian of the render, by finite differences towards the middle of the range."""
     delta = torch.where(point > 0, -DELTA, DELTA)
-    return (_draw(point + delta.diag(), blur) - drawn) / delta[:, None]
+    return (_draw(point + delta.diag(), part) - drawn) / delta[:, None]
 
 
-def _draw(parameters: Float[Tensor, "N P"], blur: int = 0) -> Float[Tensor, "N pixels"]:
-    return _blurred(render(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], SIZE).image, blur)
+def _draw(parameters: Float[Tensor, "N P"], part: Round) -> Float[Tensor, "N pixels"]:
+    drawn = render(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], part.drawn).image
+    return _blurred(F.adaptive_avg_pool2d(drawn, SIZE), part.blurs)
 
 
 def _blurred(images: Float[Tensor, "N 3 h w"], times: int) -> Float[Tensor, "N pixels"]:

@@ -32,7 +32,8 @@ APART = 10.0  # pixels between points of one drag
 STILL = 0.5  # pixels that a pinned place may move by
 LEAST = 3.0  # pixels that the points of a changed parameter must move by, in the mean
 TRIES = 50  # draws of a pull until its longest stays in the picture
-GRID = 4  # pixels between candidates
+GRID = 2  # pixels between candidates
+INSIDE = 2.0  # pixels around a candidate that show the same part: neither generators nor the judge are exact to a pixel
 #: Shares of the first point by what it lies on.
 GROUPS = {
     "features": (0.4, ("nose", "mouth", "eye", "iris", "brow")),
@@ -65,11 +66,16 @@ def settings() -> dict[str, list[int]]:
     }
 
 
-def candidates(size: int) -> Float[Tensor, "N 2"]:
-    """A grid of pixels."""
+def candidates(geometry: Float[Tensor, " G"], size: int) -> tuple[Places, Float[Tensor, "N 2"]]:
+    """Pixels of a grid that lie inside their part of a face, and their places."""
     line = torch.arange(GRID, size - GRID, GRID, dtype=torch.float32)
     y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x.flatten(), y.flatten()], dim=1)
+    points = torch.stack([x.flatten(), y.flatten()], dim=1)
+    around = INSIDE * torch.tensor([[0.0, 0.0], [-1, 0], [1, 0], [0, -1], [0, 1]])
+    seen = places(geometry, (points + around[:, None]).flatten(0, 1), size)
+    parts = seen.part.unflatten(0, (len(around), -1))
+    inside = (parts == parts[0]).all(dim=0)
+    return Places(parts[0][inside], seen.at[: len(points)][inside]), points[inside]
 
 
 def free(seen: Places, points: Float[Tensor, "N 2"], size: int, draw: torch.Generator) -> Pair | None:

@@ -83,8 +83,7 @@ class Pulls(Task):
         z = self._z([Item(index, attempt, (), ())])
         geometry = parameters(z.flatten(0, 1))[0]
         draw = rng(self.seed, "pull points", index, attempt)
-        points = pull_items.candidates(self._size)
-        seen = places(geometry[0], points, self._size)
+        seen, points = pull_items.candidates(geometry[0], self._size)
         found = [
             pull_items.free(seen, points, self._size, draw),
             pull_items.local(pull_items.changed(geometry[0], index + attempt), seen, points, self._size, draw),
