@@ -9,6 +9,8 @@ from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import Table
 
 RIVAL = "draggan"
+#: Results from before summaries named their judge.
+EARLIER_JUDGE = "an earlier one, which saw small parts worse (docs/experiments.md), so a run of today has other numbers"
 COLUMNS = (
     "Drag",
     "Method",
@@ -42,12 +44,14 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
     seeds = sorted({str(r.summary["seed"]) for r in found.values()})
     commits = sorted({str(r.summary["commit"])[:12] for r in found.values()})
     devices = sorted({r.summary["device"] for r in found.values()})
+    judges = sorted({r.summary["tools"].get("judge", EARLIER_JUDGE) for r in found.values()})
     limits = sorted({str(r.summary["task"]["max_steps"]) for r in found.values()})
     notes = [
         "`left`: share of the distance that is left, of all drags together and in the median drag, by a fit of the "
         f"renderer; of edits that are not broken ({first['tools']['broken']}) and whose handle is not on the "
         "background. `left in reach`: of the drags whose targets some face of the domain reaches (`in reach`: their "
         "number).",
+        f"Judge: {'; '.join(judges)}.",
         "`minus DragGAN's`: the mean difference of the shares that are left, over the drags that both methods have.",
         "`free-N`: one point, N px in any direction. `two`, `three`: with others that are pulled elsewhere by 40 px. "
         "`local`: one parameter of the face moves to its other end. `surface`: points of the face move to where "

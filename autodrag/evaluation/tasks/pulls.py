@@ -30,6 +30,7 @@ from autodrag.methods import DragMethod
 from autodrag.seeding import rng
 
 PULLS = 10  # of a chain
+JUDGE = "renders of 128 px, handles 2 px inside their part"  # results of another one do not compare
 IN_REACH_PX, IN_REACH = 1.0, 0.05  # a target counts as reachable up to so many pixels, or so much of the way
 
 
@@ -74,7 +75,7 @@ class Pulls(Task):
 
     @property
     def tools(self) -> dict[str, str]:
-        return {"broken": f"residual above {BROKEN:g}"}
+        return {"broken": f"residual above {BROKEN:g}", "judge": JUDGE}
 
     def judged_by_frechet(self, setting: str) -> bool:
         return True
