@@ -16,9 +16,8 @@ from autodrag.domains.synthface.fit import Fit, fit, residual
 from autodrag.domains.synthface.places import BACKGROUND, places, where
 from autodrag.domains.synthface.reader import Reader
 
-#: Residual from which a picture is none of the domain. Of 32 pulls by 40 px, the only face that is washed out
-#: has 0.091, whole ones have up to 0.088.
-BROKEN = 0.09
+#: Residual from which a picture is none of the domain.
+BROKEN = 0.1
 
 
 @dataclass(frozen=True)
