@@ -28,7 +28,7 @@ PRIOR = 1e-6  # penalty on the distance from the start, for unobservable paramet
 
 @dataclass(frozen=True)
 class Round:
-    """drawn: side of the renders, averaged to SIZE. blurs: with 3 x 3 boxes. updates: of the parameters."""
+    """drawn: side of the renders in pixels, averaged to SIZE. blurs: with 3 x 3 boxes. updates: of the parameters."""
 
     drawn: int
     blurs: int
@@ -58,7 +58,7 @@ class Fit:
 def fit(images: Float[Tensor, "N 3 H W"], start: Float[Tensor, "N P"]) -> Fit:
     """The faces that best match images in [-1, 1], from an initial guess of (geometry, appearance).
 
-    Finds a local minimum: the features of the start should overlap those of the image.
+    Finds a local minimum: features of the start, but mouth and nose, should overlap those of the image.
     """
     found = [_fit_one(image, guess) for image, guess in zip(images, start, strict=True)]
     parameters = torch.stack(found)
@@ -80,17 +80,17 @@ def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:
     return _updated(small, point, SHARP)
 
 
-def _updated(small: Float[Tensor, "1 3 S S"], start: Float[Tensor, " P"], part: Round) -> Float[Tensor, " P"]:
+def _updated(small: Float[Tensor, "1 3 S S"], start: Float[Tensor, " P"], stage: Round) -> Float[Tensor, " P"]:
     """One round of Levenberg-Marquardt."""
-    wanted, drawn, point = _blurred(small, part.blurs)[0], _draw(start[None], part)[0], start
+    wanted, drawn, point = _blurred(small, stage.blurs)[0], _draw(start[None], stage)[0], start
     cost, damping = (wanted - drawn).square().mean(), DAMPING
-    jacobian = _jacobian(point, drawn, part)
-    for _ in range(part.updates):
+    jacobian = _jacobian(point, drawn, stage)
+    for _ in range(stage.updates):
         curvature = jacobian @ jacobian.T / len(wanted)
         pull = jacobian @ (wanted - drawn) / len(wanted) - PRIOR * (point - start)
         curvature.diagonal().mul_(1 + damping).add_(PRIOR)
         candidate = minimum_in_box(point, curvature, pull)
-        step, there = candidate - point, _draw(candidate[None], part)[0]
+        step, there = candidate - point, _draw(candidate[None], stage)[0]
         jacobian += torch.outer(step, there - drawn - step @ jacobian) / step.square().sum().clamp(min=1e-12)
         error = (wanted - there).square().mean() + PRIOR * (candidate - start).square().sum()
         if error < cost:
@@ -134,15 +134,15 @@ def minimum_in_box(
     return candidate
 
 
-def _jacobian(point: Tensor, drawn: Tensor, part: Round) -> Float[Tensor, "P pixels"]:
+def _jacobian(point: Tensor, drawn: Tensor, stage: Round) -> Float[Tensor, "P pixels"]:
     """Jacobian of the render, by finite differences towards the middle of the range."""
     delta = torch.where(point > 0, -DELTA, DELTA)
-    return (_draw(point + delta.diag(), part) - drawn) / delta[:, None]
+    return (_draw(point + delta.diag(), stage) - drawn) / delta[:, None]
 
 
-def _draw(parameters: Float[Tensor, "N P"], part: Round) -> Float[Tensor, "N pixels"]:
-    drawn = render(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], part.drawn).image
-    return _blurred(F.adaptive_avg_pool2d(drawn, SIZE), part.blurs)
+def _draw(parameters: Float[Tensor, "N P"], stage: Round) -> Float[Tensor, "N pixels"]:
+    drawn = render(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], stage.drawn).image
+    return _blurred(F.adaptive_avg_pool2d(drawn, SIZE), stage.blurs)
 
 
 def _blurred(images: Float[Tensor, "N 3 h w"], times: int) -> Float[Tensor, "N pixels"]:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.domains.synthface import parameters
-from autodrag.domains.synthface.fit import Fit
+from autodrag.domains.synthface.fit import SHARP, Fit
 from autodrag.domains.synthface.parameters import with_parameters
 from autodrag.domains.synthface.places import Places, places
 from autodrag.domains.synthface.reach import reach
@@ -30,7 +30,7 @@ from autodrag.methods import DragMethod
 from autodrag.seeding import rng
 
 PULLS = 10  # of a chain
-JUDGE = "renders of 128 px, handles 2 px inside their part"  # results of another one do not compare
+JUDGE = f"renders of {SHARP.drawn} px, handles {pull_items.INSIDE:g} px inside their part"  # others do not compare
 IN_REACH_PX, IN_REACH = 1.0, 0.05  # a target counts as reachable up to so many pixels, or so much of the way
 
 
