@@ -41,6 +41,7 @@ class LandingConfig:
     shared: float = 1.0  # penalty on the squared common displacement of the rows, in deviations
     apart: float = 4.0  # penalty on the rows' squared differences from it, in deviations
     max_apart: float = 0.6  # limit of the rows' root mean square difference, in deviations; images degrade beyond it
+    within: float = 0.9  # fraction of the manifold's limits that drags keep to; latents at many of them at once fade
     robust: float = 0.15  # Huber threshold of a point's error, in hundredths; pins are exempt
     settle: int = 4  # additional steps with the final targets
 
@@ -125,7 +126,8 @@ class Source:
         self.rows = rows
         self.y = manifold.coordinates(rows)  # [B, K, Y]
         self.mean = self.y.mean(dim=1)
-        self.allowed, self.mean_allowed = manifold.allowed(self.y), manifold.allowed(self.mean)
+        within = landing.config.within
+        self.allowed, self.mean_allowed = manifold.allowed(self.y, within), manifold.allowed(self.mean, within)
 
 
 class Drag:

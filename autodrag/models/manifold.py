@@ -81,9 +81,11 @@ class Manifold(nn.Module):
         """Jacobian dw / dy."""
         return _activation_derivative(_before_activation(w))[..., None] * self.basis
 
-    def allowed(self, start: Float[Tensor, "*batch Y"]) -> Float[Tensor, "*batch 2 M"]:
-        """Limits for edits of the latents `start`: those of the manifold, or their own norms where these are larger."""
-        return torch.maximum(self._norms(start), self.limits)
+    def allowed(self, start: Float[Tensor, "*batch Y"], within: float = 1.0) -> Float[Tensor, "*batch 2 M"]:
+        """Limits for edits of the latents `start`: a fraction of the manifold's, or their own norms where these are
+        larger.
+        """
+        return torch.maximum(self._norms(start), within * self.limits)
 
     def inside(
         self, y: Float[Tensor, "*batch Y"], start: Float[Tensor, "*batch Y"], allowed: Float[Tensor, "*batch 2 M"]

@@ -116,8 +116,18 @@ def test_rows_part_only_so_far(landing: Landing) -> None:
 def test_a_far_pull_stops_where_the_manifold_ends(landing: Landing) -> None:
     end = last(landing, [[40.0, 30.0]], [[400.0, 30.0]])
     assert bool(end.short)
-    assert landing.manifold.excess(end.rows).max() < 1.01
+    assert landing.manifold.excess(end.rows).max() < 1.01 * landing.config.within
     assert end.points[0, 0, 0] > 45  # but it went
+
+
+def test_a_drag_keeps_to_a_fraction_of_the_limits(landing: Landing) -> None:
+    reached = []
+    for within in (0.5, 1.0):
+        config = replace(landing.config, within=within)
+        end = last(Landing(config, landing.motion, landing.manifold), [[40.0, 30.0]], [[400.0, 30.0]])
+        assert within * 0.9 < landing.manifold.excess(end.rows).max() < 1.01 * within
+        reached.append(float(end.points[0, 0, 0]))
+    assert reached[0] < reached[1]
 
 
 def test_padding_counts_for_nothing(landing: Landing) -> None:
