@@ -16,8 +16,8 @@ from autodrag.domains.synthface.fit import Fit, fit, residual
 from autodrag.domains.synthface.places import BACKGROUND, places, where
 from autodrag.domains.synthface.reader import Reader
 
-#: Residual from which a picture is none of the domain.
-BROKEN = 0.1
+#: `Fit.residual` and `Fit.patch` from which a picture is none of the domain.
+BROKEN, BROKEN_PATCH = 0.1, 0.2
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ def measure(
         for start, end, handle in zip(source.geometry, after.geometry, handles, strict=True)
     ]
     distance = [(found - target).norm(dim=1).nanmean() for found, target in zip(points, targets, strict=True)]
-    return Measured(points, torch.stack(distance), after.residual > BROKEN, after)
+    broken = (after.residual > BROKEN) | (after.patch > BROKEN_PATCH)
+    return Measured(points, torch.stack(distance), broken, after)
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from autodrag.domains.synthface.places import BACKGROUND, PARTS, Places, places,
 from autodrag.domains.synthface.reach import reach
 from autodrag.domains.synthface.reader import Reader, reader_path
 from autodrag.evaluation.tasks.pull_items import candidates
-from autodrag.evaluation.truth import BROKEN, fit_source, measure
+from autodrag.evaluation.truth import BROKEN, BROKEN_PATCH, fit_source, measure
 
 NAMES = [name for name, _, _ in GEOMETRY]
 HANDLES = torch.tensor([[128.0, 150.0], [100.0, 120.0], [160.0, 180.0], [4.0, 4.0]])  # the last one on the background
@@ -41,6 +41,18 @@ def test_points_of_a_render_follow_known_parameters() -> None:
     assert measure(reader, -after, before, source, [HANDLES], [HANDLES]).broken.all()  # nor is a negative
 
 
+def test_a_face_with_a_faded_part_is_broken() -> None:
+    geometry, looks = face(yaw=-0.2)
+    before = render(geometry, looks).image
+    reader = Reader.load(reader_path("synthface"), torch.device("cpu"))
+    source = fit_source(reader, before, torch.cat([geometry, looks], dim=1))
+    faded = before.clone()
+    faded[:, :, 100:140, 70:186] = 0.6 * before[:, :, 100:140, 70:186] + 0.4  # a pale band across the eyes
+    found = measure(reader, faded, before, source, [HANDLES], [HANDLES])
+    assert found.fit.patch > BROKEN_PATCH > 2 * source.patch
+    assert found.fit.residual < BROKEN and found.broken.all()
+
+
 def test_a_fit_finds_the_face_of_a_render() -> None:
     geometry, appearance = face()
     known = torch.cat([geometry, appearance], dim=1)
@@ -68,7 +80,7 @@ def test_small_parts_that_change_alone_are_seen(part: str, changed: dict[str, fl
     handles = points[seen.part == PARTS.index(part)]
     truth = where(second, places(first[0], handles, 256), 256)[0]
     reader = Reader.load(reader_path("synthface"), torch.device("cpu"))
-    source = Fit(first, looks, torch.zeros(1))
+    source = Fit(first, looks, torch.zeros(1), torch.zeros(1))
     found = measure(reader, after, before, source, [handles], [truth])
     assert found.distance < 0.3 * (truth - handles).norm(dim=1).mean()
 

@@ -23,6 +23,7 @@ DAMPING = 1e-3  # initial damping, relative to the diagonal
 RAISE, LOWER = 8.0, 5.0  # factors of the damping after a rejected and an accepted update
 LEAST, MOST = 1e-5, 1e3  # bounds of the damping
 PASSES = 4  # maximum passes of the active set of bounds
+PATCH, STRIDE = 6, 2  # of the squares of `Fit.patch`, in pixels of SIZE
 PRIOR = 1e-6  # penalty on the distance from the start, for unobservable parameters (e.g. gaze behind closed lids)
 
 
@@ -47,11 +48,14 @@ SHARP = Round(drawn=128, blurs=0, updates=8)
 
 @dataclass(frozen=True)
 class Fit:
-    """geometry, appearance: in [-1, 1]. residual: root mean square of image minus render, both in [-1, 1]."""
+    """geometry, appearance: in [-1, 1]. Of image minus render, both in [-1, 1]: residual is the root mean square; patch
+    that of the mean colour of the worst square, a tenth of the side wide, where a part of the face has faded.
+    """
 
     geometry: Float[Tensor, "N G"]
     appearance: Float[Tensor, "N A"]
     residual: Float[Tensor, " N"]
+    patch: Float[Tensor, " N"]
 
 
 @torch.no_grad()
@@ -62,14 +66,25 @@ def fit(images: Float[Tensor, "N 3 H W"], start: Float[Tensor, "N P"]) -> Fit:
     """
     found = [_fit_one(image, guess) for image, guess in zip(images, start, strict=True)]
     parameters = torch.stack(found)
-    return Fit(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], residual(images, parameters))
+    missing = _missing(images, parameters)
+    squares = F.avg_pool2d(missing, PATCH, STRIDE)
+    patch = squares.square().mean(dim=1).amax(dim=(1, 2)).sqrt()
+    return Fit(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], _root_mean_square(missing), patch)
 
 
 @torch.no_grad()
 def residual(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, " N"]:
     """Root mean square of images minus the renders of parameters, as `Fit.residual`."""
-    wanted = F.adaptive_avg_pool2d(images.float(), SIZE).flatten(1)
-    return (wanted - _draw(parameters.clamp(-1, 1), SHARP)).square().mean(dim=1).sqrt()
+    return _root_mean_square(_missing(images, parameters))
+
+
+def _missing(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, "N 3 S S"]:
+    wanted = F.adaptive_avg_pool2d(images.float(), SIZE)
+    return wanted - _draw(parameters.clamp(-1, 1), SHARP).view_as(wanted)
+
+
+def _root_mean_square(missing: Float[Tensor, "N 3 S S"]) -> Float[Tensor, " N"]:
+    return missing.square().mean(dim=(1, 2, 3)).sqrt()
 
 
 def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:

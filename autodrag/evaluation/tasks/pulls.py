@@ -4,7 +4,7 @@ Items are made from the renderer's parameters, and judged by them (`evaluation.t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import ClassVar, Literal
 
@@ -23,7 +23,7 @@ from autodrag.evaluation.drag_batch import edit
 from autodrag.evaluation.metrics import mean_difference
 from autodrag.evaluation.tasks import pull_items
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
-from autodrag.evaluation.truth import BROKEN, fit_source, measure, on_background
+from autodrag.evaluation.truth import BROKEN, BROKEN_PATCH, fit_source, measure, on_background
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.methods import DragMethod
@@ -75,7 +75,7 @@ class Pulls(Task):
 
     @property
     def tools(self) -> dict[str, str]:
-        return {"broken": f"residual above {BROKEN:g}", "judge": JUDGE}
+        return {"broken": f"residual above {BROKEN:g}, or above {BROKEN_PATCH:g} in a patch", "judge": JUDGE}
 
     def judged_by_frechet(self, setting: str) -> bool:
         return True
@@ -197,8 +197,7 @@ class Pulls(Task):
                 known = torch.cat(parameters(z[None]), dim=1)
                 self._sources[item.index] = fit_source(reader, before[n : n + 1], known)
         fits = [self._sources[item.index] for item in items]
-        parts = (torch.cat([getattr(f, name) for f in fits]) for name in ("geometry", "appearance", "residual"))
-        return Fit(*parts)
+        return Fit(*(torch.cat([getattr(f, field.name) for f in fits]) for field in fields(Fit)))
 
     def _z(self, items: Sequence[Item]) -> Float[Tensor, "B 2 Z"]:
         """Of the source and of another face."""
