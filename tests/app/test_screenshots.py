@@ -22,10 +22,10 @@ from autodrag.visualize import draw_points, save_animation, sheet
 
 SHOTS = os.environ.get("AUTODRAG_SHOTS")
 SEED = 28  # of the README's screenshot
-DRAGS = {  # of the README's animation: seed -> handle, target
-    3: ((150.0, 178.0), (166.0, 168.0)),
-    15: ((127.0, 208.0), (127.0, 217.0)),
-    24: ((140.0, 150.0), (118.0, 150.0)),
+DRAGS = {  # of the README's animation: seed -> handles, targets; the last face's nose is a pin
+    3: ([(123.0, 148.0)], [(155.0, 140.0)]),
+    15: ([(54.0, 196.0)], [(52.0, 224.0)]),
+    14: ([(97.0, 106.0), (162.0, 106.0), (129.0, 166.0)], [(96.0, 93.0), (163.0, 93.0), (129.0, 166.0)]),
 }
 
 pytestmark = [
@@ -121,14 +121,14 @@ def test_the_picture_of_the_readme(open_view: Any, shown: str) -> None:
 
 
 def test_the_animation_of_the_readme() -> None:
-    """drag.gif: a point of each of three faces, with its arrow."""
+    """drag.gif: a head that turns, hair that grows and brows that rise, with their arrows."""
     editor, films = Editor("synthface", method="landing"), []
-    for seed, (handle, target) in DRAGS.items():
+    for seed, (handles, targets) in DRAGS.items():
         editor.choose(seed)
-        editor.drag([handle], [target])
+        editor.drag(handles, targets)
         motion = editor.state.motion
         there = [torch.from_numpy(editor.render(frame)).permute(2, 0, 1) for frame in sampled(motion, 8)]
-        ends = torch.tensor([handle]), torch.tensor([target])
+        ends = torch.tensor(handles), torch.tensor(targets)
         moving = [draw_points(picture, targets=ends[1]) for picture in there]
         films.append([draw_points(there[0], *ends)] * 3 + moving + moving[-1:] * 3)
     rows = zip(*films, strict=True)
