@@ -12,12 +12,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from autodrag.domains.synthface import GEOMETRY
-from autodrag.domains.synthface.fit import Fit, fit, residual
+from autodrag.domains.synthface.fit import SHARP, Fit, fit, residual
 from autodrag.domains.synthface.places import BACKGROUND, places, where
 from autodrag.domains.synthface.reader import Reader
 
 #: `Fit.residual` and `Fit.patch` from which a picture is none of the domain.
 BROKEN, BROKEN_PATCH = 0.1, 0.2
+#: Who measures, for results to name: measures of another judge do not compare.
+JUDGE = f"renders of {SHARP.drawn} px"
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def test_the_renderer_measures_the_distance_of_a_handle(
 
 
 def test_the_tools_name_the_judge(task: Mdd) -> None:
-    assert task.tools == {"flow": "dis", "handles": "renderer"}
+    assert task.tools == {"flow": "dis", "handles": "renders of 128 px"}
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 5, FITS, 100, 300])

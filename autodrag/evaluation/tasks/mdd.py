@@ -18,7 +18,7 @@ from autodrag.evaluation.drag_batch import edit
 from autodrag.evaluation.metrics import distance_decay
 from autodrag.evaluation.tasks.base import Item, Prediction, Score
 from autodrag.evaluation.tasks.motion import MotionTask
-from autodrag.evaluation.truth import fit_source, measure, on_background
+from autodrag.evaluation.truth import JUDGE, fit_source, measure, on_background
 from autodrag.generator import FrozenGenerator
 from autodrag.methods import DragMethod
 from autodrag.tracking import BLOCK, Tracker, search_radius
@@ -64,7 +64,7 @@ class Mdd(MotionTask):
 
     @property
     def tools(self) -> dict[str, str]:
-        return super().tools | {"handles": "tracker" if self._reader is None else "renderer"}
+        return super().tools | {"handles": "tracker" if self._reader is None else JUDGE}
 
     def try_item(self, index: int, attempt: int) -> Item | None:
         """Where the renderer judges, handles lie on the person: the background has no truth."""

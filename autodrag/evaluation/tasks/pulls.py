@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.domains.synthface import parameters
-from autodrag.domains.synthface.fit import SHARP, Fit
+from autodrag.domains.synthface.fit import Fit
 from autodrag.domains.synthface.parameters import with_parameters
 from autodrag.domains.synthface.places import Places, places
 from autodrag.domains.synthface.reach import reach
@@ -23,14 +23,13 @@ from autodrag.evaluation.drag_batch import edit
 from autodrag.evaluation.metrics import mean_difference
 from autodrag.evaluation.tasks import pull_items
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
-from autodrag.evaluation.truth import BROKEN, BROKEN_PATCH, fit_source, measure, on_background
+from autodrag.evaluation.truth import BROKEN, BROKEN_PATCH, JUDGE, fit_source, measure, on_background
 from autodrag.generator import FrozenGenerator
 from autodrag.latents import join, split
 from autodrag.methods import DragMethod
 from autodrag.seeding import rng
 
 PULLS = 10  # of a chain
-JUDGE = f"renders of {SHARP.drawn} px, handles {pull_items.INSIDE:g} px inside their part"  # others do not compare
 IN_REACH_PX, IN_REACH = 1.0, 0.05  # a target counts as reachable up to so many pixels, or so much of the way
 
 
@@ -75,7 +74,10 @@ class Pulls(Task):
 
     @property
     def tools(self) -> dict[str, str]:
-        return {"broken": f"residual above {BROKEN:g}, or above {BROKEN_PATCH:g} in a patch", "judge": JUDGE}
+        return {
+            "broken": f"residual above {BROKEN:g}, or above {BROKEN_PATCH:g} in a patch",
+            "judge": f"{JUDGE}, handles {pull_items.INSIDE:g} px inside their part",
+        }
 
     def judged_by_frechet(self, setting: str) -> bool:
         return True
