@@ -17,7 +17,7 @@ from autodrag.domains.synthface.places import BACKGROUND, places, where
 from autodrag.domains.synthface.reader import Reader
 
 #: `Fit.residual` and `Fit.patch` from which a picture is none of the domain.
-BROKEN, BROKEN_PATCH = 0.1, 0.2
+BROKEN, BROKEN_PATCH = 0.1, 0.16
 #: Who measures, for results to name: measures of another judge do not compare.
 JUDGE = f"renders of {SHARP.drawn} px"
 

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from itertools import product
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from autodrag.domains.synthface.parameters import GEOMETRY
+from autodrag.domains.synthface.places import PARTS, places
 from autodrag.domains.synthface.renderer import render
 
 SIZE = 64  # side in pixels at which images and renders are compared
@@ -24,6 +25,7 @@ RAISE, LOWER = 8.0, 5.0  # factors of the damping after a rejected and an accept
 LEAST, MOST = 1e-5, 1e3  # bounds of the damping
 PASSES = 4  # maximum passes of the active set of bounds
 PATCH, STRIDE = 6, 2  # of the squares of `Fit.patch`, in pixels of SIZE
+NO_FACE = [PARTS.index(part) for part in ("background", "body", "back hair", "cap")]  # hair is hard to fit
 PRIOR = 1e-6  # penalty on the distance from the start, for unobservable parameters (e.g. gaze behind closed lids)
 
 
@@ -49,7 +51,7 @@ SHARP = Round(drawn=128, blurs=0, updates=8)
 @dataclass(frozen=True)
 class Fit:
     """geometry, appearance: in [-1, 1]. Of image minus render, both in [-1, 1]: residual is the root mean square; patch
-    that of the mean colour of the worst square, a tenth of the side wide, where a part of the face has faded.
+    that of the mean colour of the worst square of the face, a tenth of the side wide, which a part that fades has.
     """
 
     geometry: Float[Tensor, "N G"]
@@ -67,7 +69,7 @@ def fit(images: Float[Tensor, "N 3 H W"], start: Float[Tensor, "N P"]) -> Fit:
     found = [_fit_one(image, guess) for image, guess in zip(images, start, strict=True)]
     parameters = torch.stack(found)
     missing = _missing(images, parameters)
-    squares = F.avg_pool2d(missing, PATCH, STRIDE)
+    squares = F.avg_pool2d(missing * _on_face(parameters), PATCH, STRIDE)
     patch = squares.square().mean(dim=1).amax(dim=(1, 2)).sqrt()
     return Fit(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], _root_mean_square(missing), patch)
 
@@ -81,6 +83,15 @@ def residual(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"])
 def _missing(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, "N 3 S S"]:
     wanted = F.adaptive_avg_pool2d(images.float(), SIZE)
     return wanted - _draw(parameters.clamp(-1, 1), SHARP).view_as(wanted)
+
+
+def _on_face(parameters: Float[Tensor, "N P"]) -> Bool[Tensor, "N 1 S S"]:
+    """Pixels of skin, eyes, brows, nose and mouth."""
+    line = torch.arange(SIZE, dtype=torch.float32)
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    pixels = torch.stack([x.flatten(), y.flatten()], dim=1)
+    parts = torch.stack([places(face[: len(GEOMETRY)], pixels, SIZE).part for face in parameters])
+    return ~torch.isin(parts, torch.tensor(NO_FACE)).view(-1, 1, SIZE, SIZE)
 
 
 def _root_mean_square(missing: Float[Tensor, "N 3 S S"]) -> Float[Tensor, " N"]:

@@ -75,7 +75,7 @@ class Pulls(Task):
     @property
     def tools(self) -> dict[str, str]:
         return {
-            "broken": f"residual above {BROKEN:g}, or above {BROKEN_PATCH:g} in a patch",
+            "broken": f"residual above {BROKEN:g}, or above {BROKEN_PATCH:g} in a patch of the face",
             "judge": f"{JUDGE}, handles {pull_items.INSIDE:g} px inside their part",
         }
 
@@ -136,6 +136,7 @@ class Pulls(Task):
                 **self._landed(setting, item, source.geometry[n], found.points[n], bool(found.broken[n])),
                 "broken": float(found.broken[n]),
                 "residual": float(found.fit.residual[n]),
+                "patch": float(found.fit.patch[n]),
                 "identity": identity[n],
                 "outside": outside[n],
             }
