@@ -9,8 +9,6 @@ from autodrag.evaluation.report.results import Result, of_task
 from autodrag.evaluation.report.table import Table
 
 RIVAL = "draggan"
-#: Results from before summaries named their judge.
-EARLIER_JUDGE = "an earlier one, which saw small parts worse (docs/experiments.md), so a run of today has other numbers"
 COLUMNS = (
     "Drag",
     "Method",
@@ -44,7 +42,7 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
     seeds = sorted({str(r.summary["seed"]) for r in found.values()})
     commits = sorted({str(r.summary["commit"])[:12] for r in found.values()})
     devices = sorted({r.summary["device"] for r in found.values()})
-    judges = sorted({r.summary["tools"].get("judge", EARLIER_JUDGE) for r in found.values()})
+    judges = sorted({r.summary["tools"].get("judge", "of an earlier version") for r in found.values()})
     limits = sorted({str(r.summary["task"]["max_steps"]) for r in found.values()})
     notes = [
         "`left`: share of the distance that is left, of all drags together and in the median drag, by a fit of the "
@@ -57,8 +55,9 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
         "`local`: one parameter of the face moves to its other end. `surface`: points of the face move to where "
         "another face has them. `chain-back`: ten pulls of 20 px, back and forth; `chain-on`: ten of 10 px, onward.",
         "The oracle has the rows of the target face: its distance is the error of generator and fit.",
-        "`residual`: root mean square error of the best-fitting face; `identity`: drift of appearance; `outside`: "
-        "change away from the points; `s`: seconds of an edit in its batch.",
+        "`residual`: root mean square error of the best-fitting face, in a patch: of the mean colour of a square 24 px "
+        "wide; `identity`: drift of appearance; `outside`: change away from the points; `s`: seconds of an edit in its "
+        "batch.",
         f"Optimisers made at most {', '.join(limits)} steps; {'; '.join(devices)}; seed {', '.join(seeds)}; "
         f"commit {', '.join(commits)}.",
     ]
