@@ -50,8 +50,8 @@ SHARP = Round(drawn=128, blurs=0, updates=8)
 
 @dataclass(frozen=True)
 class Fit:
-    """geometry, appearance: in [-1, 1]. Of image minus render, both in [-1, 1]: residual is the root mean square; patch
-    that of the mean colour of the worst square of the face, a tenth of the side wide, which a part that fades has.
+    """geometry, appearance: in [-1, 1]. residual: root mean square of image minus render, both in [-1, 1]. patch: the
+    same of the mean colours of the worst square of the face, a tenth of the image wide; large where a part has faded.
     """
 
     geometry: Float[Tensor, "N G"]
@@ -68,19 +68,19 @@ def fit(images: Float[Tensor, "N 3 H W"], start: Float[Tensor, "N P"]) -> Fit:
     """
     found = [_fit_one(image, guess) for image, guess in zip(images, start, strict=True)]
     parameters = torch.stack(found)
-    missing = _missing(images, parameters)
-    squares = F.avg_pool2d(missing * _on_face(parameters), PATCH, STRIDE)
+    difference = _difference(images, parameters)
+    squares = F.avg_pool2d(difference * _on_face(parameters), PATCH, STRIDE)
     patch = squares.square().mean(dim=1).amax(dim=(1, 2)).sqrt()
-    return Fit(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], _root_mean_square(missing), patch)
+    return Fit(parameters[:, : len(GEOMETRY)], parameters[:, len(GEOMETRY) :], _root_mean_square(difference), patch)
 
 
 @torch.no_grad()
 def residual(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, " N"]:
     """Root mean square of images minus the renders of parameters, as `Fit.residual`."""
-    return _root_mean_square(_missing(images, parameters))
+    return _root_mean_square(_difference(images, parameters))
 
 
-def _missing(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, "N 3 S S"]:
+def _difference(images: Float[Tensor, "N 3 H W"], parameters: Float[Tensor, "N P"]) -> Float[Tensor, "N 3 S S"]:
     wanted = F.adaptive_avg_pool2d(images.float(), SIZE)
     return wanted - _draw(parameters.clamp(-1, 1), SHARP).view_as(wanted)
 
@@ -94,8 +94,8 @@ def _on_face(parameters: Float[Tensor, "N P"]) -> Bool[Tensor, "N 1 S S"]:
     return ~torch.isin(parts, torch.tensor(NO_FACE)).view(-1, 1, SIZE, SIZE)
 
 
-def _root_mean_square(missing: Float[Tensor, "N 3 S S"]) -> Float[Tensor, " N"]:
-    return missing.square().mean(dim=(1, 2, 3)).sqrt()
+def _root_mean_square(difference: Float[Tensor, "N 3 S S"]) -> Float[Tensor, " N"]:
+    return difference.square().mean(dim=(1, 2, 3)).sqrt()
 
 
 def _fit_one(image: Tensor, start: Tensor) -> Float[Tensor, " P"]:
