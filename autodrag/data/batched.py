@@ -100,10 +100,11 @@ class Maker:
         steps = [(NO_MATCHES,) * (ws.shape[1] - 1)] * len(draws)
         if cfg.match_steps and found:
             yield from self._steps(ws, found, pairs, steps)
+        height = self.generator.resolution[0]
         for i in found:
             index, attempt = draws[i]
-            kept = some_of(ends[i], self.recipe, (index, 0))
-            mine = tuple(some_of(step, self.recipe, (index, 1 + j)) for j, step in enumerate(steps[i]))
+            kept = some_of(ends[i], self.recipe, (index, 0), height)
+            mine = tuple(some_of(step, self.recipe, (index, 1 + j), height) for j, step in enumerate(steps[i]))
             both = images[2 * i : 2 * i + 2]
             landmarks = NO_MATCHES if self.detector is None else landmarks_of(self.detector, both)
             outlines = outlines_of(self.generator, self.recipe, index, ws[i], both[0])

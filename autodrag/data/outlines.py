@@ -67,7 +67,8 @@ def find_outlines(
         return NO_OUTLINES
     line = torch.linspace(0, 1, FRAMES + 1, device=ends.device)[:, None, None]
     frames = generator.features(torch.lerp(ends[:1], ends[1:], line), block=BLOCK, noise="none").float()
-    frames = frames / frames.std(dim=(0, 2, 3), keepdim=True).clamp(min=1e-6)
+    frames = frames - frames.mean(dim=(0, 2, 3), keepdim=True)
+    frames = frames / frames.square().mean(dim=(0, 2, 3), keepdim=True).sqrt().clamp(min=1e-6)
     there = follow(frames, points, generator.resolution)
     return Outlines(*(part.float().cpu().numpy() for part in (points, there, normals)))
 

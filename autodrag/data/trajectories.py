@@ -16,7 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag import latents
-from autodrag.data.matching import Matches, MatchingConfig, View, match, view
+from autodrag.data.components import crossed
+from autodrag.data.matching import REFERENCE_HEIGHT, Matches, MatchingConfig, View, match, view
 from autodrag.data.outlines import NO_OUTLINES, Outlines, find_outlines
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -25,6 +26,8 @@ from autodrag.seeding import rng
 from autodrag.vision.detectors import LandmarkDetector
 
 FEATURE_BLOCK = 6  # whose features the matcher compares (section 3.2)
+STAYS_PX = 1.4  # a match that moves by less stays, in pixels at a height of 512
+ENOUGH = 12  # stored matches that stay
 NO_MATCHES = Matches(np.zeros((0, 2), np.float32), np.zeros((0, 2), np.float32))
 
 
@@ -51,6 +54,8 @@ class TrajectoryConfig:
     match: MatchingConfig  # settings of the matcher
     outlines: bool = False  # whether to store the motion of edges too, which stage `motion` can learn from
     in_steps: int | None = None  # resample the motion from w_0 to w_n to this many steps (Table 3); None: n
+    components: int | None = None  # move along one of so many principal components of W, not to a random w*
+    balanced: bool = False  # store no more matches that stay than that move, but at least ENOUGH
 
     @property
     def steps(self) -> int:
@@ -98,6 +103,8 @@ def check(cfg: TrajectoryConfig) -> None:
         )
     if not 0 < cfg.lam[0] <= cfg.lam[1]:
         raise InputError(f"trajectory.lam is {list(cfg.lam)}, expected a range [low, high] with 0 < low <= high.")
+    if cfg.components is not None and cfg.components < 1:
+        raise InputError(f"trajectory.components is {cfg.components}, expected at least one, or null.")
     if cfg.handle_px >= cfg.match.max_px:
         raise InputError(
             f"trajectory.handle_px is {cfg.handle_px:g}, expected less than the maximum motion, "
@@ -124,6 +131,9 @@ def latent_motion(
     flat = generator.map(z_star.flatten(0, 2).to(generator.device), psi=star_psi)[:, 0]
     rows = latents.split(ws)[0].shape[1]
     stars = flat.unflatten(0, (len(draws), *shape))  # [B, 1 | n, 1 | K, D]
+    if cfg.components is not None:
+        numbers = torch.stack([torch.rand(2, generator=s) for s in streams])
+        stars = crossed(generator, ws[:, 0], numbers, cfg.components, cfg.psi)[:, None, None]
     stars = stars[:, :, :rows].expand(-1, cfg.n, rows, -1)
 
     lam = cfg.lam[0] + uniform[:, 0] * (cfg.lam[1] - cfg.lam[0])
@@ -216,14 +226,17 @@ def _matches(
 ) -> Matches:
     """Matches from a to b, at most `keep`."""
     found = match(a, b, min_px, recipe.trajectory.match, generator.resolution, generator.device)
-    return some_of(found, recipe, stream)
+    return some_of(found, recipe, stream, generator.resolution[0])
 
 
-def some_of(found: Matches, recipe: Recipe, stream: tuple[int, int]) -> Matches:
-    """At most `keep` random matches. stream: (index, number of the pair)."""
+def some_of(found: Matches, recipe: Recipe, stream: tuple[int, int], height: int) -> Matches:
+    """At most `keep` random matches. stream: (index, number of the pair). height: of the image."""
     cfg = recipe.trajectory
-    if len(found.handles) <= cfg.keep:
+    if len(found.handles) <= cfg.keep and not cfg.balanced:
         return found
-    order = torch.randperm(len(found.handles), generator=rng(recipe.seed, "keep", *stream))
-    kept = order[: cfg.keep].sort().values.numpy()
+    order = torch.randperm(len(found.handles), generator=rng(recipe.seed, "keep", *stream)).numpy()
+    if cfg.balanced:
+        stays = np.linalg.norm(found.targets - found.handles, axis=1)[order] < STAYS_PX * height / REFERENCE_HEIGHT
+        order = order[~stays | (np.cumsum(stays) <= max(ENOUGH, int((~stays).sum())))]
+    kept = np.sort(order[: cfg.keep])
     return Matches(found.handles[kept], found.targets[kept])

@@ -27,7 +27,7 @@ from autodrag.training.stages.latent_transformer import LatentTransformerStage, 
 from autodrag.training.stages.point_motion import MotionStage, MotionTraining
 from autodrag.training.stages.stage1 import RegularizerStage, Stage1Config
 from autodrag.training.stages.stage2 import PredictorStage, Stage2Config
-from autodrag.training.warm_start import load_motion, start_from, take_aim
+from autodrag.training.warm_start import load_motion, start_from, take_aim, take_motion
 from autodrag.vision.flow import Flow
 
 LANDING_BLOCK = 4  # generator block, counted from 1, for the image metric of the manifold
@@ -65,11 +65,13 @@ def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> Regularizer
 
 
 def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage:
-    """Stage `motion`: a new point motion network in a `Landing` model with measured manifold, and its trajectories."""
+    """Stage `motion`: point motion in a `Landing` model with measured manifold, and its trajectories."""
     section, block = config.motion, config.model.feature_block
     statistics = measure(generator, block, config.seed)
     with _seeded(config):
         motion = PointMotion(section.network, generator.w_dim, statistics.w_mean, statistics.w_std)
+    if section.start is not None:
+        take_motion(motion, section.start)
     metric = image_metric(generator, statistics.w_std, LANDING_BLOCK, config.seed, section.metric_latents)
     manifold = measure_manifold(generator, metric, config.dataset.psi, config.seed)
     landing = Landing(section.landing, motion, manifold)

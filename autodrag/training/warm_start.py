@@ -26,6 +26,19 @@ def load_motion(file: str | None, section: str, generator: FrozenGenerator) -> P
     return motion
 
 
+def take_motion(motion: PointMotion, file: str) -> None:
+    """Load the weights of an earlier stage `motion` of the same generator and size."""
+    if not Path(file).exists():
+        raise InputError(
+            f"There are no weights of stage=motion at {file}: choose others with motion.start=FILE, or start from "
+            "random weights with motion.start=null."
+        )
+    trained = Landing.load(file).motion.state_dict()
+    if {n: p.shape for n, p in trained.items()} != {n: p.shape for n, p in motion.state_dict().items()}:
+        raise InputError(f"The weights of {file} are of another generator or another motion.network than this one's.")
+    motion.load_state_dict(trained)
+
+
 def start_from(model: AutoDrag, path: Path) -> None:
     """Load the parameters of stage 1 or of another stage 2. Statistics stay those of this generator."""
     if not path.exists():

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from autodrag.config import MODEL_DIR
+from autodrag.data.components import principal_components
+from autodrag.data.matching import Matches
 from autodrag.data.trajectories import (
     MatchedMotion,
     Recipe,
@@ -14,6 +16,7 @@ from autodrag.data.trajectories import (
     check,
     latent_motion,
     make_sample,
+    some_of,
     turned,
 )
 from autodrag.errors import InputError
@@ -92,6 +95,38 @@ def test_truncation_of_source_and_star(tiny: FrozenGenerator, config: Trajectory
     ws = latent_motion(tiny, replace(config, psi=0.0, star_psi=1.0, lam=(1.0, 1.0)), 5, DRAWS)
     assert torch.allclose(ws[:, 0], ws[:1, 0].expand(4, -1, -1), atol=1e-6)  # all at the mean
     assert not torch.allclose(ws[0, -1], ws[1, -1], atol=1e-2)
+
+
+def test_motions_along_a_component_cross_the_mean(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:
+    alone = replace(config, components=3, jump=1.0, psi=1.0)
+    ws = latent_motion(tiny, alone, 5, [(i, 0) for i in range(40)])
+    others = latent_motion(tiny, replace(alone, components=None), 5, [(i, 0) for i in range(40)])
+    assert torch.equal(ws[:, 0], others[:, 0])
+    mean, deviations = principal_components(tiny, 1.0)
+    lengths = deviations.norm(dim=1)
+    assert torch.allclose(deviations @ deviations.T, torch.diag(lengths.square()), atol=1e-3)
+    assert (lengths.diff() <= 0).all()
+    moved = (ws[:, -1, :6] - ws[:, 0, :6]) @ deviations.T / lengths.square().clamp(min=1e-9)  # [B, K, D]
+    assert torch.allclose(moved, moved[:, :1].expand_as(moved), atol=1e-3)
+    far, chosen = moved[:, 0, :3].abs().max(dim=1)
+    assert set(chosen.tolist()) == {0, 1, 2} and (far > 1.39).all() and (far < 3.01).all()
+    assert (moved[:, 0, :3].abs() > 1e-2).sum(dim=1).eq(1).all() and moved[:, 0, 3:8].abs().max() < 1e-2
+    before = ((ws[:, 0, 0] - mean) @ deviations.T)[torch.arange(40), chosen]
+    assert (before * moved[torch.arange(40), 0, chosen] < 0).all()
+    with pytest.raises(InputError, match=r"trajectory.components is 0"):
+        check(replace(config, components=0))
+
+
+def test_balanced_samples_store_few_matches_that_stay(small_recipe: Recipe) -> None:
+    handles = torch.rand(200, 2, generator=torch.Generator().manual_seed(0)).numpy() * 200
+    for moving, stored in ((4, 16), (60, 100), (130, 100)):
+        away = np.zeros((200, 2), np.float32)
+        away[:moving] = (3.0, 0.0)
+        found = Matches(handles, handles + away)
+        kept = some_of(found, changed(small_recipe, balanced=True, keep=100), (3, 0), 256)
+        moved = (np.linalg.norm(kept.targets - kept.handles, axis=1) > 1).sum()
+        assert len(kept.handles) == stored
+        assert moved == 4 if moving == 4 else 35 < moved < 65
 
 
 def test_lambda_covers_its_range(tiny: FrozenGenerator, config: TrajectoryConfig) -> None:

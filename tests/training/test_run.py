@@ -16,7 +16,7 @@ from autodrag.errors import InputError
 from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
 from autodrag.loading import load_generator
-from autodrag.models import Aim, AutoDrag, Regularizer
+from autodrag.models import Aim, AutoDrag, Landing, Regularizer
 from autodrag.seeding import rng
 from autodrag.training.build import TrainConfig
 from autodrag.training.run import run
@@ -71,6 +71,13 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
 
     run(config(place, f"out={place / 'motion'}", "stage=motion", "motion.landmarks=0.5"))
     motion = place / "motion" / "weights.safetensors"
+    further = ["stage=motion", f"motion.start={motion}"]
+    still = ["loop.ema=0", "motion.schedule.lr=0", "motion.schedule.min_lr=0"]
+    run(config(place, f"out={place / 'further'}", *further, *still))
+    before, after = (Landing.load(place / name / "weights.safetensors").state_dict() for name in ("motion", "further"))
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    with pytest.raises(InputError, match=r"are of another generator or another motion\.network"):
+        run(config(place, f"out={place / 'wider'}", *further, "motion.network.width=12"))
     run(config(place, f"out={place / 'aim'}", "stage=aim", "aim.landmarks=0.5", f"aim.motion={motion}"))
     aim = place / "aim" / "weights.safetensors"
     last = [json.loads(line) for line in (place / "aim" / "stats.jsonl").open()][-1]
@@ -109,6 +116,7 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
         ("stage2.start=nowhere.safetensors", "no trained regularizer at nowhere.safetensors"),
         ("stage2.aim=nowhere.safetensors", "no trained aim at nowhere.safetensors"),
         ("stage2.motion=nowhere.safetensors", "no weights of stage=motion at nowhere.safetensors"),
+        ("stage=motion motion.start=nowhere.safetensors", "no weights of stage=motion at nowhere.safetensors"),
         ("data=nowhere", "nowhere holds no trajectories"),
         ("stage2.budget.batch=0", "at least 1"),
         ("stage2.validation=0", "validation must be at least 1"),
@@ -158,7 +166,7 @@ def test_the_recipe_of_synthface_fits_together() -> None:
     assert made.trajectory.match_steps or trained.stage2.beta == 0
     landing = [
         typed(TrajectoriesConfig, compose("trajectories", [f"experiment={name}"]))
-        for name in ("synthface_landing", "synthface_landing_rows")
+        for name in ("synthface_landing", "synthface_landing_rows", "synthface_landing_parts")
     ]
     assert trained.motion.folders == tuple(each.out for each in landing)
     assert trained.motion.outlines == 0 or all(each.trajectory.outlines for each in landing)

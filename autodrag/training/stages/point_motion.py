@@ -23,6 +23,7 @@ class MotionTraining(EndsConfig):
     folders: tuple[str, ...] | None  # of trajectories, one batch from each in turn; None: the config's `data`
     budget: Budget
     schedule: Schedule
+    start: str | None = None  # weights of an earlier training to go on from; None: random ones
     metric_latents: int = 4  # number of latents that `image_metric` averages over
 
 
