@@ -25,7 +25,7 @@ def crossed(
     components: int,
     psi: float,
 ) -> Float[Tensor, "B D"]:
-    """Mapped latents, each moved along one of the first `components` components, to the other side of the mean.
+    """Mapped latents, each moved along one of the first `components` components, towards the other side of the mean.
 
     draws: uniform in [0, 1); the number of the component, and the length of the motion. psi: truncation of the latents.
     """
