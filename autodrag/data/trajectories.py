@@ -230,7 +230,7 @@ def _matches(
 
 
 def some_of(found: Matches, recipe: Recipe, stream: tuple[int, int], height: int) -> Matches:
-    """At most `keep` random matches. stream: (index, number of the pair). height: of the image."""
+    """At most `keep` random matches. stream: (index, number of the pair). height: of the image, in pixels."""
     cfg = recipe.trajectory
     if len(found.handles) <= cfg.keep and not cfg.balanced:
         return found
