@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -42,34 +43,38 @@ class Logger:
         hidden = None if folder else True  # None: hidden unless on a terminal
         self.bar = tqdm(total=budget.steps, initial=progress.step, unit="step", smoothing=0.05, disable=hidden)
         self.sums: dict[str, Tensor] = {}
-        self.counted = self.steps = 0
+        self.counts: Counter[str] = Counter()  # steps with each value: some losses are part of some steps only
+        self.steps = 0
         self.since = self.saved = self.reported = time.monotonic()
         start = f"resumes at step {progress.step}" if progress.step else "starts"
         self._say(f"Training {start}: {budget.steps} steps of {budget.batch} samples on {ranks.world} rank(s).")
 
     def note(self, progress: Progress, values: Mapping[str, Tensor], rates: Mapping[str, float]) -> None:
-        """Add the values of a step (none if it was skipped), and log their means every `log_every` steps."""
+        """Add the values of a step (none if it was skipped), and log their means every `log_every` steps.
+
+        All ranks must give values of the same names.
+        """
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value.detach()
-        self.counted += bool(values)
+        self.counts.update(values.keys())
         self.steps += 1
         self.bar.update()
         if progress.step % self.config.log_every == 0 or progress.step == self.budget.steps:
             self._write(progress, rates)
-            self.sums, self.counted, self.steps, self.since = {}, 0, 0, time.monotonic()
+            self.sums, self.counts, self.steps, self.since = {}, Counter(), 0, time.monotonic()
 
     def _write(self, progress: Progress, rates: Mapping[str, float]) -> None:
         numbers: dict[str, float] = {}
-        if self.counted:
+        if self.sums:
             names = sorted(self.sums)
-            means = self.ranks.mean(torch.stack([self.sums[name] for name in names]) / self.counted)
+            means = self.ranks.mean(torch.stack([self.sums[name] / self.counts[name] for name in names]))
             numbers = dict(zip(names, means.tolist(), strict=True))
         seconds = (time.monotonic() - self.since) / self.steps  # a step
         numbers |= {"epoch": progress.step * self.budget.batch / self.budget.samples, **rates}
         numbers |= {"skipped": float(progress.skipped), "samples_per_second": self.budget.batch / seconds}
         if self.folder:
             self.folder.add(progress.step, numbers)
-        loss = f"loss {numbers['loss']:.4f}" if self.counted else "loss not finite"
+        loss = f"loss {numbers['loss']:.4f}" if self.sums else "loss not finite"
         self.bar.set_postfix_str(loss)
         if self.bar.disable:
             left = tqdm.format_interval((self.budget.steps - progress.step) * seconds)

@@ -1,7 +1,7 @@
 """The training loop of all stages. A stage defines its batches and its loss; everything else is here.
 
 Samples, noise and learning rates of a step depend only on its number. A run that was killed and resumed therefore ends
-with the same weights, and N ranks take the same steps as one.
+with the same weights, and N ranks take the same steps as one (except for the images of the encoder's image loss).
 """
 
 import math
@@ -193,7 +193,11 @@ def _gradients(
 
 
 def _autocast(config: LoopConfig, ranks: Ranks) -> torch.autocast:
-    return torch.autocast(ranks.device.type, torch.bfloat16, enabled=config.precision == "bfloat16")
+    """Without its cache: in older versions of PyTorch (2.6 for one), weights that a part without gradients, such as a
+    rollout, has converted stay in it, and the rest of the step would train none of them.
+    """
+    low = config.precision == "bfloat16"
+    return torch.autocast(ranks.device.type, torch.bfloat16, enabled=low, cache_enabled=False)
 
 
 def _not_finite(progress: Progress) -> str:

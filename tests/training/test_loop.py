@@ -1,5 +1,6 @@
 """The loop on a toy stage: learning, kills, resume, several ranks, and failures."""
 
+import itertools
 import json
 import os
 import resource
@@ -84,7 +85,7 @@ def test_parts_add_up_to_the_batch(toy: ModuleType, tmp_path: Path) -> None:
 
 def test_steps_that_are_not_finite_are_skipped_and_counted(toy: ModuleType, tmp_path: Path) -> None:
     trained = toy.run(tmp_path, steps=10, broken=[8, 9, 40])  # in the steps 1 and 5
-    assert stats(tmp_path)[-1].get("skipped", 2.0) == 2.0
+    assert [line["skipped"] for line in stats(tmp_path) if "skipped" in line] == [1.0, 1.0, 2.0, 2.0, 2.0]
     assert all(torch.isfinite(tensor).all() for tensor in trained.state_dict().values())
     assert all(line.get("loss", 0.0) == line.get("loss", 0.0) for line in stats(tmp_path))
 
@@ -117,6 +118,34 @@ def test_a_damaged_checkpoint_is_passed_over(toy: ModuleType, tmp_path: Path) ->
     newest.write_bytes(newest.read_bytes()[:200])
     again = toy.run(tmp_path / "cut", steps=6)
     assert equal(again, toy.run(tmp_path / "other", steps=6)) and not equal(again, whole)
+
+
+def test_a_value_of_some_steps_is_averaged_over_these(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward, steps = toy.Toy.forward, itertools.count()
+
+    def sometimes(self: torch.nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        loss, logs = forward(self, batch)
+        return loss, {**logs, **({"rare": torch.tensor(3.0)} if next(steps) in (1, 4, 5) else {})}
+
+    monkeypatch.setattr(toy.Toy, "forward", sometimes)
+    toy.run(tmp_path, steps=6)
+    assert [line.get("rare") for line in stats(tmp_path) if "loss" in line] == [3.0, None, 3.0]
+
+
+def test_autocast_keeps_no_weights_converted_without_gradients(
+    toy: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, forward = [], toy.Toy.forward
+
+    def watched(self: torch.nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        seen.append((torch.is_autocast_enabled("cpu"), torch.is_autocast_cache_enabled()))
+        return forward(self, batch)
+
+    monkeypatch.setattr(toy.Toy, "forward", watched)
+    toy.run(tmp_path, steps=2, loop=replace(toy.LOOP, precision="bfloat16"))
+    assert seen[:2] == [(True, False)] * 2
 
 
 def test_bad_budgets_are_refused(toy: ModuleType, tmp_path: Path) -> None:
