@@ -15,6 +15,7 @@ from torch.nn import functional as F
 SLOPE = 0.2  # negative slope of the leaky ReLU that ends the mapping; its gain only scales the latents
 LEFT_OUT = 1e-4  # fraction of the variance dropped by the coordinates: directions that never vary
 SAME, CUT = 1e-3, 0.1  # fractions of an offset lost in `guarded`: up to which rows are kept, above which they are cut
+UNMOVED = 1e-8  # squared offset up to which coordinates count as unmoved: limits do not shorten rounding errors
 INSIDE = 0.99  # fraction of the mapped latents within each limit
 ENDS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)  # of the groups
 
@@ -100,8 +101,8 @@ class Manifold(nn.Module):
         # |start + s way| <= allowed, for all coordinates up to the end of a group: quadratic in s
         a, b, c = (self._sums(part) for part in (way.square(), way * start, start.square()))
         root = (b.square() + a * (allowed[..., 1, :].square() - c).clamp(min=0)).sqrt()
-        share = ((root - b) / a.clamp(min=1e-12)).clamp(max=1).amin(dim=-1, keepdim=True)
-        return start + share * way
+        share = torch.where(a > UNMOVED, (root - b) / a.clamp(min=UNMOVED), 1.0)
+        return start + share.clamp(max=1).amin(dim=-1, keepdim=True) * way
 
     def guarded(
         self, rows: Float[Tensor, "B K D"], source: Float[Tensor, "B K D"]

@@ -67,6 +67,16 @@ def test_a_source_outside_the_limits_is_allowed(manifold: Manifold) -> None:
     assert torch.allclose(manifold.inside(start, start, manifold.allowed(start)), start, atol=1e-4)
 
 
+def test_limits_of_unmoved_coordinates_do_not_shorten_an_edit(manifold: Manifold) -> None:
+    start, moved = torch.zeros(1, 7), torch.zeros(1, 7)
+    moved[0, 6] = 0.5
+    assert torch.allclose(manifold.inside(moved, start, manifold.allowed(start)), moved)
+    start[0, 0] = 1.2 * manifold.limits[0, 0]  # beyond its limit, and pulled further: that part alone is lost
+    moved[0, 0] = start[0, 0] + 0.001
+    kept = manifold.inside(moved, start, manifold.allowed(start))
+    assert torch.allclose(kept[0], torch.cat([start[0, :1], moved[0, 1:]]), atol=1e-5)
+
+
 def test_walls_are_at_the_violated_limits(latents: torch.Tensor, manifold: Manifold) -> None:
     start = torch.zeros(1, 7)
     y = torch.zeros(1, 7)
