@@ -45,9 +45,11 @@ class Whitening(nn.Module):
         return self.basis.shape[1]
 
     def coordinates(self, ws: Float[Tensor, "*rows D"]) -> Float[Tensor, "*rows Y"]:
-        """y of latents; components outside the span of the coordinates are dropped."""
-        return (ws - self.mean) @ self.inverse.T
+        """y of latents in float32; components outside the span of the coordinates are dropped."""
+        with torch.autocast(ws.device.type, enabled=False):
+            return (ws.float() - self.mean) @ self.inverse.T
 
     def latents(self, y: Float[Tensor, "*rows Y"]) -> Float[Tensor, "*rows D"]:
-        """Latents w of coordinates y."""
-        return self.mean + y @ self.basis.T
+        """Latents w of coordinates y, in float32."""
+        with torch.autocast(y.device.type, enabled=False):
+            return self.mean + y.float() @ self.basis.T

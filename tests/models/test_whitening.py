@@ -15,6 +15,9 @@ def test_coordinates_are_white_and_lead_back() -> None:
     y = whitening.coordinates(ws)
     assert torch.allclose(torch.cov(y.T), torch.eye(4), atol=1e-3)
     assert torch.allclose(whitening.latents(y), ws, atol=1e-2)
+    plain = whitening.latents(y)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(whitening.coordinates(ws), y) and torch.equal(whitening.latents(y), plain)
     aside = ws + 10 * turn[:, 5]  # along a direction in which W has no extent
     assert torch.allclose(whitening.coordinates(aside), y, atol=1e-2)
     assert whitening.coordinates(ws.view(10, 500, 6)).shape == (10, 500, 4)
