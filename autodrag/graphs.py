@@ -7,6 +7,8 @@ import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import TypeAlias
 
 import torch
@@ -16,12 +18,13 @@ Work: TypeAlias = Callable[[], Sequence[Tensor]]
 #: Records work; returns a function that replays it, and the output tensors.
 Recorder: TypeAlias = Callable[[Work], tuple[Callable[[], object], Sequence[Tensor]]]
 
+RECORDING = threading.Lock()  # PyTorch records one graph at a time
 WARM_UPS = 2  # runs before a recording, in which libraries choose their kernels
 REMEMBERED = 8  # recordings cached per function, by the shapes of its inputs
 
 
 def record_cuda(work: Work) -> tuple[Callable[[], object], Sequence[Tensor]]:
-    """The `Recorder` for GPUs. Other threads may use the GPU at the same time."""
+    """The `Recorder` for the current GPU. Other threads may use it at the same time."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -29,7 +32,7 @@ def record_cuda(work: Work) -> tuple[Callable[[], object], Sequence[Tensor]]:
             work()
     torch.cuda.current_stream().wait_stream(aside)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with RECORDING, torch.cuda.graph(graph, stream=aside, capture_error_mode="thread_local"):
         outputs = work()
     return graph.replay, outputs
 
@@ -49,24 +52,30 @@ class Graphed:
         self._recorded: OrderedDict[object, _Recording | None] = OrderedDict()  # None: seen once
         self._failed = False
 
-    def __call__(self, *inputs: Tensor | None) -> Sequence[Tensor]:
-        """The outputs of the function, in new memory."""
+    def usable(self, x: Tensor) -> bool:
+        """Whether functions of a tensor can be recorded: those on a GPU."""
+        return self._record is not None or x.is_cuda
+
+    def __call__(self, *inputs: Tensor | None, **settings: int) -> Sequence[Tensor]:
+        """The outputs of the function, in new memory. settings: its other arguments; each value has its recording."""
         given = [x for x in inputs if x is not None]
-        usable = self._record is not None or all(x.is_cuda for x in given)
+        usable = all(self.usable(x) for x in given)
         if self._failed or not usable or (torch.is_grad_enabled() and any(x.requires_grad for x in given)):
-            return self._function(*inputs)
-        key = tuple(None if x is None else (x.shape, x.dtype, x.device) for x in inputs)
-        with self._lock, torch.no_grad():
+            return self._function(*inputs, **settings)
+        shapes = [None if x is None else (x.shape, x.dtype, x.device) for x in inputs]
+        key = (*shapes, *sorted(settings.items()))
+        with self._lock, torch.no_grad(), _current(given[0].device):
             if key not in self._recorded:
                 self._remember(key, None)
-                return self._function(*inputs)
+                return self._function(*inputs, **settings)
             try:
-                recording = self._recorded[key] or _Recording(self._function, inputs, self._record or record_cuda)
+                function = partial(self._function, **settings)
+                recording = self._recorded[key] or _Recording(function, inputs, self._record or record_cuda)
             except RuntimeError as error:
                 self._failed = True
                 reason = str(error).strip().partition("\n")[0]
                 print(f"CUDA graphs are off, which is slower: {reason}", file=sys.stderr)
-                return self._function(*inputs)
+                return function(*inputs)
             self._remember(key, recording)
             return recording.replay(inputs)
 
@@ -92,3 +101,8 @@ class _Recording:
                 mine.copy_(given)
         self._replay()
         return [output.clone() for output in self._outputs]
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Make a GPU the current one of this thread, which starts with GPU 0: streams and graphs belong to it."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -44,6 +44,14 @@ def test_the_first_call_is_plain_the_second_recorded_the_others_replayed() -> No
         assert double.tolist() == [2.0 * number] * 3 and total.item() == 3.0 * number
 
 
+def test_every_value_of_a_setting_has_its_own_recording() -> None:
+    tape = Tape()
+    graphed = Graphed(lambda x, times: [x * times], tape)
+    for times in (2, 3, 2, 3):
+        assert graphed(torch.ones(1), times=times)[0].item() == times
+    assert tape.recorded == 2
+
+
 def test_every_shape_type_and_absence_has_its_own_recording() -> None:
     tape = Tape()
     graphed = Graphed(twice_and_sum, tape)

@@ -128,16 +128,18 @@ class AutoDragMethod:
     ) -> Iterator[Float[Tensor, "B L D"]]:
         """The model's steps from the source. On a GPU all at once, replaying a CUDA graph from the second call on."""
         mask = None if request.whole else request.valid
-        if source.ws.is_cuda:
-            return iter(self._graphed(source.ws, source.features, *in_bucket(request.handles, targets, mask)))
+        if self._graphed.usable(source.ws):
+            pairs = in_bucket(request.handles, targets, mask)
+            return iter(self._graphed(source.ws, source.features, *pairs, n=self.n))
         return self.model.walk(
             *(source.ws, source.features, request.handles, targets, mask, self.n), image=source.image_tokens
         )
 
     def _rollout(
-        self, ws: Tensor, features: Tensor, handles: Tensor, targets: Tensor, mask: Tensor | None
+        self, ws: Tensor, features: Tensor, handles: Tensor, targets: Tensor, mask: Tensor | None, n: int
     ) -> Sequence[Tensor]:
-        return self.model.rollout(ws, features, handles, targets, mask, self.n)
+        """n is an argument because copies of this method with other numbers of steps share its recordings."""
+        return self.model.rollout(ws, features, handles, targets, mask, n)
 
     def _look(self, ws: Float[Tensor, "B L D"]) -> Source:
         """The source, cached for as long as the latents stay the same."""

@@ -1,6 +1,7 @@
 """AutoDrag as a drag method."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from torch.nn import functional as F
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.graphs import Graphed
 from autodrag.methods.autodrag import AutoDragMethod, in_bucket
 from autodrag.models import (
     AutoDrag,
@@ -50,6 +52,16 @@ def some_ws(generator: FrozenGenerator, batch: int = 1) -> torch.Tensor:
 
 
 HANDLES, TARGETS = [[20.0, 30.0], [40.0, 12.0]], [[25.0, 35.0], [33.0, 20.0]]
+
+
+def test_a_copy_with_fewer_steps_takes_them_on_a_gpu_too(tiny: FrozenGenerator, weights: Path) -> None:
+    """Where copies share the graphs of the original, here recorded without a GPU."""
+    method = AutoDragMethod(tiny, weights, track=False)
+    method._graphed = Graphed(method._rollout, lambda work: (lambda: None, work()))
+    quick = copy(method)
+    quick.n = 1
+    for _ in range(2):  # plain, then recorded
+        assert [len(list(each.drag(some_ws(tiny), HANDLES, TARGETS))) for each in (method, quick)] == [3, 1]
 
 
 @pytest.mark.parametrize("options", [{}, {"rounds": 2}, {"polish": 2}, {"n": 1, "rounds": 3}, {"track": False}])
