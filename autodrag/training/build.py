@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from autodrag.config import DatasetConfig
 from autodrag.data.dataset import Trajectories
@@ -13,13 +14,12 @@ from autodrag.generator import FrozenGenerator
 from autodrag.models import Aim, AutoDrag, Encoder, Landing, ModelConfig, PointMotion, Regularizer
 from autodrag.models.encoder import main_directions
 from autodrag.models.latent_transformer import FEATURE_BLOCK, LatentTransformer, MotionScale
-from autodrag.runs.lock import exclusive
 from autodrag.seeding import seeded
 from autodrag.training.augmentation import check_steps
 from autodrag.training.endpoint_drags import EndsConfig
 from autodrag.training.latent_statistics import domain_shape, image_metric, measure, measure_manifold, measure_whitening
 from autodrag.training.loop import LoopConfig
-from autodrag.training.picture_cache import load_moves, load_pictures
+from autodrag.training.picture_cache import fill_cache, load_moves, load_pictures
 from autodrag.training.stages.aim import AimStage, AimTraining
 from autodrag.training.stages.base import Stage
 from autodrag.training.stages.encoder import EncoderStage, EncoderTraining
@@ -120,13 +120,17 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
     return PredictorStage(model, training, validation, section, config.seed, motion)
 
 
+def prepare_encoder(config: TrainConfig, generator: FrozenGenerator) -> None:
+    """Generate the training images of the stage `encoder` that their folder lacks."""
+    section = config.encoder
+    fill_cache(Path(section.folder), generator, section.pictures, section.jacobian_latents, config.seed)
+
+
 def build_encoder(config: TrainConfig, generator: FrozenGenerator) -> EncoderStage:
-    """Stage `encoder`: a new encoder and its training images, generated if their folder lacks them."""
+    """Stage `encoder`: a new encoder and its training images."""
     section, folder = config.encoder, Path(config.encoder.folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with exclusive(folder):
-        pictures, ws = load_pictures(folder, generator, section.pictures, config.seed)
-        moves = load_moves(folder, generator, section.pictures, section.jacobian_latents, config.seed)
+    pictures, ws = load_pictures(folder, section.pictures)
+    moves = load_moves(folder, section.jacobian_latents)
     whitening = measure_whitening(generator, config.seed)
     directions = main_directions(moves, section.network.directions)
     with _seeded(config):
@@ -148,14 +152,21 @@ def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) ->
     return LatentTransformerStage(model, pairs, section)
 
 
-#: Stages: the name of the config section, which has a `budget`, and the function that builds the stage.
-STAGES: dict[int | str, tuple[str, Callable[[TrainConfig, FrozenGenerator], Stage]]] = {
-    1: ("stage1", build_stage1),
-    "motion": ("motion", build_motion),
-    "aim": ("aim", build_aim),
-    2: ("stage2", build_stage2),
-    "encoder": ("encoder", build_encoder),
-    "latent_transformer": ("latent_transformer", build_latent_transformer),
+class StageEntry(NamedTuple):
+    """How a stage is built."""
+
+    section: str  # its section of the config, which has a `budget`
+    build: Callable[[TrainConfig, FrozenGenerator], Stage]
+    prepare: Callable[[TrainConfig, FrozenGenerator], None] | None = None  # writes files that all ranks then read
+
+
+STAGES: dict[int | str, StageEntry] = {
+    1: StageEntry("stage1", build_stage1),
+    "motion": StageEntry("motion", build_motion),
+    "aim": StageEntry("aim", build_aim),
+    2: StageEntry("stage2", build_stage2),
+    "encoder": StageEntry("encoder", build_encoder, prepare_encoder),
+    "latent_transformer": StageEntry("latent_transformer", build_latent_transformer),
 }
 
 

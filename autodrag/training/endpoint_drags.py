@@ -17,6 +17,7 @@ from autodrag.data.trajectories import latent_motion
 from autodrag.errors import InputError
 from autodrag.latents import split
 from autodrag.seeding import rng
+from autodrag.training.stages.base import Budget
 
 CHUNK = 500  # motions whose latents are mapped at once
 
@@ -89,22 +90,23 @@ class Ends:
         """Whether any motion has outlines."""
         return bool(self._shown["outlines"].mask.any())
 
-    def batch(self, positions: Sequence[int], device: torch.device) -> EndsBatch:
-        """Drags between random ends: a function of the seed and the first position.
+    def batch(self, positions: Sequence[int], budget: Budget, device: torch.device) -> EndsBatch:
+        """Drags between random ends, at positions of one step.
 
-        The whole batch uses one random stream: one per sample would take longer than the training step.
+        All positions of a step share a random stream: one per sample would take longer than the training step. Every
+        rank draws for the whole step and keeps its own part.
         """
-        config = self.config
-        stream = rng(self._seed, self._section, positions[0])
+        config, start = self.config, budget.start(positions[0])
+        own = torch.tensor([position - start for position in positions])
+        stream = rng(self._seed, self._section, start)
         kind, number = torch.rand(2, generator=stream).tolist()
         landmarks = kind < config.landmarks and bool(self._shown["landmarks"].mask.any())
         outlines = not landmarks and kind > 1 - config.outlines and self.outlined
         ends = self._shown["landmarks" if landmarks else "outlines" if outlines else "matches"]
         usable = ends.mask.any(dim=1).nonzero()[:, 0]
-        size = len(positions)
-        first, other = usable[torch.randint(len(usable), (2, size), generator=stream)].unbind()
-        side = torch.randint(2, (2, size), generator=stream)
-        chance = torch.rand(4, size, generator=stream)
+        first, other = usable[torch.randint(len(usable), (2, budget.batch), generator=stream)[:, own]].unbind()
+        side = torch.randint(2, (2, budget.batch), generator=stream)[:, own]
+        chance = torch.rand(4, budget.batch, generator=stream)[:, own]
         far = (chance[0] < config.far) & landmarks
         last, last_side = torch.where(far, other, first), torch.where(far, side[1], 1 - side[0])
         still = chance[1] < config.still

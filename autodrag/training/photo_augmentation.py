@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from autodrag.errors import InputError
 from autodrag.images import to_bytes, to_tensor
 
+CHANCES = 14  # random numbers that `photographed` takes per image
+
 
 @dataclass(frozen=True)
 class PhotoAugmentation:
@@ -31,23 +33,19 @@ class PhotoAugmentation:
 
 
 def photographed(
-    images: Float[Tensor, "B 3 h w"], config: PhotoAugmentation, stream: torch.Generator
+    images: Float[Tensor, "B 3 h w"], config: PhotoAugmentation, chance: Float[Tensor, "B 14"]
 ) -> Float[Tensor, "B 3 h w"]:
-    """Augment images in [-1, 1] on the CPU."""
-    count = len(images)
-
-    def chosen() -> Float[Tensor, " B"]:
-        return (torch.rand(count, generator=stream) < config.share).float()
-
-    gain, offset = (torch.rand(2, count, 3, generator=stream) * 2 - 1) * config.colour * chosen()[:, None]
-    images = images * (1 + gain[:, :, None, None]) + offset[:, :, None, None]
-    images = _shifted(images, (torch.rand(count, 2, generator=stream) * 2 - 1) * config.shift * chosen()[:, None])
-    images = _blurred(images, torch.rand(count, generator=stream) * config.blur * chosen())
-    qualities = torch.randint(config.quality, 96, (count,), generator=stream)
-    compressed = chosen().bool()
+    """Augment images in [-1, 1] on the CPU. chance: uniform random numbers, from which all choices are made."""
+    chosen, colour, shift, blur, quality = chance.split((4, 6, 2, 1, 1), dim=1)
+    chosen = chosen < config.share
+    gain, offset = ((2 * colour - 1) * config.colour * chosen[:, :1])[:, :, None, None].chunk(2, dim=1)
+    images = images * (1 + gain) + offset
+    images = _shifted(images, (2 * shift - 1) * config.shift * chosen[:, 1:2])
+    images = _blurred(images, (blur * config.blur * chosen[:, 2:3])[:, 0])
+    qualities = config.quality + (quality[:, 0] * (96 - config.quality)).int()
     parts = [
         _jpeg(image, int(quality)) if compress else image
-        for image, quality, compress in zip(images, qualities, compressed, strict=True)
+        for image, quality, compress in zip(images, qualities, chosen[:, 3], strict=True)
     ]
     return torch.stack(parts).clamp(-1, 1)
 

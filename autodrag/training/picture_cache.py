@@ -24,6 +24,7 @@ from autodrag.generator import FrozenGenerator
 from autodrag.images import to_uint8
 from autodrag.latents import join, split
 from autodrag.models.encoder import shrunk
+from autodrag.runs.lock import exclusive
 from autodrag.seeding import rng
 from autodrag.training.latent_statistics import image_gradients
 
@@ -53,34 +54,31 @@ class PicturesConfig:
                 raise InputError(f"encoder.pictures.{name} is {share:g}, expected a share from 0 to 1.")
 
 
-def load_pictures(
-    folder: Path, generator: FrozenGenerator, config: PicturesConfig, seed: int
-) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
-    """The images and their latents, on the CPU; missing ones are generated first.
+def fill_cache(folder: Path, generator: FrozenGenerator, config: PicturesConfig, moves: int, seed: int) -> None:
+    """Generate the images that the folder lacks, and `image_gradients` at `moves` latents.
 
-    Raises InputError if the folder holds images of other settings or another generator.
+    Raises InputError if the folder holds images of other settings or another generator, or if another run is using it.
     """
-    _check_recipe(folder, generator, config, seed)
-    numbers = range(config.count // SHARD)
-    missing = [number for number in numbers if not _file(folder, number).exists()]
-    for number in tqdm(missing, desc=f"pictures for {folder}", unit=f"x{SHARD}", disable=not missing):
-        pictures, ws = make_pictures(generator, config, seed, number)
-        write_tensors(_file(folder, number), {"pictures": pictures, "ws": ws}, {})
-    parts = [read_tensors(_file(folder, number))[0] for number in numbers]
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder):
+        _check_recipe(folder, generator, config, seed)
+        missing = [number for number in _numbers(config) if not _file(folder, number).exists()]
+        for number in tqdm(missing, desc=f"pictures for {folder}", unit=f"x{SHARD}", disable=not missing):
+            pictures, ws = make_pictures(generator, config, seed, number)
+            write_tensors(_file(folder, number), {"pictures": pictures, "ws": ws}, {})
+        if not _moves(folder).exists() or len(load_moves(folder, moves)) < moves:
+            write_tensors(_moves(folder), {"moves": image_gradients(generator, config.size, moves, seed)}, {})
+
+
+def load_pictures(folder: Path, config: PicturesConfig) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
+    """The images of a filled cache and their latents, on the CPU."""
+    parts = [read_tensors(_file(folder, number))[0] for number in _numbers(config)]
     return torch.cat([part["pictures"] for part in parts]), torch.cat([part["ws"] for part in parts])
 
 
-def load_moves(
-    folder: Path, generator: FrozenGenerator, config: PicturesConfig, count: int, seed: int
-) -> Float[Tensor, "M L D"]:
-    """`image_gradients` at `count` latents, cached like the images of `load_pictures`."""
-    _check_recipe(folder, generator, config, seed)
-    path = folder / "moves.safetensors"
-    moves = read_tensors(path)[0]["moves"] if path.exists() else torch.zeros(0)
-    if len(moves) < count:
-        moves = image_gradients(generator, config.size, count, seed)
-        write_tensors(path, {"moves": moves}, {})
-    return moves[:count]
+def load_moves(folder: Path, count: int) -> Float[Tensor, "M L D"]:
+    """`image_gradients` at up to `count` latents, of a filled cache."""
+    return read_tensors(_moves(folder))[0]["moves"][:count]
 
 
 @torch.no_grad()
@@ -126,11 +124,18 @@ def _check_recipe(folder: Path, generator: FrozenGenerator, config: PicturesConf
     del recipe["count"]
     path = folder / "recipe.json"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(recipe, indent=1) + "\n")
     elif json.loads(path.read_text()) != recipe:
         raise InputError(f"{folder} holds pictures of other settings: choose another encoder.folder, or delete it.")
 
 
+def _numbers(config: PicturesConfig) -> range:
+    return range(config.count // SHARD)
+
+
 def _file(folder: Path, number: int) -> Path:
     return folder / f"{number:05d}.safetensors"
+
+
+def _moves(folder: Path) -> Path:
+    return folder / "moves.safetensors"

@@ -29,8 +29,8 @@ def run(config: TrainConfig) -> None:
     """
     if config.stage not in STAGES:
         raise InputError(f"There is no stage {config.stage}: choose stage={' or stage='.join(map(str, STAGES))}.")
-    section, build = STAGES[config.stage]
-    budget: Budget = getattr(config, section).budget
+    entry = STAGES[config.stage]
+    budget: Budget = getattr(config, entry.section).budget
     out = Path(config.out)
     with join_ranks(config.device) as ranks, _alone(out, ranks):
         config = _with_precision(out, config, ranks)
@@ -40,7 +40,10 @@ def run(config: TrainConfig) -> None:
             keep_freed_memory()
         dtype = getattr(torch, config.loop.precision)
         generator = load_generator(config.dataset, ranks.device, dtype, c=config.c)
-        stage = build(config, generator)
+        if entry.prepare and ranks.first:
+            entry.prepare(config, generator)
+        ranks.wait()
+        stage = entry.build(config, generator)
 
         def open_folder(step: int) -> RunFolder:
             folder = RunFolder(out, dump(config), step)
@@ -89,10 +92,10 @@ def _check_same(out: Path, config: TrainConfig) -> None:
 
 def _comparable(config: TrainConfig) -> dict[str, object]:
     """The settings that must not change when a run resumes, by config key."""
-    section = STAGES[config.stage][0]
+    section = STAGES[config.stage].section
     settings = getattr(config, section)
     return {
-        **{key: getattr(config, key) for key in ("stage", "dataset", "model", "data", "seed")},
+        **{key: getattr(config, key) for key in ("stage", "dataset", "c", "model", "data", "seed")},
         **{f"loop.{key}": getattr(config.loop, key) for key in ("precision", "betas", "clip", "ema")},
         section: replace(settings, budget=replace(settings.budget, epochs=0.0)),
     }

@@ -77,10 +77,20 @@ def test_batches_alternate_between_folders(folder: Path, tiny: Any, config: Trai
     stage._ends[1]._seed = 1  # other drags than those of the first folder
     for start, number in ((0, 0), (8, 1), (16, 0)):
         positions = range(start, start + 8)
-        shown, expected = stage.batch(positions), stage._ends[number].batch(positions, torch.device("cpu"))
+        budget, device = stage.config.budget, torch.device("cpu")
+        shown, expected = stage.batch(positions), stage._ends[number].batch(positions, budget, device)
         assert torch.equal(shown.handles, expected.handles)
-        assert not torch.equal(shown.handles, stage._ends[1 - number].batch(positions, torch.device("cpu")).handles)
+        assert not torch.equal(shown.handles, stage._ends[1 - number].batch(positions, budget, device).handles)
     assert {"matches_1", "1_matches_1"} <= stage.report().numbers.keys()
+
+
+def test_ranks_get_the_drags_of_one_process(folder: Path, tiny: Any, config: TrainConfig) -> None:
+    stage = aim_stage(folder, tiny, config, landmarks=0.5)
+    stage.config = replace(stage.config, budget=replace(stage.config.budget, batch=8))
+    whole, parts = stage.batch(range(8, 16)), [stage.batch(range(8 + rank, 16, 2)) for rank in (0, 1)]
+    for field in ("source", "goal", "handles", "targets", "mask"):
+        together = torch.stack([getattr(part, field) for part in parts], dim=1).flatten(0, 1)
+        assert torch.equal(together, getattr(whole, field))
 
 
 def test_the_aim_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:

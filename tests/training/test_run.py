@@ -96,6 +96,8 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     assert "resumes at step 6" in (place / "two" / "log.txt").read_text()
     with pytest.raises(InputError, match="other settings of stage2"):
         run(config(place, *second, "stage2.alpha=0.5"))
+    with pytest.raises(InputError, match="other settings of c:"):
+        run(replace(config(place, *second), c=1))
 
     start = place / "two" / "weights.safetensors"
     still = [f"out={place / 'three'}", "stage=2", "loop.ema=0", "stage2.predictor.lr=0", "stage2.regularizer.lr=0"]

@@ -64,6 +64,16 @@ def test_stage_1_overfits_one_batch(tiny: Any, config: TrainConfig, latents: str
     assert set(stage.report().numbers) == {"left", "undone"}
 
 
+@pytest.mark.parametrize("latents", ["w", "trajectory"])
+def test_stage_1_validates_on_other_latents(tiny: Any, config: TrainConfig, latents: str) -> None:
+    stage = stage1(tiny, config, latents=latents, mixed=0.0)
+    seen: list[torch.Tensor] = []
+    stage.model.register_forward_pre_hook(lambda _, given: seen.append(given[0][:, 6:]))
+    stage.report()
+    shown = stage.batch(range(len(seen[0]))).clean[:, 6:]
+    assert torch.cdist(seen[0].flatten(1), shown.flatten(1)).min() > 0.1
+
+
 def test_stage_2_overfits_one_batch(folder: Path, tiny: Any, config: TrainConfig, learn: Any) -> None:
     stage = stage2(folder, tiny, config, alpha=1.0, beta=0.0)
     first, last = learn(stage, stage.batch(range(4)), steps=150, lr=3e-3, enough=1 / 4)
@@ -125,11 +135,12 @@ def test_everything_runs_in_bfloat16(folder: Path, tiny: Any, config: TrainConfi
     low = FrozenGenerator(tiny.trainable_copy(), "tiny", torch.bfloat16)
     everything = {"beta": 1.0, "motion": "given", "gamma": 0.5, "rollout": 0.5, "continued": 0.5}
     stage = stage2(folder, low, config, replace(MODEL, gate=0.1), **everything)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
         loss, _ = stage(stage.batch(range(8)))
         with torch.no_grad():
             report = stage.eval().report()
     loss.backward()
+    assert all(parameter.grad is not None for parameter in stage.parameters() if parameter.requires_grad)
     assert loss.dtype == torch.float32 and torch.isfinite(loss)
     assert all(np.isfinite(value) for value in report.numbers.values())
 

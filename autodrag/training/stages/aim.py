@@ -55,7 +55,7 @@ class AimStage(Stage):
 
     def batch(self, positions: Sequence[int]) -> EndsBatch:
         """See `Ends.batch`."""
-        return self._ends.batch(positions, self.units.device)
+        return self._ends.batch(positions, self.config.budget, self.units.device)
 
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Eq. 12 for a single step, in `image_units`, plus gamma times the landing loss.

@@ -50,6 +50,10 @@ class Budget:
         """Optimiser steps of the whole training."""
         return math.ceil(self.epochs * self.samples / self.batch)
 
+    def start(self, position: int) -> int:
+        """First position of the step that a position belongs to, which is the same for every rank."""
+        return position // self.batch * self.batch
+
 
 @dataclass(frozen=True)
 class Group:

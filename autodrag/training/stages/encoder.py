@@ -19,7 +19,7 @@ from autodrag.images import from_uint8, to_uint8
 from autodrag.latents import EDITED_ROWS
 from autodrag.models.encoder import Encoder, EncoderConfig, shrunk
 from autodrag.seeding import rng
-from autodrag.training.photo_augmentation import PhotoAugmentation, photographed
+from autodrag.training.photo_augmentation import CHANCES, PhotoAugmentation, photographed
 from autodrag.training.picture_cache import PicturesConfig
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.vision.image_loss import load_distance
@@ -41,7 +41,7 @@ class EncoderTraining:
     latent_weight: float  # weight of the MSE of the latents in whitened coordinates
     delta_weight: float  # weight of the distance between neighbouring rows (e4e's delta regularisation)
     image_loss_share: float  # share of the batches with an image loss
-    image_loss_pictures: int  # images per such batch that are synthesised and compared
+    image_loss_pictures: int  # images per such batch, and of each rank, that are synthesised and compared
     image_loss_weight: float
     image_loss_block: int  # generator block, counted from 1, whose features are compared
     validation: int  # images held out for validation
@@ -83,15 +83,19 @@ class EncoderStage(Stage):
         self._distance = load_distance(generator.device)
 
     def batch(self, positions: Sequence[int]) -> EncoderBatch:
-        """Random augmented images: a function of the seed and the first position."""
-        stream, device = rng(self._seed, "encoder", positions[0]), self.model.image_directions.device
+        """Random augmented images, at positions of one step. All ranks agree on whether it has an image loss."""
+        budget, device = self.config.budget, self.model.image_directions.device
+        start = budget.start(positions[0])
+        own = torch.tensor([position - start for position in positions])
+        stream = rng(self._seed, "encoder", start)
         pictures, ws = self._shown
-        chosen = torch.randint(len(pictures), (len(positions),), generator=stream)
-        chance = float(torch.rand((), generator=stream))
-        compared = self.config.image_loss_pictures if chance < self.config.image_loss_share else 0
+        chosen = torch.randint(len(pictures), (budget.batch,), generator=stream)[own]
+        compared = float(torch.rand((), generator=stream)) < self.config.image_loss_share
         images = from_uint8(pictures[chosen])
-        seen = photographed(images, self.config.augmentation, stream)
-        return EncoderBatch(seen.to(device), ws[chosen].to(device), images[:compared].to(device))
+        chance = torch.rand(budget.batch, CHANCES, generator=stream)[own]
+        seen = photographed(images, self.config.augmentation, chance)
+        clean = images[: self.config.image_loss_pictures if compared else 0]
+        return EncoderBatch(seen.to(device), ws[chosen].to(device), clean.to(device))
 
     def forward(self, batch: EncoderBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Logs: `change`, the estimated root mean square change of pixels caused by the error of the latents;

@@ -49,8 +49,9 @@ class MotionStage(Stage):
 
     def batch(self, positions: Sequence[int]) -> EndsBatch:
         """See `Ends.batch`."""
-        number = positions[0] // self.config.budget.batch
-        return self._ends[number % len(self._ends)].batch(positions, self.motion.standardise.std.device)
+        budget = self.config.budget
+        ends = self._ends[positions[0] // budget.batch % len(self._ends)]
+        return ends.batch(positions, budget, self.motion.standardise.std.device)
 
     def forward(self, batch: EndsBatch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The landing loss at the true ends of drags, whose handles are at the targets."""

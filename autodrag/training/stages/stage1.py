@@ -18,6 +18,8 @@ from autodrag.seeding import rng
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
 from autodrag.typed import check_bounds
 
+HELD_OUT = 2**40  # first position of the validation latents, beyond any training and any folder of trajectories
+
 
 @dataclass(frozen=True)
 class Stage1Config:
@@ -84,7 +86,7 @@ class RegularizerStage(Stage):
         The edit interpolates the edited rows by 0.4 towards those of another latent.
         """
         std = self.model.standardise.std
-        positions = range(self.config.validation)
+        positions = range(HELD_OUT, HELD_OUT + self.config.validation)
         clean = self._clean("stage1 held out", positions)
         corrupted = self._corrupt(clean, "stage1 held out noise", positions)
         left = restoration_loss(self.model(corrupted), clean, std).sum()

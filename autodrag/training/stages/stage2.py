@@ -112,8 +112,7 @@ class PredictorStage(Stage):
         collated = collate(samples)
         chance = torch.stack([torch.rand(2, generator=s) for s in streams])
         budget = config.budget
-        start = positions[0] // budget.batch * budget.batch  # the same for every rank
-        final = start >= (1 - config.final_share) * budget.epochs * budget.samples
+        final = budget.start(positions[0]) >= (1 - config.final_share) * budget.epochs * budget.samples
         rollout, continued = (chance < torch.tensor([config.rollout, config.continued * final])).unbind(1)
         first_step = torch.stack([torch.randint(1, n + 1, (), generator=s) for s in streams]) * continued
         steps = torch.stack([torch.randperm(n, generator=s)[: config.drag_steps or n] for s in streams])
