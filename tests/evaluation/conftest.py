@@ -119,7 +119,7 @@ def some_settings(task: str) -> dict[str, Any]:
     if task in ("landmarks", "short"):
         return {
             s: {"items": 100, "failed": 1, "md": an_estimate(md), "md_before": an_estimate(10.0), "md_left": md / 10}
-            | {"outside": an_estimate(0.02), "identity": an_estimate(None)}
+            | {"md_penalised": an_estimate(2 * md), "outside": an_estimate(0.02), "identity": an_estimate(None)}
             for s, md in (("1", 1.25), ("5", 2.5), ("68", 3.75))
         }
     if task == "paired":

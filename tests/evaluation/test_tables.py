@@ -1,5 +1,6 @@
 """Tables from made-up results: their rows, numbers and notes, and which results share one."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pytest
 
 from autodrag.errors import InputError
+from autodrag.evaluation.report.claims import NOT_COMPARED, claims
+from autodrag.evaluation.report.page import headline
 from autodrag.evaluation.report.results import keep, of_task, read_results
 from autodrag.evaluation.report.tables import ablations, samples, short_drags, table1, table2, table3
 
@@ -23,7 +26,12 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(write: Any, tmp_pat
     assert run == ["No edit", "DragGAN", "Ours", "Oracle"]
     row = dict(zip(table.columns, table.rows[7], strict=True))
     assert row["N"] == "100" and row["1 point"] == "1.25 (1.12–1.38)" and row["of no edit"] == "0.12 / 0.25 / 0.38"
-    assert row["FD-synthface"] == "4.50" and row["identity"] == "–" and row["lost"] == "3" and row["s"] == "0.04"
+    assert (
+        row["FD-synthface"] == "4.50"
+        and row["identity"] == "–"
+        and row["lost"] == "3 (2.50 / 5.00 / 7.50)"
+        and row["s"] == "0.04"
+    )
     assert dict(zip(table.columns, table.rows[8], strict=True))["s"] == "–"
     notes = " ".join(table.notes)
     for fact in (
@@ -40,6 +48,21 @@ def test_table1_puts_rows_in_the_papers_order_with_intervals(write: Any, tmp_pat
     assert not any(column.startswith("paper") for column in table.columns)
 
 
+def test_results_with_fewer_settings_leave_their_columns_empty(write: Any, tmp_path: Path) -> None:
+    folder = write(tmp_path, "landmarks", "autodrag")
+    summary = json.loads((folder / "summary.json").read_text())
+    del summary["settings"]["1"], summary["settings"]["68"]
+    (folder / "summary.json").write_text(json.dumps(summary))
+    write(tmp_path, "landmarks", "draggan")
+    table = table1(read_results(tmp_path), "synthface")
+    assert table is not None
+    rows = {row[0]: dict(zip(table.columns, row, strict=True)) for row in table.rows}
+    points = ("1 point", "5 points", "68 points")
+    assert [rows["Ours"][column] for column in points] == ["–", "2.50 (2.25–2.75)", "–"]
+    assert [rows["DragGAN"][column][:4] for column in points] == ["1.25", "2.50", "3.75"]
+    assert "2.50" in headline(read_results(tmp_path), "results.md")
+
+
 def test_the_papers_recipe_says_how_little_of_it_was_trained(write: Any, tmp_path: Path) -> None:
     write(tmp_path, "landmarks", "paper", samples_seen=30_000)
     write(tmp_path, "landmarks", "paper-toward", samples_seen=1_500_000)
@@ -48,6 +71,9 @@ def test_the_papers_recipe_says_how_little_of_it_was_trained(write: Any, tmp_pat
     assert table is not None
     names = [row[0] for row in table.rows]
     assert {"The paper's recipe, 2% of its samples", "The paper's recipe, towards w*", "Ours"} <= set(names)
+    write(tmp_path, "landmarks", "plain-30000")
+    curve = samples(read_results(tmp_path), "synthface")
+    assert curve is not None and curve.rows[1][0] == "The paper's recipe, 2% of its samples"
 
 
 def test_short_drags_have_a_table_of_their_own(write: Any, tmp_path: Path) -> None:
@@ -130,12 +156,25 @@ def test_results_that_cannot_be_compared_are_refused(write: Any, tmp_path: Path)
 
 def test_evaluations_with_other_step_limits_share_a_table(write: Any, tmp_path: Path) -> None:
     write(tmp_path, "landmarks", "autodrag", manifest="of 100", max_steps=100)
-    write(tmp_path, "landmarks", "draggan", manifest="of 300", max_steps=300)
+    rate = {"method": {"name": "draggan", "label": "draggan", "options": {"lr": 0.02}}}
+    write(tmp_path, "landmarks", "draggan", manifest="of 300", max_steps=300, **rate)
     table = table1(read_results(tmp_path), "synthface")
-    assert table is not None and any("Optimisers made at most 300 steps." in note for note in table.notes)
+    told = "Optimisers made at most 300 steps, learning rates: DragGAN 0.02."
+    assert table is not None and any(told in note for note in table.notes)
     write(tmp_path, "landmarks", "freedrag", manifest="of 200", max_steps=200, seed=1)
     with pytest.raises(InputError, match="were measured on different items"):
         of_task(read_results(tmp_path), "landmarks", "synthface")
+
+
+def test_results_that_do_not_fit_the_stored_ones_replace_nothing(write: Any, tmp_path: Path) -> None:
+    for label in ("autodrag", "draggan"):
+        write(tmp_path / "results", "landmarks", label)
+    keep(read_results(tmp_path / "results"), tmp_path / "kept")
+    before = {path: path.read_text() for path in (tmp_path / "kept").rglob("summary.json")}
+    write(tmp_path / "more", "landmarks", "autodrag", manifest="other")
+    with pytest.raises(InputError, match="were measured on different items"):
+        keep(read_results(tmp_path / "more"), tmp_path / "kept")
+    assert {path: path.read_text() for path in (tmp_path / "kept").rglob("summary.json")} == before
 
 
 def test_comparisons_with_replaced_results_are_dropped(write: Any, tmp_path: Path) -> None:
@@ -148,6 +187,9 @@ def test_comparisons_with_replaced_results_are_dropped(write: Any, tmp_path: Pat
     kept = of_task(read_results(tmp_path / "kept"), "landmarks", "synthface")
     assert kept["autodrag"].minus("draggan", "5") is None and kept["draggan"].minus("autodrag", "5") is None
     assert kept["autodrag"].minus("freedrag", "5") == kept["freedrag"].minus("autodrag", "5")
+    distances = [claim for claim in claims(list(kept.values()), "synthface") if "MD not above DragGAN's" in claim.text]
+    assert {claim.verdict for claim in distances} == {NOT_COMPARED}
+    assert "4 were not run, 3 compare results of different runs" in headline(list(kept.values()), "results.md")
 
 
 @pytest.mark.parametrize("relative", [True, False])

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from autodrag.evaluation.report import paper
-from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.results import Result, of_task, settings_of
 
 NOTHING, NOT_RUN = "–", "not run here"
+#: Verdict on two results that were stored at different times, whose items are no longer here to compare.
+NOT_COMPARED = "not compared item by item: evaluate both again into one results="
 ABLATIONS = {"autodrag-without-regularizer": "Regularizer", "autodrag-without-predictor": "Predictor"}
 #: Why a claim does not hold here, where known. Shown only where it does not hold.
 REASONS = {
@@ -28,7 +30,7 @@ class Claim:
     text: str
     theirs: str  # the paper's numbers
     ours: str  # the numbers measured here
-    verdict: str  # holds | does not hold | not run here, and how certain that is
+    verdict: str  # holds | does not hold, and how certain that is; not run here; not compared
     compared: str = NOTHING  # the two sides of the comparison
     key: str = ""  # in REASONS
 
@@ -73,7 +75,7 @@ def _reconstruction(found: Mapping[str, Result]) -> Claim:
 def _ablation(found: Mapping[str, Result], label: str) -> Claim:
     """Compared with the full model of the same budget where that has been run."""
     full = "autodrag-n5" if "autodrag-n5" in found else "autodrag"
-    settings = list(next(iter(found.values())).summary["settings"]) if found else []
+    settings = settings_of(found[name] for name in (label, full) if name in found)
     ours, verdict = _compared(found, label, full, settings, "md", smaller=False)
     theirs = " / ".join(f"{value}" for value in paper.TABLE1[label][:3])
     whole = " / ".join(f"{value}" for value in paper.TABLE1["autodrag"][:3])
@@ -117,7 +119,7 @@ def _sides(found: Mapping[str, Result], first: str, second: str, setting: str) -
     if first not in found or second not in found:
         return NOTHING
     return " with ".join(
-        f"{paper.METHODS.get(label, label)} ({found[label].pairs(setting)} pairs{_allowed(found[label])})"
+        f"{paper.METHODS.get(label, label)} ({found[label].items_of(setting)} pairs{_allowed(found[label])})"
         for label in (first, second)
     )
 
@@ -133,10 +135,10 @@ def _compared(
     if first not in found or second not in found or not settings:
         return NOTHING, NOT_RUN
     differences = [found[first].minus(second, setting) for setting in settings]
-    if any(difference is None for difference in differences):
-        return NOTHING, NOT_RUN
     known = [difference for difference in differences if difference is not None]
     means = [" / ".join(f"{_mean(found[label], s, column):.3g}" for s in settings) for label in (first, second)]
+    if len(known) < len(settings):
+        return f"{means[0]} against {means[1]}", NOT_COMPARED
     shown = " / ".join(f"{d['mean']:+.2g} ({d['low']:+.2g} to {d['high']:+.2g})" for d in known)
     holding = [d["mean"] <= 0 if smaller else d["mean"] > 0 for d in known]
     unsure = [d["low"] <= 0 <= d["high"] for d in known]

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from autodrag.errors import InputError
 from autodrag.evaluation.report import paper
-from autodrag.evaluation.report.claims import NOT_RUN, NOTHING, Claim, claims
+from autodrag.evaluation.report.claims import NOT_COMPARED, NOT_RUN, NOTHING, Claim, claims
 from autodrag.evaluation.report.ours import about_ours
-from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.results import Result, of_task, settings_of
 from autodrag.evaluation.report.table import markdown_table
-from autodrag.evaluation.report.tables import TABLES, row_name
+from autodrag.evaluation.report.tables import TABLES
 
 BUNDLED = "synthface"
 #: Methods of the README in its order: those trained with the full budget.
@@ -65,7 +65,7 @@ def headline(results: list[Result], link: str) -> str:
     found = {label: every[label] for label in HEADLINE if label in every}
     if not found:
         return f"Nothing has been measured with trained weights yet; [{link}]({link}) lists what will be.\n"
-    settings = list(next(iter(found.values())).summary["settings"])
+    settings = settings_of(found.values())
     columns = ["Method", "pairs", *(f"MD, {s} point{'s' * (s != '1')}" for s in settings), "seconds an edit"]
     rows = []
     for label in HEADLINE:
@@ -74,24 +74,26 @@ def headline(results: list[Result], link: str) -> str:
                 rows.append([paper.METHODS[label], NOT_RUN, *[NOTHING] * (len(columns) - 2)])
             continue
         seconds = found[label].summary["seconds"]
-        pairs = str(found[label].pairs(settings[0]))
+        pairs = str(found[label].items_of())
         estimates = [found[label].estimate(s, "md") for s in settings]
         means = [NOTHING if e is None else f"{e['mean']:.2f} ± {(e['high'] - e['low']) / 2:.2f}" for e in estimates]
         rows.append(
-            [row_name(found[label]), pairs, *means, NOTHING if seconds is None else f"{seconds['method']['mean']:.3g}"],
+            [found[label].name, pairs, *means, NOTHING if seconds is None else f"{seconds['method']['mean']:.3g}"],
         )
     held = claims(results, BUNDLED)
-    counts = [sum(claim.verdict.startswith(state) for claim in held) for state in ("holds", "does not", "not run")]
+    states = ("holds", "does not", "not run", NOT_COMPARED)
+    counts = [sum(claim.verdict.startswith(state) for claim in held) for state in states]
     first = next(iter(found.values())).summary
     allowed = sorted({result.max_steps for result in found.values() if result.max_steps is not None})
     steps = f"; optimisers made at most {' or '.join(map(str, allowed))} steps" if allowed else ""
     return (
         f"Landmarks of a face of `{BUNDLED}` dragged to another's, distances in pixels at {first['resolution'][0]} px "
-        f"(± half a 95 % interval), {first['device']}{steps}:\n\n"
+        f"(± half a 95 % interval; edits without a detected face left out), {first['device']}{steps}:\n\n"
         + markdown_table(columns, rows)
         + f"\n{about_ours()}"
-        + f"\nOf {len(held)} claims of the paper {counts[0]} hold here, {counts[1]} do not, {counts[2]} were not run: "
-        f"[{link}]({link}).\n"
+        + f"\nOf {len(held)} claims of the paper {counts[0]} hold here, {counts[1]} do not, {counts[2]} were not run"
+        + (f", {counts[3]} compare results of different runs" if counts[3] else "")
+        + f": [{link}]({link}).\n"
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.claims import NOTHING
-from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.results import Result, about_optimisers, of_task, settings_of
 from autodrag.evaluation.report.table import Table
 
 RIVAL = "draggan"
@@ -31,10 +31,9 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
         return None
     known = [label for label in paper.METHODS if label in found]
     labels = known + sorted(set(found) - set(known))
-    every = {s: None for label in labels for s in found[label].summary["settings"]}
     rows = [
-        _row(found[label], label, setting)
-        for setting in every
+        _row(found[label], setting)
+        for setting in settings_of(found[label] for label in labels)
         for label in labels
         if setting in found[label].summary["settings"]
     ]
@@ -43,7 +42,6 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
     commits = sorted({str(r.summary["commit"])[:12] for r in found.values()})
     devices = sorted({r.summary["device"] for r in found.values()})
     judges = sorted({r.summary["tools"].get("judge", "of an earlier version") for r in found.values()})
-    limits = sorted({str(r.summary["task"]["max_steps"]) for r in found.values()})
     notes = [
         "`left`: share of the distance that is left, of all drags together and in the median drag, by a fit of the "
         f"renderer; of edits that are not broken ({first['tools']['broken']}) and whose handle is not on the "
@@ -58,19 +56,19 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
         "`residual`: root mean square error of the best-fitting face, in a patch: of the mean colour of a square 24 px "
         "wide; `identity`: drift of appearance; `outside`: change away from the points; `s`: seconds of an edit in its "
         "batch.",
-        f"Optimisers made at most {', '.join(limits)} steps; {'; '.join(devices)}; seed {', '.join(seeds)}; "
-        f"commit {', '.join(commits)}.",
+        about_optimisers(found[label] for label in labels),
+        f"{'; '.join(devices)}; seed {', '.join(seeds)}; commit {', '.join(commits)}.",
     ]
     return Table("pulls", f"Drags that people make on {dataset}", [*COLUMNS, *FIDELITY], rows, notes)
 
 
-def _row(result: Result, label: str, setting: str) -> list[str]:
+def _row(result: Result, setting: str) -> list[str]:
     values = result.summary["settings"][setting]
     distances = result.summary["frechet_of"].get(setting, {})
     distance: Mapping[str, Any] = distances.get("FD-synthface", {})
     return [
         setting,
-        paper.METHODS.get(label, label),
+        result.name,
         str(values["items"]),
         f"{_number(values['left_of_way'], 2)} / {_number(values['medians']['left'], 2)}",
         _difference(result.minus(RIVAL, setting)),

@@ -1,13 +1,14 @@
 """Finds the results of evaluations, and stores the summaries that tables are made from."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from autodrag.errors import InputError
 from autodrag.evaluation.bootstrap import estimate
+from autodrag.evaluation.report import paper
 from autodrag.evaluation.summary import to_json
 
 #: The column of each task that methods are compared by.
@@ -29,6 +30,14 @@ class Result:
         """The label of its method."""
         return str(self.summary["method"]["label"])
 
+    @property
+    def name(self) -> str:
+        """The name of its method, and for the paper's recipe how much of it was trained, where that is not all."""
+        seen, name = self.summary.get("samples_seen"), paper.METHODS.get(self.label, self.label)
+        if seen is None or seen >= paper.SAMPLES or not self.label.startswith(paper.PAPER):
+            return name
+        return f"{name}, {seen / paper.SAMPLES:.0%} of its samples"
+
     def estimate(self, setting: str, column: str) -> dict[str, Any] | None:
         """The estimate of a column; None where there is none."""
         found: dict[str, Any] | None = self.summary["settings"].get(setting, {}).get(column)
@@ -39,17 +48,28 @@ class Result:
         found: dict[str, Any] | None = self.summary.get("minus", {}).get(other, {}).get(setting)
         return found if found is not None and found["mean"] is not None else None
 
-    def pairs(self, setting: str) -> int:
-        """Number of items of a setting."""
-        return int(self.summary["settings"][setting]["items"])
+    def value(self, setting: str, key: str) -> float | None:
+        """A number of a setting that has no interval, as `md_left`; None where there is none."""
+        found = self.summary["settings"].get(setting, {}).get(key)
+        return None if found is None else float(found)
+
+    def items_of(self, setting: str | None = None) -> int:
+        """Number of items of a setting, or of its first one."""
+        settings = self.summary["settings"]
+        return int(settings.get(setting, next(iter(settings.values())))["items"])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of its method."""
+        found: dict[str, Any] = self.summary["method"]["options"]
+        return found
 
     @property
     def max_steps(self) -> int | None:
         """Limit of its steps; None where the method is not an optimiser."""
-        method = self.summary["method"]
-        if method["name"] not in OPTIMISERS:
+        if self.summary["method"]["name"] not in OPTIMISERS:
             return None
-        own, tasks = method["options"].get("max_steps"), self.summary["task"].get("max_steps")
+        own, tasks = self.options.get("max_steps"), self.summary["task"].get("max_steps")
         return tasks if own is None else own
 
     def items(self) -> list[dict[str, Any]]:
@@ -82,10 +102,27 @@ def of_task(results: list[Result], task: str, dataset: str) -> dict[str, Result]
             raise InputError(f"{result.folder} and {other} both hold {result.label}; give one another method.label.")
         if not _same_items(result.summary, found[0].summary):
             raise InputError(
-                f"{result.folder} and {found[0].folder} were measured on different items; a table needs one manifest."
+                f"{result.folder} and {found[0].folder} were measured on different items, but a table needs one "
+                "manifest: evaluate both with the settings of one, or choose another data= for the new results."
             )
         table[result.label] = result
     return table
+
+
+def settings_of(results: Iterable[Result]) -> list[str]:
+    """The settings that any of these results has, in the order of the task."""
+    longest_first = sorted(results, key=lambda result: -len(result.summary["settings"]))
+    return list(dict.fromkeys(setting for result in longest_first for setting in result.summary["settings"]))
+
+
+def about_optimisers(results: Iterable[Result]) -> str:
+    """A sentence on the most steps and the learning rates of the optimisers; empty where there is none."""
+    found = [(result, limit) for result in results if (limit := result.max_steps) is not None]
+    if not found:
+        return ""
+    limits = " or ".join(map(str, sorted({limit for _, limit in found})))
+    rates = [f"{result.name} {rate:g}" for result, _ in found if (rate := result.options.get("lr")) is not None]
+    return f"Optimisers made at most {limits} steps{', learning rates: ' if rates else ''}{', '.join(rates)}."
 
 
 def _same_items(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -104,10 +141,14 @@ def keep(results: list[Result], data: Path) -> None:
     """Copy the summaries to `data`/DATASET/TASK/LABEL/summary.json, adding the item-by-item comparisons.
 
     Paths of this machine are dropped, and in older summaries the comparisons with results that are replaced. Raises
-    InputError as `of_task` does.
+    InputError as `of_task` does, for the new results and those that stay, before anything is written.
     """
+    tables = {}
     for dataset, task in sorted({(r.summary["dataset"], r.summary["task"]["name"]) for r in results}):
-        table = of_task(results, task, dataset)
+        table = tables[dataset, task] = of_task(results, task, dataset)
+        stored = read_results(data / dataset / task) if any((data / dataset / task).glob("*/summary.json")) else []
+        of_task([*results, *(result for result in stored if result.label not in table)], task, dataset)
+    for (dataset, task), table in tables.items():
         for label, result in table.items():
             others = {other: _minus(result, table[other]) for other in table if other not in (label, "no-edit")}
             summary = result.summary | {"minus": others, "missing": dict.fromkeys(result.summary["missing"], "")}

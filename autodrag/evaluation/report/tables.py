@@ -7,11 +7,13 @@ from typing import Any
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.claims import NOT_RUN, NOTHING
 from autodrag.evaluation.report.pulls import pulls
-from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.results import Result, about_optimisers, of_task, settings_of
 from autodrag.evaluation.report.table import Table
 
 ABLATION = "ablation-"  # prefix of the labels of models without a part of the recipe
 REFERENCE = "autodrag-n5"  # the model that these and the paper's ablations are compared with
+FEWER = (f"{ABLATION}lambda-0.1", f"{ABLATION}independent")  # whose trajectories are as many as those of samples-2048
+FEWER_NOTE = "lambda-0.1 and independent have 2048 training samples: they compare with samples-2048."
 SHORT = "Ours w/o a part was trained shortly: it compares with ours of the ablations' budget, not with ours."
 SAMPLES = re.compile(r"plain-(\d+)")  # labels of the transformer without our parts, with its training samples
 WITHOUT = ("autodrag-without-regularizer", "autodrag-without-predictor")  # the paper's
@@ -35,8 +37,7 @@ def _moved_landmarks(
     found: dict[str, Result], dataset: str, printed: Mapping[str, Sequence[float | None] | None], name: str, title: str
 ) -> Table:
     """printed: the paper's rows, with its numbers where there are any for this dataset."""
-    first = next(iter(found.values()))
-    settings = list(first.summary["settings"])
+    first, settings = next(iter(found.values())), settings_of(found.values())
     distances = sorted({metric for result in found.values() for metric in result.summary["frechet"]})
     columns = ["Method", "N", *(f"{s} point{'s' * (s != '1')}" for s in settings), "of no edit", *distances]
     columns += ["outside", "identity", "lost", "s", "s + picture"]
@@ -50,19 +51,19 @@ def _moved_landmarks(
             continue
         result = found[label]
         summary = result.summary
-        left = [summary["settings"][s].get("md_left") for s in settings]
-        failed = sum(summary["settings"][s].get("failed", 0) for s in settings)
-        row = [row_name(result), str(_items(result)), *(_interval(result.estimate(s, "md"), 2) for s in settings)]
+        left = [result.value(s, "md_left") for s in settings]
+        row = [result.name, str(result.items_of()), *(_interval(result.estimate(s, "md"), 2) for s in settings)]
         row.append(" / ".join(_number(value, 2) for value in left))
         row += [_number(summary["frechet"].get(metric, {}).get("value"), 2) for metric in distances]
         row += [_mean(result.estimate(settings[0], column), 3) for column in ("outside", "identity")]
-        row += [str(failed), *_seconds(summary)]
+        row += [_lost(result, settings), *_seconds(summary)]
         rows.append([*row, *numbers])
     height, task = first.summary["resolution"][0], first.summary["task"]
     way = f"; dragged {task['way']:.0%} of the way to the second face's" if task.get("way", 1) < 1 else ""
     notes = [
         f"MD in pixels at {height} px, mean and 95 % bootstrap interval over the first N pairs of {dataset}; "
-        f"preset {task['preset']}{way}; edits without a detected face are left out and counted as lost.",
+        f"preset {task['preset']}{way}; edits without a detected face are left out.",
+        "`lost`: their number, and in brackets MD with the distance of no edit in their place.",
         "`of no edit`: the sum of distances as a share of that without an edit. `outside`: change of pixels away from "
         "the points (share of the range); `identity`: drift of the appearance predicted from the image; both at the "
         "first setting.",
@@ -79,13 +80,13 @@ def ablations(results: list[Result], dataset: str) -> Table | None:
     found = {label: r for label, r in every.items() if label.startswith(ABLATION) or label in shown}
     if not found.keys() - set(shown):
         return None
-    first = next(iter(found.values()))
-    settings = list(first.summary["settings"])
+    settings = settings_of(found.values())
     ordered = sorted(found, key=lambda label: (label != REFERENCE, label))
     rows = [_left(_name(label).removeprefix(ABLATION), found[label], settings) for label in ordered]
     notes = [
         "Landmarks dragged from face to face, as in Table 1. Every model was trained from the same start with the same "
         "short budget and differs from the first row in one setting; nobody should use these weights.",
+        *([FEWER_NOTE] if found.keys() & set(FEWER) else []),
         *_common(found),
     ]
     title = f"Parts of the recipe, in equal short budgets, on {dataset}"
@@ -98,10 +99,10 @@ def samples(results: list[Result], dataset: str) -> Table | None:
     found = {int(m[1]): every[label] for label in every if (m := SAMPLES.fullmatch(label))}
     if not found:
         return None
-    settings = list(next(iter(found.values())).summary["settings"])
+    settings = settings_of(found.values())
     rows = [_left(f"{count:,}", found[count], settings) for count in sorted(found)]
     others = {label: every[label] for label in (paper.PAPER, "autodrag") if label in every}
-    rows += [_left(_name(label), result, settings) for label, result in others.items()]
+    rows += [_left(result.name, result, settings) for result in others.values()]
     notes = [
         "Landmarks dragged from face to face, as in Table 1. Numbers are training samples of our transformer without "
         "the aim and the landing loss, each with its own schedule.",
@@ -117,9 +118,9 @@ def _left_columns(first: str, settings: Sequence[str]) -> list[str]:
 
 def _left(name: str, result: Result, settings: Sequence[str]) -> list[str]:
     """A row with distances, absolute and relative to no edit."""
-    left = [result.summary["settings"][s].get("md_left") for s in settings]
+    left = [result.value(s, "md_left") for s in settings]
     distances = [_interval(result.estimate(s, "md"), 2) for s in settings]
-    return [name, str(_items(result)), *distances, " / ".join(_number(value, 2) for value in left)]
+    return [name, str(result.items_of()), *distances, " / ".join(_number(value, 2) for value in left)]
 
 
 def table2(results: list[Result], dataset: str) -> Table | None:
@@ -140,7 +141,7 @@ def table2(results: list[Result], dataset: str) -> Table | None:
             rows.append(_not_run(label, len(columns) - len(numbers), numbers))
             continue
         result = found[label]
-        row = [row_name(result), str(_items(result))]
+        row = [result.name, str(result.items_of())]
         row += [_interval(result.estimate(setting, column), 3) for column in ("mse", "lpips")]
         row += [_mean(result.estimate(setting, "outside"), 3), *_seconds(result.summary)]
         rows.append([*row, *numbers])
@@ -166,8 +167,8 @@ def table3(results: list[Result], dataset: str) -> Table | None:
     if dataset == "dog":
         rows.append(["paper", *(_number(paper.TABLE3.get(n), 2) for n in columns)])
     notes = [
-        f"Paired image reconstruction on {dataset}, {_items(first)} pairs; every model was trained with its own n, all "
-        f"with the same budget. {_pairs(first)}",
+        f"Paired image reconstruction on {dataset}, {first.items_of()} pairs; every model was trained with its own n, "
+        f"all with the same budget. {_pairs(first)}",
         *_common({str(n): result for n, result in found.items()}),
     ]
     return Table("table3", f"Table 3: effect of n on {dataset}", ["n", *map(str, columns)], rows, notes)
@@ -194,14 +195,6 @@ def _not_run(label: str, width: int, numbers: list[str]) -> list[str]:
     return [_name(label), NOT_RUN, *[NOTHING] * (width - 2), *numbers]
 
 
-def row_name(result: Result) -> str:
-    """The name of a method, and for the paper's recipe how much of it was trained, where that is less than all."""
-    seen, name = result.summary.get("samples_seen"), _name(result.label)
-    if seen is None or seen >= paper.SAMPLES or not result.label.startswith(paper.PAPER):
-        return name
-    return f"{name}, {seen / paper.SAMPLES:.0%} of its samples"
-
-
 def _name(label: str) -> str:
     return paper.METHODS.get(label, label)
 
@@ -212,8 +205,11 @@ def _steps_of(label: str) -> int | None:
     return int(number) if name and number.isdigit() else None
 
 
-def _items(result: Result) -> int:
-    return result.pairs(next(iter(result.summary["settings"])))
+def _lost(result: Result, settings: Sequence[str]) -> str:
+    """The number of edits without a detected face, and MD with the distance of no edit in their place."""
+    lost = sum(int(result.value(setting, "failed") or 0) for setting in settings)
+    with_them = " / ".join(_mean(result.estimate(setting, "md_penalised"), 2) for setting in settings)
+    return f"{lost} ({with_them})" if lost else "0"
 
 
 def _number(value: float | None, digits: int) -> str:
@@ -254,12 +250,10 @@ def _common(found: Mapping[str, Result]) -> list[str]:
     devices = sorted({summary["device"] for summary in summaries})
     commits = sorted({str(summary["commit"])[:12] for summary in summaries})
     missing = sorted({metric for summary in summaries for metric in summary["missing"]})
-    limits = sorted({result.max_steps for result in found.values() if result.max_steps is not None})
     seeds = sorted({str(summary["seed"]) for summary in summaries})
+    made = [f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}.", about_optimisers(found.values())]
     return [
-        f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}."
-        + (f" Optimisers made at most {' or '.join(map(str, limits))} steps." if limits else "")
-        + f" Seed {', '.join(seeds)}; commit {', '.join(commits)}.",
+        " ".join([*filter(None, made), f"Seed {', '.join(seeds)}; commit {', '.join(commits)}."]),
         *([f"Not available in this run: {', '.join(missing)}."] if missing else []),
         *([SHORT] if REFERENCE in found and found.keys() & set(WITHOUT) else []),
     ]
