@@ -12,8 +12,9 @@ from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.photo import Photo
 from autodrag.editor.photo_detail import PhotoDetail
 from autodrag.editor.renderer import Renderer
-from autodrag.editor.session_file import Saved
-from autodrag.editor.state import Frame
+from autodrag.editor.session_file import About, Saved
+from autodrag.editor.state import Frame, State
+from autodrag.editor.tuning import Tuning
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_tensor
@@ -51,6 +52,11 @@ class Scene:
         """The frame as an image to save: pasted into the photograph, if there is one."""
         picture = self.renderer(frame)
         return picture if self.photo is None else self.photo.with_picture(picture)
+
+    def saved(self, state: State, method: str, steps: int | None, tuning: Tuning) -> Saved:
+        """What a session's file holds; `restored` is the inverse."""
+        about = About.of(self.dataset, method, steps, tuning, state, self.detailed)
+        return Saved(about, state, self.generator.w_avg, self.photo, self.tuned, self.inverted)
 
 
 def with_detail(models: ModelCache, held: Scene, on: bool) -> Scene:

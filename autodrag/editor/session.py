@@ -242,10 +242,7 @@ class Editor(Undoable):
         frame: index of the frame of a still; None: the last.
         """
         if kind == "safetensors":
-            state, held = self.state, self.scene
-            about = session_file.About.of(held.dataset, self.method, self.steps, self.tuning, state, held.detailed)
-            saved = session_file.Saved(about, state, held.generator.w_avg, held.photo, held.tuned, held.inverted)
-            return iter([session_file.dump(saved)])
+            return map(session_file.dump, [self.scene.saved(self.state, self.method, self.steps, self.tuning)])
         motion = self.state.motion
         shown = motion if frame is None else motion[: frame + 1]
         return export.film(kind, shown if kind in export.STILLS else motion, self.scene.paste)

@@ -52,6 +52,16 @@ def test_a_session_comes_back_bit_for_bit(edited: Editor, models: ModelCache, tm
     assert [path.name for path in tmp_path.iterdir()] == ["x.safetensors"]
 
 
+def test_a_session_is_written_as_it_was_when_its_export_began(edited: Editor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The work is done by the iterator, so that a server does it in a turn."""
+    wanted, dump, made = edited.ws, session_file.dump, []
+    monkeypatch.setattr(session_file, "dump", lambda saved: made.append(saved) or dump(saved))
+    parts = edited.export("safetensors")
+    assert not made
+    edited.reset()
+    assert torch.equal(Editor.load(next(parts), models=edited.models).ws, wanted)
+
+
 def test_the_session_of_another_generator_is_refused(edited: Editor) -> None:
     data = next(edited.export("safetensors"))
     other = ModelCache("cpu")
