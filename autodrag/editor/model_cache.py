@@ -57,7 +57,7 @@ class ModelCache:
         self.device, self.dtype, self.closed, self.weights = pick_device(device), dtype, closed, weights
         self._generators: dict[str, FrozenGenerator] = {}
         self._datasets: dict[str, DatasetConfig] = {}
-        self._methods: dict[tuple[str, str, int | None], DragMethod] = {}
+        self._methods: dict[tuple[str, str], DragMethod] = {}
         self._encoders: dict[str, Encoder | None] = {}
         self._opened: dict[str, str] = {}  # hash of a file -> name
         self._lock = threading.RLock()
@@ -113,19 +113,21 @@ class ModelCache:
     def method(self, name: str, generator: FrozenGenerator, dataset: str, steps: int | None = None) -> DragMethod:
         """A drag method on a generator: the dataset's own, or one that was fine-tuned from it.
 
-        Raises InputError if the method is unknown or has no weights for the dataset.
+        steps: of a drag; None: the kind's. The networks are shared. Raises InputError if the method is unknown, has no
+        weights for the dataset, or takes no such number of steps.
         """
         kind = find_kind(name)
+        if steps is not None and steps not in range(1, kind.most + 1):
+            raise InputError(f"steps is {steps!r}, but {kind.label} takes 1 to {kind.most} in the editor.")
         chosen = kind.steps if steps is None else steps
-        options = kind.constants(self.dataset(dataset)) | ({kind.option: chosen} if kind.option and chosen else {})
-        if self.weights is not None and stored_kind(self.weights) == name:
-            options["weights"] = self.weights
-        key = (dataset, name, chosen)
         with self._lock:
-            if key not in self._methods:
-                self._methods[key] = load_method(name, self.generator(dataset), **options)
-            method = self._methods[key]
-        return method if generator is self._generators[dataset] else _on(method, generator)
+            if (dataset, name) not in self._methods:
+                options = kind.constants(self.dataset(dataset))
+                if self.weights is not None and stored_kind(self.weights) == name:
+                    options["weights"] = self.weights
+                self._methods[dataset, name] = load_method(name, self.generator(dataset), **options)
+            method = self._methods[dataset, name]
+        return _changed(method, generator=generator, **({kind.option: chosen} if kind.option and chosen else {}))
 
     def encoder(self, dataset: str) -> Encoder | None:
         """The encoder that is trained for a dataset's generator, or None.
@@ -195,10 +197,11 @@ def find_kind(name: str) -> Kind:
     return METHODS[name]
 
 
-def _on(method: DragMethod, generator: FrozenGenerator) -> DragMethod:
-    """The same method on another generator, with the same networks."""
+def _changed(method: DragMethod, **options: object) -> DragMethod:
+    """A copy of the method with other options and the same networks."""
     other = copy.copy(method)
-    object.__setattr__(other, "generator", generator)  # some methods are frozen dataclasses
+    for name, value in options.items():
+        object.__setattr__(other, name, value)  # some methods are frozen dataclasses
     return other
 
 

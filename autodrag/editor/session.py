@@ -293,5 +293,8 @@ class Editor(Undoable):
         Undoable.__init__(editor, first)
         editor.models = models
         usable = models.usable(method, first.scene.dataset)
-        editor.choose_method(usable, *((steps, tuning) if usable == method else ()))
+        if usable == method:  # sessions of earlier versions may have more steps
+            editor.choose_method(method, steps and min(steps, find_kind(method).most), tuning)
+        else:
+            editor.choose_method(usable)
         return editor

@@ -8,6 +8,7 @@ import torch
 
 from autodrag.editor import model_cache
 from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.methods import METHODS, Kind, Step
@@ -75,3 +76,21 @@ def test_a_new_method_of_the_registry_works_on_a_fine_tuned_generator(monkeypatc
     for method in ("new", "draggan"):
         own, other = (models.method(method, generator, name) for generator in (models.generator(name), tuned))
         assert own.generator is models.generator(name) and other.generator is tuned and type(own) is type(other)
+
+
+def test_a_method_is_loaded_once_for_all_numbers_of_steps() -> None:
+    models = ModelCache("cpu")
+    generator = models.generator("synthface")
+    for name in ("landing", "autodrag"):
+        own, two, three = (models.method(name, generator, "synthface", steps) for steps in (None, 2, 3))
+        assert two.model is three.model is own.model
+        assert (two.n, three.n, own.n) == (2, 3, 5)
+    draggan = [models.method("draggan", generator, "synthface", steps).max_steps for steps in (7, None)]
+    assert draggan == [7, 100]
+
+
+def test_more_steps_than_a_method_takes_are_refused(editor: Editor) -> None:
+    for steps in (0, 501):
+        with pytest.raises(InputError, match="DragGAN takes 1 to 500"):
+            editor.choose_method("draggan", steps)
+    editor.choose_method("draggan", 500)

@@ -118,6 +118,12 @@ def test_a_session_with_wrong_numbers_is_refused(edited: Editor, models: ModelCa
         Editor.load(with_header(data, **changes), models=models)
 
 
+def test_a_session_with_more_steps_than_its_method_takes_has_the_most(editor: Editor, models: ModelCache) -> None:
+    """Earlier versions took up to 1000."""
+    data = next(editor.export("safetensors"))
+    assert Editor.load(with_header(data, steps=900), models=models).steps == 500
+
+
 def test_a_photograph_without_pixels_is_refused(editor: Editor) -> None:
     data = next(editor.export("safetensors"))
     tensors = load(data)
