@@ -125,12 +125,12 @@ class _Swap:
 def start_of_drag(frame: Frame, mask: Float[Tensor, "H W"] | None) -> tuple[Frame | None, Tensor | None]:
     """(under, mask) of the frames of a drag that starts at `frame` with `mask`.
 
-    A mask keeps the image as it was when the mask was first used, so that several drags with one mask add no layers.
+    A mask keeps the image as it was when the mask was first used, so that several drags with equal masks add no layers.
     Raises InputError beyond MAX_LAYERS layers.
     """
     if mask is None:
         return None, None
-    if frame.drawn is mask:
+    if frame.drawn is not None and torch.equal(frame.drawn, mask):
         return frame.under, frame.mask
     if frame.layers >= MAX_LAYERS:
         raise InputError(f"{MAX_LAYERS} masks were used one over the other; undo some, or start from a new picture.")

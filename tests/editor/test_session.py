@@ -139,6 +139,16 @@ def test_several_masks_keep_what_each_of_them_found(editor: Editor) -> None:
     assert np.array_equal(editor.image[:, :32], first[:, :32])
 
 
+def test_an_equal_mask_lays_nothing_more(editor: Editor) -> None:
+    mask = np.zeros((64, 64))
+    mask[16:48, 8:40] = 1
+    for _ in range(20):
+        editor.drag(HANDLES, TARGETS, mask=mask)
+    editor.protect(mask, grow=True)
+    editor.drag(HANDLES, TARGETS)
+    assert editor.state.frame.layers == 1
+
+
 def test_what_a_user_gets_wrong_is_one_sentence(editor: Editor, models: ModelCache, tmp_path) -> None:
     with pytest.raises(InputError, match="outside the image"):
         editor.drag([(70, 3)], [(3, 3)])
