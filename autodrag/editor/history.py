@@ -87,7 +87,7 @@ def _bounded(moments: list[Moment]) -> list[Moment]:
     tuned: set[int] = set()
     for moment in reversed(moments[-MAX_MOMENTS:]):
         if moment.scene.tuned:
-            tuned.add(id(moment.scene))
+            tuned.add(id(moment.scene.tuned))  # scenes that differ in detail alone share the weights
         if len(tuned) > MAX_TUNED:
             break
         kept.insert(0, moment)

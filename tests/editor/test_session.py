@@ -8,6 +8,7 @@ import torch
 
 from autodrag import Editor
 from autodrag.editor.history import History, Moment
+from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.script import script
 from autodrag.editor.state import Arrows
@@ -225,6 +226,15 @@ def test_a_few_fine_tuned_generators_are_remembered(editor: Editor) -> None:
         history.push(Moment(tuned, editor.state))
         history.push(Moment(tuned, editor.state))
     assert [int(moment.scene.tuned["w"]) for moment in history.moments] == [2, 2, 3, 3, 4, 4]
+
+
+def test_toggling_the_detail_of_a_fine_tuned_session_forgets_nothing(models: ModelCache, tiny: FrozenGenerator) -> None:
+    config = InvertConfig(steps=1, starts=1, tune_steps=1)
+    editor = Editor.invert(np.zeros((64, 64, 3), np.uint8), tiny.name, config=config, models=models, method="draggan")
+    for _ in range(6):
+        editor.detail = not editor.detail
+    assert editor.scene.tuned
+    assert len(editor.history.moments) == 7
 
 
 def test_a_drag_goes_on_from_a_frame_of_the_motion(editor: Editor) -> None:
