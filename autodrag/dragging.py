@@ -126,10 +126,10 @@ def _after_drag(
     mask: Float[Tensor, "H W"] | None,
 ) -> State:
     """The state after a drag through these latents. Points move in straight lines to their final positions."""
-    under, layer = start_of_drag(state.frame, mask)
+    under, layer, drawn = start_of_drag(state.frame, mask)
     handles = torch.tensor(edit.handles)
     frames = tuple(
-        Frame(ws[None], as_points(torch.lerp(handles, reached, index / len(path))), under, layer, mask)
+        Frame(ws[None], as_points(torch.lerp(handles, reached, index / len(path))), under, layer, drawn)
         for index, ws in enumerate(path, 1)
     )
     return replace(state.dragged(0, frames, Arrows(edit.handles, edit.targets)), mask=mask)

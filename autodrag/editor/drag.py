@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -52,8 +52,7 @@ class Drag:
         self._tracker: Tracker | None = None
         # Own copies: they remember the features of the picture that this drag starts from.
         self._method, self._quick, self._untracked = copy.copy(method), quickly(method), untracked(method)
-        self._drawn = mask
-        self._under, self._before = start_of_drag(start, mask)
+        self._under, self._before, self._drawn = start_of_drag(start, mask)
         self._layer = self._before
         self.start, self.base = start, base
         self.arrows = Arrows(handles, handles, pins)
@@ -83,6 +82,8 @@ class Drag:
         past = self.seconds
         if self._before is not None and self._grow:
             self._layer = grown(self._before, self.arrows.handles, targets)
+            # One mask for all of them: an optimiser's frames would hold one for every move of the pointer.
+            self.frames = [replace(frame, mask=self._layer) for frame in self.frames]
         method = self._quick if quick else self._method if self._layer is None else self._untracked
         steps = method.drag(self.reached.ws, points, targets + self.arrows.pins, mask=self._layer)
         if self.live:

@@ -122,16 +122,16 @@ class _Swap:
         return self._made[id(frame)]
 
 
-def start_of_drag(frame: Frame, mask: Float[Tensor, "H W"] | None) -> tuple[Frame | None, Tensor | None]:
-    """(under, mask) of the frames of a drag that starts at `frame` with `mask`.
+def start_of_drag(frame: Frame, mask: Float[Tensor, "H W"] | None) -> tuple[Frame | None, Tensor | None, Tensor | None]:
+    """(under, mask, drawn) of the frames of a drag that starts at `frame` with the user's `mask`.
 
     A mask keeps the image as it was when the mask was first used, so that several drags with equal masks add no layers.
     Raises InputError beyond MAX_LAYERS layers.
     """
     if mask is None:
-        return None, None
+        return None, None, None
     if frame.drawn is not None and torch.equal(frame.drawn, mask):
-        return frame.under, frame.mask
+        return frame.under, frame.mask, frame.drawn
     if frame.layers >= MAX_LAYERS:
         raise InputError(f"{MAX_LAYERS} masks were used one over the other; undo some, or start from a new picture.")
-    return frame, mask
+    return frame, mask, mask

@@ -148,6 +148,7 @@ def test_an_equal_mask_lays_nothing_more(editor: Editor) -> None:
     editor.protect(mask, grow=True)
     editor.drag(HANDLES, TARGETS)
     assert editor.state.frame.layers == 1
+    assert len({id(frame.drawn) for frame in editor.state.motion[1:]}) == 1  # and is not stored again
 
 
 def test_what_a_user_gets_wrong_is_one_sentence(editor: Editor, models: ModelCache, tmp_path) -> None:
@@ -265,6 +266,20 @@ def test_a_mask_grows_with_what_is_dragged_out_of_it(editor: Editor) -> None:
     editor.drag([(34.0, 30.0)], [(34.0, 40.0)])
     assert editor.state.frame.layers == 1  # the same mask lays nothing more
     assert editor.state.frame.mask[24:36, 14:40].min() == 1
+
+
+def test_the_pictures_of_a_drag_share_the_mask_that_grows(editor: Editor) -> None:
+    mask = np.zeros((64, 64))
+    mask[24:36, 14:26] = 1
+    editor.protect(mask, grow=True)
+    edit = editor.begin(HANDLES)
+    for x in (28.0, 31.0, 34.0):
+        list(edit.toward(((x, 30.0),)))
+    editor.keep(edit)
+    _, *frames = editor.state.motion
+    assert len(frames) == 9
+    assert all(frame.mask is frames[0].mask for frame in frames)
+    assert frames[0].mask.sum() == 12 * 26
 
 
 def test_a_session_as_python_names_picture_and_drag(editor: Editor) -> None:
