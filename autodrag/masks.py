@@ -6,7 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -22,15 +22,24 @@ def read_mask(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
 
     Images are files, their bytes, or PIL images: they are rotated upright and resized to the resolution, and
     transparency counts as black. Arrays and tensors must have the image's size, with or without channels, and hold
-    booleans, floats in [0, 1], or integers in 0..1 or 0..255. Raises InputError for anything else, and for a uniform
-    image.
+    booleans, floats in [0, 1], or integers in 0..1 or 0..255. Values are rounded to 255ths, so that bytes hold them
+    exactly. Raises InputError for anything else, and for a uniform image.
     """
-    if isinstance(mask, str | Path | bytes | Image.Image):
-        return torch.from_numpy(_of_picture(mask, resolution))
-    return _of_array(mask, resolution)
+    given = isinstance(mask, str | Path | bytes | Image.Image)
+    return from_levels(to_levels(_of_picture(mask, resolution) if given else _of_array(mask, resolution)))
 
 
-def _of_picture(mask: str | Path | bytes | Image.Image, resolution: tuple[int, int]) -> Float[np.ndarray, "H W"]:
+def to_levels(mask: Float[Tensor, "*n H W"]) -> UInt8[Tensor, "*n H W"]:
+    """[0, 1] to 0..255, rounded to nearest."""
+    return (mask * 255).round().to(torch.uint8)
+
+
+def from_levels(levels: UInt8[Tensor, "*n H W"]) -> Float[Tensor, "*n H W"]:
+    """0..255 to [0, 1]; the inverse of `to_levels` for any mask of `read_mask`."""
+    return levels.float() / 255
+
+
+def _of_picture(mask: str | Path | bytes | Image.Image, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:
     name = f"The mask {mask}" if isinstance(mask, str | Path) else "The mask"
     rgb, alpha = read_pixels(mask, name)
     grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
@@ -45,7 +54,8 @@ def _of_picture(mask: str | Path | bytes | Image.Image, resolution: tuple[int, i
         )
     height, width = resolution
     shrinks = grey.shape[0] >= height and grey.shape[1] >= width
-    return cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR).clip(0, 1)
+    resized = cv2.resize(grey, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return torch.from_numpy(resized.clip(0, 1))
 
 
 def _of_array(mask: Any, resolution: tuple[int, int]) -> Float[Tensor, "H W"]:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
-from autodrag.masks import read_mask
+from autodrag.masks import from_levels, read_mask, to_levels
 from autodrag.methods import load_method
 
 HALF = np.zeros((8, 8), np.uint8)
@@ -58,6 +58,16 @@ def test_a_mask_of_a_camera_is_upright(tmp_path: Path) -> None:
 def test_soft_masks_keep_their_levels() -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert torch.allclose(read_mask(Image.fromarray(ramp), (16, 16)) * 255, torch.from_numpy(ramp).float())
+
+
+def test_bytes_hold_every_mask_exactly() -> None:
+    soft = np.random.default_rng(0).uniform(0, 1, (64, 64)).astype(np.float32)
+    large = Image.fromarray((soft * 255).astype(np.uint8)).resize((300, 300))
+    for given in (soft, 1 - soft, large):
+        mask = read_mask(given, (64, 64))
+        assert torch.equal(from_levels(to_levels(mask)), mask)
+        assert torch.equal(read_mask(mask, (64, 64)), mask)
+    assert np.abs(read_mask(soft, (64, 64)).numpy() - soft).max() <= 0.5001 / 255
 
 
 @pytest.mark.parametrize(

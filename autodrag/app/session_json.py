@@ -24,7 +24,7 @@ DRAWS = {
     "dog": "faces of dogs",
     "elephant": "elephants",
 }
-COPIED = 32 * 2**20  # bytes of fine-tuned weights up to which a page keeps its own copy of the session
+COPIED = 32 * 2**20  # bytes of a session up to which a page keeps its own copy
 
 
 def describe(editor: Editor, motion: int) -> dict[str, Any]:
@@ -60,10 +60,19 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "frames": len(state.motion),
         "base": state.base,
         "version": editor.version,
-        "heavy": sum(weight.nbytes for weight in scene.tuned.values()) > COPIED,
+        "heavy": _size(editor) > COPIED,
         "undo": editor.can_undo,
         "redo": editor.can_redo,
     }
+
+
+def _size(editor: Editor) -> int:
+    """Bytes of the session's file, without the small parts."""
+    scene, motion = editor.scene, editor.state.motion
+    photo = 0 if scene.photo is None else len(scene.photo.png)
+    masks = {id(frame.mask): frame.mask.numel() for frame in motion if frame.mask is not None}
+    parts = (*scene.tuned.values(), *(frame.ws for frame in motion))
+    return photo + sum(masks.values()) + sum(part.nbytes for part in parts)
 
 
 def _methods(editor: Editor) -> list[dict[str, Any]]:

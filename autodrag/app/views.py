@@ -4,7 +4,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
@@ -13,6 +12,7 @@ from autodrag.editor.export import fitted
 from autodrag.editor.history import Moment
 from autodrag.editor.session import Editor
 from autodrag.editor.state import Frame
+from autodrag.masks import to_levels
 
 THUMBNAIL = 96  # pixels
 
@@ -47,8 +47,7 @@ def of_mask(editor: Editor) -> Look:
 
 def mask_picture(mask: Float[Tensor, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
     """White where the image may change."""
-    grey = (mask * 255).round().to(torch.uint8)
-    return np.ascontiguousarray(grey[:, :, None].expand(-1, -1, 3).numpy())
+    return np.ascontiguousarray(to_levels(mask)[:, :, None].expand(-1, -1, 3).numpy())
 
 
 def thumbnail(moment: Moment) -> UInt8[np.ndarray, "h w 3"]:

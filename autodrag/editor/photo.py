@@ -1,10 +1,13 @@
 """A photograph and the square of it that a generator makes: cropped, aligned as in the training data, pasted back."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from autodrag.images import encode
 
 SAME, CHANGED = 0.03, 0.1  # shares of the range of a channel: up to one a picture is as it was, from the other it moved
 REACH = 1 / 32  # how far around a pixel change is looked for, a share of the shorter side
@@ -21,6 +24,11 @@ class Photo:
 
     image: UInt8[np.ndarray, "H W 3"]
     place: Float[np.ndarray, "2 3"]
+
+    @cached_property
+    def png(self) -> bytes:
+        """The photograph as a file. Encoded once: a page stores its session after every edit."""
+        return encode(self.image, lossless=True)
 
     @property
     def _scale(self) -> float:

@@ -15,6 +15,8 @@ from autodrag.editor.state import MAX_FRAMES, MAX_LAYERS, Arrows, Frame, Origin,
 from autodrag.editor.tuning import AS_IS, Tuning
 from autodrag.errors import InputError
 from autodrag.files import parse_tensors
+from autodrag.masks import from_levels, to_levels
+from autodrag.pictures import read_picture
 from autodrag.typed import build
 
 FORMAT = "autodrag session 1"
@@ -64,7 +66,7 @@ class Saved:
 
 
 def dump(saved: Saved) -> bytes:
-    """The bytes of the file. Latents are stored exactly."""
+    """The bytes of the file. Nothing in it is rounded."""
     frames = _with_those_under(saved.state.motion)
     place = {id(frame): index for index, frame in enumerate(frames)}
     masks = _distinct([saved.state.mask, *(mask for frame in frames for mask in (frame.mask, frame.drawn))])
@@ -82,9 +84,9 @@ def dump(saved: Saved) -> bytes:
         "w_avg": saved.w_avg.float().cpu(),
     }
     if masks:
-        tensors["masks"] = torch.stack(masks)
+        tensors["masks"] = to_levels(torch.stack(masks))
     if saved.photo is not None:
-        tensors["photo"] = torch.from_numpy(saved.photo.image.copy())
+        tensors["photo"] = torch.from_numpy(np.frombuffer(saved.photo.png, np.uint8).copy())
         tensors["photo_place"] = torch.from_numpy(saved.photo.place.copy())
     if saved.inverted is not None:
         tensors["photo_ws"] = saved.inverted
@@ -121,8 +123,8 @@ def _state(about: About, tensors: dict[str, Tensor]) -> State:
     under, mask_of, motion = (tensors[name].tolist() for name in ("under", "mask_of", "motion"))
     drawn_of = tensors["drawn_of"].tolist() if "drawn_of" in tensors else mask_of[:-1]
     points = [(float(x), float(y)) for x, y in tensors["points"].tolist()]
-    masks = list(tensors["masks"].float()) if "masks" in tensors else []
-    _check_shapes(ws, masks, len(counts), len(under), len(mask_of) - 1, len(drawn_of))
+    masks = _masks(tensors)
+    _check_shapes(ws, len(counts), len(under), len(mask_of) - 1, len(drawn_of))
     _check_numbers(about, points)
     pick, drawn = ([None if i == -1 else masks[_within(i, len(masks))] for i in each] for each in (mask_of, drawn_of))
     frames: list[Frame] = []
@@ -140,15 +142,26 @@ def _state(about: About, tensors: dict[str, Tensor]) -> State:
     return State(about.origin, chosen, _within(about.base, len(chosen)), about.arrows, pick[-1], about.plan, about.grow)
 
 
-def _check_shapes(ws: Tensor, masks: list[Tensor], *lengths: int) -> None:
+def _masks(tensors: dict[str, Tensor]) -> list[Tensor]:
+    if "masks" not in tensors:
+        return []
+    masks = tensors["masks"]
+    if masks.ndim != 3 or masks.dtype not in (torch.uint8, torch.float32):
+        raise InputError("its masks are none.")
+    if masks.dtype == torch.float32:  # of earlier versions
+        if not bool(((masks >= 0) & (masks <= 1)).all()):
+            raise InputError("a mask holds numbers outside [0, 1].")
+        masks = to_levels(masks)
+    return list(from_levels(masks))
+
+
+def _check_shapes(ws: Tensor, *lengths: int) -> None:
     if ws.ndim != 3 or ws.dtype != torch.float32 or not 0 < len(ws) <= MAX_FRAMES_STORED:
         raise InputError(f"its latents have shape {list(ws.shape)}, type {ws.dtype}.")
     if any(length != len(ws) for length in lengths):
         raise InputError("its parts belong to different numbers of pictures.")
     if not bool(torch.isfinite(ws).all()):
         raise InputError("its latents hold NaN or infinite numbers.")
-    if not all(bool(((mask >= 0) & (mask <= 1)).all()) for mask in masks):
-        raise InputError("a mask holds numbers outside [0, 1].")
 
 
 def _check_numbers(about: About, points: list[tuple[float, float]]) -> None:
@@ -167,7 +180,9 @@ def _check_numbers(about: About, points: list[tuple[float, float]]) -> None:
 def _photo(tensors: dict[str, Tensor]) -> Photo | None:
     if "photo" not in tensors:
         return None
-    image, place = tensors["photo"].numpy(), tensors["photo_place"].numpy()
+    stored, place = tensors["photo"].numpy(), tensors["photo_place"].numpy()
+    # Earlier versions stored the pixels.
+    image = stored if stored.ndim == 3 else read_picture(stored.tobytes(), MAX_SIDE**2)
     right = image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and place.shape == (2, 3)
     right = right and min(image.shape) > 0 and max(image.shape) <= MAX_SIDE and place.dtype == np.float64
     if not right or not (np.abs(place) <= REACH).all() or abs(np.linalg.det(place[:, :2])) < 1e-6:

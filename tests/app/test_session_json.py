@@ -1,7 +1,28 @@
-"""What a page is told of a drag."""
+"""What a page is told of a session and of a drag."""
 
-from autodrag.app.session_json import outcome
+import numpy as np
+import pytest
+
+from autodrag.app import session_json
+from autodrag.app.session_json import describe, outcome
+from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
+from autodrag.generator import FrozenGenerator
+
+
+def test_a_session_is_heavy_where_its_file_is(
+    models: ModelCache, tiny: FrozenGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
+    config = InvertConfig(steps=1, starts=1)
+    editor = Editor.invert(image, tiny.name, config=config, models=models, method="draggan")
+    editor.choose_method("draggan", 2)
+    editor.drag([(20, 30)], [(28, 30)], mask=np.eye(64))
+    size = len(next(editor.export("safetensors")))
+    for limit, heavy in ((size, False), (size * 0.98, True)):
+        monkeypatch.setattr(session_json, "COPIED", limit)
+        assert describe(editor, 0)["heavy"] is heavy
 
 
 def test_an_outcome_says_how_far_handle_and_pins_came_and_whether_the_drag_stopped_short() -> None:

@@ -4,6 +4,7 @@ import json
 import random
 import struct
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,6 +15,7 @@ from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.errors import InputError
+from autodrag.files import parse_tensors
 from autodrag.generator import FrozenGenerator
 
 HANDLES, TARGETS = [(20.0, 30.0)], [(28.0, 30.0)]
@@ -83,6 +85,51 @@ def test_a_closed_cache_opens_no_other_file(edited: Editor, tmp_path) -> None:
         Editor.load(data, models=ModelCache("cpu", closed=True))
 
 
+@pytest.fixture
+def photographed(editor: Editor, models: ModelCache) -> Editor:
+    """A photograph, dragged under a soft mask."""
+    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8), (400, 300))
+    config = InvertConfig(steps=1, starts=1)
+    editor = Editor.invert(image, editor.scene.dataset, config=config, models=models, method="draggan")
+    editor.choose_method("draggan", 2)
+    editor.drag(HANDLES, TARGETS, mask=cv2.GaussianBlur(np.eye(64, dtype=np.float32), (0, 0), 3))
+    return editor
+
+
+def test_a_photograph_and_a_soft_mask_come_back_exactly_and_take_little_space(photographed: Editor) -> None:
+    data = next(photographed.export("safetensors"))
+    again = Editor.load(data, models=photographed.models)
+    assert torch.equal(again.mask, photographed.mask)
+    assert np.array_equal(again.scene.photo.image, photographed.scene.photo.image)
+    assert np.array_equal(again.photo, photographed.photo)
+    for one in (photographed, again):
+        one.drag(HANDLES, [(20, 40)])
+    assert again.state.frame.layers == 1
+    assert torch.equal(again.ws, photographed.ws)
+    stored = load(data)
+    assert stored["photo"].nbytes < 300 * 400 * 3 / 2
+    assert stored["masks"].nbytes == 64 * 64
+
+
+def test_a_session_of_an_earlier_version_is_read(photographed: Editor) -> None:
+    """It holds a photograph's pixels, and masks of floats."""
+    data = next(photographed.export("safetensors"))
+    tensors, header = parse_tensors(data)
+    tensors["photo"] = torch.from_numpy(photographed.scene.photo.image.copy())
+    tensors["masks"] = tensors["masks"].float() / 255
+    again = Editor.load(save(tensors, header), models=photographed.models)
+    assert torch.equal(again.mask, photographed.mask)
+    assert np.array_equal(again.photo, photographed.photo)
+
+
+def test_masks_that_are_none_are_refused(edited: Editor) -> None:
+    tensors, header = parse_tensors(next(edited.export("safetensors")))
+    masks = tensors["masks"]
+    for wrong in (masks.float(), masks.float() * torch.nan, masks.double() / 255, masks[0], masks.long()):
+        with pytest.raises(InputError, match="mask"):
+            session_file.parse(save(tensors | {"masks": wrong}, header))
+
+
 def with_header(data: bytes, **changes: object) -> bytes:
     """The file with entries of its session's JSON replaced."""
     size = struct.unpack("<Q", data[:8])[0]
@@ -125,12 +172,11 @@ def test_a_session_with_more_steps_than_its_method_takes_has_the_most(editor: Ed
 
 
 def test_a_photograph_without_pixels_is_refused(editor: Editor) -> None:
-    data = next(editor.export("safetensors"))
-    tensors = load(data)
-    tensors["photo"], tensors["photo_place"] = torch.zeros(0, 0, 3, dtype=torch.uint8), torch.eye(2, 3).double()
-    header = json.loads(data[8 : 8 + struct.unpack("<Q", data[:8])[0]])["__metadata__"]
-    with pytest.raises(InputError, match="photograph"):
-        session_file.parse(save(tensors, header))
+    tensors, header = parse_tensors(next(editor.export("safetensors")))
+    tensors["photo_place"] = torch.eye(2, 3).double()
+    for wrong in (torch.zeros(0, 0, 3), torch.zeros(0), torch.zeros(99), torch.zeros(9, 9, 4)):
+        with pytest.raises(InputError, match=r"photograph|picture"):
+            session_file.parse(save(tensors | {"photo": wrong.to(torch.uint8)}, header))
 
 
 def test_a_photographs_latents_are_one_row_of_numbers(editor: Editor, models: ModelCache) -> None:
