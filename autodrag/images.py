@@ -57,3 +57,13 @@ def to_size(images: Float[Tensor, "N C H W"], size: int) -> Float[Tensor, "N C s
     if size > height:
         return F.interpolate(images, target, mode="bilinear", align_corners=False)
     return F.adaptive_avg_pool2d(images, target)
+
+
+def fitted(image: UInt8[np.ndarray, "H W 3"], side: int) -> UInt8[np.ndarray, "h w 3"]:
+    """The image, at most `side` pixels high and wide."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -8,10 +8,10 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from autodrag.app.events import Look
-from autodrag.editor.export import fitted
 from autodrag.editor.history import Moment
 from autodrag.editor.session import Editor
 from autodrag.editor.state import Frame
+from autodrag.images import fitted
 from autodrag.masks import to_levels
 
 THUMBNAIL = 96  # pixels

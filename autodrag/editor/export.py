@@ -2,14 +2,10 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-import cv2
-import numpy as np
-from jaxtyping import UInt8
-
 from autodrag.editor.state import Frame
 from autodrag.errors import InputError
 from autodrag.films import Picture, write_film
-from autodrag.images import encode
+from autodrag.images import encode, fitted
 
 FRAMES_A_SECOND = 24
 GIF_FRAMES_A_SECOND = 20
@@ -21,20 +17,22 @@ STILLS = {"png": True, "jpg": False}  # kind: whether it is lossless
 KINDS = (*STILLS, "gif", "mp4", "safetensors")
 
 
-def film(kind: str, motion: Sequence[Frame], render: Callable[[Frame], Picture]) -> Iterator[bytes]:
+def film(
+    kind: str, motion: Sequence[Frame], paster: Callable[[int | None], Callable[[Frame], Picture]]
+) -> Iterator[bytes]:
     """Yield b"" after each rendered image, then the bytes of a "png" or "jpg" of the last frame, or of a "gif" or "mp4"
     of the motion.
 
-    Raises InputError for another kind.
+    paster: see `Scene.paster`. Raises InputError for another kind.
     """
     if kind in STILLS:
-        yield encode(render(motion[-1]), lossless=STILLS[kind])
+        yield encode(paster(None)(motion[-1]), lossless=STILLS[kind])
         return
     if kind not in FILMS:
         raise InputError(f"{kind!r} is no kind of file that an edit can be saved as: choose {', '.join(KINDS)}.")
     rate, side = FILMS[kind]
-    pictures = []
-    for picture in animate(motion, lambda frame: fitted(render(frame), side), rate):
+    paste, pictures = paster(side), []
+    for picture in animate(motion, lambda frame: fitted(paste(frame), side), rate):
         pictures.append(picture)
         yield b""
     yield write_film(kind, pictures, rate)
@@ -79,15 +77,6 @@ def animate(motion: Sequence[Frame], render: Callable[[Frame], Picture], rate: i
     for _ in range(held):
         assert picture is not None  # a motion has at least one frame
         yield picture
-
-
-def fitted(picture: Picture, side: int) -> UInt8[np.ndarray, "h w 3"]:
-    """The image, resized to at most `side` pixels in height and width."""
-    height, width = picture.shape[:2]
-    scale = side / max(height, width)
-    if scale >= 1:
-        return picture
-    return cv2.resize(picture, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
 
 
 #: (pictures a second, longest side) of each kind of film.

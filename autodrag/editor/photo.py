@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from autodrag.images import encode
+from autodrag.images import encode, fitted
 
 SAME, CHANGED = 0.03, 0.1  # shares of the range of a channel: up to one a picture is as it was, from the other it moved
 REACH = 1 / 32  # how far around a pixel change is looked for, a share of the shorter side
@@ -19,11 +19,13 @@ FEATHER = 1 / 16  # width of the soft border of what is pasted back, a share of 
 class Photo:
     """A photograph and the position of the image in it.
 
-    image: the photograph. place: [2, 3], maps (x, y, 1) in pixels of the image to pixels of the photograph.
+    image: the photograph. place: [2, 3], maps (x, y, 1) in pixels of the image to pixels of the photograph. cut: what
+    `picture` returns where the photograph has become too small for it; None: it is cut out of the photograph.
     """
 
     image: UInt8[np.ndarray, "H W 3"]
     place: Float[np.ndarray, "2 3"]
+    cut: UInt8[np.ndarray, "h w 3"] | None = None
 
     @cached_property
     def png(self) -> bytes:
@@ -37,10 +39,23 @@ class Photo:
 
     def picture(self, resolution: tuple[int, int]) -> UInt8[np.ndarray, "h w 3"]:
         """The part of the photograph that the generator should make; mirrored beyond the photograph's border."""
+        if self.cut is not None:
+            return self.cut
         height, width = resolution
         source = _smoothed(self.image, self._scale)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(source, self.place, (width, height), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+
+    def shrunk(self, side: int, resolution: tuple[int, int]) -> "Photo":
+        """The photograph at most `side` pixels high and wide, with the `picture` of the whole one.
+
+        Much faster to paste many images into.
+        """
+        image = fitted(self.image, side)
+        shrink = np.divide(image.shape[1::-1], self.image.shape[1::-1])[:, None]  # of x, of y
+        place = self.place * shrink
+        place[:, 2:] += (shrink - 1) / 2  # the centre of the first pixel is 0
+        return Photo(image, place, self.picture(resolution))
 
     def with_picture(self, picture: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "H W 3"]:
         """The photograph with the image pasted in, with a soft border.

@@ -1,5 +1,6 @@
 """What a session edits: a generator, which may be fine-tuned, and the photograph of an inverted image."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -48,10 +49,20 @@ class Scene:
         """Whether details that the inversion lacks are kept."""
         return self.renderer.detail is not None
 
-    def paste(self, frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
-        """The frame as an image to save: pasted into the photograph, if there is one."""
-        picture = self.renderer(frame)
-        return picture if self.photo is None else self.photo.with_picture(picture)
+    def paster(self, side: int | None = None) -> Callable[[Frame], UInt8[np.ndarray, "H W 3"]]:
+        """Makes frames into images to save: pasted into the photograph, if there is one.
+
+        side: pixels that the photograph's height and width are shrunk to, at most; None: it is as it is.
+        """
+        photo = self.photo
+        if photo is not None and side is not None:
+            photo = photo.shrunk(side, self.generator.resolution)
+
+        def paste(frame: Frame) -> UInt8[np.ndarray, "H W 3"]:
+            picture = self.renderer(frame)
+            return picture if photo is None else photo.with_picture(picture)
+
+        return paste
 
     def saved(self, state: State, method: str, steps: int | None, tuning: Tuning) -> Saved:
         """What a session's file holds; `restored` is the inverse."""

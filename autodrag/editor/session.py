@@ -76,7 +76,7 @@ class Editor(Undoable):
     @property
     def photo(self) -> UInt8[np.ndarray, "H W 3"] | None:
         """The user's photograph with the current image pasted in; None for the image of a seed."""
-        return None if self.scene.photo is None else self.scene.paste(self.state.frame)
+        return None if self.scene.photo is None else self.scene.paster()(self.state.frame)
 
     @property
     def detail(self) -> bool:
@@ -245,7 +245,7 @@ class Editor(Undoable):
             return map(session_file.dump, [self.scene.saved(self.state, self.method, self.steps, self.tuning)])
         motion = self.state.motion
         shown = motion if frame is None else motion[: frame + 1]
-        return export.film(kind, shown if kind in export.STILLS else motion, self.scene.paste)
+        return export.film(kind, shown if kind in export.STILLS else motion, self.scene.paster)
 
     @classmethod
     def load(cls, source: str | Path | bytes, *, device: str = "auto", models: ModelCache | None = None) -> "Editor":

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
@@ -15,7 +14,7 @@ from autodrag.editor.renderer import Renderer
 from autodrag.editor.scene import Scene, with_detail
 from autodrag.editor.state import Frame, Origin, State
 from autodrag.errors import InputError
-from autodrag.images import to_tensor
+from autodrag.images import fitted, to_tensor
 from autodrag.pictures import read_picture
 from autodrag.vision.detectors import load_detector, photo_predictor
 
@@ -42,7 +41,7 @@ class OwnPicture:
         if crop is None:
             self.photo = find_photo(pixels, dataset, generator.resolution, config.align)
         else:
-            self.photo = cropped(_bounded(pixels), generator.resolution, crop)
+            self.photo = cropped(fitted(pixels, MAX_SIDE), generator.resolution, crop)
         picture = to_tensor(self.photo.picture(generator.resolution))
         self._inversion = Inversion(generator, picture, config, models.encoder(dataset))
 
@@ -90,18 +89,10 @@ def find_photo(
     otherwise it is the centre. Very large photographs are stored at a reduced size. Raises InputError if the predictor
     finds no face.
     """
-    image = _bounded(image)
+    image = fitted(image, MAX_SIDE)
     if not align or not alignable(dataset):
         return centred(image, resolution)
     (landmarks,) = load_detector(dataset, MODEL_DIR)(image[None])
     if landmarks is None:
         raise InputError("No face was found in the picture: give a larger, frontal one, or turn alignment off.")
     return face(image, landmarks.numpy().astype(np.float64), resolution[0])
-
-
-def _bounded(image: UInt8[np.ndarray, "H W 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    scale = MAX_SIDE / max(image.shape[:2])
-    if scale >= 1:
-        return image
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)

@@ -9,8 +9,13 @@ import torch
 from PIL import Image
 
 from autodrag.editor import export
+from autodrag.editor.inversion import InvertConfig
+from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.photo import Photo
 from autodrag.editor.session import Editor
 from autodrag.editor.state import Frame
+from autodrag.generator import FrozenGenerator
+from autodrag.images import fitted
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def test_odd_sizes_and_single_pictures(tmp_path) -> None:
     picture = np.zeros((31, 17, 3), np.uint8)
     frame = Frame(torch.zeros(1, 2, 2))
     for kind in ("gif", "mp4"):
-        (tmp_path / f"x.{kind}").write_bytes([*export.film(kind, (frame,), lambda frame: picture)][-1])
+        (tmp_path / f"x.{kind}").write_bytes([*export.film(kind, (frame,), lambda side: lambda frame: picture)][-1])
     assert Image.open(tmp_path / "x.gif").size == (17, 31)
     film = cv2.VideoCapture(str(tmp_path / "x.mp4"))
     assert (film.get(cv2.CAP_PROP_FRAME_WIDTH), film.get(cv2.CAP_PROP_FRAME_HEIGHT)) == (18, 32)
@@ -65,8 +70,29 @@ def test_odd_sizes_and_single_pictures(tmp_path) -> None:
 
 def test_large_pictures_become_smaller_films() -> None:
     picture = np.zeros((3000, 1000, 3), np.uint8)
-    data = [*export.film("gif", (Frame(torch.zeros(1, 2, 2)),), lambda frame: picture)][-1]
+    data = [*export.film("gif", (Frame(torch.zeros(1, 2, 2)),), lambda side: lambda frame: picture)][-1]
     assert Image.open(io.BytesIO(data)).size == (171, 512)
+
+
+def test_a_film_of_a_photograph_pastes_at_its_own_size(
+    models: ModelCache, tiny: FrozenGenerator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = cv2.resize(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8), (1600, 1200))
+    config = InvertConfig(steps=1, starts=1)
+    editor = Editor.invert(image, tiny.name, config=config, models=models, method="draggan")
+    editor.choose_method("draggan", 2)
+    editor.drag([(20, 30)], [(28, 30)])
+    paste, pasted = Photo.with_picture, []
+
+    def watched(photo: Photo, picture: np.ndarray) -> np.ndarray:
+        pasted.append(paste(photo, picture))
+        return pasted[-1]
+
+    monkeypatch.setattr(Photo, "with_picture", watched)
+    list(editor.export("gif"))
+    assert {picture.shape for picture in pasted} == {(384, 512, 3)}
+    last = pasted[-1]
+    assert np.abs(last.astype(int) - fitted(editor.photo, 512)).mean() < 1
 
 
 def test_steps_are_interpolated_but_not_across_masks() -> None:
@@ -94,6 +120,6 @@ def test_the_whole_motion_is_played_over_masks(editor: Editor) -> None:
         seen.append(editor.render(frame))
         return seen[-1]
 
-    list(export.film("gif", editor.state.motion, render))
+    list(export.film("gif", editor.state.motion, lambda side: render))
     assert np.array_equal(seen[0], editor.render(editor.state.motion[0]))
     assert np.array_equal(seen[-1], editor.image)

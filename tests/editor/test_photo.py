@@ -10,6 +10,7 @@ from autodrag.editor.masks import paint
 from autodrag.editor.photo import Crop, centred, cropped, face
 from autodrag.editor.user_photo import find_photo
 from autodrag.errors import InputError
+from autodrag.images import fitted
 from autodrag.masks import read_mask
 from autodrag.vision import detectors
 
@@ -40,6 +41,21 @@ def test_what_is_cut_out_fits_where_it_is_pasted(size: tuple[int, int], resoluti
     changed = (np.abs(marked.astype(int) - image).max(axis=2) > 8).nonzero()
     middle = [(axis.min() + axis.max()) / 2 for axis in changed]
     assert np.allclose(middle, [(size[0] - 1) / 2, (size[1] - 1) / 2], atol=2)
+
+
+def test_a_shrunk_photograph_looks_like_the_whole_one() -> None:
+    """Also where it is much coarser than the image: unchanged parts of it leave no trace."""
+    image = smooth(600, 900)
+    photo = cropped(image, (64, 64), Crop(0.4, 0.3, 0.2, turn=20.0))
+    picture = photo.picture((64, 64))
+    marked = picture.copy()
+    marked[20:40, 20:40] = 0
+    for side in (301, 90):
+        small = photo.shrunk(side, (64, 64))
+        assert np.array_equal(small.with_picture(picture), fitted(image, side))
+        wanted = fitted(photo.with_picture(marked), side).astype(int)
+        unmarked = np.abs(fitted(image, side).astype(int) - wanted).mean()
+        assert np.abs(small.with_picture(marked).astype(int) - wanted).mean() < 0.15 * unmarked
 
 
 def test_a_turned_face_is_cut_out_upright() -> None:
