@@ -1,16 +1,21 @@
 """A session as Python code that reproduces it."""
 
 from dataclasses import asdict
+from pathlib import Path
 
+from autodrag.config import dataset_names
+from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
-from autodrag.editor.state import PointList
+from autodrag.editor.state import Arrows
 from autodrag.editor.tuning import AS_IS
 
 
 def script(editor: Editor) -> str:
-    """Python code for a session: complete for one drag of a seed, otherwise starting from the saved file."""
+    """Python code for a session: complete for at most one drag of a seed, otherwise starting from the saved file.
+
+    A drag is repeated with the method that is chosen now. Planned arrows are the last drag.
+    """
     state, origin = editor.state, editor.state.origin
-    lines = ["from autodrag import Editor", ""]
     whole = (
         origin.seed is not None
         and origin.c is None
@@ -18,24 +23,41 @@ def script(editor: Editor) -> str:
         and state.mask is None
         and state.frame.under is None
     )
+    imports = ["from autodrag import Editor"]
+    lines, shared = _models(editor.models, editor.scene.dataset)
+    if lines:
+        imports = ["from autodrag import Editor, load_generator", "from autodrag.editor.model_cache import ModelCache"]
     if whole:
         style = "" if origin.style is None else f", style={origin.style}"
         steps = "" if editor.steps is None else f", steps={editor.steps}"
         chosen = f"seed={origin.seed}, psi={origin.psi:g}{style}, method={editor.method!r}{steps}"
-        lines.append(f"editor = Editor({editor.scene.dataset!r}, {chosen})")
+        lines.append(f"editor = Editor({editor.scene.dataset!r}, {chosen}{shared})")
     else:
-        lines.append('editor = Editor.load("autodrag.session.safetensors")  # saved from the page')
+        lines.append(f'editor = Editor.load("autodrag.session.safetensors"{shared})  # saved from the page')
     if editor.tuning != AS_IS:
         values = ", ".join(f"{name}={value!r}" for name, value in asdict(editor.tuning).items() if value is not None)
         lines.append(f"editor.choose_method({editor.method!r}, {editor.steps}, Tuning({values}))")
-        lines.insert(1, "from autodrag.editor.tuning import Tuning")
-    arrows = state.plan or (state.arrows if whole else None)
-    if arrows is not None and arrows.handles:
-        pins = f", pins={_list(arrows.pins)}" if arrows.pins else ""
-        lines.append(f"editor.drag({_list(arrows.handles)}, {_list(arrows.targets)}{pins})")
-    lines.append('editor.save("edited.png")')
-    return "\n".join(lines) + "\n"
+        imports.append("from autodrag.editor.tuning import Tuning")
+    drags = [state.arrows] if whole else []
+    lines += [_drag(arrows) for arrows in (*drags, state.plan) if arrows is not None and arrows.handles]
+    return "\n".join([*imports, "", *lines, 'editor.save("edited.png")']) + "\n"
 
 
-def _list(points: PointList) -> str:
-    return "[" + ", ".join(f"({x:g}, {y:g})" for x, y in points) + "]"
+def _models(models: ModelCache, dataset: str) -> tuple[list[str], str]:
+    """Code that loads the generator of a file, which has no name outside this program, and an argument to pass it on.
+
+    Both are empty where the dataset's name or path is enough.
+    """
+    if dataset in dataset_names() or Path(dataset).is_file():
+        return [], ""
+    path = models.dataset(dataset).source.path
+    file, hint = (str(path), "") if path.is_file() else (path.name, "  # the generator's file, under this name")
+    return ["models = ModelCache()", f"models.add(load_generator({file!r})){hint}"], ", models=models"
+
+
+def _drag(arrows: Arrows) -> str:
+    handles, targets, pins = (
+        "[" + ", ".join(f"({x:g}, {y:g})" for x, y in points) + "]"
+        for points in (arrows.handles, arrows.targets, arrows.pins)
+    )
+    return f"editor.drag({handles}, {targets}{f', pins={pins}' if arrows.pins else ''})"

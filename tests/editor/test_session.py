@@ -10,7 +10,6 @@ from autodrag import Editor
 from autodrag.editor.history import History, Moment
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
-from autodrag.editor.script import script
 from autodrag.editor.state import Arrows
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -280,16 +279,6 @@ def test_the_pictures_of_a_drag_share_the_mask_that_grows(editor: Editor) -> Non
     assert len(frames) == 9
     assert all(frame.mask is frames[0].mask for frame in frames)
     assert frames[0].mask.sum() == 12 * 26
-
-
-def test_a_session_as_python_names_picture_and_drag(editor: Editor) -> None:
-    editor.drag(HANDLES, TARGETS, pins=[(40, 40)])
-    lines = script(editor).splitlines()
-    assert lines[0] == "from autodrag import Editor"
-    assert lines[2] == f"editor = Editor({editor.scene.dataset!r}, seed=3, psi=1, method='draggan', steps=3)"
-    assert lines[3] == "editor.drag([(20, 30)], [(28, 30)], pins=[(40, 40)])"
-    editor.drag(HANDLES, TARGETS)
-    assert "Editor.load" in script(editor)  # two drags are in no five lines
 
 
 def test_history_and_motion_stay_bounded(editor: Editor) -> None:
