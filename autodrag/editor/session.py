@@ -220,8 +220,9 @@ class Editor(Undoable):
         self._push(replace(self.state, plan=arrows))
 
     def reset(self) -> None:
-        """Return to the image before all drags. Can be undone."""
-        self._push(State(self.state.origin, self.state.motion[:1]))
+        """Return to the image before all drags; the mask stays. Can be undone."""
+        state = self.state
+        self._push(State(state.origin, state.motion[:1], mask=state.mask, grow=state.grow))
 
     # --- keeping -------------------------------------------------------------------------------------------------
 

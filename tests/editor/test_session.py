@@ -65,6 +65,17 @@ def test_undo_redo_reset(editor: Editor) -> None:
     assert not editor.can_redo
 
 
+def test_reset_keeps_the_mask(editor: Editor) -> None:
+    mask = np.zeros((64, 64))
+    mask[16:48, 8:40] = 1
+    editor.protect(mask, grow=True)
+    editor.drag(HANDLES, TARGETS)
+    editor.reset()
+    assert torch.equal(editor.mask, torch.from_numpy(mask).float())
+    assert editor.state.grow
+    assert len(editor.state.motion) == 1
+
+
 def test_a_drag_again_starts_where_the_last_one_did(editor: Editor) -> None:
     editor.drag(HANDLES, TARGETS)
     once = editor.image
