@@ -299,10 +299,11 @@ def test_history_and_motion_stay_bounded(editor: Editor) -> None:
     while editor.undo():
         count += 1
     assert count == 49
-    edit = editor.begin(HANDLES)
-    frames = [edit.start] * 200
     state = editor.state
     for _ in range(30):
-        state = state.dragged(len(state.motion) - 1, tuple(frames), edit.arrows)
+        start = state.frame
+        frames = tuple(replace(start) for _ in range(200))
+        state = state.dragged(len(state.motion) - 1, frames, state.arrows)
+        assert state.motion[state.base] is start
+        assert state.frame is frames[-1]
     assert len(state.motion) <= 512
-    assert state.motion[state.base] is not None
