@@ -18,15 +18,19 @@ KINDS = (*STILLS, "gif", "mp4", "safetensors")
 
 
 def film(
-    kind: str, motion: Sequence[Frame], paster: Callable[[int | None], Callable[[Frame], Picture]]
+    kind: str,
+    motion: Sequence[Frame],
+    paster: Callable[[int | None], Callable[[Frame], Picture]],
+    frame: int | None = None,
 ) -> Iterator[bytes]:
-    """Yield b"" after each rendered image, then the bytes of a "png" or "jpg" of the last frame, or of a "gif" or "mp4"
-    of the motion.
+    """Yield b"" after each rendered image, then the bytes of a "png" or "jpg" of a frame, or of a "gif" or "mp4" of the
+    motion.
 
-    paster: see `Scene.paster`. Raises InputError for another kind.
+    paster: see `Scene.paster`. frame: of a still, by index; None: the last. Raises InputError for another kind.
     """
     if kind in STILLS:
-        yield encode(paster(None)(motion[-1]), lossless=STILLS[kind])
+        shown = motion[-1] if frame is None else motion[: frame + 1][-1]
+        yield encode(paster(None)(shown), lossless=STILLS[kind])
         return
     if kind not in FILMS:
         raise InputError(f"{kind!r} is no kind of file that an edit can be saved as: choose {', '.join(KINDS)}.")

@@ -96,8 +96,7 @@ class Editor(Undoable):
     @property
     def points(self) -> Float[Tensor, "N 2"]:
         """Current positions of the last drag's handles, (x, y) pixels."""
-        state = self.state
-        return torch.tensor(state.frame.points[: len(state.arrows.handles)]).reshape(-1, 2)
+        return torch.tensor(self.state.frame.points[: len(self.state.arrows.handles)]).reshape(-1, 2)
 
     @property
     def mask(self) -> Float[Tensor, "H W"] | None:
@@ -221,8 +220,7 @@ class Editor(Undoable):
 
     def reset(self) -> None:
         """Return to the image before all drags; the mask stays. Can be undone."""
-        state = self.state
-        self._push(State(state.origin, state.motion[:1], mask=state.mask, grow=state.grow))
+        self._push(replace(self.state, motion=self.state.motion[:1], base=0, arrows=Arrows(), plan=None))
 
     # --- keeping -------------------------------------------------------------------------------------------------
 
@@ -244,9 +242,7 @@ class Editor(Undoable):
         """
         if kind == "safetensors":
             return map(session_file.dump, [self.scene.saved(self.state, self.method, self.steps, self.tuning)])
-        motion = self.state.motion
-        shown = motion if frame is None else motion[: frame + 1]
-        return export.film(kind, shown if kind in export.STILLS else motion, self.scene.paster)
+        return export.film(kind, self.state.motion, self.scene.paster, frame)
 
     @classmethod
     def load(cls, source: str | Path | bytes, *, device: str = "auto", models: ModelCache | None = None) -> "Editor":
