@@ -25,6 +25,7 @@ from autodrag.errors import InputError
 from autodrag.images import encode
 
 BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel."
+CLEARED = "The mask is gone: what it kept of earlier pictures may jump at the next drag."
 
 
 class Controller:
@@ -117,7 +118,8 @@ class Controller:
         elif name == "reset":
             self.editor.reset()
         elif name == "clear_mask":
-            self.editor.mask = None
+            kept, self.editor.mask = self.editor.state.frame.layers > 0, None
+            return chain([Note(CLEARED)] if kept else [], self._refreshed())
         elif name == "invert_mask" and self.editor.mask is not None:
             self.editor.mask = 1 - self.editor.mask
         return self._refreshed()

@@ -100,7 +100,10 @@ class Editor(Undoable):
 
     @property
     def mask(self) -> Float[Tensor, "H W"] | None:
-        """1 where the image may change; None: everywhere. Can be set to an array, an image file or None."""
+        """1 where the image may change; None: everywhere. Can be set to an array, an image file or None.
+
+        Without a mask the next drag shows what the latents make everywhere, so what masks had kept until then may jump.
+        """
         return self.state.mask
 
     @mask.setter

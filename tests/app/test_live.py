@@ -105,6 +105,17 @@ def test_a_mask_is_obeyed_by_blending(editor: Editor) -> None:
     assert not np.array_equal(editor.image, before)
 
 
+def test_who_clears_a_mask_is_told_that_what_it_kept_may_jump(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
+    for dragged in (False, True):
+        editor.mask = np.eye(64)
+        if dragged:
+            editor.drag(HANDLES, [(30, 30)])
+        events = list(one.take(protocol.Command(type="clear_mask")).events)
+        assert editor.mask is None
+        assert any(isinstance(event, Note) for event in events) == dragged
+
+
 def test_a_tuned_generator_is_dragged_by_the_same_model(models: ModelCache, tiny: FrozenGenerator) -> None:
     own = OwnPicture(np.zeros((64, 64, 3), np.uint8), tiny.name, models, InvertConfig(steps=2, starts=1, tune_steps=2))
     list(own.run())

@@ -77,6 +77,7 @@ def test_arrows_masks_styles_and_seeds(page: Any) -> None:
     page.say(type="clear_mask")
     page.until("main", final=True)
     assert not page.told["session"]["masked"]
+    assert page.notes.pop().startswith("The mask is gone: what it kept")
     page.say(type="style", style=9, amend=False, settled=True)
     page.until("main", final=True)
     assert page.told["session"]["frames"] == 3
