@@ -1,4 +1,4 @@
-"""Reading files, and writing them atomically."""
+"""Reading files, and writing them atomically; creating folders."""
 
 import contextlib
 import json
@@ -48,6 +48,15 @@ def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
     tensors = load(data)
     size = int.from_bytes(data[:8], "little")
     return tensors, json.loads(data[8 : 8 + size]).get("__metadata__", {})
+
+
+def make_folder(path: Path, key: str = "out") -> Path:
+    """Create a folder and return it; it may exist. Raises InputError that names the config key if that fails."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {path} cannot be created ({error.strerror}); choose another {key}=.") from None
+    return path
 
 
 def write_whole(path: Path, data: bytes) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from autodrag.errors import InputError
-from autodrag.files import read_tensors, write_tensors, write_whole
+from autodrag.files import make_folder, read_tensors, write_tensors, write_whole
 
 
 def test_files_are_written_where_folders_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,3 +45,11 @@ def test_bytes_go_nowhere_without_a_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         write_whole(tmp_path / "none" / "x.png", b"x")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b").is_dir() and make_folder(tmp_path / "a").is_dir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(InputError, match=r"cannot be created .*choose another manifest="):
+            make_folder(path, "manifest")

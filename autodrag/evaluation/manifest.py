@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from autodrag.errors import InputError
 from autodrag.evaluation.tasks import Item, Task
-from autodrag.files import write_whole
+from autodrag.files import make_folder, write_whole
 
 FORMAT = 1
 
@@ -62,16 +62,24 @@ def check_manifest(manifest: Manifest, wanted: Header, path: Path) -> None:
     have, want = asdict(manifest.header), json.loads(json.dumps(asdict(wanted)))
     for key, value in want.items():
         if have[key] != value:
-            shown = "" if key == "generator" else f" ({_short(have[key])}, not {_short(value)})"
+            shown = "" if key == "generator" else f" ({_difference(have[key], value)})"
             raise InputError(f"The manifest {path} is for another {key}{shown}; choose another manifest= or delete it.")
+
+
+def _difference(have: Any, want: Any) -> str:
+    """What differs; of mappings, the keys that do."""
+    if isinstance(have, dict) and isinstance(want, dict):
+        keys = [key for key in have | want if have.get(key) != want.get(key)]
+        return ", ".join(f"{key} {_short(have.get(key))}, not {_short(want.get(key))}" for key in keys)
+    return f"{_short(have)}, not {_short(want)}"
 
 
 def make_manifest(path: Path, header: Header, task: Task, count: int, say: Callable[[str], None]) -> Manifest:
     """Draw the items and write them; to be called by one process."""
+    make_folder(path.parent, "manifest")
     say(f"drawing {count} items of {path}")
     items = [task.item(index) for index in tqdm(range(count), unit="item", leave=False)]
     manifest = Manifest(header, items)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, _text(manifest).encode())
     redrawn = sum(item.attempt for item in items)
     say(f"{path} holds {count} items; {redrawn} draws were rejected")

@@ -21,6 +21,7 @@ from autodrag.evaluation.method import load_evaluated, missing_weights, samples_
 from autodrag.evaluation.metric_networks import MetricNetworks, load_metric_networks
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
+from autodrag.files import make_folder
 from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
 from autodrag.loading import load_generator
@@ -47,7 +48,7 @@ class EvalConfig:
     timed: int  # edits that are repeated one at a time for the timing; 0: none
     untrained: Literal["stop", "skip"]  # what to do where the method has no weights yet
     c: int | tuple[float, ...] | None = None  # class of a conditional generator; missing in folders of earlier versions
-    settings: tuple[str, ...] | None = None  # settings of the task to evaluate; None: all
+    settings: tuple[str | int, ...] | None = None  # settings of the task to evaluate; None: all
 
 
 def evaluate(config: EvalConfig) -> None:
@@ -64,7 +65,7 @@ def evaluate(config: EvalConfig) -> None:
     out = Path(config.out)
     with join_ranks(config.device) as ranks:
         if ranks.first:
-            out.mkdir(parents=True, exist_ok=True)
+            make_folder(out)
         with exclusive(out) if ranks.first else nullcontext():
             _run(config, ranks, out)
 
@@ -122,13 +123,12 @@ def _settings(config: EvalConfig, task: Task) -> list[str]:
     """The chosen settings, in the order of the task."""
     if config.settings is None:
         return list(task.settings)
-    unknown = [setting for setting in config.settings if setting not in task.settings]
-    if unknown or not config.settings:
+    chosen = [str(setting) for setting in config.settings]
+    if not chosen or not set(chosen) <= task.settings.keys():
         raise InputError(
-            f"settings={list(config.settings)} do not all exist in {config.task.name}; choose from "
-            f"{', '.join(task.settings)}."
+            f"settings={chosen} do not all exist in {config.task.name}; choose from {', '.join(task.settings)}."
         )
-    return [setting for setting in task.settings if setting in config.settings]
+    return [setting for setting in task.settings if setting in chosen]
 
 
 def _predict(method: DragMethod | None, task: Task, chunk: Chunk) -> Prediction:
@@ -163,19 +163,20 @@ def _timing(
 ) -> Timing | None:
     """The timing of the first setting, kept in timing.json so that a resumed evaluation does not repeat it.
 
-    Where more edits are to be timed than before, all are timed again: the load of the machine may have changed.
+    All edits are timed again for another setting, on another device, and where more are to be timed than before: the
+    load of the machine may have changed.
     """
     if method is None or config.timed == 0:
         return None
-    known = folder.read_json("timing.json")
-    items = items[: config.timed]
-    if known is None or len(known["method"]) < len(items):
-        pairs = [item.pair(task.settings[_settings(config, task)[0]]) for item in items]
+    known, items = folder.read_json("timing.json"), items[: config.timed]
+    of = {"setting": _settings(config, task)[0], "device": _device_name(generator.device)}
+    if known is None or known.get("of") != of or len(known["method"]) < len(items):
+        pairs = [item.pair(task.settings[of["setting"]]) for item in items]
         source = task.latents(items).source
         timing = time_edits(generator, method, source, [h for h, _ in pairs], [t for _, t in pairs])
-        known = asdict(timing)
+        known = {"of": of, **asdict(timing)}
         folder.write_text("timing.json", json.dumps(known) + "\n")
-    return Timing(**known)
+    return Timing(known["method"], known["rendered"])
 
 
 def _summary(

@@ -50,8 +50,9 @@ def test_every_task_with_every_method(
         for column in found["columns"]:
             assert setting[column]["n"] == (0 if column == "lpips" else 3)
     if method == "none" and task in ("mdd", "roundtrip"):
-        column, value = ("mdd", 1.0) if task == "mdd" else ("mse", 0.0)
-        assert [s[column]["mean"] for s in found["settings"].values()] == [value]
+        expected = {"mdd": 1.0} if task == "mdd" else {"mse": 0.0, "there": 0.0}  # nothing has moved there and back
+        for setting in found["settings"].values():
+            assert {column: setting[column]["mean"] for column in expected} == expected
     assert found["seconds"]["method"]["n"] == 1 and found["missing"] == {"LPIPS": "LPIPS needs a file."}
 
 
@@ -168,6 +169,9 @@ def test_an_experiment_skips_untrained_methods(file: Path, tmp_path: Path, repos
         ("task.count=0", "at least 1"),
         ("items=0", "at least 1"),
         ("method=draggan method.options.lr=-1", "positive"),
+        ("task=paired task.flow=dis task.points=0", "task.points is 0"),
+        ("out=/dev/null/x", "choose another out="),
+        ("manifest=/dev/null/m.json", "choose another manifest="),
     ],
 )
 def test_impossible_settings_give_a_clear_error(

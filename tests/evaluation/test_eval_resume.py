@@ -57,6 +57,22 @@ def test_a_finished_evaluation_can_be_extended(
     assert rows[0] == rows[1]
 
 
+def test_edits_are_timed_again_in_another_setting_and_on_another_device(
+    config: Any, summary: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed: list[int] = []
+    times = module.time_edits
+    monkeypatch.setattr(module, "time_edits", lambda *given: timed.append(given[3][0].shape[0]) or times(*given))
+    given = ["task=landmarks", "task.points=[1,5]", "method=draggan", "task.max_steps=1", "batch=1", "items=1"]
+    evaluate(config(file, tmp_path, *given, "settings=[5]"))
+    evaluate(config(file, tmp_path, *given))
+    evaluate(config(file, tmp_path, *given))
+    assert timed == [5, 1] and list(summary(tmp_path)["settings"]) == ["1", "5"]
+    monkeypatch.setattr(module, "_device_name", lambda _: "another")
+    evaluate(config(file, tmp_path, *given))
+    assert timed == [5, 1, 1] and summary(tmp_path)["device"] == "another"
+
+
 def test_a_killed_evaluation_resumes_to_the_same_summary(
     config: Any, summary: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from autodrag.errors import InputError
 from autodrag.evaluation.tasks.base import Item, Latents, Task
 from autodrag.generator import FrozenGenerator
 from autodrag.geometry import rescale, sample
@@ -29,8 +30,13 @@ class FlowTask(Task):
         flow: Flow,
         content: tuple[float, float, float, float] | None,
     ) -> None:
-        """content: (x0, y0, x1, y1) as fractions, the part of the canvas with a picture; None: all of it."""
+        """content: (x0, y0, x1, y1) as fractions, the part of the canvas with a picture; None: all of it.
+
+        Raises InputError for fewer than one point.
+        """
         super().__init__(generator, seed)
+        if points < 1:
+            raise InputError(f"task.points is {points}, but an edit needs at least 1.")
         self._points, self._flow, self._content = points, flow, content or (0.0, 0.0, 1.0, 1.0)
 
     @property

@@ -32,7 +32,7 @@ class RoundtripConfig:
 class Roundtrip(MotionTask):
     """The difference between the first image and the one after both drags, in [-1, 1] at 256 px."""
 
-    columns: ClassVar = {"lpips": "LPIPS x 10", "mse": "MSE x 100"}
+    columns: ClassVar = {"lpips": "LPIPS x 10", "mse": "MSE x 100", "there": "MSE x 100 of the first drag"}
 
     def __init__(
         self,
