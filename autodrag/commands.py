@@ -86,3 +86,7 @@ def _unknown(name: str) -> str:
 def _named(place: str) -> Any:
     module, _, name = place.partition(":")
     return getattr(import_module(module), name)
+
+
+if __name__ == "__main__":
+    main()

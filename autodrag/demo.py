@@ -15,6 +15,7 @@ from autodrag.config import MODEL_DIR, DatasetConfig
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
 from autodrag.evaluation.metrics import mean_distance
+from autodrag.files import make_folder
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_pixels, to_uint8
 from autodrag.loading import load_generator
@@ -64,8 +65,7 @@ class Pair:
 
 def run(config: DemoConfig) -> None:
     """Run the demo. Raises InputError if a step fails, after the step has printed its own message."""
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(Path(config.out))
     _train_briefly(config, out)
     generator = load_generator(config.dataset, pick_device(config.device))
     method, label = _method(config, generator)
@@ -74,9 +74,9 @@ def run(config: DemoConfig) -> None:
 
 
 def _command(words: Sequence[str]) -> None:
-    print(f"\n$ python {' '.join(words)}", flush=True)
-    if subprocess.run([sys.executable, *words], check=False).returncode != 0:
-        raise InputError(f"The demo stops because `python {' '.join(words)}` failed; see its message above.")
+    print(f"\n$ autodrag {' '.join(words)}", flush=True)
+    if subprocess.run([sys.executable, "-m", "autodrag.commands", *words], check=False).returncode != 0:
+        raise InputError(f"The demo stops because `autodrag {' '.join(words)}` failed; see its message above.")
 
 
 def _train_briefly(config: DemoConfig, out: Path) -> None:
@@ -84,7 +84,7 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
     data, device = f"data={out}/data", f"device={config.device}"
     made = ["experiment=synthface_trajectories", f"count={config.samples}", "trajectory.outlines=true"]
     made += [f"out={out}/data", device]
-    _command(["scripts/trajectories.py", *made])
+    _command(["trajectories", *made])
     for (stage, (section, read)), epochs in zip(STAGES.items(), config.epochs, strict=True):
         run_folder = out / f"stage{stage}"
         budget = [f"{section}.budget.epochs={epochs}", f"{section}.budget.samples={config.epoch_samples}"]
@@ -95,7 +95,7 @@ def _train_briefly(config: DemoConfig, out: Path) -> None:
             budget.append(f"{section}.metric_latents=1")  # a rough estimate suffices, at a quarter of the cost or less
         before = [f"{section}.{part}={out}/stage{name}/weights.safetensors" for part, name in read.items()]
         words = [f"stage={stage}", "experiment=synthface", data, f"out={run_folder}", device, "loop.logger.log_every=5"]
-        _command(["scripts/train.py", *words, *budget, *before])
+        _command(["train", *words, *budget, *before])
         losses = [json.loads(line) for line in (run_folder / "stats.jsonl").read_text(encoding="utf-8").splitlines()]
         trained = [line["loss"] for line in losses if "loss" in line]
         third = max(1, len(trained) // 3)  # single values vary with the drags in the batch

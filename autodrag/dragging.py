@@ -22,7 +22,7 @@ from autodrag.editor.state import Arrows, Frame, State, start_of_drag
 from autodrag.editor.tuning import AS_IS
 from autodrag.edits import Edit, read_edits
 from autodrag.errors import InputError
-from autodrag.files import write_whole
+from autodrag.files import make_folder, write_whole
 from autodrag.films import KINDS, check_rate
 from autodrag.generator import Class, FrozenGenerator
 from autodrag.loading import load_generator
@@ -82,11 +82,7 @@ def run(config: DragConfig) -> None:
     method = load_method(config.method.name, generator, **config.method.options)
     mask = None if config.mask is None else read_mask(config.mask, generator.resolution)
     starts = _valid(edits, generator, mask, config)
-    folder = out.parent if config.edits is None else out
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be created ({error.strerror}); choose another out=.") from None
+    folder = make_folder(out.parent if config.edits is None else out)
     renderer = Renderer(generator)
     begin, dragging = time.perf_counter(), 0.0
     for start in range(0, len(starts), config.batch):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from time import perf_counter
 from typing import Literal
 
@@ -25,6 +26,7 @@ from autodrag.devices import pick_device
 from autodrag.domains.synthface.correspondence import on_skin, true_targets
 from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.renderer import render
+from autodrag.files import make_folder
 from autodrag.fingerprint import fingerprint
 from autodrag.seeding import rng
 
@@ -199,6 +201,7 @@ class DataCost:
 
 def run(config: DataBench) -> None:
     """Print the tables and write the numbers to `config.out`."""
+    make_folder(Path(config.out).parent)
     device = pick_device(config.device)
     dataset = [f"dataset={config.generator}"] if config.generator in dataset_names() else []
     settings = typed(TrajectoriesConfig, compose("trajectories", [*dataset, *config.settings.split()]))

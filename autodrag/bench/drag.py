@@ -15,6 +15,7 @@ from autodrag.bench.measure import cost, device_name, write_record
 from autodrag.bench.models import autodrag_weights, generator_loader
 from autodrag.config import dataset_names, load_dataset
 from autodrag.devices import pick_device
+from autodrag.files import make_folder
 from autodrag.generator import FrozenGenerator
 from autodrag.methods import DragMethod, load_method
 from autodrag.models import ModelConfig
@@ -71,6 +72,7 @@ class Against:
 
 def run(config: DragBench) -> None:
     """Print the tables and write the numbers to `config.out`."""
+    make_folder(Path(config.out).parent)
     device = pick_device(config.device)
     generator = generator_loader(config.generator, config.dtype, device)()
     with tempfile.TemporaryDirectory() as folder:

@@ -23,6 +23,7 @@ from autodrag.config import compose, load_dataset, typed
 from autodrag.devices import in_passing, pick_device
 from autodrag.editor.model_cache import ModelCache
 from autodrag.errors import InputError
+from autodrag.files import make_folder
 from autodrag.generator import FrozenGenerator
 from autodrag.models import ModelConfig
 
@@ -46,6 +47,7 @@ class EditorBench:
 
 def run(config: EditorBench) -> None:
     """Print one line and write its numbers to `config.out`. Raises InputError if `seconds` is too short."""
+    make_folder(Path(config.out).parent)
     device = pick_device(config.device)
     generator = in_passing(generator_loader(config.generator, config.dtype, device))
     with tempfile.TemporaryDirectory() as folder:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from autodrag.bench.measure import cost, device_name, matmul_rate, write_record
 from autodrag.devices import pick_device
-from autodrag.errors import InputError
+from autodrag.files import make_folder
 from autodrag.generator import FrozenGenerator
 from autodrag.graphs import record_cuda
 from autodrag.seeding import rng
@@ -45,7 +45,7 @@ class GeneratorBench:
     dtypes: tuple[Literal["float32", "bfloat16", "float16"], ...]
     layouts: tuple[Literal["channels_last", "contiguous"], ...]
     device: str
-    compile: Literal["auto", "true", "false"]  # time torch.compile; auto: on a GPU
+    compile: bool | Literal["auto"]  # time torch.compile; auto: on a GPU
     repeats: int  # maximum runs per timing
     seconds: float  # maximum duration of a timing
     quick: bool  # only the first size, one batch size and one layout
@@ -84,10 +84,8 @@ def run(config: GeneratorBench) -> None:
         config = replace(
             config, sizes=config.sizes[:1], batches=(1,), layouts=("channels_last",), repeats=min(2, config.repeats)
         )
+    make_folder(Path(config.out).parent)
     device = pick_device(config.device)
-    out = Path(config.out)
-    if not out.parent.is_dir():
-        raise InputError(f"{out.parent} is not a folder; create it or give another out=.")
     rates: dict[str, float] = {dtype: matmul_rate(device, getattr(torch, dtype)) for dtype in config.dtypes}
     print(f"{device_name(device)}, torch {torch.__version__}")
     for dtype, rate in rates.items():
@@ -97,12 +95,12 @@ def run(config: GeneratorBench) -> None:
     for row in measured(config, device, rates):
         rows.append(row)
         print(_line(_cells(row)), flush=True)
-    write_record(out, device, config, {"matmul_flops": rates, "rows": [asdict(row) for row in rows]})
+    write_record(config.out, device, config, {"matmul_flops": rates, "rows": [asdict(row) for row in rows]})
 
 
 def measured(config: GeneratorBench, device: torch.device, rates: Mapping[str, float]) -> Iterator[Row]:
     """Yield the rows of the table, the plain engine of each case first."""
-    with_compile = device.type == "cuda" if config.compile == "auto" else config.compile == "true"
+    with_compile = device.type == "cuda" if config.compile == "auto" else config.compile
     for size in config.sizes:
         for dtype in config.dtypes:
             plain: dict[tuple[int, str, bool], float] = {}

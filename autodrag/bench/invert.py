@@ -20,6 +20,7 @@ from autodrag.domains.synthface.renderer import render
 from autodrag.editor.inversion import Inversion, InvertConfig
 from autodrag.editor.photo_detail import PhotoDetail
 from autodrag.evaluation.tasks.landmarks import PRESETS
+from autodrag.files import make_folder
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_pixels, to_tensor, to_uint8
 from autodrag.loading import load_generator
@@ -74,6 +75,7 @@ class Bench:
 
 def run(config: InvertBench) -> None:
     """Print a line per kind of inversion; write the numbers to `config.out` and an image sheet beside it."""
+    make_folder(Path(config.out).parent)
     device = pick_device(config.device)
     generator, detector = load_generator(DOMAIN, device), load_detector(DOMAIN, MODEL_DIR)
     methods = {name: _load_method(name, generator) for name in config.methods}

@@ -25,11 +25,11 @@ class Cost:
 
 
 def cost(work: Callable[[], object], device: torch.device, repeats: int, seconds: float) -> Cost:
-    """Time `work` after a warm-up, `repeats` times or for `seconds`, and measure its memory once."""
+    """Time `work` after a warm-up, `repeats` times or for `seconds`, but at least once; measure its memory once."""
     work()
     peak = _peak_mib(work, device)
     times: list[float] = []
-    while len(times) < repeats and sum(times) < seconds:
+    while not times or (len(times) < repeats and sum(times) < seconds):
         synchronise(device)
         start = perf_counter()
         work()

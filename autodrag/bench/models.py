@@ -15,12 +15,19 @@ from autodrag.training.latent_statistics import domain_shape, measure
 from autodrag.weights import weights_path
 
 OFFICIAL = "official-"  # prefix, followed by the height
+HEIGHTS = tuple(str(2**power) for power in range(5, 12))
 
 
 def generator_loader(name: str, dtype: str, device: torch.device) -> LoadGenerator:
-    """A loader of a dataset's or file's generator, or of random weights in the published widths (official-512)."""
+    """A loader of a dataset's or file's generator, or of random weights in the published widths (official-512).
+
+    Raises InputError for a height that is none.
+    """
     if name.startswith(OFFICIAL):
-        return partial(official, int(name.removeprefix(OFFICIAL)), dtype, True, device)
+        height = name.removeprefix(OFFICIAL)
+        if height not in HEIGHTS:
+            raise InputError(f"generator={name} has no height: choose {OFFICIAL} with {', '.join(HEIGHTS)}.")
+        return partial(official, int(height), dtype, True, device)
     return partial(load_generator, name, device, getattr(torch, dtype))
 
 

@@ -17,6 +17,7 @@ import torch
 from autodrag.bench.measure import device_name, write_record
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
+from autodrag.files import make_folder
 
 TAIL = 12  # lines of output shown of a failed part
 
@@ -61,8 +62,7 @@ def run(config: SuiteBench) -> None:
         raise InputError("The suite runs scripts and tests of a checkout: start it in the root of the repository.")
     if shlex.split(config.out) != [config.out]:
         raise InputError(f"out={config.out} becomes part of commands: choose a folder without blanks or quotes.")
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
+    out = make_folder(Path(config.out))
     outcomes = []
     for name, part in config.parts.items():
         outcomes.append(run_part(name, part, out))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from autodrag.bench.models import generator_loader
 from autodrag.data.dataset import Sample, Trajectories
 from autodrag.data.trajectories import FEATURE_BLOCK
 from autodrag.devices import pick_device
+from autodrag.files import make_folder
 from autodrag.generator import FrozenGenerator
 from autodrag.models import AutoDrag, ModelConfig
 from autodrag.models.cost import parameter_count
@@ -59,6 +61,7 @@ class TrainCost:
 
 def run(config: TrainBench) -> None:
     """Print the table and write its numbers to `config.out`."""
+    make_folder(Path(config.out).parent)
     device = pick_device(config.device)
     generator = generator_loader(config.generator, config.precision, device)()
     measured = train_cost(generator, config)

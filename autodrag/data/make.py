@@ -16,6 +16,7 @@ from autodrag.data.share import Make, Sharing
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig, check
 from autodrag.data.workers import available_cores, make_samples
 from autodrag.errors import InputError
+from autodrag.files import make_folder
 from autodrag.fingerprint import fingerprint
 from autodrag.loading import load_generator
 from autodrag.precision import Asked, Chosen, choose
@@ -94,7 +95,7 @@ def _dtype(cfg: TrajectoriesConfig, device: torch.device) -> Chosen:
 
 def fill_folder(folder: Path, recipe: Recipe, work: Make, count: int, shard_size: int) -> ShardIndex:
     """`shards.fill` with a progress bar and a lock on the folder. work: makes the samples of ascending indices."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
 
     def make(indices: list[int]) -> Iterator[MatchedMotion]:
         yield from tqdm(work(indices), total=len(indices), unit=" samples", smoothing=0.05)

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autodrag.errors import InputError
-from autodrag.files import read_tensors, write_tensors
+from autodrag.files import make_folder, read_tensors, write_tensors
 from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_uint8
@@ -59,7 +59,7 @@ def fill_cache(folder: Path, generator: FrozenGenerator, config: PicturesConfig,
 
     Raises InputError if the folder holds images of other settings or another generator, or if another run is using it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder, "encoder.folder")
     with exclusive(folder):
         _check_recipe(folder, generator, config, seed)
         missing = [number for number in _numbers(config) if not _file(folder, number).exists()]

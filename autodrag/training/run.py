@@ -10,6 +10,7 @@ import torch
 from autodrag.config import dump, load_yaml
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
+from autodrag.files import make_folder
 from autodrag.loading import load_generator
 from autodrag.models.cost import cost_table
 from autodrag.precision import choose
@@ -105,6 +106,6 @@ def _comparable(config: TrainConfig) -> dict[str, object]:
 def _alone(out: Path, ranks: Ranks) -> Iterator[None]:
     """Lock the run folder."""
     if ranks.first:
-        out.mkdir(parents=True, exist_ok=True)
+        make_folder(out)
     with exclusive(out) if ranks.first else nullcontext():
         yield

@@ -7,6 +7,7 @@ import pytest
 
 from autodrag.bench.drag import DragBench, run
 from autodrag.config import compose, typed
+from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from third_party.stylegan2.readers import write_safetensors
 
@@ -17,7 +18,7 @@ def test_both_methods_are_timed(tiny: FrozenGenerator, tmp_path: Path, capsys: p
     network = tiny.trainable_copy()
     write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
     places = [f"generator={tmp_path / 'tiny.safetensors'}", f"out={tmp_path / 'out.json'}", "device=cpu"]
-    small = ["points=[1,3]", "draggan_steps=2", "batch=2", "repeats=1"]
+    small = ["points=[1,3]", "draggan_steps=2", "batch=2", "repeats=0"]
     run(typed(DragBench, compose("bench/drag", [*SMALL, *places, *small])))
     numbers = json.loads((tmp_path / "out.json").read_text())
     assert [row["points"] for row in numbers["rows"]] == [1, 3] and not numbers["trained"]
@@ -25,3 +26,10 @@ def test_both_methods_are_timed(tiny: FrozenGenerator, tmp_path: Path, capsys: p
     assert 1 <= numbers["against"]["draggan_steps"] <= 2
     printed = capsys.readouterr().out
     assert "(random weights)" in printed and "2 edits together" in printed
+
+
+@pytest.mark.parametrize("height", ["x", "100", "-8"])
+def test_heights_that_are_none_are_refused(height: str, tmp_path: Path) -> None:
+    given = [f"generator=official-{height}", f"out={tmp_path / 'out.json'}", "device=cpu"]
+    with pytest.raises(InputError, match="choose official- with 32, 64"):
+        run(typed(DragBench, compose("bench/drag", given)))

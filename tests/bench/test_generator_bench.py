@@ -47,7 +47,11 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_user_errors_are_clear(tmp_path: Path, repository: Path) -> None:
-    for override, words in ((f"out={tmp_path}/none/x.json", "is not a folder"), ("device=gpu", "Unknown device 'gpu'")):
+    (tmp_path / "file").touch()
+    for override, words in (
+        (f"out={tmp_path}/file/x.json", "cannot be created"),
+        ("device=gpu", "Unknown device 'gpu'"),
+    ):
         with pytest.raises(InputError, match=words):
             bench.run(typed(bench.GeneratorBench, compose("bench/generator", [override])))
     done = subprocess.run(

@@ -2,11 +2,13 @@
 
 import json
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from autodrag.bench.suite import Part, SuiteBench, figures, run, run_part
+from autodrag.commands import COMMANDS
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -33,7 +35,9 @@ def test_every_command_of_it_has_keys_that_exist() -> None:
         script, *words = part.command.split()
         if script.startswith("scripts/"):
             name = Path(script).stem
-            compose(f"bench/{words.pop(0)}" if name == "bench" else name, words)
+            name = f"bench {words.pop(0)}" if name == "bench" else name
+            module, _, settings = COMMANDS[name].settings.partition(":")
+            typed(getattr(import_module(module), settings), compose(name.replace(" ", "/"), words))
 
 
 def test_the_table_lists_finished_failed_and_timed_out_parts(

@@ -119,7 +119,12 @@ def test_the_readme_equals_the_stored_summaries(repository: Path) -> None:
 
 @pytest.mark.parametrize(
     ("overrides", "says"),
-    [([], "There are no results under"), (["parts=[table9]"], "no part 'table9'")],
+    [
+        ([], "There are no results under"),
+        (["parts=[table9]"], "no part 'table9'"),
+        (["readme=none.md"], "There is no readme=none.md"),
+        (["page=/dev/null/results.md"], "choose another page="),
+    ],
 )
 def test_nothing_to_report_gives_a_clear_error(tmp_path: Path, overrides: list[str], says: str) -> None:
     with pytest.raises(InputError, match=says):

@@ -15,6 +15,7 @@ from autodrag.evaluation.report.page import headline, insert, page
 from autodrag.evaluation.report.results import Result, keep, read_results
 from autodrag.evaluation.report.sheets import SHEETS
 from autodrag.evaluation.report.tables import TABLES
+from autodrag.files import make_folder
 from autodrag.visualize import save_image
 
 PARTS = (*TABLES, *FIGURES, *SHEETS)
@@ -43,10 +44,13 @@ def make_report(config: ReportConfig) -> None:
         if part not in PARTS:
             raise InputError(f"There is no part {part!r}; choose from {', '.join(PARTS)}.")
     data, out, name = Path(config.data), Path(config.out), config.dataset.name
+    if config.readme is not None and not Path(config.readme).is_file():
+        raise InputError(f"There is no readme={config.readme}; give another file, or readme=null.")
+    make_folder(out)
+    make_folder(Path(config.page).parent, "page")
     fresh = [] if config.results is None else read_results(Path(config.results))
     keep(fresh, data)
     kept = read_results(data)
-    out.mkdir(parents=True, exist_ok=True)
     for part in config.parts:
         if part in SHEETS:
             paths = _write_sheet(SHEETS[part], fresh, name, out / f"{part}-{name}.jpg")
