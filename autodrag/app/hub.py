@@ -63,7 +63,7 @@ class Hub:
         """
         client = self.clients.get(token)
         if client is None or client.visit is None:
-            self._check_room()
+            self._check_room(new=client is None)
         if client is None:
             client, visit = await self._new()
         else:
@@ -76,12 +76,15 @@ class Hub:
                 seconds = 60 * self.config.keep_minutes
                 asyncio.get_running_loop().call_later(seconds, self._forget, client, seconds)
 
-    def _check_room(self) -> None:
-        """End the session that has waited longest if too many wait. Raises InputError if too many pages are open."""
+    def _check_room(self, new: bool) -> None:
+        """Raises InputError if too many pages are open.
+
+        new: the page needs a session of its own. If too many wait already, the one that has waited longest ends.
+        """
         waiting = sorted((c for c in self.clients.values() if c.visit is None), key=lambda c: c.left)
         if len(self.clients) - len(waiting) >= self.config.max_clients:
             raise InputError(f"{self.config.max_clients} pages are open already: close one, or raise max_clients.")
-        if len(waiting) >= self.config.max_clients:
+        if new and len(waiting) >= self.config.max_clients:
             self._forget(waiting[0])
 
     async def _new(self) -> tuple[Client, asyncio.Event]:

@@ -19,10 +19,11 @@ DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False
 
 
 @pytest.fixture
-def place(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Iterator[str]:
-    """A server that keeps sessions for a minute, and two pages at most."""
+def place(config: AppConfig, serve: Any, tiny: FrozenGenerator, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A server that keeps sessions for a minute, and two pages at most, or as many as the test's parameter says."""
     models = ModelCache("cpu", closed=True)
-    with serve(replace(config, keep_minutes=1.0, max_clients=2), models, models.add(tiny)) as address:
+    limits = {"keep_minutes": 1.0, "max_clients": getattr(request, "param", 2)}
+    with serve(replace(config, **limits), models, models.add(tiny)) as address:
         yield address
 
 
@@ -93,6 +94,17 @@ def test_sessions_that_wait_take_no_place_and_the_longest_waiting_is_forgotten(c
         page.socket.close()
     assert come(tokens[-1]).told["welcome"]["known"]
     assert not come(tokens[0]).told["welcome"]["known"]
+
+
+@pytest.mark.parametrize(("place", "count"), [(1, 1), (2, 2)], indirect=["place"])
+def test_a_page_that_returns_ends_no_session_that_waits(come: Any, count: int) -> None:
+    pages = [come() for _ in range(count)]
+    for page in pages:
+        page.socket.close()
+    for page in pages[::-1]:
+        again = come(page.told["welcome"]["token"])
+        assert again.told["welcome"]["known"]
+        again.socket.close()
 
 
 def test_a_copy_is_handed_to_a_server_that_does_not_know_the_session(come: Any, place: str) -> None:
