@@ -187,7 +187,7 @@ class Client:
         """The bytes of a file of the session; the page gets the progress of films. Raises InputError on any failure."""
         data, made, total = b"", 0, 0
         try:
-            parts, total = self.controller.export(kind, frame)
+            parts, total = await self.run(self.controller.export, kind, frame)
             while (part := await self.run(next, parts, None)) is not None:
                 data, made = part, made + 1
                 if total:

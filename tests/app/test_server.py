@@ -2,16 +2,19 @@
 
 import gc
 import json
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
+import pytest
 from websockets.sync.client import connect
 
 from autodrag.app.controller import Controller
 from autodrag.app.hub import AppConfig
+from autodrag.editor.session import Editor
 from autodrag.generator import FrozenGenerator
 from autodrag.images import encode
 from autodrag.pictures import read_picture
@@ -182,6 +185,20 @@ def test_files_go_up_and_down(address: str, page: Any) -> None:
     page.until("main", final=True)
     assert np.array_equal(page.pictures["main"], dragged)
     assert page.told["session"]["frames"] == 3
+
+
+def test_files_are_made_beside_the_server(address: str, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All pages wait for what runs in the thread of the server."""
+    threads, export = [], Editor.export
+
+    def noted(*arguments: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return export(*arguments)
+
+    monkeypatch.setattr(Editor, "export", noted)
+    token = page.told["welcome"]["token"]
+    assert httpx.get(f"{address}/export/{token}/autodrag.safetensors", timeout=120).status_code == 200
+    assert threads[0].startswith("autodrag")
 
 
 def test_a_picture_is_inverted_taken_early_or_cancelled(address: str, page: Any) -> None:
