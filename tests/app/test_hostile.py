@@ -5,9 +5,12 @@ import os
 import random
 import struct
 import zlib
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -217,10 +220,11 @@ def test_paths_and_tokens_lead_nowhere_else(address: str, page: Any) -> None:
         "/docs",
         "/openapi.json",
     ):
-        with httpx.Client(base_url=address) as client:
-            answer = client.send(client.build_request("GET", address + path))
-        assert answer.status_code in (400, 404, 422), path
-        assert "import" not in answer.text
+        with closing(HTTPConnection(urlsplit(address).netloc, timeout=120)) as client:
+            client.request("GET", path)  # as it is: httpx would remove the dots
+            answer = client.getresponse()
+            assert answer.status in (400, 404, 422), path
+            assert b"import" not in answer.read()
     assert httpx.get(f"{address}/export/other/autodrag.png").json()["error"].startswith("The session of this page")
     assert httpx.post(f"{address}/upload/{token}/image?steps=1000000", content=b"").status_code == 422
 
