@@ -144,6 +144,20 @@ def test_a_minute_without_the_line_loses_nothing(place: str, open_view: Any) -> 
     view.becomes(first)
 
 
+def test_a_session_stays_with_the_tab_that_took_it(view: Any, place: str, open_view: Any) -> None:
+    token = view.page.evaluate("() => sessionStorage.token")
+    other = open_view(place)
+    other.page.evaluate("token => { sessionStorage.token = token; }", token)
+    other.open(place)
+    sync_api.expect(view.page.locator("body[data-connection=taken]")).to_have_count(1)
+    view.page.evaluate("() => dispatchEvent(new Event('online'))")  # the network of both was away for a moment
+    view.page.wait_for_timeout(1000)
+    assert other.page.locator("body").get_attribute("data-connection") == "open"
+    assert view.page.locator("body").get_attribute("data-connection") == "taken"
+    view.open(place)
+    assert view.page.locator("body").get_attribute("data-connection") == "open"
+
+
 def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path) -> None:
     photo = np.full((64, 96, 3), 90, np.uint8)
     photo[20:50, 30:70] = (200, 120, 40)

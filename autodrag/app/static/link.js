@@ -12,12 +12,17 @@ export class Link {
   #ready = false;
   #unsaid = [];
   #refusal = null;
+  #taken = false; // until the user reloads: two tabs would take the session from each other
 
   // heard(message), seen(header, blob), state("closed" | "refused" | "taken", text)
   constructor(heard, seen, state) {
     Object.assign(this, { heard, seen, state });
     this.#connect();
-    addEventListener("online", () => this.#socket.readyState === WebSocket.CLOSED && this.#connect());
+    addEventListener("online", () => this.#again());
+  }
+
+  #again() {
+    if (!this.#taken && this.#socket.readyState === WebSocket.CLOSED) this.#connect();
   }
 
   #connect() {
@@ -34,11 +39,13 @@ export class Link {
 
   #closed(code) {
     this.#ready = false;
-    if (code === TAKEN) this.state("taken", "This session is open in another tab. Reload the page to continue here.");
-    else {
+    if (code === TAKEN) {
+      this.#taken = true;
+      this.state("taken", "This session is open in another tab. Reload the page to continue here.");
+    } else {
       if (this.#refusal) this.state("refused", `${this.#refusal} Trying again.`);
       else this.state("closed", "The connection is lost. Your work is kept; trying again.");
-      setTimeout(() => this.#socket.readyState === WebSocket.CLOSED && this.#connect(), this.#refusal ? PAUSE.full : this.#wait);
+      setTimeout(() => this.#again(), this.#refusal ? PAUSE.full : this.#wait);
       this.#wait = Math.min(PAUSE.most, this.#wait * 2);
     }
   }
