@@ -158,6 +158,23 @@ def test_a_session_stays_with_the_tab_that_took_it(view: Any, place: str, open_v
     assert view.page.locator("body").get_attribute("data-connection") == "open"
 
 
+LANE = """async () => {
+    const { Pictures } = await import(new URL("static/pictures.js", document.baseURI));
+    const drawn = [];
+    let shown = 0;
+    const pictures = new Pictures(() => (shown += 1), ({ number }) => drawn.push(number));
+    const good = await new Promise((resolve) => document.createElement("canvas").toBlob(resolve));
+    for (const [number, blob] of [new Blob(["no picture"]), good].entries()) {
+        await pictures.take({ lane: "main", number }, blob).catch(() => {});
+    }
+    return [drawn, shown];
+}"""
+
+
+def test_a_picture_that_cannot_be_decoded_does_not_block_the_next(view: Any) -> None:
+    assert view.page.evaluate(LANE) == [[1], 2]
+
+
 def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path) -> None:
     photo = np.full((64, 96, 3), 90, np.uint8)
     photo[20:50, 30:70] = (200, 120, 40)

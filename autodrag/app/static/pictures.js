@@ -21,8 +21,9 @@ export class Pictures {
     while (queue.next) {
       const { header: about, blob: data } = queue.next;
       queue.next = null;
-      this.draw(about, await createImageBitmap(data));
-      this.shown();
+      const bitmap = await createImageBitmap(data).catch(() => null); // fails if the browser lacks memory
+      if (bitmap) this.draw(about, bitmap);
+      this.shown(); // in any case: the server waits for it
     }
     this.#queues.delete(lane);
   }
