@@ -11,6 +11,7 @@ from time import perf_counter
 from typing import Any, TypeVar
 
 from autodrag.app.controller import Controller
+from autodrag.app.downloads import export
 from autodrag.app.events import Event, Look, Note, Work
 from autodrag.app.orders import Job, Order
 from autodrag.app.pace import Pace
@@ -187,7 +188,7 @@ class Client:
         """The bytes of a file of the session; the page gets the progress of films. Raises InputError on any failure."""
         data, made, total = b"", 0, 0
         try:
-            parts, total = await self.run(self.controller.export, kind, frame)
+            parts, total = await self.run(export, self.controller.editor, kind, frame)
             while (part := await self.run(next, parts, None)) is not None:
                 data, made = part, made + 1
                 if total:

@@ -13,16 +13,13 @@ from autodrag.app.orders import GeneratorFile, Hello, Job, MaskFile, Order, OwnI
 from autodrag.app.preparation import Preparation
 from autodrag.app.session_json import describe, outcome
 from autodrag.editor.drag import Drag
-from autodrag.editor.export import film_length
 from autodrag.editor.masks import paint
 from autodrag.editor.model_cache import METHODS, ModelCache
-from autodrag.editor.script import script
 from autodrag.editor.session import Editor
 from autodrag.editor.session_file import is_session
 from autodrag.editor.state import Arrows
 from autodrag.editor.tuning import Tuning
 from autodrag.errors import InputError
-from autodrag.images import encode
 
 BUSY = "Your picture is being prepared: wait for it, take it as it is, or cancel."
 CLEARED = "The mask is gone: what it kept of earlier pictures may jump at the next drag."
@@ -278,16 +275,6 @@ class Controller:
         name = self._models.open(order.data, order.name)
         yield Work("")
         yield from self._dataset(protocol.Dataset(type="dataset", name=name))
-
-    def export(self, kind: str, frame: int | None = None) -> tuple[Iterator[bytes], int]:
-        """See `Editor.export`, with the number of rendered images. Further kinds: "mask" (PNG) and "py"."""
-        if kind == "mask":
-            if self.editor.mask is None:
-                raise InputError("There is no mask to save: paint one first.")
-            return iter([encode(views.mask_picture(self.editor.mask), lossless=True)]), 0
-        if kind == "py":
-            return iter([script(self.editor).encode()]), 0
-        return self.editor.export(kind, frame), film_length(kind, self.editor.state.motion)
 
     # --- what the page is told -----------------------------------------------------------------------------------
 
