@@ -35,7 +35,7 @@ class Controller:
     def __init__(self, models: ModelCache, editor: Editor) -> None:
         self._models, self.editor = models, editor
         self._edit: Drag | None = None
-        self._gesture = self._ended = -1  # the pull under way; the last one that is over
+        self._gesture = self._ended = -1  # the last pull; the last one that was released or is over
         self._compared = Comparison()
         self._own = Preparation(models)
         self._planned = 0  # revision of the page's arrows
@@ -45,8 +45,8 @@ class Controller:
         """The job of an order; None if there is nothing to do. Raises InputError if it is impossible."""
         if isinstance(order, protocol.Shown):
             return None
-        if isinstance(order, protocol.Command):
-            return Job(self._command(order.type))
+        if isinstance(order, protocol.Command | protocol.Drop):
+            return Job(self._command(order))
         if isinstance(order, Hello):
             return Job(self._greet(order), aside=True)
         if isinstance(order, protocol.Show | protocol.Glance):
@@ -99,15 +99,16 @@ class Controller:
 
     # --- commands ------------------------------------------------------------------------------------------------
 
-    def _command(self, name: str) -> Iterator[Event]:
+    def _command(self, order: protocol.Command | protocol.Drop) -> Iterator[Event]:
         if self._own:
-            if name not in ("stop", "cancel"):
+            if order.type not in ("stop", "cancel"):
                 raise InputError(BUSY)
-            return chain(self._own.end(self.editor, take=name == "stop"), self._refreshed())
-        if name == "cancel":
-            self._edit, self._compared = None, Comparison()
+            return chain(self._own.end(self.editor, take=order.type == "stop"), self._refreshed())
+        if isinstance(order, protocol.Drop) and order.gesture == self._gesture > self._ended:
+            self._edit = None
         self._settle()
         self._compared.running = False
+        name = order.type
         if name == "undo":
             self.editor.undo()
         elif name == "redo":
@@ -212,6 +213,7 @@ class Controller:
     def _release(self, order: protocol.Release) -> Iterator[Event]:
         steps = self._total(self.editor.method)
         numbers: dict[str, Any] = {}
+        self._ended = order.gesture
         for index, event in enumerate(self._pull(order)):
             if self._edit is not None:
                 numbers = self._numbers(self._edit, "main")

@@ -129,6 +129,13 @@ class Release(Drag):
     time: Annotated[float, Field(allow_inf_nan=False)]
 
 
+class Drop(Message):
+    """The pull of this number was given up: nothing of it is kept."""
+
+    type: Literal["drop"]
+    gesture: Count
+
+
 class Compare(Drag):
     """The same drag by several methods."""
 
@@ -207,6 +214,7 @@ AnyMessage = (
     | Plan
     | Pull
     | Release
+    | Drop
     | Compare
     | Take
     | Brush

@@ -134,6 +134,18 @@ def test_a_pull_given_up_shows_the_last_step_and_says_so(view: Any) -> None:
     sync_api.expect(view.page.locator("#scrub-text")).to_have_text(AT_END)
 
 
+def test_a_tap_keeps_what_a_slow_drag_has_reached(view: Any) -> None:
+    first = view.picture
+    view.page.locator("#steps").evaluate("e => { e.value = 1000; e.dispatchEvent(new Event('change')); }")
+    view.drag((20, 30), (50, 50))
+    view.leaves(first)
+    view.page.mouse.click(*view.at(50, 10))
+    view.frames(2)
+    assert not np.array_equal(view.picture, first)
+    view.page.keyboard.press("Control+z")
+    view.becomes(first)
+
+
 def test_a_picture_is_uploaded_and_dragged(view: Any, tmp_path: Path) -> None:
     photo = np.zeros((90, 120, 3), np.uint8)
     photo[20:70, 30:90] = (200, 120, 40)

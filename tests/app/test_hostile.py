@@ -58,7 +58,7 @@ TEXTS = [
     "a" * 70_000,
 ]
 KINDS = ["picture", "style", "dataset", "method", "pull", "release", "compare", "take", "brush", "show", "shown"]
-KINDS += ["undo", "redo", "reset", "stop", "cancel", "clear_mask", "invert_mask", "eval", ""]
+KINDS += ["undo", "redo", "reset", "stop", "cancel", "clear_mask", "invert_mask", "drop", "eval", ""]
 FIELDS = ["seed", "psi", "style", "amend", "settled", "name", "steps", "handles", "targets", "pins", "again", "gesture"]
 FIELDS += ["time", "methods", "method", "points", "radius", "paint", "index", "__proto__"]
 

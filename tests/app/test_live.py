@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from autodrag import config
-from autodrag.app import controller, protocol
+from autodrag.app import protocol
 from autodrag.app.controller import Controller
 from autodrag.app.events import Changed, Look, Note, Work
+from autodrag.app.orders import OwnImage
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
@@ -161,14 +162,31 @@ def test_a_desk_pulls_releases_and_pulls_again(models: ModelCache, editor: Edito
     assert np.array_equal(editor.image, first)
 
 
-def test_what_a_pull_has_reached_is_kept_or_cancelled(models: ModelCache, editor: Editor) -> None:
+def test_what_a_pull_has_reached_is_kept_or_dropped(models: ModelCache, editor: Editor) -> None:
     one = Controller(models, editor)
     list(one.take(message(protocol.Pull, gesture=1)).events)
-    list(one.take(protocol.Command(type="cancel")).events)
+    list(one.take(protocol.Drop(type="drop", gesture=1)).events)
     assert len(editor.state.motion) == 1
     list(one.take(message(protocol.Pull, gesture=2)).events)
     list(one.take(protocol.Brush(type="brush", points=((1.0, 1.0),), radius=3.0, paint="keep")).events)
     assert len(editor.state.motion) == 4
+
+
+@pytest.mark.parametrize("dropped", [1, 2])
+def test_a_tap_keeps_what_a_drag_that_was_released_has_reached(
+    models: ModelCache, editor: Editor, dropped: int
+) -> None:
+    """2: of a pull of its own that moved nothing; 1: of the arrow tool, which begins no pull."""
+    one = Controller(models, editor)
+    editor.choose_method("draggan", 50)
+    running = one.take(message(protocol.Release, gesture=1)).events
+    for _ in range(10):
+        next(running)
+    events = list(one.take(protocol.Drop(type="drop", gesture=dropped)).events)
+    assert [type(event) for event in events] == [Work, Changed, Look]
+    assert len(editor.state.motion) == 6
+    editor.undo()
+    assert len(editor.state.motion) == 1
 
 
 def test_an_order_that_ends_a_drag_tells_what_it_reached(models: ModelCache, editor: Editor) -> None:
@@ -201,7 +219,7 @@ def test_a_desk_says_what_cannot_be(models: ModelCache, editor: Editor) -> None:
     notes = [event for event in one.take(compare).events if isinstance(event, Note)]
     assert [note.lane for note in notes] == ["latent_transformer", "magic"]
     with pytest.raises(InputError, match="empty file"):
-        list(one.take(controller.OwnImage(b"", InvertConfig())).events)
+        list(one.take(OwnImage(b"", InvertConfig())).events)
 
 
 def test_a_comparison_says_the_seconds_that_a_method_takes_alone(

@@ -54,7 +54,7 @@ const tools = new Tools(stage, arrows, {
   release: say,
   brush: say,
   plan,
-  cancel,
+  drop,
   touched,
   scrubbed,
   present: () => player.go(player.last),
@@ -178,9 +178,9 @@ function plan() {
   if (arrows.open === null) say(arrows.setting());
 }
 
-function cancel() {
+function drop() {
   arrows.forget();
-  command("cancel");
+  say({ type: "drop", gesture: arrows.gesture });
 }
 
 function run() {
@@ -283,7 +283,7 @@ listen({
     ...{ r: () => panel.dice(), c: compare, "[": () => resizeBrush(-1), "]": () => resizeBrush(1) },
     ...{ "+": clicks["zoom-in"], "=": clicks["zoom-in"], "-": clicks["zoom-out"] },
     ...{ " ": () => player.toggle(), "?": clicks.help, enter: run, delete: clear, backspace: clear },
-    escape: () => (arrows.held.size ? cancel() : comparison.open ? closeComparison() : stop()),
+    escape: () => (arrows.held.size ? drop() : comparison.open ? closeComparison() : stop()),
   },
   held: { o: (down) => player.peek(down) },
   chords: { z: (shift) => command(shift ? "redo" : "undo"), y: clicks.redo },

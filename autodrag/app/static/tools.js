@@ -9,7 +9,7 @@ export class Tools {
   #queued = false;
   #pan = null; // id of the pointer that pans the view
 
-  // stage, arrows; act: {ready(), pull(message), release(message), brush(message), plan(), cancel(), touched(),
+  // stage, arrows; act: {ready(), pull(message), release(message), brush(message), plan(), drop(), touched(),
   // scrubbed(): index of the current frame if it is not the last; present(): show the last}
   constructor(stage, arrows, act) {
     Object.assign(this, { stage, arrows, act });
@@ -143,7 +143,7 @@ export class Tools {
   #release(moved) {
     const { arrows } = this;
     if (moved) this.act.release(arrows.message("release", { gesture: arrows.gesture, time: performance.now() }));
-    else this.act.cancel();
+    else this.act.drop();
   }
 
   // At most one message per animation frame.
