@@ -48,7 +48,7 @@ class Controller:
         if isinstance(order, protocol.Command | protocol.Drop):
             return Job(self._command(order))
         if isinstance(order, Hello):
-            return Job(self._greet(order), aside=True)
+            return self._greet(order)
         if isinstance(order, protocol.Show | protocol.Glance):
             seen = self._show(order) if isinstance(order, protocol.Show) else self._glance(order)
             return None if self._edit is not None or self._own else Job(seen, aside=True)
@@ -91,11 +91,12 @@ class Controller:
         """The image of the session. Its header names the motion whose end it shows, as `_changed` does."""
         return views.of_frame(self.editor, self.editor.state.frame, final, motion=self._motions, **header)
 
-    def _greet(self, order: Hello) -> Iterator[Event]:
-        """Everything a returning page shows. A pull without a page is kept with its current result."""
-        if order.fresh and not self._own:
+    def _greet(self, order: Hello) -> Job:
+        """Everything a returning page shows. A pull without a page ends with its current result; a release goes on."""
+        left = order.fresh and self._edit is not None and self._gesture > self._ended
+        if left:
             self._settle()
-        yield from self.welcome()
+        return Job(self.welcome(), aside=not left)
 
     # --- commands ------------------------------------------------------------------------------------------------
 

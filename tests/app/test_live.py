@@ -12,7 +12,7 @@ from autodrag import config
 from autodrag.app import protocol
 from autodrag.app.controller import Controller
 from autodrag.app.events import Changed, Look, Note, Work
-from autodrag.app.orders import OwnImage
+from autodrag.app.orders import Hello, OwnImage
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
@@ -187,6 +187,34 @@ def test_a_tap_keeps_what_a_drag_that_was_released_has_reached(
     assert len(editor.state.motion) == 6
     editor.undo()
     assert len(editor.state.motion) == 1
+
+
+def test_a_page_loaded_anew_sees_the_end_of_a_drag_that_was_released(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
+    editor.choose_method("draggan", 8)
+    running = one.take(message(protocol.Release, gesture=1)).events
+    next(running)
+    hello = one.take(Hello(fresh=True))
+    assert hello.aside
+    assert [type(event) for event in hello.events] == [Changed, Look]
+    *_, last = (event for event in running if isinstance(event, Look))
+    assert last.final
+    assert np.array_equal(last.make(), editor.image)
+    assert len(editor.state.motion) == 9
+    assert one.take(message(protocol.Pull, gesture=1)) is None
+    editor.undo()
+    assert len(editor.state.motion) == 1
+
+
+def test_a_page_loaded_anew_ends_the_pull_of_the_one_before(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
+    editor.choose_method("draggan", 8)
+    running = one.take(message(protocol.Pull, gesture=1)).events
+    next(running)
+    hello = one.take(Hello(fresh=True))
+    assert not hello.aside  # else the pull's job would go on, and what it makes be lost
+    assert [type(event) for event in hello.events] == [Changed, Look]
+    assert len(editor.state.motion) == 2
 
 
 def test_an_order_that_ends_a_drag_tells_what_it_reached(models: ModelCache, editor: Editor) -> None:
