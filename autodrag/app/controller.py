@@ -45,15 +45,15 @@ class Controller:
         """The job of an order; None if there is nothing to do. Raises InputError if it is impossible."""
         if isinstance(order, protocol.Shown):
             return None
-        if isinstance(order, protocol.Command | protocol.Drop):
-            return Job(self._command(order))
         if isinstance(order, Hello):
             return self._greet(order)
         if isinstance(order, protocol.Show | protocol.Glance):
             seen = self._show(order) if isinstance(order, protocol.Show) else self._glance(order)
             return None if self._edit is not None or self._own else Job(seen, aside=True)
         if self._own:
-            raise InputError(BUSY)
+            return self._meanwhile(order)
+        if isinstance(order, protocol.Command | protocol.Drop):
+            return Job(self._command(order))
         if isinstance(order, protocol.Pull | protocol.Release):
             if order.gesture <= self._ended:
                 return None
@@ -98,13 +98,18 @@ class Controller:
             self._settle()
         return Job(self.welcome(), aside=not left)
 
+    def _meanwhile(self, order: Order) -> Job:
+        """What an order does during an inversion: end it, or nothing, and then the page returns to what there is."""
+        if isinstance(order, protocol.Command) and order.type in ("stop", "cancel"):
+            return Job(chain(self._own.end(self.editor, take=order.type == "stop"), self._refreshed()))
+        if isinstance(order, protocol.Plan):
+            self._planned = order.revision
+        refused = () if isinstance(order, protocol.Drop) else (Note(BUSY),)
+        return Job(chain(refused, [self._changed()]), aside=True)
+
     # --- commands ------------------------------------------------------------------------------------------------
 
     def _command(self, order: protocol.Command | protocol.Drop) -> Iterator[Event]:
-        if self._own:
-            if order.type not in ("stop", "cancel"):
-                raise InputError(BUSY)
-            return chain(self._own.end(self.editor, take=order.type == "stop"), self._refreshed())
         if isinstance(order, protocol.Drop) and order.gesture == self._gesture > self._ended:
             self._edit = None
         self._settle()

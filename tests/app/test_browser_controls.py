@@ -230,6 +230,26 @@ def keep(view: Any, folder: Path) -> None:
     sync_api.expect(page.locator("#seed")).to_have_value(re.compile(r"\d+"))
 
 
+def test_taps_and_plans_during_an_inversion_change_nothing(place: str, open_view: Any, tmp_path: Path) -> None:
+    view = open_view(place)
+    page = view.page
+    move(view, "steps", 3)
+    view.drag((20, 30), (26, 30))
+    view.frames(2)
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "photo.png")
+    page.locator("#upload").set_input_files(tmp_path / "photo.png")
+    page.get_by_role("button", name="Use this part").click()
+    sync_api.expect(page.locator("#job-text")).to_contain_text("Inverting")
+    page.mouse.click(*view.at(45, 45))
+    sync_api.expect(page.locator("#clear")).to_be_enabled()  # for the arrow of the drag
+    page.locator("#clear").click()
+    sync_api.expect(page.locator(".note", has_text="being prepared")).to_be_visible()
+    sync_api.expect(page.locator("#clear")).to_be_enabled()  # it is there again
+    sync_api.expect(page.locator("#job-text")).to_contain_text("Inverting")
+    page.locator("#job-stop").click()
+    view.frames(2)
+
+
 def test_every_moment_of_the_history_has_its_picture(place: str, open_view: Any) -> None:
     view = open_view(place)
     for _ in range(3):

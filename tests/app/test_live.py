@@ -19,6 +19,7 @@ from autodrag.editor.session import Editor
 from autodrag.editor.user_photo import OwnPicture
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.images import encode
 from autodrag.methods import base
 from autodrag.models import AutoDrag, DomainShape, ModelConfig, PredictorConfig, RegularizerConfig, Statistics
 from autodrag.tracking import Tracker
@@ -215,6 +216,22 @@ def test_a_page_loaded_anew_ends_the_pull_of_the_one_before(models: ModelCache, 
     assert not hello.aside  # else the pull's job would go on, and what it makes be lost
     assert [type(event) for event in hello.events] == [Changed, Look]
     assert len(editor.state.motion) == 2
+
+
+def test_what_is_refused_during_an_inversion_leaves_the_page_in_step(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
+    own = one.take(OwnImage(encode(editor.image, lossless=True), InvertConfig(steps=2, starts=1))).events
+    next(own)
+    plan = one.take(protocol.Plan(type="plan", handles=(), targets=(), pins=HANDLES, revision=7))
+    assert plan.aside  # the inversion goes on
+    note, changed = plan.events
+    assert "being prepared" in note.text
+    assert changed.session["revision"] == 7
+    assert changed.session["plan"] is None
+    (changed,) = one.take(protocol.Drop(type="drop", gesture=1)).events  # of a tap on its picture
+    assert isinstance(changed, Changed)
+    list(own)
+    assert editor.scene.photo is not None
 
 
 def test_an_order_that_ends_a_drag_tells_what_it_reached(models: ModelCache, editor: Editor) -> None:

@@ -188,6 +188,7 @@ export class Arrows {
   // Current arrows and pins as a message, for undo and saved sessions.
   setting() {
     this.#revision = (this.#revision ?? 0) + 1;
+    this.#from = ""; // what the server has next counts, also if it refuses these
     const { handles, targets, pins } = this;
     return { type: "plan", handles, targets, pins, revision: this.#revision };
   }
