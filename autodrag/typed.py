@@ -42,12 +42,16 @@ def build(cls: type[T], data: Mapping[Any, Any], prefix: str = "", what: str = "
 
 
 def check_bounds(section: str, config: object, **bounds: tuple[int | float, int | float]) -> None:
-    """Raises InputError for config values outside their (lowest, highest); None is skipped."""
+    """Raises InputError for config values outside their (lowest, highest); None is skipped.
+
+    section: of the config; "": the values are at its top.
+    """
     for name, (low, high) in bounds.items():
         value = getattr(config, name)
         if value is not None and not low <= value <= high:
             expected = f"at least {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
-            raise InputError(f"Config key '{section}.{name}' is {value}, expected a number {expected}.")
+            key = f"{section}.{name}" if section else name
+            raise InputError(f"Config key '{key}' is {value}, expected a number {expected}.")
 
 
 def near(key: str, known: Iterable[str]) -> str:

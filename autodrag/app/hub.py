@@ -1,6 +1,7 @@
 """The sessions of a server. A session outlives its page for a while, so that the page can return to it."""
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.errors import InputError
 from autodrag.precision import Asked
+from autodrag.typed import check_bounds
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class AppConfig:
     max_generator_mb: int  # of a generator's file that a page opens; 0: none may
     invert: InvertConfig  # how pictures of users are inverted
     open_browser: bool  # whether to open the page at the start
+
+    def __post_init__(self) -> None:
+        check_bounds("", self, port=(0, 65535), max_clients=(1, math.inf), keep_minutes=(0.0, math.inf))
 
 
 class Hub:

@@ -44,7 +44,7 @@ class ModelCache:
 
     device: "auto" is a GPU where there is one. closed: only generators that were added and datasets whose file is here;
     no name leads to any other file or to a download. weights: a file of landing's or AutoDrag's; None: those
-    that are found for the dataset.
+    that are found for the dataset. Raises InputError if that file is missing or holds another model.
     """
 
     def __init__(
@@ -55,6 +55,9 @@ class ModelCache:
         weights: str | Path | None = None,
     ) -> None:
         self.device, self.dtype, self.closed, self.weights = pick_device(device), dtype, closed, weights
+        self._given = None if weights is None else stored_kind(weights)  # the method that these weights are of
+        if weights is not None and self._given not in METHODS:
+            raise InputError(f"{weights} holds no weights of a drag method: give a file of stage=motion or stage=2.")
         self._generators: dict[str, FrozenGenerator] = {}
         self._datasets: dict[str, DatasetConfig] = {}
         self._methods: dict[tuple[str, str], DragMethod] = {}
@@ -123,7 +126,7 @@ class ModelCache:
         with self._lock:
             if (dataset, name) not in self._methods:
                 options = kind.constants(self.dataset(dataset))
-                if self.weights is not None and stored_kind(self.weights) == name:
+                if self._given == name:
                     options["weights"] = self.weights
                 self._methods[dataset, name] = load_method(name, self.generator(dataset), **options)
             method = self._methods[dataset, name]

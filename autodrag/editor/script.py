@@ -50,9 +50,9 @@ def _models(models: ModelCache, dataset: str) -> tuple[list[str], str]:
     """
     if dataset in dataset_names() or Path(dataset).is_file():
         return [], ""
-    path = models.dataset(dataset).source.path
-    file, hint = (str(path), "") if path.is_file() else (path.name, "  # the generator's file, under this name")
-    return ["models = ModelCache()", f"models.add(load_generator({file!r})){hint}"], ", models=models"
+    # Its folder stays the server's secret.
+    added = f"models.add(load_generator({models.dataset(dataset).source.path.name!r}))  # the generator's file"
+    return ["models = ModelCache()", added], ", models=models"
 
 
 def _drag(arrows: Arrows) -> str:

@@ -19,8 +19,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from autodrag.app.hub import AppConfig
+from autodrag.config import compose, typed
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
+from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 
 MESSAGES = 3000
@@ -286,3 +288,9 @@ def test_an_export_that_fails_is_a_sentence(address: str, page: Any, monkeypatch
     monkeypatch.setattr(Editor, "export", broken)
     answer = httpx.get(f"{address}/export/{page.told['welcome']['token']}/autodrag.gif")
     assert answer.status_code == 400 and "the server's log has it" in answer.json()["error"]
+
+
+def test_impossible_settings_of_a_server_are_refused() -> None:
+    for setting in ("port=-1", "port=99999", "max_clients=0"):
+        with pytest.raises(InputError, match=f"Config key '{setting.partition('=')[0]}' is"):
+            typed(AppConfig, compose("app", [setting]))

@@ -2,13 +2,12 @@
 
 import json
 import time
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from autodrag.bench.suite import Part, SuiteBench, figures, run, run_part
-from autodrag.commands import COMMANDS
+from autodrag.commands import COMMANDS, _named
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -36,8 +35,8 @@ def test_every_command_of_it_has_keys_that_exist() -> None:
         if script.startswith("scripts/"):
             name = Path(script).stem
             name = f"bench {words.pop(0)}" if name == "bench" else name
-            module, _, settings = COMMANDS[name].settings.partition(":")
-            typed(getattr(import_module(module), settings), compose(name.replace(" ", "/"), words))
+            settings = _named(COMMANDS[name].settings)
+            typed(settings, compose(name.replace(" ", "/"), words))
 
 
 def test_the_table_lists_finished_failed_and_timed_out_parts(

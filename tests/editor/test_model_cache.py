@@ -1,6 +1,7 @@
 """Generator files that a page sends are offered beside the others."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from autodrag.editor.session import Editor
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.methods import METHODS, Kind, Step
+from autodrag.weights import weights_path
 from third_party.stylegan2.readers import write_safetensors
 
 
@@ -94,3 +96,10 @@ def test_more_steps_than_a_method_takes_are_refused(editor: Editor) -> None:
         with pytest.raises(InputError, match="DragGAN takes 1 to 500"):
             editor.choose_method("draggan", steps)
     editor.choose_method("draggan", 500)
+
+
+def test_weights_of_no_method_are_refused_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        ModelCache("cpu", weights=tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="holds no weights of a drag method"):
+        ModelCache("cpu", weights=weights_path("synthface", "encoder.safetensors"))
