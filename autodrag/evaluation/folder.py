@@ -2,7 +2,8 @@
 
 ```
 folder/
-  config.yaml       the resolved config        env.json   versions, machine, commit, command
+  config.yaml       the resolved config
+  env.json          versions, machine, commit and command of the last call that made predictions
   predictions/      latents of the edits, one file for each chunk of items: the cache for scoring
   scores/           values of the items and features of their images, one file for each chunk
   per_item.jsonl    all values, one line for each item and setting

@@ -26,7 +26,7 @@ from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
 from autodrag.loading import load_generator
 from autodrag.methods import DragMethod, MethodConfig
-from autodrag.runs.folder import commit, environment
+from autodrag.runs.folder import environment
 from autodrag.runs.lock import exclusive
 from autodrag.runs.ranks import Ranks, join_ranks
 
@@ -78,18 +78,19 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     task = make_task(config.task, config.dataset, generator, networks, config.seed)
     manifest = _manifest(config, task, generator, ranks)
     folder = EvaluationFolder(out)
-    if ranks.first:
-        _check_made_with(folder, {"manifest": manifest.fingerprint, "weights": weights_hash(method)})
-        folder.write_text("config.yaml", dump(config))
-        folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
-    ranks.wait()
-
-    # Predict, then score. Every rank takes its share of the chunks. Existing predictions are kept, and scores too where
-    # they were made with the same networks.
     size = 1 if task.alone else config.batch
     items = manifest.items[: config.items]
     settings = _settings(config, task)
     everything = list(chunks(settings, items, size))
+    if ranks.first:
+        _check_made_with(folder, {"manifest": manifest.fingerprint, "weights": weights_hash(method)})
+        folder.write_text("config.yaml", dump(config))
+        if folder.read_json("env.json") is None or not all(map(folder.has_prediction, everything)):
+            folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
+    ranks.wait()
+
+    # Predict, then score. Every rank takes its share of the chunks. Existing predictions are kept, and scores too where
+    # they were made with the same networks.
     mine = everything[ranks.rank :: ranks.world]
     if ranks.first:
         _say(f"{config.method.label}: {len(items)} items, {config.task.name} {', '.join(settings)}")
@@ -101,7 +102,7 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     if ranks.first:
         timing = _timing(config, folder, generator, method, task, items)
         summary = _summary(config, folder, task, networks, manifest, everything)
-        summary |= {"device": _device_name(ranks.device), "commit": commit()}
+        summary |= {"device": _device_name(ranks.device), "commit": folder.read_json("env.json")["commit"]}
         summary["seconds"] = None if timing is None else seconds(timing, config.seed)
         folder.write_text("summary.json", to_json(summary))
         print(out / "summary.json")

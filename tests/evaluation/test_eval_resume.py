@@ -73,6 +73,17 @@ def test_edits_are_timed_again_in_another_setting_and_on_another_device(
     assert timed == [5, 1, 1] and summary(tmp_path)["device"] == "another"
 
 
+def test_the_commit_is_that_of_the_predictions(
+    config: Any, summary: Any, small: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commits = []
+    for now, items in (("first", 1), ("second", 1), ("third", 2)):
+        monkeypatch.setattr("autodrag.runs.folder.commit", lambda now=now: now)
+        evaluate(config(file, tmp_path, *small["paired"], "batch=1", "timed=0", f"items={items}"))
+        commits.append(summary(tmp_path)["commit"])
+    assert commits == ["first", "first", "third"]
+
+
 def test_a_killed_evaluation_resumes_to_the_same_summary(
     config: Any, summary: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
