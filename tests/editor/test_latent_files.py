@@ -207,7 +207,7 @@ def test_the_page_opens_latents_and_chooses_a_class() -> None:
     for c, label in ((None, torch.zeros(1, 3)), (2, torch.eye(3)[2:])):
         assert told(read_message(json.dumps(picture | {"c": c})))["c"] == c
         assert torch.allclose(controller.editor.ws, generator.map(z, label, psi=0.7))
-    saved = b"".join(controller.export("safetensors")[0])
+    saved = b"".join(controller.editor.export("safetensors"))
     assert told(SessionFile(saved))["c"] == 2
     controller.editor.restyle(7)
     tail = generator.map(torch.randn(1, D, generator=rng(7, "editor")), torch.eye(3)[2:], psi=0.7)[:, 6:]
