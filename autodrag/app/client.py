@@ -7,17 +7,19 @@ import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
 from autodrag.app.controller import Controller
 from autodrag.app.downloads import export
 from autodrag.app.events import Event, Look, Note, Work
-from autodrag.app.orders import Job, Order
+from autodrag.app.orders import Job, Order, Restored
 from autodrag.app.pace import Pace
 from autodrag.app.protocol import Pull, picture_message
 from autodrag.app.queues import Inbox, Outbox
 from autodrag.app.turns import Turns
+from autodrag.editor.session import Editor
 from autodrag.errors import InputError
 from autodrag.images import encode
 
@@ -183,6 +185,14 @@ class Client:
         about = {"lane": look.lane, "final": look.final, "format": "png" if look.final else "jpeg"}
         header = {**about, "busy": self._waited > BUSY, **look.header}
         return picture_message(header, encode(picture, lossless=look.final))
+
+    async def restore(self, data: bytes, copy: str) -> None:
+        """Continue with the page's copy of its session. Raises InputError if it cannot be opened here."""
+        try:
+            editor = await self.run(partial(Editor.load, data, models=self.controller.editor.models))
+        except Exception as error:  # as above
+            raise InputError(_sentence(error)) from error
+        self.inbox.put(Restored(editor, copy))
 
     async def export(self, kind: str, frame: int | None = None) -> bytes:
         """The bytes of a file of the session; the page gets the progress of films. Raises InputError on any failure."""

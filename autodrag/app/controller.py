@@ -9,7 +9,7 @@ from typing import Any
 from autodrag.app import protocol, views
 from autodrag.app.comparison import Comparison
 from autodrag.app.events import Changed, Event, Look, Note, Work
-from autodrag.app.orders import GeneratorFile, Hello, Job, MaskFile, Order, OwnImage, SessionFile
+from autodrag.app.orders import GeneratorFile, Hello, Job, MaskFile, Order, OwnImage, Restored, SessionFile
 from autodrag.app.preparation import Preparation
 from autodrag.app.session_json import describe, outcome
 from autodrag.editor.drag import Drag
@@ -39,6 +39,7 @@ class Controller:
         self._compared = Comparison()
         self._own = Preparation(models)
         self._planned = 0  # revision of the page's arrows
+        self._copy: str | None = None  # the page's key of the copy that was brought back
         self._motion, self._motions = editor.state.motion, 0
 
     def take(self, order: Order) -> Job | None:
@@ -48,8 +49,7 @@ class Controller:
         if isinstance(order, Hello):
             return self._greet(order)
         if isinstance(order, protocol.Show | protocol.Glance):
-            seen = self._show(order) if isinstance(order, protocol.Show) else self._glance(order)
-            return None if self._edit is not None or self._own else Job(seen, aside=True)
+            return None if self._edit is not None or self._own else Job(self._glimpse(order), aside=True)
         if self._own:
             return self._meanwhile(order)
         if isinstance(order, protocol.Command | protocol.Drop):
@@ -76,6 +76,7 @@ class Controller:
             MaskFile: self._masked,
             OwnImage: self._invert,
             SessionFile: self._load,
+            Restored: self._restore,
             GeneratorFile: self._open,
         }
         return Job(jobs[type(order)](order), long=isinstance(order, protocol.Compare | OwnImage), first=first)
@@ -167,8 +168,11 @@ class Controller:
         self.editor.choose_method(order.name, order.steps, Tuning(order.lr, order.mask_weight))
         yield self._changed()
 
-    def _show(self, order: protocol.Show) -> Iterator[Event]:
-        yield views.of_motion(self.editor, order.index, self._motions)
+    def _glimpse(self, order: protocol.Show | protocol.Glance) -> Iterator[Event]:
+        if isinstance(order, protocol.Show):
+            yield views.of_motion(self.editor, order.index, self._motions)
+        else:
+            yield views.of_history(self.editor, order.index)
 
     def _brush(self, order: protocol.Brush) -> Iterator[Event]:
         resolution = self.editor.scene.generator.resolution
@@ -194,9 +198,6 @@ class Controller:
     def _go(self, order: protocol.Go) -> Iterator[Event]:
         self.editor.go(order.index)
         yield from self.welcome()
-
-    def _glance(self, order: protocol.Glance) -> Iterator[Event]:
-        yield views.of_history(self.editor, order.index)
 
     def _plan(self, order: protocol.Plan) -> Iterator[Event]:
         self._planned = order.revision
@@ -271,11 +272,18 @@ class Controller:
     def _load(self, order: SessionFile) -> Iterator[Event]:
         if not is_session(order.data):
             self.editor.open_latent(order.data)
-        elif order.restored:
-            self.editor = Editor.load(order.data, models=self._models)
         else:
             self.editor.adopt(Editor.load(order.data, models=self._models))
         self._compared = Comparison()
+        yield from self.welcome()
+
+    def _restore(self, order: Restored) -> Iterator[Event]:
+        """Continue with what the page had before. Undo leaves it only for what was done in the meantime."""
+        if self.editor.version:
+            self.editor.adopt(order.editor)
+        else:
+            self.editor = order.editor
+        self._copy, self._compared = order.copy, Comparison()
         yield from self.welcome()
 
     def _open(self, order: GeneratorFile) -> Iterator[Event]:
@@ -290,4 +298,5 @@ class Controller:
         if self.editor.state.motion is not self._motion:
             self._motion, self._motions = self.editor.state.motion, self._motions + 1
         gesture = max(self._gesture, self._ended)
-        return Changed(describe(self.editor, self._motions) | {"gesture": gesture, "revision": self._planned})
+        told = {"gesture": gesture, "revision": self._planned, "copy": self._copy}
+        return Changed(describe(self.editor, self._motions) | told)

@@ -7,6 +7,7 @@ from autodrag.app import protocol
 from autodrag.app.events import Event
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.photo import Crop
+from autodrag.editor.session import Editor
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,17 @@ class OwnImage:
 
 @dataclass(frozen=True)
 class SessionFile:
-    """An uploaded session, or a latent in any form that `latent_files` reads.
-
-    restored: the session that this page had before, which undo does not leave.
-    """
+    """An uploaded session, or a latent in any form that `latent_files` reads."""
 
     data: bytes
-    restored: bool = False
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The session that this page had before and kept a copy of. copy: the page's key of it."""
+
+    editor: Editor
+    copy: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class Hello:
     fresh: bool
 
 
-Order = protocol.AnyMessage | OwnImage | SessionFile | MaskFile | GeneratorFile | Hello
+Order = protocol.AnyMessage | OwnImage | SessionFile | Restored | MaskFile | GeneratorFile | Hello
 
 
 @dataclass(frozen=True)

@@ -58,10 +58,17 @@ def _crop(text: str) -> Crop:
     return Crop(x, y, width, turn)
 
 
-async def _upload_session(request: Request, token: str, restored: bool = False) -> dict[str, bool]:
+async def _upload_session(
+    request: Request, token: str, copy: Annotated[str | None, Query(max_length=64)] = None
+) -> dict[str, bool]:
+    """copy: the page's key of this session, if it is the one that the page had before."""
     hub: Hub = request.app.state.hub
     client = hub.client(token)
-    client.inbox.put(SessionFile(await _body(request, hub.config.max_session_mb, "max_session_mb"), restored))
+    data = await _body(request, hub.config.max_session_mb, "max_session_mb")
+    if copy is None:
+        client.inbox.put(SessionFile(data))
+    else:
+        await client.restore(data, copy)
     return {"ok": True}
 
 

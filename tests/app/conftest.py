@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
+from socket import create_server
 from typing import Any
 
 import cv2
@@ -73,6 +74,19 @@ def address(config: AppConfig, tiny: FrozenGenerator) -> Iterator[str]:
     constants = replace(load_dataset("x.safetensors"), draggan_lr=1e-2)  # random weights are dragged with longer steps
     with serving(config, models, models.add(tiny, constants)) as address:
         yield address
+
+
+@pytest.fixture
+def serve_again(config: AppConfig, tiny: FrozenGenerator) -> Callable[[], AbstractContextManager[str]]:
+    """Serves the tiny generator, each time by another server of the same address."""
+    with create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def again() -> AbstractContextManager[str]:
+        models = ModelCache("cpu", closed=True)
+        return serving(replace(config, keep_minutes=1.0), models, models.add(tiny), port)
+
+    return again
 
 
 class Page:

@@ -1,9 +1,7 @@
 """In a real Chromium: work survives reloads, breaks and restarts; keys work after clicks; a scroll moves no slider."""
 
 import os
-import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -81,19 +79,6 @@ def test_a_new_server_is_handed_the_copy(
         view.changes_from(after)
         view.page.keyboard.press("Control+z")
         view.becomes(after)
-
-
-@pytest.fixture
-def serve_again(config: AppConfig, serve: Any, tiny: FrozenGenerator) -> Any:
-    """Serves the tiny generator, each time by another server of the same address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-
-    def again() -> AbstractContextManager[str]:
-        models = ModelCache("cpu", closed=True)
-        return serve(config, models, models.add(tiny), port)
-
-    return again
 
 
 CUT = """() => {

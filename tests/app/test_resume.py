@@ -13,6 +13,7 @@ from websockets.sync.client import connect
 
 from autodrag.app.hub import AppConfig
 from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
 from autodrag.generator import FrozenGenerator
 
 DRAG = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [], "again": False}
@@ -107,15 +108,49 @@ def test_a_page_that_returns_ends_no_session_that_waits(come: Any, count: int) -
         again.socket.close()
 
 
+def restored(page: Any, place: str, copy: bytes) -> httpx.Response:
+    """What a page does that has a copy of an earlier session."""
+    address = f"{place}/upload/{page.told['welcome']['token']}/session?copy=key"
+    return httpx.post(address, content=copy, timeout=120)
+
+
 def test_a_copy_is_handed_to_a_server_that_does_not_know_the_session(come: Any, place: str) -> None:
     page = come()
     after = dragged(page)
     token = page.told["welcome"]["token"]
     copy = httpx.get(f"{place}/export/{token}/autodrag.safetensors", timeout=120).content
     other = come("unknown")
-    address = f"{place}/upload/{other.told['welcome']['token']}/session?restored=true"
-    assert httpx.post(address, content=copy, timeout=120).json() == {"ok": True}
+    assert other.told["session"]["copy"] is None
+    assert restored(other, place, copy).json() == {"ok": True}
     other.until("main", final=True)
     assert np.array_equal(other.pictures["main"], after)
+    assert other.told["session"]["copy"] == "key"
     assert not other.told["session"]["undo"]
     assert other.told["session"]["version"] == 0
+
+
+def test_a_copy_that_comes_late_can_be_undone(come: Any, place: str) -> None:
+    page = come()
+    token = page.told["welcome"]["token"]
+    copy = httpx.get(f"{place}/export/{token}/autodrag.safetensors", timeout=120).content
+    after = dragged(page)
+    restored(page, place, copy)
+    page.until("main", final=True)
+    assert page.told["session"]["copy"] == "key"
+    page.say(type="undo")
+    page.until("main", final=True)
+    assert np.array_equal(page.pictures["main"], after)
+
+
+def test_a_copy_that_cannot_be_opened_is_refused(come: Any, place: str) -> None:
+    other = FrozenGenerator.random((32, 32), w_dim=16, seed=5)
+    other.name = "elsewhere"
+    models = ModelCache("cpu")
+    models.add(other)
+    page = come()
+    answer = restored(page, place, next(Editor("elsewhere", models=models).export("safetensors")))
+    assert answer.status_code == 400
+    assert "elsewhere" in answer.json()["error"]
+    page.say(type="undo")
+    page.until("session")
+    assert page.told["session"]["copy"] is None

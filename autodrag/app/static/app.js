@@ -73,8 +73,11 @@ function heard(message) {
   else if (message.type === "note") teller.note(message.text, true);
 }
 
-// A server that does not know the session gets the page's local copy.
+let greeting = null; // the welcome of the connection
+
+// A server that lacks the page's session gets the local copy, if not at once, then at the next welcome.
 async function welcome(message) {
+  greeting = message;
   panel.welcome(message);
   arrows.meet();
   player.meet();
@@ -82,9 +85,9 @@ async function welcome(message) {
   if (!message.known) {
     work({ what: "" });
     keeper.begin();
-    const copy = await keeper.copy();
-    if (copy && (await files.restore(copy))) teller.note("Your work was brought back.");
   }
+  await keeper.bringBack((copy, key) => files.restore(copy, key));
+  if (greeting !== message) return; // the connection was lost meanwhile
   connection("open");
   link.begin();
   gallery.begin();
@@ -93,6 +96,7 @@ async function welcome(message) {
 function connection(state, text = "") {
   document.body.dataset.connection = state;
   const open = state === "open";
+  if (!open) greeting = null;
   teller.line(text);
   for (const part of document.querySelectorAll(".bar, .tools, .panel, .player, .history")) part.inert = !open;
   if (!open && !arrows.held.size) arrows.forget();
@@ -119,7 +123,7 @@ function follow(session) {
   panel.follow(session);
   arrows.follow(session);
   player.follow(session);
-  keeper.follow(session);
+  if (keeper.follow(session)) teller.note("Your work was brought back.");
   gallery.follow(session);
   mirror();
   if (!session.masked) stage.mask = null;

@@ -73,9 +73,11 @@ export class Files {
     return this.#send("mask", file);
   }
 
-  // Upload the page's local copy to a server that lacks the session. Returns whether it was accepted.
-  restore(copy) {
-    return this.#send("session?restored=true", copy);
+  // Upload the page's local copy of a session that the server lacks. Returns whether the server could read it.
+  async restore(copy, key) {
+    const read = await this.#send(`session?copy=${key}`, copy);
+    if (!read) this.teller.note("Your earlier work stays in this browser: reload the page to try again.", true);
+    return read;
   }
 
   async #send(what, file) {

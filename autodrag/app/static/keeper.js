@@ -1,4 +1,5 @@
-// Local copy of the session in IndexedDB: saved after each edit, and uploaded to a server that lacks the session.
+// Local copy of the session in IndexedDB: saved after each edit, and uploaded to a server that lacks the session. Until
+// that server says that it has it, edits are saved to another copy.
 
 const STORE = "sessions";
 const MOST = 6; // maximum number of copies, one per tab
@@ -18,7 +19,8 @@ async function store(mode) {
 }
 
 export class Keeper {
-  #tab = (sessionStorage.tab ??= Math.random().toString(36).slice(2));
+  #key = sessionStorage.tab ?? ""; // of the copy of the current session; "" before the first
+  #owed = JSON.parse(sessionStorage.owed ?? "[]"); // keys of copies that no server has yet, the newest first
   #version = 0; // of the current session
   #copied = 0; // of the saved copy
   #heavy = false;
@@ -30,19 +32,34 @@ export class Keeper {
     addEventListener("beforeunload", (event) => this.#ask(event));
   }
 
-  follow({ version, heavy }) {
-    if (version === this.#version) return;
+  // Returns whether the server says that it has a copy that was owed.
+  follow({ version, heavy, copy }) {
+    const back = this.#owed.includes(copy);
+    if (back) this.#name(copy, this.#owed.filter((key) => key !== copy));
+    if (version !== this.#version) this.#copySoon(version, heavy);
+    return back;
+  }
+
+  #copySoon(version, heavy) {
     this.#version = version;
     this.#heavy = heavy;
     clearTimeout(this.#timer);
     if (version && !heavy) this.#timer = setTimeout(() => this.#copy(version), PAUSE);
   }
 
+  #name(key, owed) {
+    this.#key = sessionStorage.tab = key;
+    this.#owed = owed.slice(0, MOST);
+    sessionStorage.owed = JSON.stringify(this.#owed);
+  }
+
   async #copy(version) {
+    const key = this.#key || Math.random().toString(36).slice(2);
+    this.#name(key, this.#owed); // now: when the data is here there may be another session
     try {
       const data = await this.fetch();
       const all = await store("readwrite");
-      await done(all.put({ data, time: Date.now() }, this.#tab));
+      await done(all.put({ data, time: Date.now() }, key));
       this.#copied = version;
       document.body.dataset.copied = version;
       await this.#prune(all);
@@ -57,18 +74,26 @@ export class Keeper {
     for (const [, key] of old) all.delete(key);
   }
 
-  // The copy of this tab, or null.
-  async copy() {
-    try {
-      const kept = await done((await store("readonly")).get(this.#tab));
-      return kept?.data ?? null;
-    } catch {
-      return null;
+  // Give what is owed to restore(copy, key), until it returns true.
+  async bringBack(restore) {
+    for (const key of this.#owed) {
+      const copy = await this.#read(key);
+      if (copy && (await restore(copy, key))) return;
     }
   }
 
-  // New session: there is no copy of it.
+  async #read(key) {
+    try {
+      return (await done((await store("readonly")).get(key)))?.data;
+    } catch {
+      return null; // storage is unavailable
+    }
+  }
+
+  // New session: the copy is of the one before.
   begin() {
+    clearTimeout(this.#timer);
+    if (this.#key) this.#name("", [this.#key, ...this.#owed]);
     this.#version = this.#copied = 0;
   }
 
