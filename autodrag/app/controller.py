@@ -266,8 +266,7 @@ class Controller:
     # --- what comes from outside ---------------------------------------------------------------------------------
 
     def _invert(self, order: OwnImage) -> Iterator[Event]:
-        yield from self._own.run(self.editor, order)
-        yield from self._refreshed()
+        yield from chain(self._own.run(self.editor, order), self._refreshed())
 
     def _load(self, order: SessionFile) -> Iterator[Event]:
         if not is_session(order.data):
@@ -297,6 +296,5 @@ class Controller:
     def _changed(self) -> Changed:
         if self.editor.state.motion is not self._motion:
             self._motion, self._motions = self.editor.state.motion, self._motions + 1
-        gesture = max(self._gesture, self._ended)
-        told = {"gesture": gesture, "revision": self._planned, "copy": self._copy}
+        told = {"gesture": max(self._gesture, self._ended), "revision": self._planned, "copy": self._copy}
         return Changed(describe(self.editor, self._motions) | told)
