@@ -42,7 +42,8 @@ class AppConfig:
     open_browser: bool  # whether to open the page at the start
 
     def __post_init__(self) -> None:
-        check_bounds("", self, port=(0, 65535), max_clients=(1, math.inf), keep_minutes=(0.0, math.inf))
+        some = (1, math.inf)
+        check_bounds("", self, port=(0, 65535), workers=some, max_clients=some, keep_minutes=(0.0, math.inf))
 
 
 class Hub:

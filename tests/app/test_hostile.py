@@ -291,6 +291,6 @@ def test_an_export_that_fails_is_a_sentence(address: str, page: Any, monkeypatch
 
 
 def test_impossible_settings_of_a_server_are_refused() -> None:
-    for setting in ("port=-1", "port=99999", "max_clients=0"):
+    for setting in ("port=-1", "port=99999", "max_clients=0", "workers=0"):
         with pytest.raises(InputError, match=f"Config key '{setting.partition('=')[0]}' is"):
             typed(AppConfig, compose("app", [setting]))

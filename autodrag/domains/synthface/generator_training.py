@@ -24,7 +24,7 @@ from autodrag.domains.synthface.canvas import MAPS
 from autodrag.domains.synthface.parameters import Z_DIM
 from autodrag.domains.synthface.targets import Target, Targets
 from autodrag.errors import InputError
-from autodrag.files import read_tensors, write_tensors
+from autodrag.files import make_folder, read_tensors, write_tensors
 from autodrag.latents import EDITED_ROWS
 from autodrag.seeding import seeded
 from autodrag.stylegan2 import CheckpointError, Generator, GeneratorConfig, read_checkpoint
@@ -159,7 +159,7 @@ class GeneratorTrainer:
 
     def __init__(self, training: GeneratorTraining, folder: Path) -> None:
         self.training, self.folder = training, folder
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.stage_index, self.step = 0, 0
         self.carried: dict[str, Tensor] = {}
         if self.state_path.exists():

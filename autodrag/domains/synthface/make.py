@@ -20,6 +20,7 @@ from autodrag.domains.synthface.parameters import Z_DIM, parameters
 from autodrag.domains.synthface.reader_training import ReaderTraining, make_reader
 from autodrag.domains.synthface.renderer import render
 from autodrag.errors import InputError
+from autodrag.files import make_folder
 from autodrag.images import to_pixels
 from autodrag.loading import load_generator
 from autodrag.seeding import rng
@@ -55,7 +56,7 @@ def make(config: MakeSynthfaceConfig) -> None:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     assets = Path(config.assets)
-    assets.mkdir(parents=True, exist_ok=True)
+    make_folder(assets)
     if "generator" in config.steps:
         _generator(config, assets / "generator.safetensors")
     if "landmarks" in config.steps:
@@ -109,7 +110,7 @@ def _report(config: MakeSynthfaceConfig, assets: Path) -> None:
 
 
 def _sheets(config: MakeSynthfaceConfig, folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     generator = load_generator(Path(config.assets) / "generator.safetensors")
     z = torch.randn(32, Z_DIM, generator=rng(report.SEED, "synthface/sheet"))
     drawn = render(*parameters(z)).image
