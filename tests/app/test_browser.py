@@ -108,6 +108,7 @@ def test_a_session_is_saved_and_opened_after_a_reload(view: Any, address: str, t
     assert np.array_equal(np.asarray(Image.open(tmp_path / "x.png")), before)
     assert Image.open(tmp_path / "x.gif").n_frames > 10
     view.open(address)
+    sync_api.expect(view.page.locator("body[data-connection=open]")).to_have_count(1)
     view.page.keyboard.press("r")
     sync_api.expect(view.page.locator("#scrub")).to_have_attribute("max", "0", timeout=120_000)
     view.changes_from(before)  # so that it comes back with the file, not with the reload
