@@ -44,8 +44,6 @@ class Controller:
 
     def take(self, order: Order) -> Job | None:
         """The job of an order; None if there is nothing to do. Raises InputError if it is impossible."""
-        if isinstance(order, protocol.Shown):
-            return None
         if isinstance(order, Hello):
             return self._greet(order)
         if isinstance(order, protocol.Show | protocol.Glance):

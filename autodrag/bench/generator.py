@@ -10,6 +10,7 @@ from torch import Tensor
 
 from autodrag.bench.measure import cost, device_name, matmul_rate, write_record
 from autodrag.devices import pick_device
+from autodrag.errors import InputError
 from autodrag.files import make_folder
 from autodrag.generator import FrozenGenerator
 from autodrag.graphs import record_cuda
@@ -34,6 +35,8 @@ COLUMNS = {
     "bound": 5,
     "speed-up": 8,
 }
+
+HEIGHTS = tuple(2**power for power in range(3, 12))
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,12 @@ def measured(config: GeneratorBench, device: torch.device, rates: Mapping[str, f
 
 
 def official(size: int, dtype: str, channels_last: bool, device: torch.device) -> FrozenGenerator:
-    """Random weights with the channel counts of the published generators (config F: 32,768 / height, at most 512)."""
+    """Random weights with the channel counts of the published generators (config F: 32,768 / height, at most 512).
+
+    Raises InputError for a height that is no power of 2 from 8 to 2048.
+    """
+    if size not in HEIGHTS:
+        raise InputError(f"There is no generator of {size} px: choose one of {', '.join(map(str, HEIGHTS))}.")
     channels = {2**i: min(512, 32768 // 2**i) for i in range(2, size.bit_length())}
     kind: torch.dtype = getattr(torch, dtype)
     return FrozenGenerator.random(

@@ -1,5 +1,6 @@
 """A method that answers at once: every pull starts over, points are guessed while it lasts and found when it ends."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ import torch
 from autodrag import config
 from autodrag.app import protocol
 from autodrag.app.controller import Controller
-from autodrag.app.events import Changed, Look, Note, Work
+from autodrag.app.events import Changed, Event, Look, Note, Work
 from autodrag.app.orders import Hello, OwnImage
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
@@ -173,16 +174,24 @@ def test_what_a_pull_has_reached_is_kept_or_dropped(models: ModelCache, editor: 
     assert len(editor.state.motion) == 4
 
 
+def begun(
+    models: ModelCache, editor: Editor, kind: type, steps: int, events: int = 1
+) -> tuple[Controller, Iterator[Event]]:
+    """A controller whose drag of the gesture 1 has made some of its events, and the further ones."""
+    one = Controller(models, editor)
+    editor.choose_method("draggan", steps)
+    running = one.take(message(kind, gesture=1)).events
+    for _ in range(events):
+        next(running)
+    return one, running
+
+
 @pytest.mark.parametrize("dropped", [1, 2])
 def test_a_tap_keeps_what_a_drag_that_was_released_has_reached(
     models: ModelCache, editor: Editor, dropped: int
 ) -> None:
     """2: of a pull of its own that moved nothing; 1: of the arrow tool, which begins no pull."""
-    one = Controller(models, editor)
-    editor.choose_method("draggan", 50)
-    running = one.take(message(protocol.Release, gesture=1)).events
-    for _ in range(10):
-        next(running)
+    one, _ = begun(models, editor, protocol.Release, steps=50, events=10)
     events = list(one.take(protocol.Drop(type="drop", gesture=dropped)).events)
     assert [type(event) for event in events] == [Work, Changed, Look]
     assert len(editor.state.motion) == 6
@@ -191,10 +200,7 @@ def test_a_tap_keeps_what_a_drag_that_was_released_has_reached(
 
 
 def test_a_page_loaded_anew_sees_the_end_of_a_drag_that_was_released(models: ModelCache, editor: Editor) -> None:
-    one = Controller(models, editor)
-    editor.choose_method("draggan", 8)
-    running = one.take(message(protocol.Release, gesture=1)).events
-    next(running)
+    one, running = begun(models, editor, protocol.Release, steps=8)
     hello = one.take(Hello(fresh=True))
     assert hello.aside
     assert [type(event) for event in hello.events] == [Changed, Look]
@@ -208,10 +214,7 @@ def test_a_page_loaded_anew_sees_the_end_of_a_drag_that_was_released(models: Mod
 
 
 def test_a_page_loaded_anew_ends_the_pull_of_the_one_before(models: ModelCache, editor: Editor) -> None:
-    one = Controller(models, editor)
-    editor.choose_method("draggan", 8)
-    running = one.take(message(protocol.Pull, gesture=1)).events
-    next(running)
+    one, _ = begun(models, editor, protocol.Pull, steps=8)
     hello = one.take(Hello(fresh=True))
     assert not hello.aside  # else the pull's job would go on, and what it makes be lost
     assert [type(event) for event in hello.events] == [Changed, Look]

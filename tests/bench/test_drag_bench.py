@@ -31,5 +31,5 @@ def test_both_methods_are_timed(tiny: FrozenGenerator, tmp_path: Path, capsys: p
 @pytest.mark.parametrize("height", ["x", "100", "-8"])
 def test_heights_that_are_none_are_refused(height: str, tmp_path: Path) -> None:
     given = [f"generator=official-{height}", f"out={tmp_path / 'out.json'}", "device=cpu"]
-    with pytest.raises(InputError, match="choose official- with 32, 64"):
+    with pytest.raises(InputError, match="choose one of 8, 16"):
         run(typed(DragBench, compose("bench/drag", given)))

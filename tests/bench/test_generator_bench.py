@@ -51,6 +51,7 @@ def test_user_errors_are_clear(tmp_path: Path, repository: Path) -> None:
     for override, words in (
         (f"out={tmp_path}/file/x.json", "cannot be created"),
         ("device=gpu", "Unknown device 'gpu'"),
+        ("sizes=[100]", "no generator of 100 px"),
     ):
         with pytest.raises(InputError, match=words):
             bench.run(typed(bench.GeneratorBench, compose("bench/generator", [override])))

@@ -57,7 +57,7 @@ export class Link {
       else if (message.type === "welcome") {
         this.token = sessionStorage.token = message.token;
         this.#wait = PAUSE.first;
-        this.heard({ ...message, fresh: this.#fresh });
+        this.heard(message);
         this.#fresh = false;
       } else this.heard(message);
       return;

@@ -55,8 +55,7 @@ def make(config: MakeSynthfaceConfig) -> None:
         raise InputError(f"There is no step {unknown[0]!r}; choose from {', '.join(STEPS)}.")
     if config.threads is not None:
         torch.set_num_threads(config.threads)
-    assets = Path(config.assets)
-    make_folder(assets)
+    assets = make_folder(Path(config.assets), "assets")
     if "generator" in config.steps:
         _generator(config, assets / "generator.safetensors")
     if "landmarks" in config.steps:

@@ -10,6 +10,7 @@ from autodrag.errors import InputError
 from autodrag.evaluation.bootstrap import estimate
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.summary import to_json
+from autodrag.files import make_folder
 
 #: The column of each task that methods are compared by.
 COMPARED_BY = {"landmarks": "md", "short": "md", "paired": "mse", "mdd": "mdd", "roundtrip": "lpips", "pulls": "left"}
@@ -154,7 +155,7 @@ def keep(results: list[Result], data: Path) -> None:
             summary = result.summary | {"minus": others, "missing": dict.fromkeys(result.summary["missing"], "")}
             summary["method"] = _without_place(summary["method"])
             path = data / dataset / task / label / "summary.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent, "data")
             path.write_text(to_json(summary), encoding="utf-8")
         for path in (data / dataset / task).glob("*/summary.json"):
             if path.parent.name not in table:

@@ -55,7 +55,8 @@ class Roundtrip(MotionTask):
         handles, targets = [h for h, _ in pairs], [t for _, t in pairs]
         there = edit(method, self.latents(items).source, handles, targets)
         back = edit(method, there.ws, targets, handles)
-        changed = 100 * squared_error(self.images(there.ws), self.images(self.latents(items).source))
+        moved, source = (to_size(self.images(ws), HEIGHT) for ws in (there.ws, self.latents(items).source))
+        changed = 100 * squared_error(moved, source)
         steps = zip((there.steps + back.steps).tolist(), changed.tolist(), strict=True)
         return Prediction(back.ws, [{"steps": step, "there": change} for step, change in steps])
 
