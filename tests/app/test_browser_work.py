@@ -182,6 +182,33 @@ def test_another_picture_after_ones_own_can_be_undone(view: Any, tmp_path: Path)
     view.becomes(own)
 
 
+SELECTED = """async () => {
+    const { Arrows } = await import(new URL("static/arrows.js", document.baseURI));
+    const arrows = new Arrows();
+    const state = { gesture: 0, revision: 0, motion: 0, handles: [], targets: [], pins: [], plan: null, points: [] };
+    arrows.follow(state);
+    arrows.plan(1, [20, 30], 5);
+    arrows.move(1, [28, 30]);
+    arrows.drop(1);
+    const { revision, handles, targets, pins } = structuredClone(arrows.setting());
+    arrows.plan(1, [28, 30], 5);
+    arrows.drop(1); // a tap before the server's answer
+    arrows.follow({ ...state, revision, plan: { handles, targets, pins } });
+    const answered = arrows.selected;
+    arrows.follow({ ...state, revision, motion: 1, handles, targets, points: targets });
+    const dragged = arrows.selected;
+    arrows.grab(1, [28, 30], 5, false, null);
+    arrows.drop(1);
+    arrows.forget(); // a tap is no drag: the page takes what the server has
+    arrows.follow({ ...state, revision, motion: 1, handles, targets, points: targets });
+    return [answered, dragged, arrows.selected];
+}"""
+
+
+def test_an_arrow_stays_selected_when_the_server_answers_late(view: Any) -> None:
+    assert view.page.evaluate(SELECTED) == [0, None, 0]
+
+
 def test_one_arrow_is_deleted_and_brought_back(view: Any) -> None:
     view.page.keyboard.press("a")
     view.drag((20, 30), (28, 30))

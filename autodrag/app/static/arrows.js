@@ -21,6 +21,7 @@ export class Arrows {
   #mirrored = new Map(); // index of an arrow -> index of its mirror image
   #revision = null;
   #from = "";
+  #motion = null;
   #press = null; // {p, slack, arrow}: pressed but not moved yet, possibly on an existing arrow
 
   // Update from the server, unless the user has changed arrows since.
@@ -33,7 +34,9 @@ export class Arrows {
     this.#from = from;
     const { handles, targets, pins } = session.plan ?? session;
     if (handles.length !== this.handles.length) this.#mirrored.clear();
-    Object.assign(this, { handles, targets, pins, points: session.points, pulling: false, selected: null, at: null });
+    if (session.motion !== this.#motion || this.selected >= handles.length) this.selected = null;
+    this.#motion = session.motion;
+    Object.assign(this, { handles, targets, pins, points: session.points, pulling: false, at: null });
     this.planned = session.plan !== null || handles.length === 0;
   }
 
