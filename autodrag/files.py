@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,11 +52,17 @@ def parse_tensors(data: bytes) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def make_folder(path: Path, key: str = "out") -> Path:
-    """Create a folder and return it; it may exist. Raises InputError that names the config key if that fails."""
+    """Create a folder and return it; it may exist.
+
+    Raises InputError that names the config key if it cannot be created or written.
+    """
+    verb = "created"
     try:
         path.mkdir(parents=True, exist_ok=True)
+        verb = "written"
+        tempfile.TemporaryFile(dir=path).close()
     except OSError as error:
-        raise InputError(f"The folder {path} cannot be created ({error.strerror}); choose another {key}=.") from None
+        raise InputError(f"The folder {path} cannot be {verb} ({error.strerror}); choose another {key}=.") from None
     return path
 
 

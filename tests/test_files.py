@@ -53,3 +53,9 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "folder"):
         with pytest.raises(InputError, match=r"cannot be created .*choose another manifest="):
             make_folder(path, "manifest")
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="/proc, which nobody can write, is Linux's")
+def test_a_folder_that_cannot_be_written_is_a_clear_error() -> None:
+    with pytest.raises(InputError, match=r"^The folder /proc cannot be written \(.+\); choose another manifest=\.$"):
+        make_folder(Path("/proc"), "manifest")
