@@ -27,16 +27,22 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
+from autodrag.files import write_whole
+
 
 class RunFolder:
-    """Opened only by the first rank. step: step that the run resumes from; 0 for a new run."""
+    """Opened only by the first rank. step: step that the run resumes from; 0 for a new run.
+
+    Raises InputError if its files cannot be written; those of an earlier run are then unchanged.
+    """
 
     def __init__(self, path: Path, config: str, step: int = 0) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
         path.mkdir(parents=True, exist_ok=True)
-        (path / "config.yaml").write_text(config, encoding="utf-8")
-        (path / "env.json").write_text(json.dumps(environment(), indent=1) + "\n", encoding="utf-8")
+        # Whole or not at all: without its config, a run cannot be resumed.
+        write_whole(path / "config.yaml", config.encode())
+        write_whole(path / "env.json", (json.dumps(environment(), indent=1) + "\n").encode())
         _cut_after(path / "stats.jsonl", step)
         self._log = (path / "log.txt").open("a", encoding="utf-8")
         self._stats = (path / "stats.jsonl").open("a", encoding="utf-8")
@@ -102,4 +108,4 @@ def _cut_after(stats: Path, step: int) -> None:
     """Drop lines that a killed run logged after its last checkpoint, as these steps are repeated."""
     if stats.exists():
         lines = [line for line in stats.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        stats.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step), encoding="utf-8")
+        write_whole(stats, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step).encode())

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,7 @@ import torch
 
 from autodrag.devices import pick_device
 from autodrag.errors import InputError
+from autodrag.runs.folder import RunFolder
 from autodrag.training.stages.base import Budget, Schedule
 
 
@@ -95,20 +98,36 @@ def test_a_loss_that_stays_not_finite_ends_the_run_with_a_clear_error(toy: Modul
         toy.run(tmp_path, steps=50, broken=range(80, 400))
 
 
-def test_a_full_disk_leaves_the_last_checkpoint_whole(toy: ModuleType, tmp_path: Path) -> None:
-    toy.run(tmp_path, steps=6)
-    before = sorted((tmp_path / "checkpoints").iterdir())
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """A disk that is full, as far as a process can have one of its own."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
     try:
-        with pytest.raises(InputError, match="step-000000008"):
-            toy.run(tmp_path, steps=8)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, ignored)
+
+
+def test_a_full_disk_leaves_the_last_checkpoint_whole(toy: ModuleType, tmp_path: Path) -> None:
+    toy.run(tmp_path, steps=6)
+    before = sorted((tmp_path / "checkpoints").iterdir())
+    with files_of_at_most(6000), pytest.raises(InputError, match="step-000000008"):
+        toy.run(tmp_path, steps=8)
     assert sorted((tmp_path / "checkpoints").iterdir()) == before
     assert equal(toy.run(tmp_path, steps=12), toy.run(tmp_path / "whole", steps=12))
+
+
+def test_a_run_that_cannot_start_again_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
+    """Without the whole config.yaml, no later command would resume it."""
+    with RunFolder(tmp_path, "seed: 0\n" * 100) as folder:
+        folder.add(1, {"loss": 1.0})
+    before = {name: (tmp_path / name).read_bytes() for name in ("config.yaml", "env.json", "stats.jsonl")}
+    with files_of_at_most(10), pytest.raises(InputError, match=r"config\.yaml cannot be written"):
+        RunFolder(tmp_path, "seed: 0\n" * 100, 1)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
 
 
 def test_a_damaged_checkpoint_is_passed_over(toy: ModuleType, tmp_path: Path) -> None:
