@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -51,21 +52,25 @@ class RunFolder:
     def say(self, line: str) -> None:
         """Log a line to the terminal and to log.txt."""
         tqdm.write(line, file=sys.stderr)
-        self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
-        self._log.flush()
+        with _going_on():
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {line}\n")
+            self._log.flush()
 
     def add(self, step: int, numbers: Mapping[str, float]) -> None:
         """Log numbers after `step` steps to stats.jsonl and TensorBoard."""
-        self._stats.write(json.dumps({"step": step, **numbers}) + "\n")
-        self._stats.flush()
-        for name, value in numbers.items():
-            self._board.add_scalar(name, value, step)
+        with _going_on():
+            self._stats.write(json.dumps({"step": step, **numbers}) + "\n")
+            self._stats.flush()
+        with _going_on():
+            for name, value in numbers.items():
+                self._board.add_scalar(name, value, step)
 
     def show(self, step: int, pictures: Mapping[str, UInt8[Tensor, "3 H W"]]) -> None:
         """Log images after `step` steps to TensorBoard."""
-        for name, picture in pictures.items():
-            self._board.add_image(name, picture, step)
-        self._board.flush()
+        with _going_on():
+            for name, picture in pictures.items():
+                self._board.add_image(name, picture, step)
+            self._board.flush()
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -74,10 +79,16 @@ class RunFolder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {kind.__name__ if kind else ''}: {error}\n")
-        self._log.close()
-        self._stats.close()
-        self._board.close()
+            with _going_on():
+                self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {kind.__name__ if kind else ''}: {error}\n")
+        for file in (self._log, self._stats, self._board):
+            with _going_on():
+                file.close()
+
+
+def _going_on() -> AbstractContextManager[None]:
+    """A log line is lost where the disk is full: that must not end a training, whose checkpoints wait for space."""
+    return suppress(OSError)
 
 
 def environment() -> dict[str, object]:

@@ -120,6 +120,15 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(toy: ModuleType, tmp_path:
     assert equal(toy.run(tmp_path, steps=12), toy.run(tmp_path / "whole", steps=12))
 
 
+def test_a_log_that_cannot_be_written_does_not_end_the_training(toy: ModuleType, tmp_path: Path) -> None:
+    toy.run(tmp_path, steps=100)
+    before = (tmp_path / "stats.jsonl").stat().st_size
+    with files_of_at_most(before + 100):  # checkpoints are smaller
+        toy.run(tmp_path, steps=160)
+    assert (tmp_path / "stats.jsonl").stat().st_size == before + 100
+    assert "step-000000160.safetensors" in [path.name for path in (tmp_path / "checkpoints").iterdir()]
+
+
 def test_a_run_that_cannot_start_again_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
     """Without the whole config.yaml, no later command would resume it."""
     with RunFolder(tmp_path, "seed: 0\n" * 100) as folder:
