@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from autodrag.config import compose, typed
 from autodrag.domains.synthface.generator_training import (
@@ -96,6 +97,21 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
     resumed.run()
     for name, value in whole.averaged().state_dict().items():
         assert torch.equal(value, resumed.averaged().state_dict()[name]), name
+
+
+def test_adams_state_is_on_the_device_of_the_training(tmp_path: Path):
+    """Fused Adam on a GPU reads its count of steps there: the second stage of a training begins with a saved one."""
+    trainer = GeneratorTrainer(training(GrowthStage("32", 32, 4, 4)), tmp_path)
+    trainer.run()
+    stage = trainer.training.stages[0]
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.device("cuda:0"):
+        trainer.learner, trainer.average = Learner(trainer.training, stage), Learner(trainer.training, stage)
+        trainer.optimiser = torch.optim.Adam(trainer.learner.parameters(), fused=True)
+        trainer._restore({name: torch.zeros(value.shape, device="cpu") for name, value in trainer.carried.items()})
+    state = trainer.optimiser.state.values()
+    assert {key: t.device.type for each in state for key, t in each.items()} == dict.fromkeys(
+        ("step", "exp_avg", "exp_avg_sq"), "cuda"
+    )
 
 
 def test_another_training_in_the_same_folder_is_refused(tmp_path: Path):

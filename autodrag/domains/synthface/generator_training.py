@@ -256,15 +256,13 @@ class GeneratorTrainer:
                 {k: found.get(k, self.learner.state_dict()[k] if prefix == "average/" else v) for k, v in own.items()}
             )
         for name, parameter in self.learner.named_parameters():
-            state = {
-                key: tensors[f"adam/{key}/{name}"]
+            state = {  # fused Adam counts its steps on the device of the parameter too
+                key: tensors[f"adam/{key}/{name}"].to(parameter.device)
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if f"adam/{key}/{name}" in tensors
             }
             if state:
-                self.optimiser.state[parameter] = {
-                    k: v.to(parameter.device) if k != "step" else v for k, v in state.items()
-                }
+                self.optimiser.state[parameter] = state
 
     def _save(self) -> None:
         self.carried = {k: v.detach().cpu().clone() for k, v in self._tensors().items()}
