@@ -1,5 +1,6 @@
 """The training of the synthface generator: losses fall, sizes grow, a killed run continues exactly."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from autodrag.domains.synthface.generator_training import (
     GeneratorTraining,
     GrowthStage,
     Learner,
+    _yield_cores,
     energy_error,
 )
 from autodrag.domains.synthface.make import MakeSynthfaceConfig, make
@@ -29,6 +31,11 @@ TWO_SIZES = (GrowthStage("32", 32, 24, 4), GrowthStage("64", 64, 8, 2, loss="abs
 
 def training(*stages: GrowthStage) -> GeneratorTraining:
     return GeneratorTraining(stages=stages, w_dim=16, channels=SMALL, precision="float32")
+
+
+def test_renderer_processes_start_on_windows_too(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr(os, "nice")
+    _yield_cores(0)
 
 
 class KilledError(Exception):

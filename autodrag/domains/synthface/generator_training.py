@@ -148,7 +148,8 @@ def _initial_state(path: str) -> dict[str, Tensor]:
 
 def _yield_cores(worker: int) -> None:
     """Lower the priority of a renderer process, so that it does not slow down the threads of the training."""
-    os.nice(19)
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(19)
 
 
 class GeneratorTrainer:
