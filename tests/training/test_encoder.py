@@ -115,6 +115,20 @@ def test_batches_depend_on_the_position_and_validation_on_its_pictures(
         EncoderStage(stage.model, tiny, *load_pictures(kept, PICTURES), replace(stage.config, validation=128), 0)
 
 
+@pytest.mark.parametrize("size", [16, 64])
+def test_pictures_may_be_larger_or_smaller_than_the_input_of_the_network(
+    kept: Path, tiny: Any, config: TrainConfig, size: int
+) -> None:
+    stage = stage_of(kept, tiny, config, image_loss_share=1.0, image_loss_pictures=2)
+    stage.config = replace(stage.config, network=replace(NETWORK, size=size))
+    stage.model.config = stage.config.network
+    loss, logs = stage(stage.batch(range(8)))
+    assert torch.isfinite(loss) and "image" in logs
+    with torch.no_grad():
+        report = stage.eval().report()
+    assert report.numbers["error"] > 0 and report.pictures["encoded"].shape == (3, 64, 6 * 32)
+
+
 def test_ranks_get_the_pictures_of_one_process(kept: Path, tiny: Any, config: TrainConfig) -> None:
     budget = replace(config.encoder.budget, batch=8)
     stage = stage_of(kept, tiny, config, budget=budget, image_loss_share=0.5, image_loss_pictures=1)

@@ -114,14 +114,14 @@ class EncoderStage(Stage):
 
     def report(self) -> Report:
         """`change`: of validation images, relative to that of the average latent. `error`: mean absolute pixel error
-        of reconstructions (0-255), at the encoder's size. `encoded`: some of them, below the originals.
+        of reconstructions (0-255), at the size of the training images. `encoded`: some of them, below the originals.
         """
         device = self.model.image_directions.device
         pictures, ws = self._validation
         images, ws = from_uint8(pictures).to(device), ws.to(device)
         found = torch.cat([self.model(part) for part in images.split(64)])
         share = self.model.change(found - ws).mean() / self.model.change(self.model.whitening.mean - ws).mean()
-        made = shrunk(self._generator.synthesize(found[:SHOWN]), self.config.network.size).float()
+        made = shrunk(self._generator.synthesize(found[:SHOWN]), max(images.shape[-2:])).float()
         error = (made - images[:SHOWN]).abs().mean() * 127.5
         sheet = torch.cat([torch.cat(list(row), dim=2) for row in (images[:SHOWN], made)], dim=1)
         shown = to_uint8(sheet).cpu()
@@ -133,7 +133,7 @@ class EncoderStage(Stage):
         images, features = self._generator.synthesize(found, return_features=block)
         with torch.no_grad():
             wanted = self._generator.features(batch.ws[: len(found)], block=block).float()
-        pixels = self._distance(shrunk(images.float(), self.config.network.size), batch.clean)
+        pixels = self._distance(shrunk(images.float(), max(batch.clean.shape[-2:])), batch.clean)
         return pixels + F.mse_loss(features.float(), wanted) / wanted.square().mean()
 
 
