@@ -64,7 +64,8 @@ def start_from(model: AutoDrag, path: Path) -> None:
 def take_aim(aim: Aim, section: Stage2Config) -> None:
     """Load the aim of the stage `aim` and freeze it; `start_from` already loaded one if it is another stage 2."""
     aim.requires_grad_(False)
-    if section.start is not None and stored_kind(section.start) == "autodrag":
+    # A model without a regularizer does not need the weights of stage 1 (`start_from`).
+    if section.start is not None and Path(section.start).exists() and stored_kind(section.start) == "autodrag":
         return
     path = Path(section.aim or "")
     if not path.exists():

@@ -83,6 +83,10 @@ def test_both_stages_train_and_continue(place: Path, capsys: pytest.CaptureFixtu
     last = [json.loads(line) for line in (place / "aim" / "stats.jsonl").open()][-1]
     assert {"validation/matches_1", "validation/landmarks_4", "validation/landmarks_4_lands"} <= last.keys()
 
+    without = ["model.skip=none", f"stage2.start={place / 'nothing' / 'weights.safetensors'}", f"stage2.aim={aim}"]
+    run(config(place, f"out={place / 'without'}", "stage=2", *without))  # nothing of stage 1 is needed
+    assert AutoDrag.load(place / "without" / "weights.safetensors").regularizer is None
+
     second = [f"out={place / 'two'}", "stage=2", f"stage2.start={trained}", f"stage2.aim={aim}", "stage2.rollout=0.5"]
     second.append(f"stage2.motion={motion}")
     run(config(place, *second))
