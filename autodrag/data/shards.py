@@ -272,10 +272,17 @@ def read_shard(folder: Path, entry: ShardEntry) -> list[MatchedMotion]:
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file atomically."""
+    """Write a file atomically. Raises InputError if it cannot be written."""
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}): free disk space and run the same command, which goes on "
+            "after the last whole shard."
+        ) from None

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from autodrag.errors import InputError
-from autodrag.files import make_folder, read_tensors, write_tensors
+from autodrag.files import make_folder, read_tensors, write_tensors, write_whole
 from autodrag.fingerprint import fingerprint
 from autodrag.generator import FrozenGenerator
 from autodrag.images import to_uint8
@@ -57,7 +57,8 @@ class PicturesConfig:
 def fill_cache(folder: Path, generator: FrozenGenerator, config: PicturesConfig, moves: int, seed: int) -> None:
     """Generate the images that the folder lacks, and `image_gradients` at `moves` latents.
 
-    Raises InputError if the folder holds images of other settings or another generator, or if another run is using it.
+    Raises InputError if the folder holds images of other settings or another generator, if another run is using it, or
+    if it cannot be written.
     """
     make_folder(folder, "encoder.folder")
     with exclusive(folder):
@@ -65,9 +66,9 @@ def fill_cache(folder: Path, generator: FrozenGenerator, config: PicturesConfig,
         missing = [number for number in _numbers(config) if not _file(folder, number).exists()]
         for number in tqdm(missing, desc=f"pictures for {folder}", unit=f"x{SHARD}", disable=not missing):
             pictures, ws = make_pictures(generator, config, seed, number)
-            write_tensors(_file(folder, number), {"pictures": pictures, "ws": ws}, {})
+            _write(_file(folder, number), {"pictures": pictures, "ws": ws})
         if not _moves(folder).exists() or len(load_moves(folder, moves)) < moves:
-            write_tensors(_moves(folder), {"moves": image_gradients(generator, config.size, moves, seed)}, {})
+            _write(_moves(folder), {"moves": image_gradients(generator, config.size, moves, seed)})
 
 
 def load_pictures(folder: Path, config: PicturesConfig) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
@@ -124,9 +125,16 @@ def _check_recipe(folder: Path, generator: FrozenGenerator, config: PicturesConf
     del recipe["count"]
     path = folder / "recipe.json"
     if not path.exists():
-        path.write_text(json.dumps(recipe, indent=1) + "\n")
+        write_whole(path, (json.dumps(recipe, indent=1) + "\n").encode())
     elif json.loads(path.read_text()) != recipe:
         raise InputError(f"{folder} holds pictures of other settings: choose another encoder.folder, or delete it.")
+
+
+def _write(path: Path, tensors: dict[str, Tensor]) -> None:
+    try:
+        write_tensors(path, tensors, {})
+    except OSError as error:
+        raise InputError(f"{error}; free disk space and run the same command, which makes the rest.") from None
 
 
 def _numbers(config: PicturesConfig) -> range:

@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -193,3 +194,11 @@ def test_a_manifest_of_another_kind_is_refused(tmp_path: Path, text: str) -> Non
 def test_no_manifest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no trajectories"):
         read_index(tmp_path)
+
+
+def test_a_full_disk_is_a_clear_error_and_the_next_run_goes_on(tmp_path: Path, files_of_at_most: Any) -> None:
+    with files_of_at_most(1000), pytest.raises(InputError, match=r"shard-00000.* cannot be written .*free disk space"):
+        fill(tmp_path, RECIPE, 6, 4, Maker(), print)
+    assert not list(tmp_path.iterdir())
+    fill(tmp_path, RECIPE, 6, 4, Maker(), print)
+    assert read_index(tmp_path).samples == 6

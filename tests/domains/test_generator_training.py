@@ -3,6 +3,7 @@
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -104,6 +105,15 @@ def test_a_killed_run_continues_exactly(tmp_path: Path, monkeypatch: pytest.Monk
     resumed.run()
     for name, value in whole.averaged().state_dict().items():
         assert torch.equal(value, resumed.averaged().state_dict()[name]), name
+
+
+def test_a_full_disk_is_a_clear_error_and_keeps_the_state(tmp_path: Path, files_of_at_most: Any):
+    trainer = GeneratorTrainer(training(GrowthStage("32", 32, 4, 4)), tmp_path)
+    trainer.run()
+    before = trainer.state_path.read_bytes()
+    with files_of_at_most(1000), pytest.raises(InputError, match=r"state\.safetensors cannot be written"):
+        trainer._save()
+    assert trainer.state_path.read_bytes() == before
 
 
 def test_adams_state_is_on_the_device_of_the_training(tmp_path: Path):

@@ -52,6 +52,16 @@ def test_pictures_show_their_latents_and_only_missing_ones_are_made(kept: Path, 
         fill_cache(kept, tiny, replace(PICTURES, mixed_share=0.1), 16, 0)
 
 
+@pytest.mark.parametrize(("size", "file"), [(10, "recipe.json"), (10_000, "00000.safetensors")])
+def test_a_full_disk_leaves_pictures_that_go_on(
+    tiny: Any, tmp_path: Path, files_of_at_most: Any, size: int, file: str
+) -> None:
+    with files_of_at_most(size), pytest.raises(InputError, match=rf"{file} cannot be written"):
+        fill_cache(tmp_path, tiny, PICTURES, 8, 0)
+    fill_cache(tmp_path, tiny, PICTURES, 8, 0)
+    assert len(load_pictures(tmp_path, PICTURES)[0]) == 128 and len(load_moves(tmp_path, 8)) == 8
+
+
 def test_latents_are_mixed_edited_and_differ_by_row_as_asked(tiny: Any) -> None:
     plain = replace(PICTURES, mixed_share=0.0, edited_share=0.0, offset_share=0.0)
     rows = [

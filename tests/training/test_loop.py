@@ -3,13 +3,12 @@
 import itertools
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +20,8 @@ from autodrag.devices import pick_device
 from autodrag.errors import InputError
 from autodrag.runs.folder import RunFolder
 from autodrag.training.stages.base import Budget, Schedule
+
+Full = Callable[[int], AbstractContextManager[None]]
 
 
 def equal(a: torch.nn.Module, b: torch.nn.Module) -> bool:
@@ -98,20 +99,7 @@ def test_a_loss_that_stays_not_finite_ends_the_run_with_a_clear_error(toy: Modul
         toy.run(tmp_path, steps=50, broken=range(80, 400))
 
 
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """A disk that is full, as far as a process can have one of its own."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, ignored)
-
-
-def test_a_full_disk_leaves_the_last_checkpoint_whole(toy: ModuleType, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_last_checkpoint_whole(toy: ModuleType, tmp_path: Path, files_of_at_most: Full) -> None:
     toy.run(tmp_path, steps=6)
     before = sorted((tmp_path / "checkpoints").iterdir())
     with files_of_at_most(6000), pytest.raises(InputError, match="step-000000008"):
@@ -120,7 +108,9 @@ def test_a_full_disk_leaves_the_last_checkpoint_whole(toy: ModuleType, tmp_path:
     assert equal(toy.run(tmp_path, steps=12), toy.run(tmp_path / "whole", steps=12))
 
 
-def test_a_log_that_cannot_be_written_does_not_end_the_training(toy: ModuleType, tmp_path: Path) -> None:
+def test_a_log_that_cannot_be_written_does_not_end_the_training(
+    toy: ModuleType, tmp_path: Path, files_of_at_most: Full
+) -> None:
     toy.run(tmp_path, steps=100)
     before = (tmp_path / "stats.jsonl").stat().st_size
     with files_of_at_most(before + 100):  # checkpoints are smaller
@@ -129,7 +119,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_training(toy: ModuleType,
     assert "step-000000160.safetensors" in [path.name for path in (tmp_path / "checkpoints").iterdir()]
 
 
-def test_a_run_that_cannot_start_again_leaves_its_folder_as_it_was(tmp_path: Path) -> None:
+def test_a_run_that_cannot_start_again_leaves_its_folder_as_it_was(tmp_path: Path, files_of_at_most: Full) -> None:
     """Without the whole config.yaml, no later command would resume it."""
     with RunFolder(tmp_path, "seed: 0\n" * 100) as folder:
         folder.add(1, {"loss": 1.0})

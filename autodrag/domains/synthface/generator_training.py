@@ -268,11 +268,11 @@ class GeneratorTrainer:
     def _save(self) -> None:
         self.carried = {k: v.detach().cpu().clone() for k, v in self._tensors().items()}
         progress = {"stage": self.stage_index, "step": self.step}
-        write_tensors(
-            self.state_path,
-            self.carried,
-            {"progress": json.dumps(progress), "training": json.dumps(self._settings())},
-        )
+        metadata = {"progress": json.dumps(progress), "training": json.dumps(self._settings())}
+        try:
+            write_tensors(self.state_path, self.carried, metadata)
+        except OSError as error:
+            raise InputError(f"{error}; the state before is whole: free disk space and go on from there.") from None
 
     def averaged(self) -> Generator:
         """The averaged generator of the last checkpoint, at its current resolution."""
