@@ -6,7 +6,11 @@ dictionaries with `latent`. Nothing in a file is executed.
 
 import hashlib
 import io
+import lzma
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,11 @@ DRAG_FORMAT = "autodrag drag 1"
 NAMES = ("ws", "w", "latent", "latents", "w_plus", "wp", "w_pivot", "projected_w", "latent_code", "motion")
 NOT_LATENTS = ("z", "w_avg", "latent_avg", "dlatent_avg", "w_std", "noise")
 MAX_BYTES = 1 << 29  # of an archive, unpacked
+#: What NumPy and zipfile raise for files that are cut short, damaged, encrypted, or declare absurd shapes.
+_DAMAGED = (
+    *(ValueError, OSError, EOFError, RuntimeError, MemoryError, OverflowError),
+    *(zipfile.BadZipFile, struct.error, zlib.error, lzma.LZMAError, tokenize.TokenError),
+)
 _KNOWN = ".safetensors of a drag or a session, .npz, .npy or .pt of a projector"
 
 
@@ -123,7 +132,7 @@ def _numpy(data: bytes, name: str) -> Iterator[tuple[str, Tensor]]:
                     yield entry.removesuffix(".npy"), _tensor(np.load(header, allow_pickle=False))
                 except ValueError:
                     continue
-    except (ValueError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
+    except _DAMAGED as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{name} is no whole file of NumPy arrays of real numbers; give a {_KNOWN}.") from None

@@ -58,6 +58,15 @@ def beside_text(archive: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def declared(header: bytes) -> bytes:
+    """An .npy file whose header says this, and that holds nothing."""
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
+
+
+def flipped(archive: bytes, at: int, value: int) -> bytes:
+    return archive[:at] + bytes([value]) + archive[at + 1 :]
+
+
 @pytest.mark.parametrize(
     "forge",
     [
@@ -104,6 +113,11 @@ def test_one_row_stands_for_all(tiny: FrozenGenerator, ws: Tensor, shape: tuple[
         (npz(w=np.array([None])), ("no arrays",)),
         (npy(np.zeros(3))[:-1], ("no whole file",)),
         (npz(w=np.zeros(3))[:-30], ("no whole file",)),
+        (flipped(npz(True, w=np.zeros(3)), 60, 0xFF), ("no whole file",)),  # in the compressed array
+        (flipped(npz(w=np.zeros(3)), npz(w=np.zeros(3)).index(b"PK\1\2") + 8, 1), ("no whole file",)),  # "encrypted"
+        (declared(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9999999999999,), }\n"), ("no whole file",)),
+        (declared(b"{'descr': '<f4', 'fortran_order': False, 'shape': (%d,), }\n" % 10**25), ("no whole file",)),
+        (declared(b"("), ("no whole file",)),
         (pt({"a": 1}), ("no arrays",)),
         (b"hello", ("is a text file; a torch file or a pickle of tensors",)),
         (b"", ("is empty; a torch file or a pickle of tensors",)),
