@@ -37,7 +37,7 @@ PATH_KEYS = frozenset(
     (
         *("out", "data", "manifest", "weights", "mask", "latent", "edits", "src", "dst", "results", "page", "readme"),
         *("run", "assets", "sheets", "generator.start", "dataset.source.file", "method.options.weights"),
-        *("stage2.start", "stage2.aim", "stage2.motion", "aim.motion", "encoder.folder"),
+        *("stage2.start", "stage2.aim", "stage2.motion", "aim.motion", "motion.start", "encoder.folder"),
         "generator",  # of the benchmarks: a dataset or a file
     )
 )

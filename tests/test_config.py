@@ -131,6 +131,8 @@ def test_a_path_may_be_at_home_null_quoted_or_made_of_other_keys(monkeypatch: py
 def test_every_key_that_takes_a_path_exists_and_every_file_is_known() -> None:
     known = set().union(*(leaf_keys(OmegaConf.to_container(compose(name))) for name in CLASSES))
     assert known >= config.PATH_KEYS
+    files = {key for key in known if key.rpartition(".")[2] in {"start", "weights", "aim", "motion", "file", "folder"}}
+    assert files - {"model.predictor.aim"} <= config.PATH_KEYS  # a size, not a file
     for suffix in (".pkl", ".PKL", ".ckpt", ".pt", ".Pth", ".safetensors"):
         assert load_dataset(f"/x/net{suffix}").source.path == Path(f"/x/net{suffix}")
 
