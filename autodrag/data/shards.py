@@ -130,11 +130,10 @@ def fill(
     missing = [number for number, samples in wanted.items() if not _whole(folder, manifest, number, samples, say)]
     if len(missing) < len(wanted):
         say(f"{len(wanted) - len(missing)} of {len(wanted)} shards exist already.")
-    if not missing:
-        return manifest
     made: list[MatchedMotion] = []
     streak = 0
-    for sample in make([number * shard_size + i for number in missing for i in range(wanted[number])]):
+    indices = [number * shard_size + i for number in missing for i in range(wanted[number])]
+    for sample in make(indices) if indices else ():
         made.append(sample)
         streak = 0 if len(sample.ends.handles) else streak + 1
         number = sample.index // shard_size
@@ -145,7 +144,7 @@ def fill(
             manifest.write(folder)
             made = []
     if manifest.samples == 0:
-        raise InputError(_nothing_found(recipe, streak))
+        raise InputError(_nothing_found(recipe, manifest.totals().skipped))
     return manifest
 
 

@@ -158,6 +158,12 @@ def test_a_recipe_without_matches_is_refused(tmp_path: Path, in_vain: range) -> 
         run(tmp_path, count=3 if len(in_vain) == 3 else 12, maker=Maker(in_vain=in_vain))
 
 
+def test_a_recipe_without_matches_is_refused_again(tmp_path: Path) -> None:
+    for _ in range(2):  # the second time, there is nothing left to make
+        with pytest.raises(InputError, match=r"^3 sample.* no match farther than 50 px"):
+            run(tmp_path, count=3, maker=Maker(in_vain=range(3)))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "deleted"])
 def test_a_damaged_shard_is_replaced(tmp_path: Path, damage: str) -> None:
     run(tmp_path)
