@@ -7,6 +7,7 @@ our choice: it makes alpha and beta independent of generator, number of points a
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from autodrag.geometry import patches, rescale, to_unit
 from autodrag.latents import split
@@ -78,11 +79,14 @@ def landing_loss(
     """L1 between predicted and desired displacements of the handles, in hundredths of the image sides. Ours.
 
     moves: displacements predicted by `models.PointMotion`, in units in which the image spans [-1, 1]. handles, targets:
-    image pixels. mask: False at padding. normals: unit vectors of edges, whose differences count as `data.outlines`
-    says. The loss of an item without points is 0.
+    image pixels. mask: False at padding. normals: unit vectors of edges in image pixels, whose differences count as
+    `data.outlines` says. The loss of an item without points is 0.
     """
     desired = to_unit(targets.float(), image_hw) - to_unit(handles.float(), image_hw)
     difference = moves - desired
+    if normals is not None and image_hw[0] != image_hw[1]:  # a unit is longer on one axis, which turns the edges
+        share = normals.new_full((1,), image_hw[1] / image_hw[0])
+        normals = F.normalize(normals * torch.cat([share, torch.ones_like(share)]), dim=2)
     along = difference.abs().mean(dim=2) if normals is None else _across_edges(difference, desired, normals)
     distance = 50 * along
     return torch.where(mask, distance, 0.0).sum(dim=1) / mask.sum(dim=1).clamp(min=1)
@@ -93,7 +97,7 @@ def _across_edges(
 ) -> Float[Tensor, "B P"]:
     """Differences along the normals: whole where they fall short of an edge that moves, little where they go beyond.
 
-    Units of the inputs, in which an image spans [-1, 1].
+    Units of the inputs, in which an image spans [-1, 1], also for the normals.
     """
     way = (desired * normals).sum(dim=2)
     beyond = (difference * normals).sum(dim=2) * way.sign()

@@ -98,6 +98,21 @@ def test_landing_of_an_outline_counts_along_its_normal() -> None:
     assert torch.allclose(landing_loss(along, handles, targets, mask, (128, 64), across), torch.zeros(1), atol=1e-4)
 
 
+def test_landing_along_a_slanted_edge_of_a_rectangle_does_not_count() -> None:
+    height, width = 128, 64
+    handles, mask = torch.full((1, 2, 2), 30.0), torch.ones(1, 2, dtype=torch.bool)
+    normals = torch.tensor([[[0.6, 0.8], [-0.8, 0.6]]])  # unit vectors in pixels
+    across, along = 10 * normals, 10 * torch.stack([-normals[..., 1], normals[..., 0]], dim=2)
+    to_units = torch.tensor([2 / width, 2 / height])
+
+    def loss(moves: torch.Tensor) -> float:
+        return landing_loss(moves * to_units, handles, handles + across, mask, (height, width), normals).item()
+
+    assert loss(across) == pytest.approx(0, abs=1e-5)
+    assert loss(across + along) == pytest.approx(0, abs=1e-5) and loss(across - along) == pytest.approx(0, abs=1e-5)
+    assert loss(along) == pytest.approx(loss(0 * along)) and loss(along) > 1
+
+
 def test_landing_of_an_edge_bounds_the_motion_beside_it_from_below() -> None:
     handles, mask = torch.tensor([[[10.0, 20.0]]]), torch.ones(1, 1, dtype=torch.bool)
     across = torch.tensor([[[1.0, 0.0]]])
