@@ -113,17 +113,17 @@ def _download(source: Source, target: Path) -> None:
     packed = source.url is not None and source.url.endswith(_PACKED) and not target.name.endswith(_PACKED)
     try:
         _receive(source, part)
-        if resumed and not packed and not _is_right(part, source.sha256):  # the partial file may be of an older version
+        right = _finished(part, packed, source.sha256)
+        if resumed and not right:  # the partial file may be of an older version, or damaged
             part.unlink()
             _receive(source, part)
+            right = _finished(part, packed, source.sha256)
     except _UnavailableError as error:
         raise InputError(
             f"{source.file} cannot be downloaded from {address(source)} ({error}); "
             f"download it on another machine and put it into {target.parent}."
         ) from error
-    if packed:
-        _unpack(part)
-    if not _is_right(part, source.sha256):
+    if not right:
         part.unlink()
         raise InputError(
             f"The download from {address(source)} is not the published {source.file} (its SHA-256 differs) and was "
@@ -132,15 +132,21 @@ def _download(source: Source, target: Path) -> None:
     part.replace(target)
 
 
-def _unpack(part: Path) -> None:
-    """Replace a bz2 archive by its content. Raises OSError if it is damaged or the disk is full."""
+def _finished(part: Path, packed: bool, sha256: str | None) -> bool:
+    """Unpack a bz2 archive in place; whether the file is whole and the published one. Raises OSError (disk)."""
+    if not packed:
+        return _is_right(part, sha256)
     whole = part.with_name(f"{part.name}.unpacked")
     try:
-        with bz2.open(part) as packed, whole.open("wb") as file:
-            shutil.copyfileobj(packed, file, _CHUNK)
-    except EOFError as error:
-        raise OSError("the archive is truncated") from error
+        with bz2.open(part) as archive, whole.open("wb") as file:
+            shutil.copyfileobj(archive, file, _CHUNK)
+    except (EOFError, OSError) as error:
+        whole.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        return False  # cut short, or no archive
     whole.replace(part)
+    return _is_right(part, sha256)
 
 
 def _receive(source: Source, part: Path) -> None:

@@ -162,6 +162,14 @@ def test_an_archive_is_unpacked(server, folder):
     assert left(folder) == ["p.bz2", "p.dat"]
 
 
+@pytest.mark.parametrize("begun", [b"other" * 10, bz2.compress(DATA)[:40] + bytes(60), b"other" * len(DATA)])
+def test_an_archive_with_a_wrong_beginning_is_downloaded_again(server, folder, begun):
+    folder.mkdir()
+    (folder / "p.dat.part").write_bytes(begun)
+    assert fetch(source(server, "/packed.bz2", file="p.dat")).read_bytes() == DATA
+    assert left(folder) == ["p.dat"]
+
+
 def refused(wanted, *words):
     with pytest.raises(InputError) as caught:
         fetch(wanted)
