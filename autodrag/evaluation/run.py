@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from autodrag.config import DatasetConfig, dump, load_yaml
+from autodrag.config import DatasetConfig, dataset_names, dump, load_dataset, load_yaml
 from autodrag.errors import InputError
 from autodrag.evaluation.drag_batch import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
@@ -111,13 +111,22 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
 
 def _manifest(config: EvalConfig, task: Task, generator: FrozenGenerator, ranks: Ranks) -> Manifest:
     path = Path(config.manifest)
-    header = Header(config.dataset.name, fingerprint(generator), config.seed, asdict(config.task), dict(task.tools))
+    header = Header(config.dataset.name, fingerprint(generator), config.seed, _asked(config), dict(task.tools))
     if ranks.first and not path.is_file():
         make_manifest(path, header, task, config.task.count, _say)
     ranks.wait()
     manifest = read_manifest(path)
     check_manifest(manifest, header, path)
     return manifest
+
+
+def _asked(config: EvalConfig) -> dict[str, Any]:
+    """The task, with the dataset's truncation where that was changed: its items belong to other images."""
+    task, dataset = asdict(config.task), config.dataset
+    shipped = load_dataset(dataset.name if dataset.name in dataset_names() else f"{dataset.name}.pkl")
+    if task.get("psi", dataset.psi) is None and dataset.psi != shipped.psi:
+        task["psi"] = dataset.psi
+    return task
 
 
 def _settings(config: EvalConfig, task: Task) -> list[str]:
@@ -195,7 +204,7 @@ def _summary(
     features = {s: [part for chunk, _, part in read if part and chunk.setting == s] for s in settings}
     captions = {network.name: network.caption for network in networks.features}
     return {
-        "task": json.loads(json.dumps(asdict(config.task))),
+        "task": json.loads(json.dumps(_asked(config))),
         "dataset": config.dataset.name,
         "resolution": list(task.generator.resolution),
         "method": asdict(config.method),

@@ -181,6 +181,22 @@ def test_results_of_different_configs_do_not_mix(config: Any, small: Any, file: 
         evaluate(config(file, tmp_path, *small["paired"], other))
 
 
+def test_a_manifest_belongs_to_the_truncation_of_its_images(
+    config: Any, summary: Any, file: Path, tmp_path: Path
+) -> None:
+    evaluate(config(file, tmp_path, "task=landmarks"))
+    assert summary(tmp_path)["task"]["psi"] is None  # the dataset's
+    other = f"out={tmp_path / 'other'}"
+    with pytest.raises(InputError, match=r"manifest .* is for another task \(psi null, not 0.3\)"):
+        evaluate(config(file, tmp_path, "task=landmarks", "dataset.psi=0.3", other))
+    own = ["dataset.psi=0.3", f"manifest={tmp_path / 'own.json'}"]
+    evaluate(config(file, tmp_path, "task=landmarks", *own, other))
+    found = json.loads((tmp_path / "other" / "summary.json").read_text())
+    assert found["task"]["psi"] == 0.3
+    for setting in found["settings"].values():  # nothing was edited: the handles are those of these images
+        assert setting["md"]["mean"] == pytest.approx(setting["md_before"]["mean"], rel=1e-4)
+
+
 def test_a_new_manifest_is_noticed(config: Any, small: Any, file: Path, tmp_path: Path) -> None:
     evaluate(config(file, tmp_path, *small["paired"]))
     manifest = tmp_path / "manifest.json"
