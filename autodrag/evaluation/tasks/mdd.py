@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autodrag.domains.synthface import parameters
 from autodrag.domains.synthface.reader import Reader
-from autodrag.evaluation.drag_batch import edit
+from autodrag.evaluation.drag_batch import warm_up
 from autodrag.evaluation.metrics import distance_decay
 from autodrag.evaluation.tasks.base import Item, Prediction, Score
 from autodrag.evaluation.tasks.motion import MotionTask
@@ -78,12 +78,12 @@ class Mdd(MotionTask):
     def predict(self, method: DragMethod, setting: str, items: Sequence[Item]) -> Prediction:
         """Each edit alone, with its trace [[seconds, MDD], ...] from start to end.
 
-        A method's first edit is made twice, as a warm-up.
+        A method is warmed up before its first edit.
         """
         latents = self.latents(items).source
         if self._warm is not method:
             handles, targets = items[0].pair(self.settings[setting])
-            edit(method, latents[:1], [handles], [targets])
+            warm_up(self.generator, method, latents[:1], [handles], [targets])
             self._warm = method
         ends, notes = [], []
         for ws, item in zip(latents.split(1), items, strict=True):
