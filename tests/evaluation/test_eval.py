@@ -96,6 +96,12 @@ def test_the_oracle_reconstructs_pairs_exactly(
     assert summary(tmp_path)["settings"]["4"]["mse"]["mean"] == pytest.approx(0, abs=1e-9)
 
 
+@pytest.mark.parametrize("task", ["mdd", "roundtrip"])
+def test_tasks_without_a_goal_have_no_oracle(config: Any, small: Any, file: Path, tmp_path: Path, task: str) -> None:
+    with pytest.raises(InputError, match="no goal for edits to match, so it has no oracle"):
+        evaluate(config(file, tmp_path, *small[task], "method=oracle"))
+
+
 def test_short_drags_have_targets_part_of_the_way(config: Any, file: Path, tmp_path: Path) -> None:
     for task, out in (("landmarks", "whole"), ("short", "part")):
         given = [f"task={task}", "method=none", f"out={tmp_path / out}", f"manifest={tmp_path / task}.json"]

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from autodrag.errors import InputError
-from autodrag.evaluation.tasks.base import Item, Latents, Task
+from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Task
 from autodrag.generator import FrozenGenerator
 from autodrag.geometry import rescale, sample
 from autodrag.images import to_size
@@ -87,6 +87,10 @@ class MotionTask(FlowTask):
         )
         head, tail = split(first)
         return Latents(first, join(torch.lerp(head, split(second)[0], self._lam), tail))
+
+    def oracle(self, setting: str, items: Sequence[Item]) -> Prediction:
+        """Raises InputError: scores are of the way, not of a goal."""
+        raise InputError("This task has no goal for edits to match, so it has no oracle; choose another method.")
 
     def _z(self, items: Sequence[Item]) -> Float[Tensor, "B 2 Z"]:
         return torch.stack([self.draws("motion", item.index, item.attempt, 2, self.generator.z_dim) for item in items])
