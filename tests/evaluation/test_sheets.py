@@ -1,6 +1,7 @@
 """Sheets of pictures from a small evaluation and a model of random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -32,6 +33,18 @@ def test_methods_stand_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     source, goal = sheet[:, top : top + 64, 4:68], sheet[:, top : top + 64, 140:204]
     assert not torch.equal(source, goal) and (source != 255).any()
     assert fig8(results, "tiny") is None
+
+
+@pytest.mark.usefixtures("instruments")
+def test_a_sheet_shows_the_items_and_methods_that_were_run(config: Any, file: Path, tmp_path: Path) -> None:
+    common = ["task=landmarks", "task.count=5", "task.max_steps=1", "timed=0", "method=draggan"]
+    for label, items, settings in (("draggan", 3, "[5]"), ("draggan-nearer", 2, "[1,5]"), ("draggan-one", 5, "[1]")):
+        given = [f"method.label={label}", f"items={items}", f"settings={settings}", f"out={tmp_path / 'run' / label}"]
+        evaluate(config(file, tmp_path, *common, *given))
+    sheet = fig8(read_results(tmp_path / "run"), "tiny")
+    assert sheet is not None
+    assert sheet.shape[2] == 4 + 4 * 68  # source, two methods with five points, goal
+    assert sheet.shape[1] in [lines * TITLE + 4 + 2 * 68 for lines in (1, 2, 3)]  # two items
 
 
 def test_seconds_stand_below_the_title() -> None:

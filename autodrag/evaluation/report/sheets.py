@@ -16,8 +16,8 @@ from autodrag.evaluation.folder import EvaluationFolder, chunks
 from autodrag.evaluation.manifest import read_manifest
 from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.report import paper
-from autodrag.evaluation.report.results import Result, of_task
-from autodrag.evaluation.report.tables import ABLATION
+from autodrag.evaluation.report.results import Result, of_task, settings_of
+from autodrag.evaluation.report.tables import ABLATION, steps_of
 from autodrag.evaluation.run import EvalConfig
 from autodrag.evaluation.tasks import Item, Task, make_task
 from autodrag.generator import FrozenGenerator
@@ -96,7 +96,7 @@ def steps(results: list[Result], dataset: str) -> Tensor | None:
     if not found:
         return None
     model = AutoDrag.load(weights_path(dataset))
-    task, items, _ = _task(next(iter(found.values())))
+    task, items = _task(next(iter(found.values())))
     pairs = [item.pair(_points(task, "5")) for item in items]
     handles, targets = (torch.stack(part) for part in zip(*pairs, strict=True))
     ws = task.latents(items).source
@@ -116,10 +116,10 @@ def drags(results: list[Result], dataset: str) -> Tensor | None:
     ours = of_task(results, "landmarks", dataset).get("autodrag")
     if ours is None:
         return None
-    task, items, everything = _task(ours, DRAGS)
-    name = "5" if "5" in task.settings else next(iter(task.settings))
+    task, items = _task(ours, DRAGS)
+    name = "5" if "5" in ours.summary["settings"] else next(iter(ours.summary["settings"]))
     sources = _bytes(task.generator, task.latents(items).source)
-    edited = _bytes(task.generator, _edited(ours, task, name, everything, DRAGS)[: len(items)])
+    edited = _bytes(task.generator, _edited(ours, task, name, DRAGS)[: len(items)])
     pictures = []
     for item, source, image in zip(items, sources, edited, strict=True):
         handles, targets = item.pair(task.settings[name])
@@ -134,10 +134,10 @@ def pull_sheet(results: list[Result], dataset: str) -> Tensor | None:
     shown = [name for name in ours.summary["settings"] if name.startswith("free")] if ours else []
     if ours is None or not shown:
         return None
-    task, items, everything = _task(ours, PULLED)
+    task, items = _task(ours, PULLED)
     columns = [list(_bytes(task.generator, task.latents(items).source))]
     for name in shown:
-        edited = _bytes(task.generator, _edited(ours, task, name, everything, PULLED)[: len(items)])
+        edited = _bytes(task.generator, _edited(ours, task, name, PULLED)[: len(items)])
         pairs = (item.pair(task.settings[name]) for item in items)
         columns.append([draw_points(image, *pair) for image, pair in zip(edited, pairs, strict=True)])
     return _titled(["source", *shown], list(zip(*columns, strict=True)))
@@ -155,19 +155,25 @@ SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
 
 
 def _side_by_side(found: dict[str, Result], setting: str | None, timed: bool = False) -> Tensor | None:
-    """setting: its points are dragged; None, or one that was not run: the first. timed: show the seconds of an edit."""
+    """The methods that were run with a setting, and the items that all of them have.
+
+    setting: its points are dragged; None, or one that was not run: the first. timed: show the seconds of an edit.
+    """
     order = [label for label in paper.METHODS if label in found] + sorted(set(found) - set(paper.METHODS))
-    shown = [label for label in order if not (label in LEFT_OUT or "-n" in label or label.startswith(ABLATION))]
-    if not shown:
+    apart = [label for label in order if label in LEFT_OUT or steps_of(label) or label.startswith(ABLATION)]
+    names = settings_of(found[label] for label in order if label not in apart)
+    if not names:
         return None
-    task, items, everything = _task(found[shown[0]])
-    name = setting if setting in task.settings else next(iter(task.settings))
+    name = setting if setting in names else names[0]
+    shown = [label for label in order if label not in apart and name in found[label].summary["settings"]]
+    task, items = _task(found[shown[0]])
+    items = items[: min(found[label].items_of(name) for label in shown)]
     pairs = [item.pair(task.settings[name]) for item in items]
     latents = task.latents(items)
     sources = _bytes(task.generator, latents.source)
     columns = [[draw_points(image, *pair) for image, pair in zip(sources, pairs, strict=True)]]
     for label in shown:
-        images = _bytes(task.generator, _edited(found[label], task, name, everything)[: len(items)])
+        images = _bytes(task.generator, _edited(found[label], task, name)[: len(items)])
         aims = [target if len(target) <= FEW else target[:0] for _, target in pairs]
         columns.append([draw_points(image, targets=aim) for image, aim in zip(images, aims, strict=True)])
     titles = ["source", *(paper.METHODS.get(label, label) for label in shown)]
@@ -185,24 +191,27 @@ def _seconds(result: Result) -> str:
     return "" if found is None else f"{found['method']['mean']:.2g} s"
 
 
-def _task(result: Result, shown: int = SHOWN) -> tuple[Task, Sequence[Item], Sequence[Item]]:
-    """The task of an evaluation, the items that a sheet shows, and all of them."""
+def _task(result: Result, shown: int = SHOWN) -> tuple[Task, Sequence[Item]]:
+    """The task of an evaluation, and the items that a sheet shows."""
     config = load_yaml(result.folder / "config.yaml", EvalConfig)
     generator = load_generator(config.dataset, c=config.c)
     task = make_task(config.task, config.dataset, generator, MetricNetworks(None, None, [], {}), config.seed)
-    items = read_manifest(Path(config.manifest)).items
-    return task, items[:shown], items
+    return task, _items(config)[:shown]
+
+
+def _items(config: EvalConfig) -> Sequence[Item]:
+    """Those of an evaluation."""
+    return read_manifest(Path(config.manifest)).items[: config.items]
 
 
 def _points(task: Task, setting: str) -> list[int]:
     return task.settings.get(setting) or next(iter(task.settings.values()))
 
 
-def _edited(result: Result, task: Task, setting: str, items: Sequence[Item], shown: int = SHOWN) -> Tensor:
-    """Latents [at least `shown`, L, D] of the edits of the first items."""
-    size = load_yaml(result.folder / "config.yaml", EvalConfig).batch
-    folder = EvaluationFolder(result.folder)
-    read = [c for c in chunks([setting], items, size) if c.items[0].index < shown]
+def _edited(result: Result, task: Task, setting: str, shown: int = SHOWN) -> Tensor:
+    """Latents [at least `shown`, L, D] of the edits of the first items, or of all where there are fewer."""
+    config, folder = load_yaml(result.folder / "config.yaml", EvalConfig), EvaluationFolder(result.folder)
+    read = [c for c in chunks([setting], _items(config), config.batch) if c.items[0].index < shown]
     return torch.cat([folder.read_prediction(c, task.latents(c.items).source).ws for c in read])
 
 

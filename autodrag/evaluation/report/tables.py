@@ -126,7 +126,7 @@ def _left(name: str, result: Result, settings: Sequence[str]) -> list[str]:
 def table2(results: list[Result], dataset: str) -> Table | None:
     """Paired image reconstruction."""
     every = of_task(results, "paired", dataset)
-    found = {label: r for label, r in every.items() if _steps_of(label) is None or label == REFERENCE}
+    found = {label: r for label, r in every.items() if steps_of(label) is None or label == REFERENCE}
     if not found.keys() - {REFERENCE}:
         return None
     first = next(iter(found.values()))
@@ -155,7 +155,7 @@ def table2(results: list[Result], dataset: str) -> Table | None:
 
 def table3(results: list[Result], dataset: str) -> Table | None:
     """The number of steps n."""
-    steps = {_steps_of(label): r for label, r in of_task(results, "paired", dataset).items()}
+    steps = {steps_of(label): r for label, r in of_task(results, "paired", dataset).items()}
     found = {n: result for n, result in steps.items() if n is not None}
     if not found:
         return None
@@ -199,7 +199,7 @@ def _name(label: str) -> str:
     return paper.METHODS.get(label, label)
 
 
-def _steps_of(label: str) -> int | None:
+def steps_of(label: str) -> int | None:
     """5 of autodrag-n5: a row of Table 3."""
     name, _, number = label.rpartition("-n")
     return int(number) if name and number.isdigit() else None
