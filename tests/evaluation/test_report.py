@@ -9,7 +9,7 @@ import pytest
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
 from autodrag.evaluation.report import ReportConfig, make_report
-from autodrag.evaluation.report.figures import fig1
+from autodrag.evaluation.report.figures import fig1, fig9
 from autodrag.evaluation.report.ours import describe
 from autodrag.evaluation.report.page import BEGIN, END, headline, insert, page
 from autodrag.evaluation.report.results import read_results
@@ -31,6 +31,16 @@ def test_labels_of_fig1_stay_inside_the_frame_and_apart(write: Any, estimate: An
         for box in boxes:
             assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
         assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
+
+
+def test_figures_name_the_edits_that_were_made_and_all_devices(write: Any, tmp_path: Path) -> None:
+    write(tmp_path, "mdd", "draggan")  # two edits of the task's 100
+    one = {"seconds": [0.001, 0.1], "mdd": [[1, 0.5]]}
+    write(tmp_path, "mdd", "autodrag", curves=one, device="another")
+    figure = fig9(read_results(tmp_path), "synthface")
+    assert figure is not None
+    title = "Mean distance decay, synthface, 1 or 2 edits, CPU, 2 threads; another"
+    assert figure.axes[0].get_title() == title
 
 
 def test_ours_is_described_by_its_recipe() -> None:
