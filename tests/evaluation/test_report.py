@@ -33,6 +33,19 @@ def test_labels_of_fig1_stay_inside_the_frame_and_apart(write: Any, estimate: An
         assert not any(box.overlaps(other) for box, other in combinations(boxes, 2))
 
 
+def test_fig1_shows_methods_that_were_timed_in_its_setting(write: Any, tmp_path: Path) -> None:
+    for label in ("autodrag", "draggan", "freedrag"):
+        write(tmp_path, "landmarks", label)
+    results = read_results(tmp_path)
+    for result in results[:2]:
+        result.summary["frechet"] = {}  # measured on another machine
+    del results[0].summary["settings"]["1"]
+    figure = fig1(results, "synthface")
+    assert figure is not None
+    shown = {axis.get_ylabel(): sorted(text.get_text() for text in axis.texts) for axis in figure.axes}
+    assert shown == {"MD, 1 point (px)": ["DragGAN", "FreeDrag"], "FD-synthface": ["FreeDrag"]}
+
+
 def test_figures_name_the_edits_that_were_made_and_all_devices(write: Any, tmp_path: Path) -> None:
     write(tmp_path, "mdd", "draggan")  # two edits of the task's 100
     one = {"seconds": [0.001, 0.1], "mdd": [[1, 0.5]]}

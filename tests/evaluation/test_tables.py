@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from autodrag.errors import InputError
-from autodrag.evaluation.report.claims import NOT_COMPARED, claims
+from autodrag.evaluation.report.claims import NOT_COMPARED, NOT_RUN, claims
 from autodrag.evaluation.report.page import headline
 from autodrag.evaluation.report.results import keep, of_task, read_results
 from autodrag.evaluation.report.tables import ablations, samples, short_drags, table1, table2, table3
@@ -60,7 +60,15 @@ def test_results_with_fewer_settings_leave_their_columns_empty(write: Any, tmp_p
     points = ("1 point", "5 points", "68 points")
     assert [rows["Ours"][column] for column in points] == ["–", "2.50 (2.25–2.75)", "–"]
     assert [rows["DragGAN"][column][:4] for column in points] == ["1.25", "2.50", "3.75"]
-    assert "2.50" in headline(read_results(tmp_path), "results.md")
+    assert [rows[name]["s"] for name in ("Ours", "DragGAN")] == ["–", "0.04"]  # ours was timed with 5 points
+    assert "| Ours | 100 | – | 2.50 ± 0.25 | – | – |" in headline(read_results(tmp_path), "results.md")
+    keep(read_results(tmp_path), tmp_path / "kept")
+    made = {claim.text: claim for claim in claims(read_results(tmp_path / "kept"), "synthface")}
+    for points in ("1 point", "68 points"):
+        claim = made[f"Ours has an MD not above DragGAN's at {points}"]
+        assert (claim.ours, claim.verdict, claim.compared) == ("–", NOT_RUN, "–")
+    assert made["Ours has an MD not above DragGAN's at 5 points"].verdict.startswith("holds")
+    assert made["Ours is 50 times faster than DragGAN"].verdict == NOT_RUN
 
 
 def test_the_papers_recipe_says_how_little_of_it_was_trained(write: Any, tmp_path: Path) -> None:

@@ -101,8 +101,9 @@ def _steps(found: Mapping[str, Result]) -> Claim:
 
 def _faster(found: Mapping[str, Result]) -> Claim:
     text, theirs = f"Ours is {FASTER} times faster than DragGAN", "0.04 s against 1.9 s"
-    times = [found[label].summary["seconds"] for label in ("autodrag", "draggan") if label in found]
-    if len(times) < 2 or None in times:
+    both = [found[label] for label in ("autodrag", "draggan") if label in found]
+    times = [time for result in both if (time := result.seconds(settings_of(both)[0])) is not None]
+    if len(times) < 2:
         return Claim(text, theirs, NOTHING, NOT_RUN)
     mine, other = (time["method"] for time in times)
     ratio = other["mean"] / mine["mean"]
@@ -116,12 +117,17 @@ def _faster(found: Mapping[str, Result]) -> Claim:
 
 def _sides(found: Mapping[str, Result], first: str, second: str, setting: str) -> str:
     """The two sides and their numbers of pairs; the difference is taken over the pairs that both have."""
-    if first not in found or second not in found:
+    if not all(_has(found, label, [setting]) for label in (first, second)):
         return NOTHING
     return " with ".join(
         f"{paper.METHODS.get(label, label)} ({found[label].items_of(setting)} pairs{_allowed(found[label])})"
         for label in (first, second)
     )
+
+
+def _has(found: Mapping[str, Result], label: str, settings: list[str]) -> bool:
+    """Whether a method was run with all of these settings."""
+    return label in found and set(settings) <= found[label].summary["settings"].keys()
 
 
 def _allowed(result: Result) -> str:
@@ -132,7 +138,7 @@ def _compared(
     found: Mapping[str, Result], first: str, second: str, settings: list[str], column: str, smaller: bool
 ) -> tuple[str, str]:
     """(numbers, verdict) on "first is at most second" (smaller) or "first is above second", in every setting."""
-    if first not in found or second not in found or not settings:
+    if not settings or not all(_has(found, label, settings) for label in (first, second)):
         return NOTHING, NOT_RUN
     differences = [found[first].minus(second, setting) for setting in settings]
     known = [difference for difference in differences if difference is not None]

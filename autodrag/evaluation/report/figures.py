@@ -14,20 +14,19 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from autodrag.evaluation.report import paper
-from autodrag.evaluation.report.results import Result, of_task
+from autodrag.evaluation.report.results import Result, of_task, settings_of
 
 matplotlib.rcParams["svg.hashsalt"] = "autodrag"  # makes files reproducible
 
 
 def fig1(results: list[Result], dataset: str) -> Figure | None:
     """Seconds against MD (and a Frechet distance where measured), one point for each method."""
-    found = {k: r for k, r in of_task(results, "landmarks", dataset).items() if r.summary["seconds"] is not None}
-    found = {label: result for label, result in found.items() if label != "no-edit"}
+    every = of_task(results, "landmarks", dataset)
+    setting = next(iter(settings_of(every.values())), "")
+    found = {k: r for k, r in every.items() if k != "no-edit" and r.seconds(setting) is not None}
     if not found:
         return None
-    first = next(iter(found.values())).summary
-    setting = next(iter(first["settings"]))
-    distances = list(first["frechet"])
+    distances = list(dict.fromkeys(name for result in found.values() for name in result.summary["frechet"]))
     figure, axes = plt.subplots(1, 1 + len(distances), figsize=(4.6 * (1 + len(distances)), 3.6), squeeze=False)
     points: list[dict[str, tuple[float, float]]] = [{} for _ in axes[0]]
     for label, result in found.items():

@@ -73,7 +73,7 @@ def headline(results: list[Result], link: str) -> str:
             if label == paper.PAPER:
                 rows.append([paper.METHODS[label], NOT_RUN, *[NOTHING] * (len(columns) - 2)])
             continue
-        seconds = found[label].summary["seconds"]
+        seconds = found[label].seconds(settings[0])
         pairs = str(found[label].items_of())
         estimates = [found[label].estimate(s, "md") for s in settings]
         means = [NOTHING if e is None else f"{e['mean']:.2f} ± {(e['high'] - e['low']) / 2:.2f}" for e in estimates]

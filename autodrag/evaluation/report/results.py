@@ -59,6 +59,11 @@ class Result:
         settings = self.summary["settings"]
         return int(settings.get(setting, next(iter(settings.values())))["items"])
 
+    def seconds(self, setting: str) -> dict[str, Any] | None:
+        """Estimates of the time of an edit in a setting; None where another one was timed, or none."""
+        found: dict[str, Any] | None = self.summary["seconds"]
+        return found if next(iter(self.summary["settings"])) == setting else None
+
     @property
     def options(self) -> dict[str, Any]:
         """The options of its method."""

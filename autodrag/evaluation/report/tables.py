@@ -56,7 +56,7 @@ def _moved_landmarks(
         row.append(" / ".join(_number(value, 2) for value in left))
         row += [_number(summary["frechet"].get(metric, {}).get("value"), 2) for metric in distances]
         row += [_mean(result.estimate(settings[0], column), 3) for column in ("outside", "identity")]
-        row += [_lost(result, settings), *_seconds(summary)]
+        row += [_lost(result, settings), *_seconds(result, settings[0])]
         rows.append([*row, *numbers])
     height, task = first.summary["resolution"][0], first.summary["task"]
     way = f"; dragged {task['way']:.0%} of the way to the second face's" if task.get("way", 1) < 1 else ""
@@ -143,7 +143,7 @@ def table2(results: list[Result], dataset: str) -> Table | None:
         result = found[label]
         row = [result.name, str(result.items_of())]
         row += [_interval(result.estimate(setting, column), 3) for column in ("mse", "lpips")]
-        row += [_mean(result.estimate(setting, "outside"), 3), *_seconds(result.summary)]
+        row += [_mean(result.estimate(setting, "outside"), 3), *_seconds(result, setting)]
         rows.append([*row, *numbers])
     notes = [
         f"{setting} points of the flow ({first.summary['tools']['flow']}), the first N pairs of {dataset}, images "
@@ -227,8 +227,8 @@ def _interval(estimate: Mapping[str, Any] | None, digits: int) -> str:
     return f"{_mean(estimate, digits)} ({low}–{high})"
 
 
-def _seconds(summary: Mapping[str, Any]) -> list[str]:
-    times = summary["seconds"]
+def _seconds(result: Result, setting: str) -> list[str]:
+    times = result.seconds(setting)
     return [NOTHING, NOTHING] if times is None else [f"{times[kind]['mean']:.3g}" for kind in ("method", "rendered")]
 
 
