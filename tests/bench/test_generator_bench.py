@@ -12,6 +12,7 @@ from autodrag.bench import generator as bench
 from autodrag.bench.measure import cost
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
 
 
 def test_the_flops_of_a_512_px_image() -> None:
@@ -44,6 +45,23 @@ def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(r["milliseconds"] > 0 and r["speed_up"] > 0 for r in rows)
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == len(rows) + 3 and "speed-up" in printed[2]
+
+
+class OnGpu(torch.Tensor):
+    """Says that it lies on a GPU."""
+
+    is_cuda = True
+
+
+def test_no_engine_is_the_graph_of_synthesize(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be timed under another name, and CUDA refuses a graph in a recording of another."""
+    recorded: list[object] = []
+    monkeypatch.setattr("autodrag.graphs.record_cuda", lambda work: (lambda: recorded.append(work), work()))
+    monkeypatch.setattr(FrozenGenerator, "map", lambda self, z: torch.zeros(1, 4, 512).as_subclass(OnGpu))
+    generator = bench.official(8, "float32", True, torch.device("cpu"))
+    cases = bench._cases(generator, (1,), "float32", "channels_last", False)
+    done = [(case.call, work(), work(), work()) for case, work in cases]
+    assert {call for call, *_ in done} == {"synthesize", "features"} and not recorded
 
 
 def test_user_errors_are_clear(tmp_path: Path, repository: Path) -> None:
