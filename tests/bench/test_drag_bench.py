@@ -4,17 +4,27 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+from torch import Tensor
 
 from autodrag.bench.drag import DragBench, run
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
+from autodrag.methods.autodrag import AutoDragMethod
+from autodrag.methods.draggan import DragGAN
 from third_party.stylegan2.readers import write_safetensors
 
 SMALL = [f"model.{network}.{size}" for network in ("predictor", "regularizer") for size in ("width=32", "heads=4")]
 
 
-def test_both_methods_are_timed(tiny: FrozenGenerator, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_both_methods_are_timed(
+    tiny: FrozenGenerator, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, list[Tensor]] = {"ours": [], "draggan": []}
+    for name, kind in (("ours", AutoDragMethod), ("draggan", DragGAN)):
+        drag = kind.drag
+        monkeypatch.setattr(kind, "drag", lambda *given, d=drag, n=name: seen[n].append(given[1]) or d(*given))
     network = tiny.trainable_copy()
     write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
     places = [f"generator={tmp_path / 'tiny.safetensors'}", f"out={tmp_path / 'out.json'}", "device=cpu"]
@@ -25,6 +35,8 @@ def test_both_methods_are_timed(tiny: FrozenGenerator, tmp_path: Path, capsys: p
     assert all(row["latents_ms"] > 0 and row["image_ms"] > 0 for row in numbers["rows"])
     assert 1 <= numbers["against"]["draggan_steps"] <= 2
     printed = capsys.readouterr().out
+    ours, draggan = (torch.cat(each).unique(dim=0) for each in seen.values())
+    assert len(draggan) == 2 and all((ours == ws).all(dim=(1, 2)).any() for ws in draggan)  # both edit new images
     assert "(random weights)" in printed and "2 edits together" in printed
 
 
