@@ -118,7 +118,7 @@ def read_request(generator: FrozenGenerator, ws: Tensor, handles: Points, target
     numbers = [len(start) for start in starts]
     most = max(numbers)
     return Request(
-        ws=ws.detach().to(device, torch.float32),
+        ws=ws.detach().to(device, torch.float32, copy=True),  # the caller may change its own, also between steps
         handles=_pad(starts, most).to(device),
         targets=_pad(ends, most).to(device),
         valid=(torch.arange(most) < torch.tensor(numbers)[:, None]).to(device),

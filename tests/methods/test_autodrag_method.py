@@ -109,6 +109,17 @@ def test_points_in_a_bucket_drag_the_same(
         assert torch.allclose(method.model.rollout(ws, features, *bucket)[-1], wanted, atol=1e-4)
 
 
+def test_latents_that_were_changed_in_place_are_another_image(tiny: FrozenGenerator, weights: Path) -> None:
+    method, ws = AutoDragMethod(tiny, weights, track=False), some_ws(tiny)
+    *_, first = method.drag(ws, HANDLES, TARGETS)
+    kept = first.ws.clone()
+    ws[:, :6] += 0.5
+    *_, second = method.drag(ws, HANDLES, TARGETS)
+    *_, fresh = AutoDragMethod(tiny, weights, track=False).drag(ws, HANDLES, TARGETS)
+    torch.testing.assert_close(second.ws, fresh.ws)
+    assert torch.equal(first.ws, kept)
+
+
 def test_a_batch_equals_single_drags(tiny: FrozenGenerator, weights: Path) -> None:
     method = AutoDragMethod(tiny, weights, rounds=2)
     ws = some_ws(tiny, 2)
