@@ -83,7 +83,10 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     settings = _settings(config, task)
     everything = list(chunks(settings, items, size))
     if ranks.first:
-        _check_made_with(folder, {"manifest": manifest.fingerprint, "weights": weights_hash(method)})
+        made_with = {"manifest": manifest.fingerprint, "weights": weights_hash(method)}
+        if task.alone:  # predictions hold times, which do not compare with those of another device
+            made_with["device"] = _device_name(generator.device)
+        _check_made_with(folder, made_with)
         folder.write_text("config.yaml", dump(config))
         if folder.read_json("env.json") is None or not all(map(folder.has_prediction, everything)):
             folder.write_text("env.json", json.dumps(environment(), indent=1) + "\n")
@@ -243,9 +246,9 @@ def _check_same(out: Path, config: EvalConfig) -> None:
 
 
 def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None]) -> None:
-    """Raises InputError where the manifest or the weights have changed since the predictions were made."""
-    before = folder.read_json("made_with.json")
-    differing = [key for key in made_with if before is not None and before[key] != made_with[key]]
+    """Raises InputError where the manifest, the weights or the device changed since the predictions were made."""
+    before = folder.read_json("made_with.json") or {}
+    differing = [key for key in made_with if before.get(key, made_with[key]) != made_with[key]]
     if differing:
         raise InputError(
             f"The {' and the '.join(differing)} of {folder.path} changed since it was started; choose another out= or "

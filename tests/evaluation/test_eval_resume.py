@@ -73,6 +73,18 @@ def test_edits_are_timed_again_in_another_setting_and_on_another_device(
     assert timed == [5, 1, 1] and summary(tmp_path)["device"] == "another"
 
 
+def test_traces_of_another_device_are_not_mixed(
+    config: Any, summary: Any, small: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(config(file, tmp_path, *small["mdd"], "items=1"))
+    evaluate(config(file, tmp_path, *small["mdd"], "items=2"))
+    before = summary(tmp_path)
+    monkeypatch.setattr(module, "_device_name", lambda _: "another")
+    with pytest.raises(InputError, match=r"The device of .* changed since it was started; choose another out="):
+        evaluate(config(file, tmp_path, *small["mdd"], "items=3"))
+    assert summary(tmp_path) == before
+
+
 def test_the_commit_is_that_of_the_predictions(
     config: Any, summary: Any, small: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
