@@ -109,6 +109,12 @@ def test_a_report_from_stored_summaries_equals_the_first(
     assert before == everything()
 
 
+def test_fig6_is_of_the_generator_file_that_is_given(write: Any, file: Path, tmp_path: Path) -> None:
+    write(tmp_path / "results", "landmarks", "draggan", dataset=file.stem)
+    make_report(config(tmp_path, "parts=[fig6]", f"dataset={file}"))
+    assert "(results-out/fig6-tiny.jpg)" in (tmp_path / "results.md").read_text()
+
+
 def test_the_page_shows_tables_and_pictures(write: Any, tmp_path: Path) -> None:
     for label in ("draggan", "autodrag"):
         write(tmp_path / "results", "landmarks", label)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from autodrag.config import compose, typed
+from autodrag.config import compose, load_dataset, typed
 from autodrag.evaluation import run as module
 from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.report.results import read_results
@@ -57,7 +57,7 @@ def test_seconds_stand_below_the_title() -> None:
 
 def test_fig6_shows_the_sequence_of_eq_7(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("autodrag.evaluation.report.sheets.SEQUENCES", 2)
-    pictures = fig6([], "synthface")
+    pictures = fig6([], load_dataset("synthface"))
     assert pictures is not None and pictures.shape == (3, TITLE + 4 + 4 * 260, 4 + 6 * 260)
 
     def shown(row: int, column: int) -> torch.Tensor:

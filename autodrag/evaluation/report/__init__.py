@@ -2,18 +2,15 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
 
 from autodrag.config import DatasetConfig
 from autodrag.errors import InputError
 from autodrag.evaluation.report.figures import FIGURES, save_figure
 from autodrag.evaluation.report.page import headline, insert, page
 from autodrag.evaluation.report.results import Result, keep, read_results
-from autodrag.evaluation.report.sheets import SHEETS
+from autodrag.evaluation.report.sheets import SHEETS, Sheet
 from autodrag.evaluation.report.tables import TABLES
 from autodrag.files import make_folder
 from autodrag.visualize import save_image
@@ -53,7 +50,7 @@ def make_report(config: ReportConfig) -> None:
     kept = read_results(data)
     for part in config.parts:
         if part in SHEETS:
-            paths = _write_sheet(SHEETS[part], fresh, name, out / f"{part}-{name}.jpg")
+            paths = _write_sheet(SHEETS[part], fresh, config.dataset, out / f"{part}-{name}.jpg")
         else:
             paths = _write(part, kept, name, out / f"{part}-{name}")
         for path in paths:
@@ -75,9 +72,7 @@ def _write(part: str, results: list[Result], dataset: str, target: Path) -> list
     return [target.with_suffix(".tex")]
 
 
-def _write_sheet(
-    make: Callable[[list[Result], str], Tensor | None], results: list[Result], dataset: str, target: Path
-) -> list[Path]:
+def _write_sheet(make: Sheet, results: list[Result], dataset: DatasetConfig, target: Path) -> list[Path]:
     """A sheet; where weights are missing, a line on stderr instead."""
     try:
         picture = make(results, dataset)

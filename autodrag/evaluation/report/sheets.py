@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from autodrag.config import load_dataset, load_yaml
+from autodrag.config import DatasetConfig, load_yaml
 from autodrag.evaluation.folder import EvaluationFolder, chunks
 from autodrag.evaluation.manifest import read_manifest
 from autodrag.evaluation.metric_networks import MetricNetworks
@@ -53,16 +53,14 @@ def fig10(results: list[Result], dataset: str) -> Tensor | None:
     return _side_by_side(of_task(results, "paired", dataset), None, timed=True)
 
 
-def fig5(results: list[Result], dataset: str) -> Tensor | None:
+def fig5(results: list[Result], dataset: DatasetConfig) -> Tensor | None:
     """One row for each latent: w, its outlier w' by Eq. 1, and the outlier restored by the regularizer."""
-    weights = weights_path(dataset)
-    model = AutoDrag.load(weights)
+    model = AutoDrag.load(weights_path(dataset.name))
     if model.regularizer is None:
         return None
-    config = load_dataset(dataset)
-    generator = load_generator(config)
+    generator = load_generator(dataset)
     z = torch.stack([torch.randn(generator.z_dim, generator=rng(0, "fig5 latents", i)) for i in range(SHOWN)])
-    ws = generator.map(z, psi=config.psi)
+    ws = generator.map(z, psi=dataset.psi)
     with torch.no_grad():
         std = model.regularizer.standardise.std
         outliers = corrupt(ws, std, NOISE, DROP, "element", rng(0, "fig5 noise"))
@@ -70,20 +68,19 @@ def fig5(results: list[Result], dataset: str) -> Tensor | None:
     return _titled(["w", "outlier w'", "restored"], list(zip(*columns, strict=True)))
 
 
-def fig6(results: list[Result], dataset: str) -> Tensor | None:
+def fig6(results: list[Result], dataset: DatasetConfig) -> Tensor | None:
     """The sequence w_0 .. w_n of Eq. 7, two rows for each latent: away from w*, as printed, and towards it.
 
     lambda is the middle of the dataset's range.
     """
-    config = load_dataset(dataset)
-    generator = load_generator(config)
+    generator = load_generator(dataset)
     z, star = (
         torch.stack([torch.randn(generator.z_dim, generator=rng(0, f"fig6 {which}", i)) for i in range(SEQUENCES)])
         for which in ("latents", "stars")
     )
-    ws = generator.map(z, psi=config.psi)
-    stars = split(generator.map(star, psi=config.psi))[0][:, None].expand(-1, STEPS, -1, -1)
-    lam = torch.full((SEQUENCES,), sum(config.lam) / 2)
+    ws = generator.map(z, psi=dataset.psi)
+    stars = split(generator.map(star, psi=dataset.psi))[0][:, None].expand(-1, STEPS, -1, -1)
+    lam = torch.full((SEQUENCES,), sum(dataset.lam) / 2)
     directions: tuple[Literal["away", "toward"], ...] = ("away", "toward")
     motions = [perturb(ws, stars, constant_fractions(lam, STEPS, direction)) for direction in directions]
     rows = [list(_bytes(generator, motion[i])) for i in range(SEQUENCES) for motion in motions]
@@ -143,14 +140,22 @@ def pull_sheet(results: list[Result], dataset: str) -> Tensor | None:
     return _titled(["source", *shown], list(zip(*columns, strict=True)))
 
 
-SHEETS: dict[str, Callable[[list[Result], str], Tensor | None]] = {
+Sheet: TypeAlias = Callable[[list[Result], DatasetConfig], Tensor | None]
+
+
+def _named(make: Callable[[list[Result], str], Tensor | None]) -> Sheet:
+    """A sheet of results, which need the name of their dataset alone."""
+    return lambda results, dataset: make(results, dataset.name)
+
+
+SHEETS: dict[str, Sheet] = {
     "fig5": fig5,
     "fig6": fig6,
-    "steps": steps,
-    "fig8": fig8,
-    "fig10": fig10,
-    "drags": drags,
-    "pull_sheet": pull_sheet,
+    "steps": _named(steps),
+    "fig8": _named(fig8),
+    "fig10": _named(fig10),
+    "drags": _named(drags),
+    "pull_sheet": _named(pull_sheet),
 }
 
 
