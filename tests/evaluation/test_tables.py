@@ -71,6 +71,15 @@ def test_results_with_fewer_settings_leave_their_columns_empty(write: Any, tmp_p
     assert made["Ours is 50 times faster than DragGAN"].verdict == NOT_RUN
 
 
+def test_notes_are_about_all_methods(write: Any, tmp_path: Path) -> None:
+    write(tmp_path, "landmarks", "autodrag", frechet={}, device="another")
+    write(tmp_path, "landmarks", "draggan")
+    table = table1(read_results(tmp_path), "synthface")
+    assert table is not None and any(note.startswith("FD-synthface: a net; ") for note in table.notes)
+    for text in (" ".join(table.notes), headline(read_results(tmp_path), "results.md")):
+        assert "CPU, 2 threads; another" in text
+
+
 def test_the_papers_recipe_says_how_little_of_it_was_trained(write: Any, tmp_path: Path) -> None:
     write(tmp_path, "landmarks", "paper", samples_seen=30_000)
     write(tmp_path, "landmarks", "paper-toward", samples_seen=1_500_000)

@@ -1,6 +1,6 @@
 """Fig. 1 (time against quality) and Fig. 9 (distance against time) as PNG and SVG."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from autodrag.evaluation.report import paper
-from autodrag.evaluation.report.results import Result, of_task, settings_of
+from autodrag.evaluation.report.results import Result, devices_of, of_task, settings_of
 
 matplotlib.rcParams["svg.hashsalt"] = "autodrag"  # makes files reproducible
 
@@ -43,16 +43,11 @@ def fig1(results: list[Result], dataset: str) -> Figure | None:
         axis.set(xscale="log", xlabel="seconds an edit", ylabel=name)
         axis.margins(x=0.2, y=0.2)
         axis.grid(alpha=0.3)
-    figure.suptitle(f"Time against quality, {dataset}, {_devices(found.values())}")
+    figure.suptitle(f"Time against quality, {dataset}, {devices_of(found.values())}")
     figure.tight_layout()
     for axis, places in zip(axes[0], points, strict=True):
         _write_labels(axis, places)
     return figure
-
-
-def _devices(results: Iterable[Result]) -> str:
-    """Of all of them: times of different devices do not compare."""
-    return "; ".join(sorted({str(result.summary["device"]) for result in results}))
 
 
 def _write_labels(axis: Axes, places: Mapping[str, tuple[float, float]]) -> None:
@@ -102,7 +97,7 @@ def fig9(results: list[Result], dataset: str) -> Figure | None:
     axis.set(xscale="log", xlabel="seconds", ylabel="MDD", ylim=(0, 1.3))
     counts = sorted({len(result.summary["curves"]["mdd"]) for result in found.values()})
     edits = f"{' or '.join(map(str, counts))} edits"
-    axis.set_title(f"Mean distance decay, {dataset}, {edits}, {_devices(found.values())}", fontsize=10)
+    axis.set_title(f"Mean distance decay, {dataset}, {edits}, {devices_of(found.values())}", fontsize=10)
     axis.legend()
     axis.grid(alpha=0.3)
     return figure

@@ -7,7 +7,7 @@ from autodrag.errors import InputError
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.claims import NOT_COMPARED, NOT_RUN, NOTHING, Claim, claims
 from autodrag.evaluation.report.ours import about_ours
-from autodrag.evaluation.report.results import Result, of_task, settings_of
+from autodrag.evaluation.report.results import Result, devices_of, of_task, settings_of
 from autodrag.evaluation.report.table import markdown_table
 from autodrag.evaluation.report.tables import TABLES
 
@@ -88,7 +88,7 @@ def headline(results: list[Result], link: str) -> str:
     steps = f"; optimisers made at most {' or '.join(map(str, allowed))} steps" if allowed else ""
     return (
         f"Landmarks of a face of `{BUNDLED}` dragged to another's, distances in pixels at {first['resolution'][0]} px "
-        f"(± half a 95 % interval; edits without a detected face left out), {first['device']}{steps}:\n\n"
+        f"(± half a 95 % interval; edits without a detected face left out), {devices_of(found.values())}{steps}:\n\n"
         + markdown_table(columns, rows)
         + f"\n{about_ours()}"
         + f"\nOf {len(held)} claims of the paper {counts[0]} hold here, {counts[1]} do not, {counts[2]} were not run"

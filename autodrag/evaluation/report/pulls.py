@@ -5,7 +5,7 @@ from typing import Any
 
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.claims import NOTHING
-from autodrag.evaluation.report.results import Result, about_optimisers, of_task, settings_of
+from autodrag.evaluation.report.results import Result, about_optimisers, devices_of, of_task, settings_of
 from autodrag.evaluation.report.table import Table
 
 RIVAL = "draggan"
@@ -40,7 +40,6 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
     first = found[labels[0]].summary
     seeds = sorted({str(r.summary["seed"]) for r in found.values()})
     commits = sorted({str(r.summary["commit"])[:12] for r in found.values()})
-    devices = sorted({r.summary["device"] for r in found.values()})
     judges = sorted({r.summary["tools"].get("judge", "of an earlier version") for r in found.values()})
     notes = [
         "`left`: share of the distance that is left, of all drags together and in the median drag, by a fit of the "
@@ -57,7 +56,7 @@ def pulls(results: list[Result], dataset: str) -> Table | None:
         "wide; `identity`: drift of appearance; `outside`: change away from the points; `s`: seconds of an edit in its "
         "batch.",
         about_optimisers(found[label] for label in labels),
-        f"{'; '.join(devices)}; seed {', '.join(seeds)}; commit {', '.join(commits)}.",
+        f"{devices_of(found.values())}; seed {', '.join(seeds)}; commit {', '.join(commits)}.",
     ]
     return Table("pulls", f"Drags that people make on {dataset}", [*COLUMNS, *FIDELITY], rows, notes)
 

@@ -121,6 +121,11 @@ def settings_of(results: Iterable[Result]) -> list[str]:
     return list(dict.fromkeys(setting for result in longest_first for setting in result.summary["settings"]))
 
 
+def devices_of(results: Iterable[Result]) -> str:
+    """Of all of them: times of different devices do not compare."""
+    return "; ".join(sorted({str(result.summary["device"]) for result in results}))
+
+
 def about_optimisers(results: Iterable[Result]) -> str:
     """A sentence on the most steps and the learning rates of the optimisers; empty where there is none."""
     found = [(result, limit) for result in results if (limit := result.max_steps) is not None]

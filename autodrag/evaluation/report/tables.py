@@ -1,13 +1,13 @@
 """Tables 1, 2 and 3 of the paper from summaries, with the paper's numbers beside ours where there are any."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from autodrag.evaluation.report import paper
 from autodrag.evaluation.report.claims import NOT_RUN, NOTHING
 from autodrag.evaluation.report.pulls import pulls
-from autodrag.evaluation.report.results import Result, about_optimisers, of_task, settings_of
+from autodrag.evaluation.report.results import Result, about_optimisers, devices_of, of_task, settings_of
 from autodrag.evaluation.report.table import Table
 
 ABLATION = "ablation-"  # prefix of the labels of models without a part of the recipe
@@ -67,7 +67,7 @@ def _moved_landmarks(
         "`of no edit`: the sum of distances as a share of that without an edit. `outside`: change of pixels away from "
         "the points (share of the range); `identity`: drift of the appearance predicted from the image; both at the "
         "first setting.",
-        *_frechet_notes(first),
+        *_frechet_notes(found.values()),
         *_common(found),
     ]
     return Table(name, f"{title} on {dataset}", columns, rows, notes)
@@ -232,11 +232,15 @@ def _seconds(result: Result, setting: str) -> list[str]:
     return [NOTHING, NOTHING] if times is None else [f"{times[kind]['mean']:.3g}" for kind in ("method", "rendered")]
 
 
-def _frechet_notes(result: Result) -> list[str]:
+def _frechet_notes(results: Iterable[Result]) -> list[str]:
+    """One for each distance that any of them has."""
+    known: dict[str, Mapping[str, Any]] = {}
+    for result in results:
+        known = result.summary["frechet"] | known
     return [
         f"{name}: {found['network']}; it decreases with N; between two halves of the sources it is "
         f"{_number(found['floor'], 2)}."
-        for name, found in result.summary["frechet"].items()
+        for name, found in known.items()
     ]
 
 
@@ -247,11 +251,11 @@ def _pairs(result: Result) -> str:
 
 def _common(found: Mapping[str, Result]) -> list[str]:
     summaries = [result.summary for result in found.values()]
-    devices = sorted({summary["device"] for summary in summaries})
     commits = sorted({str(summary["commit"])[:12] for summary in summaries})
     missing = sorted({metric for summary in summaries for metric in summary["missing"]})
     seeds = sorted({str(summary["seed"]) for summary in summaries})
-    made = [f"Seconds of one edit at a time, warmed up, on {'; '.join(devices)}.", about_optimisers(found.values())]
+    seconds = f"Seconds of one edit at a time, warmed up, on {devices_of(found.values())}."
+    made = [seconds, about_optimisers(found.values())]
     return [
         " ".join([*filter(None, made), f"Seed {', '.join(seeds)}; commit {', '.join(commits)}."]),
         *([f"Not available in this run: {', '.join(missing)}."] if missing else []),
