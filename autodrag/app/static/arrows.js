@@ -73,7 +73,7 @@ export class Arrows {
       return;
     }
     if (arrow !== undefined) {
-      this.again = !this.planned;
+      this.again = !this.planned || this.pulling; // also while the drag that was released is running
       this.held.set(pointer, arrow);
     } else {
       this.#rebase(at === null && (more || (this.planned && !this.pulling)));
@@ -87,7 +87,8 @@ export class Arrows {
 
   // Plan an arrow: start a new one, move the tip of an existing one, or set the missing tip.
   plan(pointer, p, reach) {
-    const { arrow } = this.planned && this.open === null ? this.hit(p, reach) : {};
+    const planned = this.planned && !this.pulling; // not while they are dragged
+    const { arrow } = planned && this.open === null ? this.hit(p, reach) : {};
     this.#pressed(p, reach, arrow);
     if (this.open !== null) {
       this.#press = null;
@@ -96,7 +97,7 @@ export class Arrows {
     } else if (arrow !== undefined) {
       this.held.set(pointer, arrow);
     } else {
-      this.#rebase(this.planned);
+      this.#rebase(planned);
       this.#add(pointer, p);
     }
   }

@@ -1,0 +1,46 @@
+"""Arrows of the page, as a module in a real Chromium: what a page sends where gestures and answers overlap."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+pytestmark = pytest.mark.browser
+
+SETUP = """async () => {
+    const { Arrows } = await import(new URL("static/arrows.js", document.baseURI));
+    const state = { gesture: 0, revision: 0, motion: 0, handles: [], targets: [], pins: [], plan: null, points: [] };
+    const arrows = new Arrows();
+    arrows.follow(state);
+    const sent = (type) => structuredClone(arrows.message(type));
+"""
+
+
+@pytest.fixture
+def outcome(open_view: Any, address: str) -> Callable[[str], Any]:
+    """What a script returns, given `arrows` that follow the `state` of a new session."""
+    view = open_view(address)
+    return lambda script: view.page.evaluate(f"{SETUP}{script}}}")
+
+
+RELEASED = """
+    arrows.grab(1, [20, 30], 5, false, null);
+    arrows.move(1, [40, 30]);
+    arrows.drop(1);
+    arrows.points = [[25, 30]]; // so far
+"""
+
+
+def test_a_tip_that_is_corrected_while_its_drag_runs_starts_where_that_did(outcome: Callable[[str], Any]) -> None:
+    pulled = outcome(f'{RELEASED} arrows.grab(1, [40, 30], 5, false, null); return sent("pull");')
+    assert pulled["handles"] == [[20, 30]]
+    assert pulled["again"]
+
+
+def test_an_arrow_drawn_from_a_tip_while_its_drag_runs_starts_there(outcome: Callable[[str], Any]) -> None:
+    draw = "arrows.plan(1, [40, 30], 5); arrows.move(1, [48, 30]); arrows.drop(1);"
+    plan = outcome(f"{RELEASED} {draw} return structuredClone(arrows.setting());")
+    assert plan["handles"] == [[40, 30]]
+    assert plan["targets"] == [[48, 30]]
