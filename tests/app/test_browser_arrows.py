@@ -44,3 +44,26 @@ def test_an_arrow_drawn_from_a_tip_while_its_drag_runs_starts_there(outcome: Cal
     plan = outcome(f"{RELEASED} {draw} return structuredClone(arrows.setting());")
     assert plan["handles"] == [[40, 30]]
     assert plan["targets"] == [[48, 30]]
+
+
+PRESSED = """
+    arrows.grab(1, [20, 30], 5, false, 3); // in a step of the motion
+    arrows.grab(2, [50, 50], 5, true, null);
+"""
+
+
+def test_two_fingers_start_in_the_step_that_is_shown(outcome: Callable[[str], Any]) -> None:
+    pulled = outcome(f'{PRESSED} arrows.move(1, [40, 30]); return sent("pull");')
+    assert pulled["handles"] == [[20, 30], [50, 50]]
+    assert pulled["at"] == 3
+
+
+def test_a_drag_is_kept_whichever_finger_is_lifted_last(outcome: Callable[[str], Any]) -> None:
+    held = "arrows.move(1, [40, 30]); arrows.drop(1); arrows.drop(2); return arrows.moved;"
+    assert outcome(f"{PRESSED} {held}")
+
+
+def test_a_finger_that_taps_during_a_drag_does_not_give_it_up(outcome: Callable[[str], Any]) -> None:
+    tap = "arrows.grab(2, [50, 50], 5, true, null); arrows.drop(2); arrows.drop(1); return arrows.moved;"
+    assert outcome(f"arrows.grab(1, [20, 30], 5, false, null); arrows.move(1, [40, 30]); {tap}")
+    assert not outcome(f"arrows.grab(1, [20, 30], 5, false, null); {tap}")

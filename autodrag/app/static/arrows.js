@@ -22,7 +22,8 @@ export class Arrows {
   #revision = null;
   #from = "";
   #motion = null;
-  #press = null; // {p, slack, arrow}: pressed but not moved yet, possibly on an existing arrow
+  #press = null; // {pointer, p, slack, arrow}: pressed but not moved yet, possibly on an existing arrow
+  #moved = false; // whether a pointer of the current pull has moved
 
   // Update from the server, unless the user has changed arrows since.
   follow(session) {
@@ -66,8 +67,10 @@ export class Arrows {
   // Start a drag with an existing arrow or a new one; `more`: keep the other arrows. at: index of the current frame if
   // it is not the last.
   grab(pointer, p, reach, more, at) {
+    if (!this.held.size) this.#moved = false;
+    const start = this.held.size && !this.#moved ? this.at : at; // the one of the pointers that it joins
     const { arrow } = at === null ? this.hit(p, reach) : {};
-    this.#pressed(p, reach, arrow);
+    this.#pressed(pointer, p, reach, arrow);
     if (arrow !== undefined && this.held.size) {
       this.held.set(pointer, arrow);
       return;
@@ -77,7 +80,7 @@ export class Arrows {
       this.held.set(pointer, arrow);
     } else {
       this.#rebase(at === null && (more || (this.planned && !this.pulling)));
-      this.at = at ?? this.at;
+      this.at = start;
       this.#add(pointer, p);
     }
     this.points = [...this.reached, ...this.pins];
@@ -89,7 +92,7 @@ export class Arrows {
   plan(pointer, p, reach) {
     const planned = this.planned && !this.pulling; // not while they are dragged
     const { arrow } = planned && this.open === null ? this.hit(p, reach) : {};
-    this.#pressed(p, reach, arrow);
+    this.#pressed(pointer, p, reach, arrow);
     if (this.open !== null) {
       this.#press = null;
       this.held.set(pointer, this.open);
@@ -102,8 +105,8 @@ export class Arrows {
     }
   }
 
-  #pressed(p, reach, arrow) {
-    this.#press = { p, slack: reach / 5, arrow };
+  #pressed(pointer, p, reach, arrow) {
+    this.#press = { pointer, p, slack: reach / 5, arrow };
     this.selected = null;
   }
 
@@ -132,8 +135,10 @@ export class Arrows {
 
   move(pointer, p) {
     const i = this.held.get(pointer);
-    if (i === undefined || (this.#press && near(p, this.#press.p, this.#press.slack))) return;
-    this.#press = null;
+    const pressed = this.#press?.pointer === pointer;
+    if (i === undefined || (pressed && near(p, this.#press.p, this.#press.slack))) return;
+    if (pressed) this.#press = null;
+    this.#moved = true;
     this.targets[i] = p;
     if (this.width !== null && this.#mirrored.has(i)) this.targets[this.#mirrored.get(i)] = this.#mirror(p);
   }
@@ -141,9 +146,16 @@ export class Arrows {
   // Release a tip. Returns whether it was moved; a tap on an arrow selects it.
   drop(pointer) {
     const i = this.held.get(pointer);
+    const tapped = this.#press?.pointer === pointer;
     this.held.delete(pointer);
-    if (this.#press) this.selected = this.#press.arrow ?? null;
-    return i !== undefined && !this.#press && !near(this.handles[i], this.targets[i], 0.5);
+    if (tapped) this.selected = this.#press.arrow ?? null;
+    if (tapped) this.#press = null;
+    return i !== undefined && !tapped && !near(this.handles[i], this.targets[i], 0.5);
+  }
+
+  // Whether a pointer of the last pull has moved a tip away from its handle.
+  get moved() {
+    return this.#moved && this.handles.some((handle, i) => !near(handle, this.targets[i], 0.5));
   }
 
   // Toggle a pin at p.

@@ -126,7 +126,7 @@ export class Tools {
       const i = this.arrows.held.get(pointer);
       const moved = this.arrows.drop(pointer);
       if (this.tool === "arrow") this.#planned(i, moved);
-      else if (!this.arrows.held.size) this.#release(moved);
+      else if (!this.arrows.held.size) this.#release(this.arrows.moved);
     } else return;
     this.act.touched();
     this.stage.redraw();
