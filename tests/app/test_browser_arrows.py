@@ -67,3 +67,29 @@ def test_a_finger_that_taps_during_a_drag_does_not_give_it_up(outcome: Callable[
     tap = "arrows.grab(2, [50, 50], 5, true, null); arrows.drop(2); arrows.drop(1); return arrows.moved;"
     assert outcome(f"arrows.grab(1, [20, 30], 5, false, null); arrows.move(1, [40, 30]); {tap}")
     assert not outcome(f"arrows.grab(1, [20, 30], 5, false, null); {tap}")
+
+
+TAPPED = """
+    arrows.width = 64;
+    arrows.plan(1, [20, 30], 5);
+    arrows.drop(1);
+    arrows.open = 0; // it waits for its tip, and so does its mirror image
+"""
+
+
+def test_an_arrow_without_a_tip_is_no_part_of_a_pull_and_no_pin_waits_for_it(outcome: Callable[[str], Any]) -> None:
+    pulled = outcome(
+        f'{TAPPED} arrows.width = null; arrows.grab(1, [50, 50], 5, false, null); return [sent("pull"), arrows.open];'
+    )
+    assert pulled[0]["handles"] == [[50, 50]]
+    assert pulled[1] is None
+    handles, pins, waits = outcome(
+        f"{TAPPED} arrows.pin([10, 10], 5); return [arrows.handles, arrows.pins, arrows.open];"
+    )
+    assert (handles, pins, waits) == ([], [[10, 10]], None)
+
+
+def test_an_arrow_without_a_tip_ends_with_its_picture(outcome: Callable[[str], Any]) -> None:
+    assert outcome(f"{TAPPED} arrows.follow(state); return arrows.handles.length;") == 2  # the same picture
+    after = outcome(f"{TAPPED} arrows.follow({{ ...state, motion: 1 }}); return [arrows.handles, arrows.open];")
+    assert after == [[], None]

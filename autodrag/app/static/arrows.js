@@ -30,6 +30,7 @@ export class Arrows {
     this.gesture = Math.max(this.gesture, session.gesture);
     if (this.#revision !== null && session.revision !== this.#revision) return;
     this.#revision = session.revision;
+    if (session.motion !== this.#motion) this.open = null; // it was begun in another picture
     const from = JSON.stringify([session.motion, session.handles, session.targets, session.pins, session.plan]);
     if (from === this.#from || this.held.size || this.open !== null) return;
     this.#from = from;
@@ -68,6 +69,7 @@ export class Arrows {
   // it is not the last.
   grab(pointer, p, reach, more, at) {
     if (!this.held.size) this.#moved = false;
+    this.#close();
     const start = this.held.size && !this.#moved ? this.at : at; // the one of the pointers that it joins
     const { arrow } = at === null ? this.hit(p, reach) : {};
     this.#pressed(pointer, p, reach, arrow);
@@ -160,9 +162,19 @@ export class Arrows {
 
   // Toggle a pin at p.
   pin(p, reach) {
+    this.#close();
     const { pin } = this.hit(p, reach);
     if (!this.planned || this.pulling) this.#rebase(false);
     this.pins = pin === undefined ? [...this.pins, p] : without(this.pins, pin);
+  }
+
+  // Give up an arrow without a tip, for another tool.
+  #close() {
+    if (this.open === null) return;
+    const given = [this.open, this.#mirrored.get(this.open)];
+    const kept = (_, i) => !given.includes(i);
+    Object.assign(this, { handles: this.handles.filter(kept), targets: this.targets.filter(kept), open: null });
+    this.#mirrored.clear();
   }
 
   // Remove the selected arrow, or all arrows and pins if none is selected.
