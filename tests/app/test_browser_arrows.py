@@ -93,3 +93,14 @@ def test_an_arrow_without_a_tip_ends_with_its_picture(outcome: Callable[[str], A
     assert outcome(f"{TAPPED} arrows.follow(state); return arrows.handles.length;") == 2  # the same picture
     after = outcome(f"{TAPPED} arrows.follow({{ ...state, motion: 1 }}); return [arrows.handles, arrows.open];")
     assert after == [[], None]
+
+
+def test_arrows_of_another_moment_are_no_mirror_images(outcome: Callable[[str], Any]) -> None:
+    mirrored = (
+        "arrows.plan(1, [10, 30], 3); arrows.move(1, [15, 30]); arrows.drop(1); const { revision } = arrows.setting();"
+    )
+    plan = "{ handles: [[20, 20], [40, 50]], targets: [[25, 20], [40, 60]], pins: [] }"
+    chosen = (
+        f"arrows.follow({{ ...state, revision, plan: {plan} }}); arrows.plan(1, [25, 20], 3); arrows.move(1, [30, 25]);"
+    )
+    assert outcome(f"arrows.width = 64; {mirrored} {chosen} return arrows.targets;") == [[30, 25], [40, 60]]

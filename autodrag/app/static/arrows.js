@@ -35,7 +35,7 @@ export class Arrows {
     if (from === this.#from || this.held.size || this.open !== null) return;
     this.#from = from;
     const { handles, targets, pins } = session.plan ?? session;
-    if (handles.length !== this.handles.length) this.#mirrored.clear();
+    if (String(handles) !== String(this.handles)) this.#mirrored.clear();
     if (session.motion !== this.#motion || this.selected >= handles.length) this.selected = null;
     this.#motion = session.motion;
     Object.assign(this, { handles, targets, pins, points: session.points, pulling: false, at: null });
