@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 pytestmark = pytest.mark.browser
 
@@ -104,3 +104,16 @@ def test_arrows_of_another_moment_are_no_mirror_images(outcome: Callable[[str], 
         f"arrows.follow({{ ...state, revision, plan: {plan} }}); arrows.plan(1, [25, 20], 3); arrows.move(1, [30, 25]);"
     )
     assert outcome(f"arrows.width = 64; {mirrored} {chosen} return arrows.targets;") == [[30, 25], [40, 60]]
+
+
+def test_a_picture_that_comes_while_an_arrow_is_drawn_is_shown(open_view: Any, address: str) -> None:
+    view = open_view(address)
+    first, seed = view.picture, view.page.locator("#seed").input_value()
+    view.page.keyboard.press("a")
+    view.page.mouse.move(*view.at(20, 30))
+    view.page.mouse.down()
+    view.page.mouse.move(*view.at(30, 30), steps=3)
+    view.page.keyboard.press("r")
+    sync_api.expect(view.page.locator("#seed")).not_to_have_value(seed)
+    view.changes_from(first)
+    view.page.mouse.up()

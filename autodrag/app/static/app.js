@@ -134,7 +134,7 @@ function follow(session) {
 function draw(header, bitmap) {
   $("busy").hidden = !header.busy;
   if (header.lane === "main") {
-    if (arrows.held.size && header.gesture !== arrows.gesture) return; // of an earlier drag
+    if (arrows.pulls && header.gesture !== arrows.gesture) return; // of an earlier drag
     player.rest();
     stage.quiet = teller.own; // arrows belong to the previous picture
     stage.show(bitmap);
