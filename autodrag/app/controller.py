@@ -40,7 +40,7 @@ class Controller:
         self._own = Preparation(models)
         self._planned = 0  # revision of the page's arrows
         self._copy: str | None = None  # the page's key of the copy that was brought back
-        self._motion, self._motions = editor.state.motion, 0
+        self._motion, self._motions = (editor.scene, editor.state.motion), 0
 
     def take(self, order: Order) -> Job | None:
         """The job of an order; None if there is nothing to do. Raises InputError if it is impossible."""
@@ -292,7 +292,8 @@ class Controller:
     # --- what the page is told -----------------------------------------------------------------------------------
 
     def _changed(self) -> Changed:
-        if self.editor.state.motion is not self._motion:
-            self._motion, self._motions = self.editor.state.motion, self._motions + 1
+        motion = self.editor.scene, self.editor.state.motion  # another scene draws other pictures of the same frames
+        if motion != self._motion:
+            self._motion, self._motions = motion, self._motions + 1
         told = {"gesture": max(self._gesture, self._ended), "revision": self._planned, "copy": self._copy}
         return Changed(describe(self.editor, self._motions) | told)
