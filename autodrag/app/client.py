@@ -144,7 +144,7 @@ class Client:
                 event = replace(event, encoded=self._encoded(event))
                 self._worked = perf_counter() - begin
         except Exception as error:  # noqa: BLE001 (as above)
-            return Note(_sentence(error)), Work("")
+            return Note(_sentence(error)), Work(""), *self.controller.failed()
         return () if event is None else (event,)
 
     async def tell(

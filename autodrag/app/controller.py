@@ -53,8 +53,8 @@ class Controller:
         if isinstance(order, protocol.Command | protocol.Drop):
             return Job(self._command(order))
         if isinstance(order, protocol.Pull | protocol.Release):
-            if order.gesture <= self._ended:
-                return None
+            if order.gesture <= self._ended:  # ended by another order: the page returns to what there is
+                return Job(iter([self._changed()]), aside=True) if isinstance(order, protocol.Release) else None
             first = self._settled() if order.gesture != self._gesture else ()
             pulled = self._pull(order) if isinstance(order, protocol.Pull) else self._release(order)
             return Job(pulled, long=True, first=first)
@@ -114,12 +114,9 @@ class Controller:
         self._settle()
         self._compared.running = False
         name = order.type
-        if name == "undo":
-            self.editor.undo()
-        elif name == "redo":
-            self.editor.redo()
-        elif name == "reset":
-            self.editor.reset()
+        moves = {"undo": self.editor.undo, "redo": self.editor.redo, "reset": self.editor.reset}
+        if name in moves:
+            moves[name]()
         elif name == "clear_mask":
             kept, self.editor.mask = self.editor.state.frame.layers > 0, None
             return chain([Note(CLEARED)] if kept else [], self._refreshed())
@@ -139,6 +136,10 @@ class Controller:
         self._settle()
         self._compared.running = False
         return tuple(self._refreshed()) if under_way else ()
+
+    def failed(self) -> tuple[Event, ...]:
+        """After an order that failed: keep what a drag has reached, and tell the page what there is."""
+        return self._settled() or (self._changed(),)
 
     def _refreshed(self) -> Iterator[Event]:
         yield Work("")

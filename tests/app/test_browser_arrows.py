@@ -117,3 +117,12 @@ def test_a_picture_that_comes_while_an_arrow_is_drawn_is_shown(open_view: Any, a
     sync_api.expect(view.page.locator("#seed")).not_to_have_value(seed)
     view.changes_from(first)
     view.page.mouse.up()
+
+
+def test_arrows_of_a_refused_drag_return_to_what_the_server_has(outcome: Callable[[str], Any]) -> None:
+    refused = 'sent("pull"); arrows.follow(state); arrows.drop(1); sent("release"); arrows.follow(state);'
+    after = outcome(
+        f"arrows.grab(1, [20, 30], 5, false, null); arrows.move(1, [40, 30]); {refused}"
+        "return [arrows.handles, arrows.pulling];"
+    )
+    assert after == [[], False]

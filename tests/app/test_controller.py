@@ -1,5 +1,7 @@
 """One client's editing without a server: what pages are told where orders fail, overlap or come late."""
 
+from typing import Any
+
 import numpy as np
 
 from autodrag.app import protocol
@@ -24,3 +26,31 @@ def test_pictures_of_the_motion_are_others_with_a_photograph_s_detail(
         changed, *_ = (event for event in one.take(order).events if hasattr(event, "session"))
         motions.append(changed.session["motion"])
     assert len(set(motions)) == 3
+
+
+def order_of(kind: type, gesture: int, handle: tuple[float, float] = (20.0, 30.0)) -> protocol.AnyMessage:
+    """A pull or a release of this handle, 8 px to the right."""
+    ends = {"handles": (handle,), "targets": ((handle[0] + 8, handle[1]),), "pins": (), "again": False}
+    return kind(type=kind.__name__.lower(), gesture=gesture, time=0.0, **ends)
+
+
+def test_the_page_is_told_what_there_is_after_a_pull_that_undo_has_ended(models: ModelCache, editor: Editor) -> None:
+    one = Controller(models, editor)
+    next(one.take(order_of(protocol.Pull, 1)).events)
+    list(one.take(protocol.Command(type="undo")).events)
+    assert one.take(order_of(protocol.Pull, 1)) is None
+    late = one.take(order_of(protocol.Release, 1))
+    (changed,) = late.events
+    assert late.aside and changed.session["frames"] == len(editor.state.motion) == 1
+
+
+def test_a_drag_that_fails_is_over(page: Any) -> None:
+    arrow = {"handles": [[20, 30]], "targets": [[28, 30]], "pins": [[900, 30]], "again": False, "gesture": 1, "time": 0}
+    page.say(type="pull", **arrow)
+    page.until("note")
+    page.say(type="release", **arrow)
+    page.until("session")
+    assert page.told["session"]["frames"] == 1
+    assert "lies outside" in page.notes[0]
+    page.say(type="show", index=0)
+    page.until("scrub")

@@ -209,6 +209,7 @@ export class Arrows {
 
   // Message for the server. Positions received from it may have been rounded.
   message(type, more = {}) {
+    this.#from = ""; // what the server has next counts, also if it refuses this
     const { handles, targets, pins, again, at } = this;
     return { type, handles, targets, pins, again: Boolean(again), at, ...more };
   }
