@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from autodrag.app.protocol import MAX_POINTS
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
 pytestmark = pytest.mark.browser
@@ -126,3 +128,36 @@ def test_arrows_of_a_refused_drag_return_to_what_the_server_has(outcome: Callabl
         "return [arrows.handles, arrows.pulling];"
     )
     assert after == [[], False]
+
+
+def test_no_more_arrows_and_pins_than_the_server_takes(outcome: Callable[[str], Any]) -> None:
+    draw = "(x) => { const drawn = arrows.plan(1, [x, 30], 1); arrows.move(1, [x, 40]); arrows.drop(1); return drawn; }"
+    drawn, again, moved, pinned, handles, pins = outcome(
+        f"""
+        arrows.most = 3;
+        arrows.width = 64;
+        const draw = {draw};
+        const drawn = [draw(10), draw(20), draw(30)]; // the first has a mirror image, for the second there is no room
+        const pinned = [5, 10, 15, 20].map((x) => arrows.pin([x, 5], 1));
+        return [drawn, arrows.grab(1, [50, 50], 1, true, null), arrows.plan(1, [20, 40], 1), pinned,
+            arrows.handles, arrows.pins.length];
+        """
+    )
+    assert drawn == [True, True, False]
+    assert not again
+    assert moved
+    assert pinned == [True, True, True, False]
+    assert handles == [[10, 30], [53, 30], [20, 30]]
+    assert pins == 3
+
+
+def test_who_sets_too_many_pins_is_told_and_goes_on(open_view: Any, address: str) -> None:
+    view = open_view(address)
+    view.page.keyboard.press("p")
+    for number in range(MAX_POINTS + 1):
+        view.page.mouse.click(*view.at(3 + 7 * (number % 9), 3 + 7 * (number // 9)))
+    note = f"There is room for {MAX_POINTS} arrows and as many pins: remove some."
+    sync_api.expect(view.page.locator(".note")).to_have_text(note)
+    view.page.locator("#clear").click()
+    view.page.keyboard.press("Control+z")
+    sync_api.expect(view.page.locator("#clear")).to_be_enabled()  # page and server have the same pins

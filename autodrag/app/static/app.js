@@ -55,6 +55,7 @@ const tools = new Tools(stage, arrows, {
   brush: say,
   plan,
   drop,
+  full: () => teller.note(`There is room for ${arrows.most} arrows and as many pins: remove some.`, true),
   touched,
   scrubbed,
   present: () => player.go(player.last),
@@ -79,6 +80,7 @@ let greeting = null; // the welcome of the connection
 async function welcome(message) {
   greeting = message;
   panel.welcome(message);
+  arrows.most = message.limits.points;
   arrows.meet();
   player.meet();
   gallery.meet();

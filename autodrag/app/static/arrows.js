@@ -17,6 +17,7 @@ export class Arrows {
   held = new Map(); // pointer id -> index of the arrow whose tip it moves
   gesture = 0;
   at = null; // index of the frame the arrows belong to; null: the last
+  most = Infinity; // arrows, and as many pins
   width = null; // width of the picture if new arrows are mirrored, otherwise null
   #mirrored = new Map(); // index of an arrow -> index of its mirror image
   #revision = null;
@@ -66,7 +67,7 @@ export class Arrows {
   }
 
   // Start a drag with an existing arrow or a new one; `more`: keep the other arrows. at: index of the current frame if
-  // it is not the last.
+  // it is not the last. Returns false if there is no room for another arrow.
   grab(pointer, p, reach, more, at) {
     if (!this.held.size) this.#moved = false;
     this.#close();
@@ -75,22 +76,26 @@ export class Arrows {
     this.#pressed(pointer, p, reach, arrow);
     if (arrow !== undefined && this.held.size) {
       this.held.set(pointer, arrow);
-      return;
+      return true;
     }
+    const keeps = at === null && (more || (this.planned && !this.pulling));
+    if (arrow === undefined && keeps && this.handles.length >= this.most) return false;
     if (arrow !== undefined) {
       this.again = !this.planned || this.pulling; // also while the drag that was released is running
       this.held.set(pointer, arrow);
     } else {
-      this.#rebase(at === null && (more || (this.planned && !this.pulling)));
+      this.#rebase(keeps);
       this.at = start;
       this.#add(pointer, p);
     }
     this.points = [...this.reached, ...this.pins];
     this.pulling = true;
     this.gesture += 1;
+    return true;
   }
 
-  // Plan an arrow: start a new one, move the tip of an existing one, or set the missing tip.
+  // Plan an arrow: start a new one, move the tip of an existing one, or set the missing tip. Returns false if there is
+  // no room for another one.
   plan(pointer, p, reach) {
     const planned = this.planned && !this.pulling; // not while they are dragged
     const { arrow } = planned && this.open === null ? this.hit(p, reach) : {};
@@ -101,10 +106,13 @@ export class Arrows {
       this.move(pointer, p);
     } else if (arrow !== undefined) {
       this.held.set(pointer, arrow);
+    } else if (planned && this.handles.length >= this.most) {
+      return false;
     } else {
       this.#rebase(planned);
       this.#add(pointer, p);
     }
+    return true;
   }
 
   #pressed(pointer, p, reach, arrow) {
@@ -116,7 +124,8 @@ export class Arrows {
     const i = this.handles.length;
     this.held.set(pointer, i);
     const mirror = this.#mirror(p);
-    const points = mirror && Math.abs(mirror[0] - p[0]) > this.width / 20 ? [p, mirror] : [p];
+    const both = mirror && Math.abs(mirror[0] - p[0]) > this.width / 20 && i + 2 <= this.most;
+    const points = both ? [p, mirror] : [p];
     this.handles.push(...points);
     this.targets.push(...copy(points));
     if (points.length > 1) this.#mirrored.set(i, i + 1).set(i + 1, i);
@@ -160,12 +169,14 @@ export class Arrows {
     return this.#moved && this.handles.some((handle, i) => !near(handle, this.targets[i], 0.5));
   }
 
-  // Toggle a pin at p.
+  // Toggle a pin at p. Returns false if there is no room for another one.
   pin(p, reach) {
     this.#close();
     const { pin } = this.hit(p, reach);
+    if (pin === undefined && this.pins.length >= this.most) return false;
     if (!this.planned || this.pulling) this.#rebase(false);
     this.pins = pin === undefined ? [...this.pins, p] : without(this.pins, pin);
+    return true;
   }
 
   // Give up an arrow without a tip, for another tool.

@@ -9,7 +9,7 @@ export class Tools {
   #queued = false;
   #pan = null; // id of the pointer that pans the view
 
-  // stage, arrows; act: {ready(), pull(message), release(message), brush(message), plan(), drop(), touched(),
+  // stage, arrows; act: {ready(), pull(message), release(message), brush(message), plan(), drop(), full(), touched(),
   // scrubbed(): index of the current frame if it is not the last; present(): show the last}
   constructor(stage, arrows, act) {
     Object.assign(this, { stage, arrows, act });
@@ -90,15 +90,17 @@ export class Tools {
   begin(pointer, p, reach, more) {
     const at = this.arrows.held.size ? null : this.act.scrubbed();
     if (this.tool !== "pull" && at !== null) this.act.present();
-    if (this.tool === "pull") this.arrows.grab(pointer, p, reach, more || this.arrows.held.size > 0, at);
-    else if (this.tool === "arrow") this.arrows.plan(pointer, p, reach);
+    let room = true;
+    if (this.tool === "pull") room = this.arrows.grab(pointer, p, reach, more || this.arrows.held.size > 0, at);
+    else if (this.tool === "arrow") room = this.arrows.plan(pointer, p, reach);
     else if (this.tool === "pin") {
-      this.arrows.pin(p, reach);
-      this.act.plan();
+      room = this.arrows.pin(p, reach);
+      if (room) this.act.plan();
     } else {
       this.#strokes.set(pointer, [p]);
       this.stage.stroke = { points: [p], radius: this.brush, what: this.tool };
     }
+    if (!room) this.act.full();
     this.act.touched();
     this.stage.redraw();
   }
