@@ -25,6 +25,8 @@ export class Tools {
   }
 
   choose(tool) {
+    const begun = tool === this.tool ? [] : [...this.arrows.held.keys(), ...this.#strokes.keys()];
+    for (const pointer of begun) this.end(pointer); // with the tool that began it
     this.tool = tool;
     this.stage.brush = this.#brushing ? this.brush : 0;
     this.stage.maskStrength = this.#brushing ? 0.62 : 0.38;
@@ -111,7 +113,10 @@ export class Tools {
       const last = stroke[stroke.length - 1];
       if (Math.hypot(p[0] - last[0], p[1] - last[1]) * this.stage.scale > 2) stroke.push(p);
       this.stage.stroke = { points: stroke, radius: this.brush, what: this.tool };
-      if (stroke.length >= 1000) this.end(pointer);
+      if (stroke.length >= 1000) {
+        this.end(pointer); // a message has a limit, but the pointer is still down
+        this.#strokes.set(pointer, [p]);
+      }
     } else if (this.arrows.held.has(pointer)) {
       this.arrows.move(pointer, p);
       if (this.tool === "pull") this.#pullSoon();
