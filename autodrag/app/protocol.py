@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
-from autodrag.editor.state import PointList
+from autodrag.editor.state import MAX_PSI, PointList
 from autodrag.errors import InputError
 
 MAX_TEXT = 64 * 1024  # bytes of one message
@@ -47,7 +47,7 @@ class Picture(Slid):
 
     type: Literal["picture"]
     seed: Seed
-    psi: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+    psi: Annotated[float, Field(ge=-MAX_PSI, le=MAX_PSI, allow_inf_nan=False)]
     style: Seed | None
     c: Count | None = None
 

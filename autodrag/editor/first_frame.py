@@ -8,14 +8,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from autodrag.editor.latent_files import check_latent, read_latent
-from autodrag.editor.state import Frame, Origin, State
+from autodrag.editor.state import MAX_PSI, Frame, Origin, State
+from autodrag.errors import InputError
 from autodrag.generator import Class, FrozenGenerator
 from autodrag.latents import EDITED_ROWS
 from autodrag.seeding import rng
 
 
 def of_seed(generator: FrozenGenerator, seed: int, psi: float, style: int | None, c: Class | None) -> State:
-    """The image of a seed. style: another seed, which rows 6.. are taken from."""
+    """The image of a seed. style: another seed, which rows 6.. are taken from. Raises InputError for a psi that no
+    session holds.
+    """
+    if not -MAX_PSI <= psi <= MAX_PSI:
+        raise InputError(f"psi is {psi:g}; give a number from {-MAX_PSI:g} to {MAX_PSI:g}: 1 for no truncation.")
     ws = latents_of(generator, seed, psi, c)
     if style is not None:
         ws = torch.cat([ws[:, :EDITED_ROWS], latents_of(generator, style, psi, c)[:, EDITED_ROWS:]], dim=1)

@@ -11,7 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from autodrag.editor.photo import MAX_SIDE, Photo
-from autodrag.editor.state import MAX_FRAMES, MAX_LAYERS, Arrows, Frame, Origin, State
+from autodrag.editor.state import MAX_FRAMES, MAX_LAYERS, MAX_PSI, Arrows, Frame, Origin, State
 from autodrag.editor.tuning import AS_IS, Tuning
 from autodrag.errors import InputError
 from autodrag.files import parse_tensors
@@ -20,7 +20,7 @@ from autodrag.pictures import read_picture
 from autodrag.typed import build
 
 FORMAT = "autodrag session 1"
-MAX_STEPS, MAX_PSI = 1000, 2.0
+MAX_STEPS = 1000
 REACH = 1e6  # pixels from the picture's corner that a point may be
 TUNED = "tuned."  # begins the names of a fine-tuned generator's weights
 MAX_FRAMES_STORED = 2 * MAX_FRAMES  # those of the motion, and those under masks that the motion no longer holds
@@ -171,8 +171,8 @@ def _check_numbers(about: About, points: list[tuple[float, float]]) -> None:
             raise InputError("its handles and targets differ in number.")
     if not (np.abs(np.reshape(points, -1)) <= REACH).all():  # NaN is not either
         raise InputError("a point in it lies nowhere near the picture.")
-    if not 0 <= about.origin.psi <= MAX_PSI:
-        raise InputError(f"its psi is not within 0 and {MAX_PSI:g}.")
+    if not -MAX_PSI <= about.origin.psi <= MAX_PSI:
+        raise InputError(f"its psi is not within {-MAX_PSI:g} and {MAX_PSI:g}.")
     if about.steps is not None and not 1 <= about.steps <= MAX_STEPS:
         raise InputError(f"its number of steps is not within 1 and {MAX_STEPS}.")
 

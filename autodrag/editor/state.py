@@ -15,6 +15,7 @@ PointList = tuple[tuple[float, float], ...]
 MAX_FRAMES = 512  # of a whole motion
 DRAG_FRAMES = 64  # of one drag, once it is over
 MAX_LAYERS = 16
+MAX_PSI = 2.0  # below 0: the opposite of a picture
 
 
 @dataclass(frozen=True, eq=False)

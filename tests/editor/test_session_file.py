@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from autodrag.app.protocol import read_message
 from autodrag.editor import session_file
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
@@ -62,6 +63,21 @@ def test_a_session_is_written_as_it_was_when_its_export_began(edited: Editor, mo
     assert not made
     edited.reset()
     assert torch.equal(Editor.load(next(parts), models=edited.models).ws, wanted)
+
+
+@pytest.mark.parametrize("psi", [-2.0, -0.7, 0.0, 2.0])
+def test_a_session_of_any_psi_is_read_again_and_goes_on(models: ModelCache, tiny: FrozenGenerator, psi: float) -> None:
+    editor = Editor(tiny.name, seed=3, psi=psi, method="draggan", models=models)
+    again = Editor.load(next(editor.export("safetensors")), models=models)
+    assert again.state.origin.psi == psi
+    order = {"type": "picture", "seed": 4, "psi": psi, "style": None, "c": None, "amend": False, "settled": True}
+    assert read_message(json.dumps(order)).psi == psi
+
+
+@pytest.mark.parametrize("psi", [-2.5, 3.0, float("nan")])
+def test_a_psi_that_no_session_holds_is_refused_at_once(models: ModelCache, tiny: FrozenGenerator, psi: float) -> None:
+    with pytest.raises(InputError, match="psi is"):
+        Editor(tiny.name, psi=psi, method="draggan", models=models)
 
 
 def test_the_session_of_another_generator_is_refused(edited: Editor) -> None:
