@@ -1,7 +1,7 @@
 """The first state of a session: the image of a seed, or of a given latent."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float
@@ -15,7 +15,9 @@ from autodrag.latents import EDITED_ROWS
 from autodrag.seeding import rng
 
 
-def of_seed(generator: FrozenGenerator, seed: int, psi: float, style: int | None, c: Class | None) -> State:
+def of_seed(
+    generator: FrozenGenerator, seed: SupportsIndex, psi: float, style: SupportsIndex | None, c: Class | None
+) -> State:
     """The image of a seed. style: another seed, which rows 6.. are taken from. Raises InputError for a psi that no
     session holds.
     """
@@ -25,7 +27,7 @@ def of_seed(generator: FrozenGenerator, seed: int, psi: float, style: int | None
     if style is not None:
         ws = torch.cat([ws[:, :EDITED_ROWS], latents_of(generator, style, psi, c)[:, EDITED_ROWS:]], dim=1)
     kept = c if c is None or isinstance(c, int) else tuple(float(value) for value in c)
-    return State(Origin(seed, psi, style, kept), (Frame(ws),))
+    return State(Origin(int(seed), psi, None if style is None else int(style), kept), (Frame(ws),))
 
 
 def of_latent(generator: FrozenGenerator, latent: Any) -> State:
@@ -40,8 +42,8 @@ def of_latent(generator: FrozenGenerator, latent: Any) -> State:
     return State(Origin(None, 1.0), (Frame(ws.float().cpu().contiguous()),))
 
 
-def latents_of(generator: FrozenGenerator, seed: int, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
-    """Latents of the image of `seed`."""
-    z = torch.randn(1, generator.z_dim, generator=rng(seed, "editor"))
+def latents_of(generator: FrozenGenerator, seed: SupportsIndex, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
+    """Latents of the image of `seed`, the same for an integer of NumPy."""
+    z = torch.randn(1, generator.z_dim, generator=rng(int(seed), "editor"))
     label = None if c is None else generator.label(c)
     return generator.map(z.to(generator.device), label, psi=psi).float().cpu().contiguous()

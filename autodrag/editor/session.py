@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -46,9 +46,9 @@ class Editor(Undoable):
         self,
         dataset: str | FrozenGenerator = "synthface",
         *,
-        seed: int = 0,
+        seed: SupportsIndex = 0,
         psi: float | None = None,
-        style: int | None = None,
+        style: SupportsIndex | None = None,
         method: str | None = None,
         steps: int | None = None,
         device: str = "auto",
@@ -123,9 +123,9 @@ class Editor(Undoable):
 
     def choose(
         self,
-        seed: int,
+        seed: SupportsIndex,
         psi: float | None = None,
-        style: int | None = None,
+        style: SupportsIndex | None = None,
         *,
         c: Class | None = None,
         amend: bool = False,
@@ -139,14 +139,14 @@ class Editor(Undoable):
         held = self._plain()
         self._history.push(Moment(held, of_latent(held.generator, latent)))
 
-    def restyle(self, style: int | None, *, amend: bool = False) -> None:
+    def restyle(self, style: SupportsIndex | None, *, amend: bool = False) -> None:
         """Take rows 6.. from another seed (None: from the image's own seed) and keep all drags."""
         origin = self.state.origin
         seed = origin.seed if style is None else style
         if seed is None:
             raise InputError("A picture of your own has no seed to go back to; use undo, or give style a seed.")
         tail = latents_of(self.scene.generator, seed, origin.psi, origin.c)[:, EDITED_ROWS:]
-        self._push(self.state.restyled(replace(origin, style=style), tail), amend)
+        self._push(self.state.restyled(replace(origin, style=None if style is None else int(style)), tail), amend)
 
     def choose_method(self, name: str, steps: int | None = None, tuning: Tuning = AS_IS) -> None:
         """The method of the next drags. Raises InputError, and changes nothing, where it cannot be used here."""
@@ -174,7 +174,7 @@ class Editor(Undoable):
         """The current scene, or for a user's own image that of its dataset."""
         return scene.plain(self.models, self.scene.dataset) if self.scene.own else self.scene
 
-    def _picture(self, held: Scene, seed: int, psi: float | None, style: int | None, c: Class | None) -> State:
+    def _picture(self, held: Scene, seed: Any, psi: float | None, style: Any, c: Class | None) -> State:
         psi = self.models.dataset(held.dataset).psi if psi is None else psi
         return of_seed(held.generator, seed, psi, style, c)
 

@@ -74,6 +74,17 @@ def test_a_session_of_any_psi_is_read_again_and_goes_on(models: ModelCache, tiny
     assert read_message(json.dumps(order)).psi == psi
 
 
+def test_integers_of_numpy_are_the_same_seeds(models: ModelCache, tiny: FrozenGenerator) -> None:
+    editor = Editor(tiny.name, seed=np.int64(4), style=np.int64(5), method="draggan", models=models)
+    plain = Editor(tiny.name, seed=4, style=5, method="draggan", models=models)
+    assert torch.equal(editor.ws, plain.ws)
+    editor.restyle(np.int64(6))
+    plain.restyle(6)
+    again = Editor.load(next(editor.export("safetensors")), models=models)
+    assert torch.equal(again.ws, plain.ws)
+    assert again.state.origin == plain.state.origin
+
+
 @pytest.mark.parametrize("psi", [-2.5, 3.0, float("nan")])
 def test_a_psi_that_no_session_holds_is_refused_at_once(models: ModelCache, tiny: FrozenGenerator, psi: float) -> None:
     with pytest.raises(InputError, match="psi is"):
