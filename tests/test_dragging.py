@@ -14,11 +14,13 @@ from PIL import Image
 from autodrag.config import compose, typed
 from autodrag.dragging import DragConfig, run
 from autodrag.editor.latent_files import DRAG_FORMAT
+from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
 from autodrag.errors import InputError
 from autodrag.evaluation.run import EvalConfig
 from autodrag.files import read_tensors, write_tensors
 from autodrag.generator import FrozenGenerator
+from autodrag.loading import load_generator
 from autodrag.methods import check_options
 from autodrag.seeding import rng
 from third_party.stylegan2 import Generator
@@ -41,6 +43,20 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def drag(generator: Path, *overrides: str) -> None:
     given = [f"dataset={generator}", "method=draggan", "device=cpu", "frames=5", *POINTS, *overrides]
     run(typed(DragConfig, compose("drag", ["method=autodrag", *given])))
+
+
+def test_a_page_with_the_generator_opens_the_session_of_its_file(generator: Path, tmp_path: Path) -> None:
+    drag(generator, f"out={tmp_path / 'a.safetensors'}", "seed=3")
+    models = ModelCache("cpu", closed=True)
+    models.add(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=1))
+    name = models.add(load_generator(generator))
+    editor = Editor.load(tmp_path / "a.safetensors", models=models)
+    assert editor.scene.dataset == name
+    assert len(editor.state.motion) > 1
+    other = ModelCache("cpu", closed=True)
+    other.add(FrozenGenerator.random(resolution=(64, 64), w_dim=32, seed=1))
+    with pytest.raises(InputError, match="no generator"):
+        Editor.load(tmp_path / "a.safetensors", models=other)
 
 
 def test_it_writes_pictures_an_animation_and_latents(

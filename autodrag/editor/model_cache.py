@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from autodrag.config import DatasetConfig, dataset_names, load_dataset
 from autodrag.devices import pick_device
@@ -112,6 +113,18 @@ class ModelCache:
                     raise InputError(missing)
                 self._generators[name] = load_generator(name, device=self.device, dtype=self.dtype)
             return self._generators[name]
+
+    def name_of(self, dataset: str, w_avg: Tensor) -> str:
+        """The dataset; if it is a file that is not here, the name that a generator with its average latent has here."""
+        with self._lock:
+            if (
+                dataset in self._generators
+                or dataset in dataset_names()
+                or (not self.closed and Path(dataset).exists())
+            ):
+                return dataset
+            alike = (name for name, one in self._generators.items() if torch.equal(one.w_avg.float().cpu(), w_avg))
+            return next(alike, dataset)
 
     def method(self, name: str, generator: FrozenGenerator, dataset: str, steps: int | None = None) -> DragMethod:
         """A drag method on a generator: the dataset's own, or one that was fine-tuned from it.

@@ -88,7 +88,7 @@ def plain(models: ModelCache, dataset: str) -> Scene:
 
 def restored(models: ModelCache, saved: Saved) -> Scene:
     """The scene of a saved session. Raises InputError if its generator is not the dataset's of this machine."""
-    dataset = saved.about.dataset
+    dataset = models.name_of(saved.about.dataset, saved.w_avg)
     generator = models.generator(dataset)
     rows = saved.state.frame.ws.shape[1:]
     masks = [saved.state.mask, *(frame.mask for frame in saved.state.motion)]
