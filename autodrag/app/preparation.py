@@ -45,6 +45,8 @@ class Preparation:
         return self._adopted(editor, own) if take and own is not None else iter(())
 
     def _adopted(self, editor: Editor, own: OwnPicture) -> Iterator[Event]:
-        editor.adopt(Editor.of_picture(own, self._models, editor.method, editor.steps))
+        made = Editor.of_picture(own, self._models, editor.method)
+        made.choose_method(editor.method, editor.steps, editor.tuning)
+        editor.adopt(made)
         if own.unlike > POOR:
             yield Note(FAR_OFF)

@@ -6,10 +6,13 @@ import numpy as np
 
 from autodrag.app import protocol
 from autodrag.app.controller import Controller
+from autodrag.app.orders import OwnImage
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
 from autodrag.editor.session import Editor
+from autodrag.editor.tuning import Tuning
 from autodrag.generator import FrozenGenerator
+from autodrag.images import encode
 
 
 def test_pictures_of_the_motion_are_others_with_a_photograph_s_detail(
@@ -54,3 +57,11 @@ def test_a_drag_that_fails_is_over(page: Any) -> None:
     assert "lies outside" in page.notes[0]
     page.say(type="show", index=0)
     page.until("scrub")
+
+
+def test_a_method_s_settings_stay_when_a_picture_is_opened(models: ModelCache, editor: Editor) -> None:
+    editor.choose_method("draggan", 7, Tuning(lr=0.05, mask_weight=3.0))
+    one = Controller(models, editor)
+    list(one.take(OwnImage(encode(editor.image, lossless=True), InvertConfig(steps=1, starts=1))).events)
+    assert editor.scene.photo is not None
+    assert (editor.steps, editor.tuning) == (7, Tuning(lr=0.05, mask_weight=3.0))
