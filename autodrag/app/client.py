@@ -19,6 +19,7 @@ from autodrag.app.pace import Pace
 from autodrag.app.protocol import Pull, picture_message
 from autodrag.app.queues import Inbox, Outbox
 from autodrag.app.turns import Turns
+from autodrag.editor.model_cache import METHODS
 from autodrag.editor.session import Editor
 from autodrag.errors import InputError
 from autodrag.images import encode
@@ -164,7 +165,7 @@ class Client:
                     data = await self.run(self._encoded, message) if encoded is None else encoded
                 except Exception as error:  # noqa: BLE001 (as above)
                     self.outbox.shown()  # the page will not say so of a picture that it never gets
-                    self.outbox.put(Note(_sentence(error), lane=message.lane))
+                    self.outbox.put(Note(_sentence(error), lane=message.lane if message.lane in METHODS else None))
                     continue
                 await send_bytes(data)
                 if message.lane == "main":

@@ -3,14 +3,17 @@
 from typing import Any
 
 import numpy as np
+import pytest
 
 from autodrag.app import protocol
 from autodrag.app.controller import Controller
 from autodrag.app.orders import OwnImage
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.renderer import Renderer
 from autodrag.editor.session import Editor
 from autodrag.editor.tuning import Tuning
+from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
 from autodrag.images import encode
 
@@ -65,3 +68,14 @@ def test_a_method_s_settings_stay_when_a_picture_is_opened(models: ModelCache, e
     list(one.take(OwnImage(encode(editor.image, lossless=True), InvertConfig(steps=1, starts=1))).events)
     assert editor.scene.photo is not None
     assert (editor.steps, editor.tuning) == (7, Tuning(lr=0.05, mask_weight=3.0))
+
+
+def test_a_picture_that_cannot_be_made_is_told_beside_the_picture(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(renderer: Renderer, frame: object) -> None:
+        raise InputError("The memory is full.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Renderer, "__call__", full)
+        page.say(type="picture", seed=5, psi=1.0, style=None, amend=False, settled=True)
+        page.until("note")
+    assert page.told["note"] == {"type": "note", "text": "The memory is full.", "lane": None}  # of no comparison
