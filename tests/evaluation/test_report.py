@@ -163,7 +163,11 @@ def test_nothing_to_report_gives_a_clear_error(tmp_path: Path, overrides: list[s
 def test_damaged_and_missing_results_give_a_clear_error(write: Any, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"There are no results under .*kept"):
         make_report(config(tmp_path, "results=null"))
-    folder = write(tmp_path / "results", "paired", "draggan")
+    for label in ("draggan", "freedrag"):
+        folder = write(tmp_path / "results", "paired", label)
+    (folder / "per_item.jsonl").unlink()
+    with pytest.raises(InputError, match=r"per_item.jsonl is missing: results= takes folders of evaluations"):
+        make_report(config(tmp_path))
     (folder / "summary.json").write_text("{")
     with pytest.raises(InputError, match=r"summary.json is damaged; delete it"):
         make_report(config(tmp_path))

@@ -79,8 +79,11 @@ class Result:
         return tasks if own is None else own
 
     def items(self) -> list[dict[str, Any]]:
-        """The lines of per_item.jsonl."""
-        return [json.loads(line) for line in (self.folder / "per_item.jsonl").read_text(encoding="utf-8").splitlines()]
+        """The lines of per_item.jsonl. Raises InputError for a stored summary, which has none."""
+        path = self.folder / "per_item.jsonl"
+        if not path.is_file():
+            raise InputError(f"{path} is missing: results= takes folders of evaluations, or null for stored summaries.")
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def read_results(root: Path) -> list[Result]:
