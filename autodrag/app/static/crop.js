@@ -23,20 +23,19 @@ export class Crop {
   }
 
   // The crop as "x,y,width,turn", in fractions of the photograph's width and degrees; "" for a file that the browser
-  // cannot decode; null if the user cancels.
+  // cannot decode; null if the user cancels, or for another file while the dialog is open.
   async ask(file, size) {
-    try {
-      this.#bitmap = await createImageBitmap(file);
-    } catch {
-      return "";
-    }
+    const bitmap = await createImageBitmap(file).catch(() => null);
+    const dialog = $("crop-dialog");
+    if (dialog.open) return null;
+    if (!bitmap) return "";
+    this.#bitmap = bitmap;
     this.#size = size;
     this.#middle = [this.#bitmap.width / 2, this.#bitmap.height / 2];
     $("crop-zoom").value = $("crop-turn").value = 0;
     const scale = SIDE / Math.max(...size);
     Object.assign($("crop-picture"), { width: Math.round(size[0] * scale), height: Math.round(size[1] * scale) });
     this.#draw();
-    const dialog = $("crop-dialog");
     dialog.returnValue = "";
     dialog.showModal();
     await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
