@@ -17,7 +17,7 @@ from autodrag.errors import InputError
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file to a temporary name, sync it to disk, then rename it.
 
-    On failure, an earlier file at `path` stays intact. Raises OSError if the disk is full or cannot be written.
+    On failure, an earlier file at `path` stays intact. Raises InputError if the disk is full or cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     try:
@@ -28,7 +28,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
             _sync(path.parent, os.O_RDONLY)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise OSError(f"{path} cannot be written ({error})") from error
+        raise InputError(f"{path} cannot be written ({error}); free disk space or choose another folder.") from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -66,16 +66,19 @@ def make_folder(path: Path, key: str = "out") -> Path:
     return path
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file to a temporary name, then rename it. Raises InputError if that fails."""
+def write_whole(path: Path, data: bytes, sync: bool = False) -> None:
+    """Write a file to a temporary name, then rename it. sync: to disk, before. Raises InputError if that fails."""
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         part.write_bytes(data)
+        if sync:
+            _sync(part)
         part.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):  # there is no file if the folder is missing
             part.unlink(missing_ok=True)
-        raise InputError(f"{path} cannot be written ({error.strerror}); choose another folder.") from None
+        why = f"{path} cannot be written ({error.strerror})"
+        raise InputError(f"{why}; free disk space or choose another folder.") from None
 
 
 def read_whole(path: Path) -> bytes:

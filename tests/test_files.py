@@ -36,7 +36,7 @@ def test_a_file_that_cannot_be_brought_to_the_disk_is_an_error(tmp_path: Path, m
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(InputError, match="No space left"):
         write_tensors(tmp_path / "a.safetensors", {"x": torch.arange(3)}, {})
     assert (tmp_path / "a.safetensors").read_bytes() == b"before"
 

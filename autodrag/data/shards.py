@@ -12,7 +12,6 @@ next run makes shards that are missing or do not match their hash.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from autodrag.data.matching import Matches
 from autodrag.data.outlines import NO_OUTLINES, Outlines
 from autodrag.data.trajectories import NO_MATCHES, MatchedMotion, Recipe
 from autodrag.errors import InputError
+from autodrag.files import write_whole
 from autodrag.typed import build
 
 FORMAT = 2
@@ -90,7 +90,7 @@ class ShardIndex:
         shards = [asdict(self.shards[number]) for number in sorted(self.shards)]
         content = {"format": FORMAT, "totals": asdict(self.totals()), "recipe": asdict(self.recipe)}
         content |= {"shard_size": self.shard_size, "shards": shards}
-        _replace(folder / "manifest.json", json.dumps(content, indent=1).encode())
+        write_whole(folder / "manifest.json", json.dumps(content, indent=1).encode(), sync=True)
 
 
 def read_index(folder: Path) -> ShardIndex:
@@ -202,7 +202,7 @@ def _write_shard(folder: Path, number: int, made: list[MatchedMotion]) -> ShardE
     samples = [sample for sample in made if len(sample.ends.handles)]
     path = folder / f"shard-{number:05d}.safetensors"
     content = save(pack(samples))
-    _replace(path, content)
+    write_whole(path, content, sync=True)
     return ShardEntry(
         file=path.name,
         start=made[0].index,
@@ -268,20 +268,3 @@ def read_shard(folder: Path, entry: ShardEntry) -> list[MatchedMotion]:
         return unpack(load_file(folder / entry.file))
     except (SafetensorError, KeyError):
         raise InputError(f"{folder / entry.file} holds no trajectories of format {FORMAT}.") from None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file atomically. Raises InputError if it cannot be written."""
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}): free disk space and run the same command, which goes on "
-            "after the last whole shard."
-        ) from None

@@ -50,10 +50,7 @@ class StoredModel(nn.Module, ABC):
         tensors = self.state_dict()
         if half:
             tensors |= {name: parameter.detach().half() for name, parameter in self.named_parameters()}
-        try:
-            write_tensors(Path(path), tensors, {"format": FORMAT, "kind": self.kind, **texts})
-        except OSError as error:
-            raise InputError(f"{error}; free disk space or choose another folder.") from None
+        write_tensors(Path(path), tensors, {"format": FORMAT, "kind": self.kind, **texts})
 
     @classmethod
     def load(cls: type[M], path: Path | str, device: torch.device | str = "cpu") -> M:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from autodrag.errors import InputError
-from autodrag.files import read_tensors, write_tensors
+from autodrag.files import make_folder, read_tensors, write_tensors
 
 KEPT = 2  # the last checkpoint, and the previous one in case it gets damaged
 
@@ -33,14 +33,14 @@ def save_checkpoint(
 ) -> None:
     """Save the state after `progress.step` steps and delete older checkpoints than the last two.
 
-    Raises OSError if the disk is full.
+    Raises InputError if the disk is full.
     """
     tensors = {f"model.{name}": tensor for name, tensor in stage.state_dict().items()}
     tensors |= {f"ema.{name}": tensor for name, tensor in average.items()}
     for name, parameter in stage.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"optimizer.{name}/{key}"] = value
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_tensors(_path(folder, progress.step), tensors, {"progress": json.dumps(asdict(progress))})
     for old in _paths(folder)[:-KEPT]:
         old.unlink()

@@ -103,12 +103,10 @@ class Logger:
         """Save a checkpoint. If the disk is full, retry later; raises InputError at the end of a run."""
         try:
             save()
-        except OSError as error:
+        except InputError as error:
             if last:
-                raise InputError(
-                    f"{error}; the previous checkpoint is intact: free disk space and run the same command."
-                ) from None
-            self._say(f"{error}; the previous checkpoint is intact, and training continues.")
+                raise InputError(f"{error} The previous checkpoint is intact: then run the same command.") from None
+            self._say(f"{error} The previous checkpoint is intact, and training continues.")
         self.saved = time.monotonic()
 
     def close(self, progress: Progress) -> None:

@@ -66,9 +66,9 @@ def fill_cache(folder: Path, generator: FrozenGenerator, config: PicturesConfig,
         missing = [number for number in _numbers(config) if not _file(folder, number).exists()]
         for number in tqdm(missing, desc=f"pictures for {folder}", unit=f"x{SHARD}", disable=not missing):
             pictures, ws = make_pictures(generator, config, seed, number)
-            _write(_file(folder, number), {"pictures": pictures, "ws": ws})
+            write_tensors(_file(folder, number), {"pictures": pictures, "ws": ws}, {})
         if not _moves(folder).exists() or len(load_moves(folder, moves)) < moves:
-            _write(_moves(folder), {"moves": image_gradients(generator, config.size, moves, seed)})
+            write_tensors(_moves(folder), {"moves": image_gradients(generator, config.size, moves, seed)}, {})
 
 
 def load_pictures(folder: Path, config: PicturesConfig) -> tuple[UInt8[Tensor, "N 3 h w"], Float[Tensor, "N L D"]]:
@@ -128,13 +128,6 @@ def _check_recipe(folder: Path, generator: FrozenGenerator, config: PicturesConf
         write_whole(path, (json.dumps(recipe, indent=1) + "\n").encode())
     elif json.loads(path.read_text()) != recipe:
         raise InputError(f"{folder} holds pictures of other settings: choose another encoder.folder, or delete it.")
-
-
-def _write(path: Path, tensors: dict[str, Tensor]) -> None:
-    try:
-        write_tensors(path, tensors, {})
-    except OSError as error:
-        raise InputError(f"{error}; free disk space and run the same command, which makes the rest.") from None
 
 
 def _numbers(config: PicturesConfig) -> range:

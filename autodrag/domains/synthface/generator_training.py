@@ -269,10 +269,7 @@ class GeneratorTrainer:
         self.carried = {k: v.detach().cpu().clone() for k, v in self._tensors().items()}
         progress = {"stage": self.stage_index, "step": self.step}
         metadata = {"progress": json.dumps(progress), "training": json.dumps(self._settings())}
-        try:
-            write_tensors(self.state_path, self.carried, metadata)
-        except OSError as error:
-            raise InputError(f"{error}; the state before is whole: free disk space and go on from there.") from None
+        write_tensors(self.state_path, self.carried, metadata)
 
     def averaged(self) -> Generator:
         """The averaged generator of the last checkpoint, at its current resolution."""
