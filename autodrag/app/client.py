@@ -145,8 +145,14 @@ class Client:
                 event = replace(event, encoded=self._encoded(event))
                 self._worked = perf_counter() - begin
         except Exception as error:  # noqa: BLE001 (as above)
-            return Note(_sentence(error)), Work(""), *self.controller.failed()
+            return Note(_sentence(error)), Work(""), *self._after_failure()
         return () if event is None else (event,)
+
+    def _after_failure(self) -> tuple[Event, ...]:
+        try:
+            return self.controller.failed()
+        except Exception as error:  # noqa: BLE001 (as above: what failed once may fail again)
+            return (Note(_sentence(error)),)
 
     async def tell(
         self, send_text: Callable[[str], Awaitable[None]], send_bytes: Callable[[bytes], Awaitable[None]]

@@ -1,7 +1,7 @@
 """The first state of a session: the image of a seed, or of a given latent."""
 
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, SupportsIndex, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -14,10 +14,10 @@ from autodrag.generator import Class, FrozenGenerator
 from autodrag.latents import EDITED_ROWS
 from autodrag.seeding import rng
 
+Seed: TypeAlias = SupportsIndex  # an integer of Python or NumPy
 
-def of_seed(
-    generator: FrozenGenerator, seed: SupportsIndex, psi: float, style: SupportsIndex | None, c: Class | None
-) -> State:
+
+def of_seed(generator: FrozenGenerator, seed: Seed, psi: float, style: Seed | None, c: Class | None) -> State:
     """The image of a seed. style: another seed, which rows 6.. are taken from. Raises InputError for a psi that no
     session holds.
     """
@@ -42,8 +42,8 @@ def of_latent(generator: FrozenGenerator, latent: Any) -> State:
     return State(Origin(None, 1.0), (Frame(ws.float().cpu().contiguous()),))
 
 
-def latents_of(generator: FrozenGenerator, seed: SupportsIndex, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
-    """Latents of the image of `seed`, the same for an integer of NumPy."""
+def latents_of(generator: FrozenGenerator, seed: Seed, psi: float, c: Class | None) -> Float[Tensor, "1 L D"]:
+    """Latents of the image of `seed`."""
     z = torch.randn(1, generator.z_dim, generator=rng(int(seed), "editor"))
     label = None if c is None else generator.label(c)
     return generator.map(z.to(generator.device), label, psi=psi).float().cpu().contiguous()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autodrag.editor import export, scene, session_file
 from autodrag.editor.drag import Drag, as_points
-from autodrag.editor.first_frame import latents_of, of_latent, of_seed
+from autodrag.editor.first_frame import Seed, latents_of, of_latent, of_seed
 from autodrag.editor.history import Moment
 from autodrag.editor.inversion import InvertConfig
 from autodrag.editor.model_cache import ModelCache, find_kind
@@ -46,9 +46,9 @@ class Editor(Undoable):
         self,
         dataset: str | FrozenGenerator = "synthface",
         *,
-        seed: SupportsIndex = 0,
+        seed: Seed = 0,
         psi: float | None = None,
-        style: SupportsIndex | None = None,
+        style: Seed | None = None,
         method: str | None = None,
         steps: int | None = None,
         device: str = "auto",
@@ -123,9 +123,9 @@ class Editor(Undoable):
 
     def choose(
         self,
-        seed: SupportsIndex,
+        seed: Seed,
         psi: float | None = None,
-        style: SupportsIndex | None = None,
+        style: Seed | None = None,
         *,
         c: Class | None = None,
         amend: bool = False,
@@ -139,7 +139,7 @@ class Editor(Undoable):
         held = self._plain()
         self._history.push(Moment(held, of_latent(held.generator, latent)))
 
-    def restyle(self, style: SupportsIndex | None, *, amend: bool = False) -> None:
+    def restyle(self, style: Seed | None, *, amend: bool = False) -> None:
         """Take rows 6.. from another seed (None: from the image's own seed) and keep all drags."""
         origin = self.state.origin
         seed = origin.seed if style is None else style
@@ -174,7 +174,7 @@ class Editor(Undoable):
         """The current scene, or for a user's own image that of its dataset."""
         return scene.plain(self.models, self.scene.dataset) if self.scene.own else self.scene
 
-    def _picture(self, held: Scene, seed: Any, psi: float | None, style: Any, c: Class | None) -> State:
+    def _picture(self, held: Scene, seed: Seed, psi: float | None, style: Seed | None, c: Class | None) -> State:
         psi = self.models.dataset(held.dataset).psi if psi is None else psi
         return of_seed(held.generator, seed, psi, style, c)
 

@@ -5,6 +5,7 @@ import os
 import random
 import struct
 import zlib
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from http.client import HTTPConnection
@@ -18,6 +19,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from autodrag.app.controller import Controller
+from autodrag.app.events import Work
 from autodrag.app.hub import AppConfig
 from autodrag.config import compose, typed
 from autodrag.editor.model_cache import ModelCache
@@ -279,6 +282,26 @@ def test_an_error_of_the_program_is_a_sentence_and_a_traceback_in_the_log(
     page.say(type="undo")
     page.until("main", final=True)
     assert not np.array_equal(page.pictures["main"], chosen)
+
+
+def test_a_failure_while_the_page_is_told_of_a_failure_is_a_sentence_too(
+    page: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> Iterator[Work]:
+        yield Work("drag", 1, 2)
+        raise MemoryError
+
+    def broken_too(_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Controller, "_release", broken)
+    monkeypatch.setattr(Controller, "failed", broken_too)
+    arrow = {"handles": [[20, 20]], "targets": [[30, 20]], "pins": [], "again": False}
+    page.say(type="release", gesture=1, time=0.0, **arrow)
+    page.until("note")
+    page.say(type="undo")
+    page.until("main", final=True)
+    assert caplog.text.count("A job of the editor failed.\nTraceback") == 2
 
 
 def test_an_export_that_fails_is_a_sentence(address: str, page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
