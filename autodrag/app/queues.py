@@ -12,7 +12,7 @@ from autodrag.errors import InputError
 MAX_ORDERS = 32
 MAX_NOTES = 8
 IN_FLIGHT = 2  # pictures sent and not yet drawn
-TIRED = "The page asks for more than the server can do: some of it was dropped."
+TIRED = "The server is still busy with what was asked before: wait a moment, then try again."
 
 
 class Inbox:
@@ -20,7 +20,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._orders: deque[Order] = deque()
-        self._came = asyncio.Event()
+        self._came, self._went = asyncio.Event(), asyncio.Event()
 
     def __bool__(self) -> bool:
         return bool(self._orders)
@@ -34,7 +34,8 @@ class Inbox:
 
     def put(self, order: Order) -> None:
         """Add an order. Raises InputError if too many are waiting."""
-        if self._orders and (merged := _merge(self._orders[-1], order)) is not None:
+        merged = self._merged(order)
+        if merged is not None:
             self._orders[-1] = merged
         elif len(self._orders) >= MAX_ORDERS:
             raise InputError(TIRED)
@@ -42,9 +43,20 @@ class Inbox:
             self._orders.append(order)
         self._came.set()
 
+    def _merged(self, order: Order) -> Order | None:
+        """One order in place of the newest and this one, if that is possible."""
+        return _merge(self._orders[-1], order) if self._orders else None
+
+    async def room(self, order: Order) -> None:
+        """Wait until an order can be added. Messages of the page after it stay unread meanwhile."""
+        while len(self._orders) >= MAX_ORDERS and self._merged(order) is None:
+            self._went.clear()
+            await self._went.wait()
+
     async def get(self) -> Order:
         """Wait for the oldest order and remove it."""
         await self.begun()
+        self._went.set()
         return self._orders.popleft()
 
 

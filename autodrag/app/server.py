@@ -131,7 +131,7 @@ async def _converse(socket: WebSocket, client: Client, visit: asyncio.Event, kno
 
 
 async def _listen(socket: WebSocket, client: Client) -> None:
-    """Receive messages until the page disconnects."""
+    """Receive messages until the page disconnects. No order is dropped: a page that is too fast waits."""
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -141,6 +141,7 @@ async def _listen(socket: WebSocket, client: Client) -> None:
             if isinstance(order, Shown):
                 client.outbox.shown()
             else:
+                await client.inbox.room(order)
                 client.inbox.put(order)
         except InputError as error:
             client.outbox.put(Note(str(error)))

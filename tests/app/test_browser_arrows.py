@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from autodrag.app import queues
 from autodrag.app.protocol import MAX_POINTS
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -151,7 +152,10 @@ def test_no_more_arrows_and_pins_than_the_server_takes(outcome: Callable[[str], 
     assert pins == 3
 
 
-def test_who_sets_too_many_pins_is_told_and_goes_on(open_view: Any, address: str) -> None:
+def test_who_sets_too_many_pins_is_told_and_goes_on(
+    open_view: Any, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "MAX_ORDERS", 1)  # as of a server that is busy
     view = open_view(address)
     view.page.keyboard.press("p")
     for number in range(MAX_POINTS + 1):

@@ -64,9 +64,38 @@ def test_a_sliding_slider_stays_one_step_of_undo() -> None:
 
 def test_too_many_orders_are_refused() -> None:
     inbox = Inbox()
-    with pytest.raises(InputError, match="was dropped"):
+    with pytest.raises(InputError, match="still busy"):
         for _ in range(MAX_ORDERS + 1):
             inbox.put(Command(type="undo"))
+
+
+def test_a_page_that_is_too_fast_waits_until_there_is_room_and_loses_nothing() -> None:
+    orders = [release(gesture) for gesture in range(3 * MAX_ORDERS)]
+
+    async def hurry(inbox: Inbox) -> None:
+        for order in orders:
+            await inbox.room(order)
+            inbox.put(order)
+
+    async def converse() -> list[AnyMessage]:
+        inbox = Inbox()
+        page = asyncio.ensure_future(hurry(inbox))
+        await asyncio.sleep(0)  # the page has said what there is room for
+        assert not page.done()
+        taken = [await asyncio.wait_for(inbox.get(), 10) for _ in orders]
+        await page
+        return taken
+
+    assert alone(converse()) == orders
+
+
+def test_a_pull_has_room_in_place_of_the_one_before() -> None:
+    inbox = Inbox()
+    for gesture in range(MAX_ORDERS):
+        inbox.put(pull(gesture, 0.0))
+    alone(asyncio.wait_for(inbox.room(pull(MAX_ORDERS - 1, 1.0)), 1))
+    inbox.put(pull(MAX_ORDERS - 1, 1.0))
+    assert taken(inbox)[-1] == pull(MAX_ORDERS - 1, 1.0)
 
 
 def test_what_is_told_comes_in_the_order_of_its_newest() -> None:
