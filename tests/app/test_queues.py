@@ -93,7 +93,7 @@ def test_a_pull_has_room_in_place_of_the_one_before() -> None:
     inbox = Inbox()
     for gesture in range(MAX_ORDERS):
         inbox.put(pull(gesture, 0.0))
-    alone(asyncio.wait_for(inbox.room(pull(MAX_ORDERS - 1, 1.0)), 1))
+    alone(asyncio.wait_for(inbox.room(pull(MAX_ORDERS - 1, 1.0)), 10))
     inbox.put(pull(MAX_ORDERS - 1, 1.0))
     assert taken(inbox)[-1] == pull(MAX_ORDERS - 1, 1.0)
 
