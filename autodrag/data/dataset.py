@@ -89,8 +89,10 @@ class Trajectories:
     together: size of groups of consecutive positions with the same number of points, to reduce padding.
     landmarks: share of the groups that use landmarks as points instead of matches.
     far: share of the samples of those groups that end at the w_0 of another motion.
+    first: number of samples, from the first, that the folder counts as having; None: all.
 
-    Raises InputError if the folder was made with another generator, or has no samples or no landmarks.
+    Raises InputError if the folder was made with another generator, or has no samples, fewer than `first`, or no
+    landmarks.
     """
 
     def __init__(
@@ -104,6 +106,7 @@ class Trajectories:
         together: int = 1,
         landmarks: float = 0.0,
         far: float = 0.0,
+        first: int | None = None,
     ) -> None:
         if min(max_points, step_points, together) < 1:
             raise InputError(
@@ -112,8 +115,13 @@ class Trajectories:
         folder = Path(folder)
         index = read_index(folder)
         _check_recipe(folder, index.recipe, generator, landmarks)
+        if first is not None and index.samples < first:
+            raise InputError(
+                f"{folder} holds {index.samples} samples, but this run was started with {first}: make the others "
+                "again with scripts/trajectories.py, or choose another out=."
+            )
         shards = [index.shards[number] for number in sorted(index.shards)]
-        self.motions = [motion for shard in shards for motion in read_shard(folder, shard)][part]
+        self.motions = [motion for shard in shards for motion in read_shard(folder, shard)][:first][part]
         if not self.motions:
             raise InputError(
                 f"{folder} has no sample in the slice {part.start}:{part.stop}: make more, or use fewer for validation."

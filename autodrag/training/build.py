@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,6 +52,8 @@ class TrainConfig:
     encoder: EncoderTraining
     latent_transformer: LatentTransformerTraining
     c: int | tuple[float, ...] | None = None  # class of a conditional generator; older run folders lack it
+    #: Samples by folder of trajectories, with which the run was started; those made later are not used. Set by the run.
+    samples: dict[str, int] = field(default_factory=dict)
 
 
 def build_stage1(config: TrainConfig, generator: FrozenGenerator) -> RegularizerStage:
@@ -75,8 +77,7 @@ def build_motion(config: TrainConfig, generator: FrozenGenerator) -> MotionStage
     metric = image_metric(generator, statistics.w_std, LANDING_BLOCK, config.seed, section.metric_latents)
     manifold = measure_manifold(generator, metric, config.dataset.psi, config.seed)
     landing = Landing(section.landing, motion, manifold)
-    folders = section.folders or (config.data,)
-    trajectories = [_ends_of(config, section, generator, folder) for folder in folders]
+    trajectories = [_ends_of(config, section, generator, folder) for folder in _motion_folders(config)]
     return MotionStage(landing, trajectories, section, config.seed)
 
 
@@ -103,7 +104,8 @@ def build_stage2(config: TrainConfig, generator: FrozenGenerator) -> PredictorSt
     def trajectories(part: slice, together: int) -> Trajectories:
         points, steps, landmarks = section.points, section.step_points, section.landmarks
         far = section.far if together > 1 else 0.0
-        return Trajectories(config.data, generator, points, steps, config.seed, part, together, landmarks, far)
+        first = config.samples.get(config.data)
+        return Trajectories(config.data, generator, points, steps, config.seed, part, together, landmarks, far, first)
 
     statistics = measure(generator, block, config.seed)
     with _seeded(config):
@@ -152,19 +154,28 @@ def build_latent_transformer(config: TrainConfig, generator: FrozenGenerator) ->
     return LatentTransformerStage(model, pairs, section)
 
 
+def _data_folder(config: TrainConfig) -> tuple[str, ...]:
+    return (config.data,)
+
+
+def _motion_folders(config: TrainConfig) -> tuple[str, ...]:
+    return config.motion.folders or (config.data,)
+
+
 class StageEntry(NamedTuple):
     """How a stage is built."""
 
     section: str  # its section of the config, which has a `budget`
     build: Callable[[TrainConfig, FrozenGenerator], Stage]
     prepare: Callable[[TrainConfig, FrozenGenerator], None] | None = None  # writes files that all ranks then read
+    folders: Callable[[TrainConfig], tuple[str, ...]] | None = None  # of the trajectories whose samples it trains on
 
 
 STAGES: dict[int | str, StageEntry] = {
     1: StageEntry("stage1", build_stage1),
-    "motion": StageEntry("motion", build_motion),
-    "aim": StageEntry("aim", build_aim),
-    2: StageEntry("stage2", build_stage2),
+    "motion": StageEntry("motion", build_motion, folders=_motion_folders),
+    "aim": StageEntry("aim", build_aim, folders=_data_folder),
+    2: StageEntry("stage2", build_stage2, folders=_data_folder),
     "encoder": StageEntry("encoder", build_encoder, prepare_encoder),
     "latent_transformer": StageEntry("latent_transformer", build_latent_transformer),
 }
@@ -172,7 +183,8 @@ STAGES: dict[int | str, StageEntry] = {
 
 def _ends_of(config: TrainConfig, section: EndsConfig, generator: FrozenGenerator, folder: str) -> Trajectories:
     """The trajectories of a folder, for `endpoint_drags.Ends`."""
-    return Trajectories(folder, generator, section.points, 1, config.seed, landmarks=section.landmarks)
+    first = config.samples.get(folder)
+    return Trajectories(folder, generator, section.points, 1, config.seed, landmarks=section.landmarks, first=first)
 
 
 def _seeded(config: TrainConfig) -> AbstractContextManager[None]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from autodrag.config import dump, load_yaml
+from autodrag.data.shards import read_index
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.files import make_folder
@@ -36,6 +37,8 @@ def run(config: TrainConfig) -> None:
     with join_ranks(config.device) as ranks, _alone(out, ranks):
         config = _with_precision(out, config, ranks)
         _check_same(out, config)
+        now = _samples_now(config)
+        config = replace(config, samples=ranks.agree(lambda: now | _samples_of(out)))
         torch.set_float32_matmul_precision("high")
         if ranks.device.type == "cpu":
             keep_freed_memory()
@@ -49,6 +52,9 @@ def run(config: TrainConfig) -> None:
         def open_folder(step: int) -> RunFolder:
             folder = RunFolder(out, dump(config), step)
             folder.say(f"Training in {config.loop.precision} on {ranks.device}.")
+            for data, samples in now.items():
+                if samples != config.samples[data]:
+                    folder.say(_goes_on(data, samples, config.samples[data]))
             if isinstance(stage, PredictorStage):
                 folder.say(cost_table(stage.model))
             return folder
@@ -77,6 +83,26 @@ def _written(out: Path) -> TrainConfig:
         return load_yaml(out / "config.yaml", TrainConfig)
     except InputError as error:
         raise InputError(f"{out} holds a run of another version ({error}) Choose another out=, or delete it.") from None
+
+
+def _samples_now(config: TrainConfig) -> dict[str, int]:
+    """The number of samples in each folder of trajectories that the stage trains on."""
+    folders = STAGES[config.stage].folders
+    return {} if folders is None else {folder: read_index(Path(folder)).samples for folder in folders(config)}
+
+
+def _samples_of(out: Path) -> dict[str, int]:
+    """Those numbers when the run in `out` was started: with more, other samples would be held out, and the order of all
+    would change. Empty for a new run.
+    """
+    return _written(out).samples if (out / "config.yaml").exists() else {}
+
+
+def _goes_on(data: str, now: int, then: int) -> str:
+    return (
+        f"{data} now holds {now} samples, but this run goes on with the first {then}, with which it was started: to "
+        "train on all of them, choose another out=."
+    )
 
 
 def _check_same(out: Path, config: TrainConfig) -> None:

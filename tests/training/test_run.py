@@ -1,16 +1,18 @@
 """`scripts/train.py` from end to end on a tiny generator, and user errors."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from autodrag.config import compose, typed
 from autodrag.data.make import TrajectoriesConfig
 from autodrag.data.matching import Matches
-from autodrag.data.shards import fill
+from autodrag.data.shards import fill, read_index
 from autodrag.data.trajectories import MatchedMotion, Recipe, TrajectoryConfig
 from autodrag.errors import InputError
 from autodrag.fingerprint import fingerprint
@@ -46,14 +48,16 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = typed(TrajectoryConfig, compose("trajectories", ["trajectory.landmarks=true"]).trajectory)
     made = Recipe(fingerprint(load_generator(folder / "tiny.safetensors")), "float32", 0, None, recipe)
 
-    def motion(index: int) -> MatchedMotion:
-        points = (64 * torch.rand(7, 2, 3, 2, generator=rng(0, "points", index))).numpy()
-        pairs = [Matches(*pair) for pair in points]
-        return MatchedMotion(index, 0, pairs[0], pairs[1], tuple(pairs[2:]))
-
     (folder / "data").mkdir()
     fill(folder / "data", made, 20, 8, lambda indices: map(motion, indices), lambda line: None)
     return folder
+
+
+def motion(index: int) -> MatchedMotion:
+    """A sample with random points."""
+    points = (64 * torch.rand(7, 2, 3, 2, generator=rng(0, "points", index))).numpy()
+    pairs = [Matches(*pair) for pair in points]
+    return MatchedMotion(index, 0, pairs[0], pairs[1], tuple(pairs[2:]))
 
 
 def config(place: Path, *overrides: str) -> TrainConfig:
@@ -146,6 +150,29 @@ def test_a_resumed_run_keeps_its_precision(place: Path, tmp_path: Path, monkeypa
         run(config(place, *given, f"stage1.budget.epochs={epochs}"))
         assert "precision: float32" in (tmp_path / "run" / "config.yaml").read_text(encoding="utf-8")
     assert (tmp_path / "run" / "log.txt").read_text(encoding="utf-8").count("Training in float32 on cpu.") == 2
+
+
+@pytest.mark.parametrize("stage", ["motion", "aim", "2"])
+def test_a_resumed_run_keeps_its_samples_where_more_are_made(place: Path, tmp_path: Path, stage: str) -> None:
+    trained = []
+    for name, count in (("as it was", 20), ("more", 28)):
+        data = shutil.copytree(place / "data", tmp_path / name / "data")
+        given = [f"data={data}", f"out={tmp_path / name / 'run'}", f"stage={stage}"]
+        given += ["stage2.start=null", "stage2.aim=null"]
+        run(config(place, *given))
+        fill(data, read_index(data).recipe, count, 8, lambda indices: map(motion, indices), lambda line: None)
+        run(config(place, *given, f"{'stage2' if stage == '2' else stage}.budget.epochs=2"))
+        trained.append(load_file(tmp_path / name / "run" / "weights.safetensors"))
+    assert all(torch.equal(value, trained[1][name]) for name, value in trained[0].items())
+    log = (tmp_path / "more" / "run" / "log.txt").read_text(encoding="utf-8")
+    assert log.count("now holds 28 samples, but this run goes on with the first 20, with which it was started") == 1
+
+    shutil.rmtree(data)
+    data.mkdir()
+    made = read_index(place / "data").recipe
+    fill(data, made, 12, 8, lambda indices: map(motion, indices), lambda line: None)
+    with pytest.raises(InputError, match="holds 12 samples, but this run was started with 20"):
+        run(config(place, *given))
 
 
 @pytest.mark.parametrize("model", ["paper", "small"])
