@@ -168,6 +168,7 @@ class StageEntry(NamedTuple):
     section: str  # its section of the config, which has a `budget`
     build: Callable[[TrainConfig, FrozenGenerator], Stage]
     prepare: Callable[[TrainConfig, FrozenGenerator], None] | None = None  # writes files that all ranks then read
+    edits: bool = True  # whether it trains on the rows of latents that drags edit
     folders: Callable[[TrainConfig], tuple[str, ...]] | None = None  # of the trajectories whose samples it trains on
 
 
@@ -176,7 +177,7 @@ STAGES: dict[int | str, StageEntry] = {
     "motion": StageEntry("motion", build_motion, folders=_motion_folders),
     "aim": StageEntry("aim", build_aim, folders=_data_folder),
     2: StageEntry("stage2", build_stage2, folders=_data_folder),
-    "encoder": StageEntry("encoder", build_encoder, prepare_encoder),
+    "encoder": StageEntry("encoder", build_encoder, prepare_encoder, edits=False),
     "latent_transformer": StageEntry("latent_transformer", build_latent_transformer),
 }
 

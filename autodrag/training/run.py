@@ -12,6 +12,8 @@ from autodrag.data.shards import read_index
 from autodrag.devices import keep_freed_memory
 from autodrag.errors import InputError
 from autodrag.files import make_folder
+from autodrag.generator import FrozenGenerator
+from autodrag.latents import EDITED_ROWS
 from autodrag.loading import load_generator
 from autodrag.models.cost import cost_table
 from autodrag.precision import choose
@@ -42,8 +44,7 @@ def run(config: TrainConfig) -> None:
         torch.set_float32_matmul_precision("high")
         if ranks.device.type == "cpu":
             keep_freed_memory()
-        dtype = getattr(torch, config.loop.precision)
-        generator = load_generator(config.dataset, ranks.device, dtype, c=config.c)
+        generator = _generator(config, ranks)
         if entry.prepare and ranks.first:
             entry.prepare(config, generator)
         ranks.wait()
@@ -63,6 +64,18 @@ def run(config: TrainConfig) -> None:
         if finished and ranks.first:
             stage.save(out / "weights.safetensors")
             print(f"Saved the trained model to {out / 'weights.safetensors'}.")
+
+
+def _generator(config: TrainConfig, ranks: Ranks) -> FrozenGenerator:
+    """The generator of the dataset. Raises InputError if its latents have fewer rows than the stage trains on."""
+    dtype = getattr(torch, config.loop.precision)
+    generator = load_generator(config.dataset, ranks.device, dtype, c=config.c)
+    if STAGES[config.stage].edits and generator.num_ws < EDITED_ROWS:
+        raise InputError(
+            f"{generator.name} takes {generator.num_ws} latent rows, but this stage trains on {EDITED_ROWS}: use a "
+            "generator of at least 16 px, or method=draggan or freedrag, which need no training."
+        )
+    return generator
 
 
 def _with_precision(out: Path, config: TrainConfig, ranks: Ranks) -> TrainConfig:

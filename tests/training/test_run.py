@@ -143,6 +143,15 @@ def test_impossible_settings_give_a_clear_error(place: Path, tmp_path: Path, ove
         run(config(place, *overrides))
 
 
+@pytest.mark.parametrize("stage", ["1", "motion", "aim", "2", "2 model.skip=none", "latent_transformer"])
+def test_a_generator_with_fewer_rows_than_drags_edit_is_refused(place: Path, tmp_path: Path, stage: str) -> None:
+    network = FrozenGenerator.random(resolution=(8, 8), w_dim=32).trainable_copy()
+    write_safetensors(tmp_path / "small.safetensors", network.config, network.state_dict())
+    given = [f"dataset={tmp_path / 'small.safetensors'}", f"out={tmp_path / 'run'}", *f"stage={stage}".split()]
+    with pytest.raises(InputError, match="takes 4 latent rows, but this stage trains on 6: use a generator of at"):
+        run(config(place, *given))
+
+
 def test_a_resumed_run_keeps_its_precision(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given = [f"out={tmp_path / 'run'}", "stage=1", "loop.precision=auto"]
     for suits, epochs in (("float32", 1), ("bfloat16", 2)):  # the second time on another machine
