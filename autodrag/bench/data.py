@@ -1,6 +1,5 @@
 """`scripts/bench.py data`: the cost of a training sample by stage, and the accuracy of its matches."""
 
-import resource
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -98,7 +97,7 @@ class Rate:
 
     samples_a_second: float
     redraws: int
-    peak_bytes: int
+    peak_bytes: int | None  # None if the system does not count it
 
 
 def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int, batched: bool) -> Rate:
@@ -111,9 +110,18 @@ def rate(load: LoadGenerator, recipe: Recipe, samples: int, workers: int, batche
         if done == skipped:
             redraws, start = 0, perf_counter()
     seconds = perf_counter() - start
+    return Rate(samples / seconds, redraws, _peak_bytes(workers))
+
+
+def _peak_bytes(workers: int) -> int | None:
+    """Largest memory so far of a worker process, or of this one if there are none; None on Windows."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return None
     who = resource.RUSAGE_CHILDREN if workers else resource.RUSAGE_SELF
     unit = 1 if sys.platform == "darwin" else 1024
-    return Rate(samples / seconds, redraws, resource.getrusage(who).ru_maxrss * unit)
+    return resource.getrusage(who).ru_maxrss * unit
 
 
 @dataclass(frozen=True)
@@ -193,9 +201,11 @@ class DataCost:
         alone = f"one sample in one process: {1000 * total:.0f} ms\n{shares}"
         if self.rate is None:
             return alone
+        peak = self.rate.peak_bytes
+        memory = "" if peak is None else f", {peak / 2**20:.0f} MiB the largest process"
         return (
             f"{alone}\n{self.rate.samples_a_second:.2f} samples per second with {self.workers} processes, "
-            f"{self.rate.redraws} redraws, {self.rate.peak_bytes / 2**20:.0f} MiB the largest process"
+            f"{self.rate.redraws} redraws{memory}"
         )
 
 

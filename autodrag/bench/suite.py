@@ -54,10 +54,15 @@ class Outcome:
 def run(config: SuiteBench) -> None:
     """Run all parts, even if some fail, and write suite.md and suite.json to `out`.
 
-    Raises InputError if the device is not available, outside a checkout, for a folder name with blanks, and at the end
-    if a part failed.
+    Raises InputError if the device is not available, on Windows, outside a checkout, for a folder name with blanks, and
+    at the end if a part failed.
     """
     device = pick_device(config.device)
+    if not hasattr(os, "killpg"):
+        raise InputError(
+            "The suite needs the process groups of Linux or macOS to end its parts: run its commands one by one, as in "
+            "configs/bench/suite.yaml."
+        )
     if not Path("scripts/bench.py").is_file():
         raise InputError("The suite runs scripts and tests of a checkout: start it in the root of the repository.")
     if shlex.split(config.out) != [config.out]:

@@ -69,6 +69,13 @@ def test_a_folder_with_blanks_is_refused(monkeypatch: pytest.MonkeyPatch, reposi
         run(SuiteBench("cpu", "my suite", {}))
 
 
+def test_a_system_without_process_groups_is_refused(monkeypatch: pytest.MonkeyPatch, repository: Path) -> None:
+    monkeypatch.chdir(repository)
+    monkeypatch.delattr("os.killpg")  # as on Windows
+    with pytest.raises(InputError, match=r"one by one, as in configs/bench/suite\.yaml"):
+        run(SuiteBench("cpu", "suite", {}))
+
+
 def test_child_processes_end_with_their_part(tmp_path: Path) -> None:
     child = f"import time, pathlib; time.sleep(3); pathlib.Path('{tmp_path}/alive').touch()"
     parent = f'import subprocess, sys; subprocess.run([sys.executable, "-c", {child!r}])'

@@ -1,11 +1,12 @@
 """The data bench: it runs, and its parts sum to the whole."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 
-from autodrag.bench.data import DataBench, accuracy, pieces, run
+from autodrag.bench.data import DataBench, DataCost, accuracy, pieces, rate, run
 from autodrag.config import compose, typed
 from autodrag.data.make import TrajectoriesConfig
 from autodrag.data.trajectories import Recipe
@@ -25,6 +26,15 @@ def test_pieces_name_all_that_a_sample_costs(tiny: FrozenGenerator, small_recipe
     each = pieces(lambda: tiny, small_recipe, samples=1)
     assert list(each) == ["latents", "synthesis", "keypoints", "hamming", "statistics", "guards"]
     assert all(seconds >= 0 for seconds in each.values())
+
+
+def test_a_system_that_counts_no_memory_is_timed_all_the_same(
+    tiny: FrozenGenerator, small_recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows, where it cannot be imported
+    found = rate(lambda: tiny, small_recipe, samples=1, workers=0, batched=False)
+    assert found.samples_a_second > 0 and found.peak_bytes is None
+    assert DataCost({"latents": 1.0}, found, 0).table().endswith("redraws")
 
 
 def test_the_command_prints_and_writes(
