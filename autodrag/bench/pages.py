@@ -12,6 +12,10 @@ import cv2
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
+from autodrag.errors import InputError
+
+PATIENCE = 120.0  # seconds without a picture until a page gives up
+
 
 @dataclass(frozen=True)
 class Pulls:
@@ -22,7 +26,10 @@ class Pulls:
 
 
 def pull_all(address: str, resolution: tuple[int, int], pages: int, rate: float, seconds: float) -> list[Pulls]:
-    """Open pages at ws://..., which drag concurrently with `rate` pointer moves per second each."""
+    """Open pages at ws://..., which drag concurrently with `rate` pointer moves per second each.
+
+    Raises InputError if a page gets no first picture, or no two pictures of its drag, in PATIENCE seconds.
+    """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(_pull_in_threads, address, resolution, pages, rate, seconds).result()
 
@@ -41,10 +48,13 @@ def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, se
     height, width = resolution
     middle = [width / 2, height / 2]
     delays: list[float] = []
-    while _picture(socket, 60.0) is None:
-        pass
+    begin = perf_counter()
+    while _picture(socket, 1.0) is None:
+        _check_patience(begin)
     begin = last = perf_counter()
     while perf_counter() - begin < seconds or len(delays) < 2:
+        if len(delays) < 2:
+            _check_patience(begin)
         if perf_counter() - last >= 1 / rate:
             last = perf_counter()
             angle = (last - begin) * 2
@@ -57,6 +67,14 @@ def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, se
             if len(delays) == 2:
                 begin = perf_counter()
     return Pulls(delays[2:], perf_counter() - begin)
+
+
+def _check_patience(begin: float) -> None:
+    if perf_counter() - begin > PATIENCE:
+        raise InputError(
+            f"The editor sent no picture of a drag in {PATIENCE:g} s: read above what it said, or choose a smaller "
+            "generator=."
+        )
 
 
 def _picture(socket: ClientConnection, seconds: float) -> float | None:
