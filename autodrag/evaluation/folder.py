@@ -7,7 +7,8 @@ folder/
   predictions/      latents of the edits, one file for each chunk of items: the cache for scoring
   scores/           values of the items and features of their images, one file for each chunk
   per_item.jsonl    all values, one line for each item and setting
-  timing.json       seconds of single edits    made_with.json   hashes of manifest and weights; MDD: the device
+  timing.json       seconds of single edits
+  made_with.json    hashes of manifest, weights and manifold; MDD: the device
   summary.json      means, intervals, counts: the input of the tables
 ```
 """

@@ -65,7 +65,7 @@ def samples_seen(config: MethodConfig) -> int | None:
     return round(budget.epochs * budget.samples) if training.stage in (2, "2") else None
 
 
-def weights_hash(method: DragMethod | None) -> str | None:
-    """sha256 of the trained weights of a method; None where it has none."""
-    model = getattr(method, "model", None)
-    return hash_of(model) if isinstance(model, torch.nn.Module) else None
+def weights_hashes(method: DragMethod | None) -> dict[str, str | None]:
+    """sha256 of the trained weights of a method, and of the manifold that guards it; None where it has none."""
+    networks = {"weights": getattr(method, "model", None), "manifold": getattr(method, "manifold", None)}
+    return {name: hash_of(n) if isinstance(n, torch.nn.Module) else None for name, n in networks.items()}

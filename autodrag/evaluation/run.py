@@ -17,7 +17,7 @@ from autodrag.errors import InputError
 from autodrag.evaluation.drag_batch import Timing, time_edits
 from autodrag.evaluation.folder import Chunk, EvaluationFolder, chunks
 from autodrag.evaluation.manifest import Header, Manifest, check_manifest, make_manifest, read_manifest
-from autodrag.evaluation.method import load_evaluated, missing_weights, samples_seen, weights_hash
+from autodrag.evaluation.method import load_evaluated, missing_weights, samples_seen, weights_hashes
 from autodrag.evaluation.metric_networks import MetricNetworks, load_metric_networks
 from autodrag.evaluation.summary import curves, frechet, seconds, summarise, to_json
 from autodrag.evaluation.tasks import Item, Prediction, Task, TaskConfig, make_task
@@ -83,7 +83,7 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     settings = _settings(config, task)
     everything = list(chunks(settings, items, size))
     if ranks.first:
-        made_with = {"manifest": manifest.fingerprint, "weights": weights_hash(method)}
+        made_with = {"manifest": manifest.fingerprint, **weights_hashes(method)}
         if task.alone:  # predictions hold times, which do not compare with those of another device
             made_with["device"] = _device_name(generator.device)
         _check_made_with(folder, made_with)
@@ -246,7 +246,10 @@ def _check_same(out: Path, config: EvalConfig) -> None:
 
 
 def _check_made_with(folder: EvaluationFolder, made_with: dict[str, str | None]) -> None:
-    """Raises InputError where the manifest, the weights or the device changed since the predictions were made."""
+    """Raises InputError where what the predictions were made with has changed.
+
+    What folders of earlier versions did not note counts as unchanged.
+    """
     before = folder.read_json("made_with.json") or {}
     differing = [key for key in made_with if before.get(key, made_with[key]) != made_with[key]]
     if differing:

@@ -95,7 +95,7 @@ class AutoDragMethod:
         self.generator = generator
         self.rounds, self.polish, self.track, self.polish_lr = rounds, polish, track, polish_lr
         self.miss = miss
-        self._manifold = _manifold(generator) if guard else None
+        self.manifold = _manifold(generator) if guard else None  # limits of edits
         self.n = self.model.config.steps if n is None else n
         self._graphed = Graphed(self._rollout)
         self._source: Source | None = None  # the last one, reused by live drags
@@ -106,7 +106,7 @@ class AutoDragMethod:
 
     def _updates(self, request: Request) -> Iterator[Update]:
         source = self._look(request.ws)
-        view = _View(self.generator, source, request, self.track, self._manifold)
+        view = _View(self.generator, source, request, self.track, self.manifold)
         for step, ws in enumerate(self._walk(source, request, request.targets), 1):
             expected = torch.lerp(request.handles, request.targets, step / self.n)
             yield view.update(ws, expected, step == self.n and self.rounds == 1 and self.polish == 0)

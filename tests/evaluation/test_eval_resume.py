@@ -14,6 +14,8 @@ from autodrag.errors import InputError
 from autodrag.evaluation import run as module
 from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.run import evaluate
+from autodrag.methods.none import NoEdit
+from autodrag.models import Manifold
 from autodrag.vision.networks import Lpips
 
 pytestmark = pytest.mark.usefixtures("instruments")
@@ -216,6 +218,26 @@ def test_a_new_manifest_is_noticed(config: Any, small: Any, file: Path, tmp_path
     raw["items"][0]["targets"][0][0] += 1
     manifest.write_text(json.dumps(raw))
     with pytest.raises(InputError, match=r"The manifest of .* changed since it was started"):
+        evaluate(config(file, tmp_path, *small["paired"]))
+
+
+def test_another_manifold_of_a_guarded_method_is_noticed(
+    config: Any, small: Any, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Guarded(NoEdit):
+        manifold = Manifold(w_dim=4, size=2)
+
+    manifold = Guarded.manifold
+    monkeypatch.setattr(module, "load_evaluated", lambda config, generator, max_steps: Guarded(generator))
+    evaluate(config(file, tmp_path, *small["paired"], "items=1"))
+    made_with = tmp_path / "out" / "made_with.json"
+    noted = json.loads(made_with.read_text())
+    assert noted.pop("manifold")
+    made_with.write_text(json.dumps(noted))
+    manifold.limits.fill_(2.0)
+    evaluate(config(file, tmp_path, *small["paired"], "items=2"))  # earlier versions did not note it
+    manifold.limits.fill_(3.0)
+    with pytest.raises(InputError, match=r"The manifold of .* changed since it was started"):
         evaluate(config(file, tmp_path, *small["paired"]))
 
 
