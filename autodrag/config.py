@@ -89,6 +89,12 @@ class DatasetConfig:
     sigma_f: float | None  # flow scale of UserControllableLT, px at 256; None: measured before training
     sigma_e: float | None  # its scale of log expansion; None: measured
 
+    @property
+    def domain(self) -> str:
+        """What its images show: the name; of a user's file, whose name says nothing of its content, the path."""
+        own = not self.source.remote and Path(self.source.file).is_absolute()
+        return self.source.file if own else self.name
+
 
 def dataset_names() -> list[str]:
     """Names of the datasets with a config, without `custom`, the template for files given by path."""

@@ -32,7 +32,10 @@ class MetricNetworks:
 
 
 def load_metric_networks(dataset: str, device: torch.device, download: bool) -> MetricNetworks:
-    """All networks that can be loaded. download: fetch weights that are not on this machine."""
+    """All networks that can be loaded.
+
+    dataset: `DatasetConfig.domain`. download: fetch weights that are not on this machine.
+    """
     missing: dict[str, str] = {}
 
     def attempt(metric: str, load: Callable[[], T]) -> T | None:

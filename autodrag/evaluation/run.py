@@ -74,7 +74,7 @@ def _run(config: EvalConfig, ranks: Ranks, out: Path) -> None:
     _check_same(out, config)
     generator = load_generator(config.dataset, ranks.device, c=config.c)
     method = load_evaluated(config.method, generator, config.task.max_steps)
-    networks = load_metric_networks(config.dataset.name, ranks.device, config.download)
+    networks = load_metric_networks(config.dataset.domain, ranks.device, config.download)
     task = make_task(config.task, config.dataset, generator, networks, config.seed)
     manifest = _manifest(config, task, generator, ranks)
     folder = EvaluationFolder(out)

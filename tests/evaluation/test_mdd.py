@@ -1,15 +1,23 @@
 """Mean distance decay, judged by the renderer on synthface."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import Tensor
 
+from autodrag.config import compose, load_dataset, typed
 from autodrag.domains.synthface.reader import Reader, reader_path
+from autodrag.errors import InputError
+from autodrag.evaluation.metric_networks import MetricNetworks
+from autodrag.evaluation.run import EvalConfig
+from autodrag.evaluation.tasks import make_task
 from autodrag.evaluation.tasks.base import Item
 from autodrag.evaluation.tasks.mdd import FITS, Mdd, MddConfig, _spread
+from autodrag.evaluation.truth import JUDGE
+from autodrag.generator import FrozenGenerator
 from autodrag.loading import load_generator
 from autodrag.methods import Step
 from autodrag.methods.base import Points
@@ -75,3 +83,19 @@ def test_long_edits_are_measured_at_a_sample_of_steps(count: int) -> None:
     chosen = _spread(count)
     assert len(chosen) <= min(count, FITS) and chosen == sorted(set(chosen))
     assert count == 0 or (chosen[0] == 0 and chosen[-1] == count - 1)
+
+
+def test_a_file_that_is_called_synthface_is_not_judged_by_its_renderer(tiny: FrozenGenerator) -> None:
+    task = typed(EvalConfig, compose("eval", ["task=mdd", "task.psi=1", "task.flow=dis"])).task
+    reader = Reader.load(reader_path("synthface"), torch.device("cpu"))
+    networks = MetricNetworks(None, reader, [reader], {})
+    named = copy(tiny)
+    named.name = "synthface"
+    own, user = load_dataset("synthface"), load_dataset("/elsewhere/synthface.safetensors")
+    judges = [make_task(task, dataset, named, networks, 0).tools["handles"] for dataset in (own, user)]
+    assert judges == [JUDGE, "tracker"]
+    with pytest.raises(InputError, match="Identity is measured on synthface only, not on /elsewhere/synthface"):
+        reader_path(user.domain)
+    pulls = typed(EvalConfig, compose("eval", ["task=pulls"])).task
+    with pytest.raises(InputError, match=r"renderer of synthface, not of /elsewhere/synthface\.safetensors"):
+        make_task(pulls, user, named, networks, 0)

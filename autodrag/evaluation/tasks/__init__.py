@@ -1,6 +1,7 @@
 """The tasks that methods are measured on."""
 
 from autodrag.config import MODEL_DIR, DatasetConfig
+from autodrag.errors import InputError
 from autodrag.evaluation.metric_networks import MetricNetworks
 from autodrag.evaluation.tasks.base import Item, Latents, Prediction, Score, Task
 from autodrag.evaluation.tasks.landmarks import Landmarks, LandmarksConfig
@@ -30,9 +31,13 @@ def make_task(
     if isinstance(config, RoundtripConfig):
         return Roundtrip(generator, seed, config, dataset.psi, dataset.content, networks.lpips)
     if isinstance(config, PullsConfig):
+        if dataset.domain != "synthface":
+            raise InputError(
+                f"task=pulls is judged by the renderer of synthface, not of {dataset.domain}: choose dataset=synthface."
+            )
         return Pulls(generator, seed, config, networks.identity)
     psi = dataset.psi if config.psi is None else config.psi
     flow = Flow(config.flow, generator.device)
     # The renderer can judge its own domain; it knows no truncated faces.
-    reader = networks.identity if generator.name == "synthface" and psi == 1 else None
+    reader = networks.identity if dataset.domain == "synthface" and psi == 1 else None
     return Mdd(generator, seed, config, psi, flow, dataset.content, reader)

@@ -59,12 +59,8 @@ class Pulls(Task):
     frechet = True
 
     def __init__(self, generator: FrozenGenerator, seed: int, config: PullsConfig, reader: Reader | None) -> None:
-        """reader: needed by scores alone. Raises InputError for a generator whose parameters nobody knows."""
+        """generator: of synthface, whose parameters are known. reader: needed by scores alone."""
         super().__init__(generator, seed)
-        if generator.name != "synthface":
-            raise InputError(
-                f"task=pulls is judged by the renderer of synthface, not of {generator.name}: choose dataset=synthface."
-            )
         self._reader, self._size = reader, generator.resolution[0]
         self._sources: dict[int, Fit] = {}
 
