@@ -54,6 +54,13 @@ def check_bounds(section: str, config: object, **bounds: tuple[int | float, int 
             raise InputError(f"Config key '{key}' is {value}, expected a number {expected}.")
 
 
+def check_multiple(section: str, config: object, name: str, of: int) -> None:
+    """Raises InputError if a config value is not a positive multiple of `of`."""
+    value = getattr(config, name)
+    if value < 1 or value % of:
+        raise InputError(f"Config key '{section}.{name}' is {value}, expected a multiple of {of}.")
+
+
 def near(key: str, known: Iterable[str]) -> str:
     """ " (near: ...)" with up to three of the dotted keys in `known` that are similar to `key`, or ""."""
 

@@ -1,5 +1,6 @@
 """Table of point motion for each lambda and truncation, to choose `lam`, `psi` and the pixel thresholds."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -9,6 +10,7 @@ import numpy as np
 from autodrag.data.matching import REFERENCE_HEIGHT, match
 from autodrag.data.trajectories import Recipe, TrajectoryConfig, latent_motion, views
 from autodrag.generator import FrozenGenerator
+from autodrag.typed import check_bounds
 
 STILL_PX = 2.0  # at a height of 512; matches that move less count as background
 USABLE = 0.5  # maximum fraction of draws without a match that moves far enough, for a lambda to be usable
@@ -21,6 +23,9 @@ class Calibration:
     lam: tuple[float, ...]
     psi: tuple[float, ...]
     draws: int  # motions per setting
+
+    def __post_init__(self) -> None:
+        check_bounds("calibration", self, draws=(1, math.inf))
 
 
 def calibrate(generator: FrozenGenerator, recipe: Recipe, cfg: Calibration) -> str:

@@ -5,6 +5,7 @@ plain MLP on a field of fixed size trains a thousand times faster; the predictor
 """
 
 import itertools
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from autodrag.geometry import to_unit
 from autodrag.models.statistics import Standardise
 from autodrag.models.stored import StoredModel
-from autodrag.typed import build
+from autodrag.typed import build, check_bounds
 
 GAIN = 8.0  # scale of the displacements, which are small relative to the image
 EMPTY = 0.1  # weight of a zero displacement in the mean of a cell, so that empty cells are defined
@@ -28,6 +29,9 @@ class AimConfig:
     grid: int  # cells per side of the field
     width: int  # hidden width of the MLP
     layers: int  # hidden layers of the MLP
+
+    def __post_init__(self) -> None:
+        check_bounds("model.predictor.aim", self, grid=(1, math.inf), width=(1, math.inf))
 
 
 class Aim(StoredModel):

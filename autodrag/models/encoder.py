@@ -6,6 +6,7 @@ predicted in whitened coordinates of W, so rows vary only along directions in wh
 """
 
 import itertools
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.stored import StoredModel
 from autodrag.models.whitening import Whitening
-from autodrag.typed import build
+from autodrag.typed import build, check_bounds, check_multiple
 
 OFFSET = 0.2  # scale of the per-row offsets: standard deviations of W for an output of 1
 GROUPS = 8  # of the group normalisation
@@ -31,6 +32,11 @@ class EncoderConfig:
     width: int  # channels at half resolution, a multiple of 8; up to six times as many at the coarsest
     hidden: int  # width of the image embedding
     directions: int  # R, directions of W+ that change images most
+
+    def __post_init__(self) -> None:
+        some = (1, math.inf)
+        check_bounds("encoder.network", self, size=some, hidden=some, directions=some)
+        check_multiple("encoder.network", self, "width", GROUPS)
 
 
 class Encoder(StoredModel):

@@ -12,6 +12,7 @@ Gauss-Newton steps of 1-2 ms solve it, while the targets move from the handles t
 start each solve from the previous solution.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -25,7 +26,7 @@ from autodrag.latents import EDITED_ROWS
 from autodrag.models.manifold import Manifold
 from autodrag.models.point_motion import PointMotion, PointMotionConfig
 from autodrag.models.stored import StoredModel
-from autodrag.typed import build
+from autodrag.typed import build, check_bounds
 
 SHORT = 0.6  # mean distance from the targets above which a drag counts as short, in hundredths of the image sides
 WALLS, WALL_VARIANCE = 3, 1e-3  # maximum re-solves with violated limits as constraints, and their variance
@@ -44,6 +45,9 @@ class LandingConfig:
     within: float = 0.9  # fraction of the manifold's limits that drags keep to; latents at many of them at once fade
     robust: float = 0.15  # Huber threshold of a point's error, in hundredths; pins are exempt
     settle: int = 4  # additional steps with the final targets
+
+    def __post_init__(self) -> None:
+        check_bounds("motion.landing", self, shared=(1e-12, math.inf), apart=(1e-12, math.inf))
 
 
 @dataclass(frozen=True)

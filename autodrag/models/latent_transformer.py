@@ -1,5 +1,6 @@
 """The latent transformer of UserControllableLT (Endo 2022): predicts an offset of the edited rows from point motion."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ from autodrag.models.attention import TransformerDecoder, TransformerEncoder, in
 from autodrag.models.autodrag import DomainShape
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.stored import StoredModel
-from autodrag.typed import build
+from autodrag.typed import build, check_bounds, check_multiple
 
 UNIT_HEIGHT = 256  # px; motion is measured at this image height for every generator
 FEATURE_BLOCK = 5  # 64 px
@@ -27,6 +28,10 @@ class LatentTransformerConfig:
     width: int  # channels of the tokens; published: 512
     heads: int  # of the attention; published: 8
     layers: int  # of the encoder and of the decoder each; published: 6
+
+    def __post_init__(self) -> None:
+        check_bounds("latent_transformer.network", self, heads=(1, math.inf))
+        check_multiple("latent_transformer.network", self, "width", math.lcm(2, self.heads))  # halves are joined
 
 
 @dataclass(frozen=True)

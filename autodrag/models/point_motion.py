@@ -9,6 +9,7 @@ A point is first encoded as what it is (e.g. the tip of the nose), then its code
 that maps both latents and the point directly to a displacement has a third more error.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,7 @@ from autodrag.latents import EDITED_ROWS
 from autodrag.losses import landing_loss
 from autodrag.models.statistics import Standardise
 from autodrag.models.tokens import fourier
+from autodrag.typed import check_bounds
 
 BANDS = 4  # Fourier frequencies; the shortest wave is an eighth of the image side, as neighbouring points move alike
 CODE = 16  # size of the code of a point
@@ -33,6 +35,9 @@ class PointMotionConfig:
     """Size of the network."""
 
     width: int  # of the layers for latents; a quarter of it for points and outputs
+
+    def __post_init__(self) -> None:
+        check_bounds("motion.network", self, width=(1, math.inf))
 
 
 class _Product(nn.Module):

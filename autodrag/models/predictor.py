@@ -1,5 +1,6 @@
 """The Latent Predictor P (section 3.2): predicts the edited rows of each step from the source and the points."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from autodrag.models.aim import Aim, AimConfig
 from autodrag.models.attention import Cache, Memory, TransformerDecoder, TransformerEncoder, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.tokens import FeatureTokens, FourierLinear, PointTokens
+from autodrag.typed import check_bounds, check_multiple
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,10 @@ class PredictorConfig:
     relative_steps: bool = True  # embed i / n and 1 / n for step i (ours) instead of i
     grid: int = 16  # maximum image tokens per side
     aim: AimConfig | None = None  # first guess of the end, refined by the steps (ours); None: as published
+
+    def __post_init__(self) -> None:
+        check_bounds("model.predictor", self, heads=(1, math.inf), grid=(1, math.inf))
+        check_multiple("model.predictor", self, "width", self.heads)
 
 
 @dataclass(frozen=True)

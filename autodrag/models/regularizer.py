@@ -1,5 +1,6 @@
 """The Latent Regularizer R (section 3.1): restores the edited rows of a latent, given its kept rows."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from autodrag.latents import EDITED_ROWS, join, split
 from autodrag.models.attention import TransformerDecoder, TransformerEncoder, initialise, mlp
 from autodrag.models.statistics import Standardise, Statistics
 from autodrag.models.stored import StoredModel
-from autodrag.typed import build
+from autodrag.typed import build, check_bounds, check_multiple
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,10 @@ class RegularizerConfig:
     decoder_layers: int
     mlp_ratio: float = 4.0  # hidden width of the MLPs / width
     residual: bool = False  # add the output to the edited rows (ours) instead of replacing them (Eq. 5)
+
+    def __post_init__(self) -> None:
+        check_bounds("model.regularizer", self, heads=(1, math.inf))
+        check_multiple("model.regularizer", self, "width", self.heads)
 
 
 class Regularizer(StoredModel):

@@ -116,7 +116,7 @@ def test_table_of_motions(overrides: list[str], capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "nothing").exists()
 
 
-@pytest.mark.parametrize("wrong", ["count=0", "shard_size=0", "workers=-1", "device=abacus"])
+@pytest.mark.parametrize("wrong", ["calibration.draws=0", "count=0", "shard_size=0", "workers=-1", "device=abacus"])
 def test_impossible_settings(overrides: list[str], wrong: str, tmp_path: Path) -> None:
     with pytest.raises(InputError):
         run(config(overrides, wrong, f"out={tmp_path}"))

@@ -228,6 +228,16 @@ def test_the_recipe_of_synthface_fits_together() -> None:
         ("stage1.drop=2", "'stage1.drop' is 2"),
         ("stage1.schedule.period=0", "'schedule.period' is 0"),
         ("latent_transformer.validation=0", "'latent_transformer.validation' is 0"),
+        ("latent_transformer.network.width=12", "'latent_transformer.network.width' is 12, expected a multiple of 8"),
+        ("encoder.network.width=12", "'encoder.network.width' is 12, expected a multiple of 8"),
+        ("encoder.network.width=0", "'encoder.network.width' is 0, expected a multiple of 8"),
+        ("encoder.network.directions=0", "'encoder.network.directions' is 0, expected a number at least 1"),
+        ("encoder.jacobian_latents=0", "'encoder.jacobian_latents' is 0"),
+        ("motion.network.width=0", "'motion.network.width' is 0"),
+        ("motion.landing.shared=0", "'motion.landing.shared' is 0"),
+        ("model.predictor.heads=3", "'model.predictor.width' is 512, expected a multiple of 3"),
+        ("model.regularizer.heads=0", "'model.regularizer.heads' is 0"),
+        ("+model.predictor.aim={grid: 0, width: 8, layers: 1}", "'model.predictor.aim.grid' is 0"),
     ],
 )
 def test_numbers_out_of_range_give_a_clear_error(override: str, says: str) -> None:

@@ -5,6 +5,7 @@ share of the batches also has an image loss: some images are synthesised from th
 pixels, generator features and, if its weights are installed, by LPIPS.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from autodrag.seeding import rng
 from autodrag.training.photo_augmentation import CHANCES, PhotoAugmentation, photographed
 from autodrag.training.picture_cache import PicturesConfig
 from autodrag.training.stages.base import Budget, Report, Schedule, Stage
+from autodrag.typed import check_bounds
 from autodrag.vision.image_loss import load_distance
 
 SHOWN = 6  # images in a report
@@ -46,6 +48,9 @@ class EncoderTraining:
     image_loss_block: int  # generator block, counted from 1, whose features are compared
     validation: int  # images held out for validation
     half: bool  # store the weights in float16
+
+    def __post_init__(self) -> None:
+        check_bounds("encoder", self, jacobian_latents=(1, math.inf))
 
 
 @dataclass(frozen=True)
