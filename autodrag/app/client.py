@@ -209,12 +209,12 @@ class Client:
             while (part := await self.run(next, parts, None)) is not None:
                 data, made = part, made + 1
                 if total:
-                    self.outbox.put(Work("film", made, total))
+                    self.outbox.put(Work("film", made, total, beside=True))
         except Exception as error:  # as above: the page gets one sentence, the log the traceback
             raise InputError(_sentence(error)) from error
         finally:
             if total:
-                self.outbox.put(Work(""))
+                self.outbox.put(Work("", beside=True))
         return data
 
 

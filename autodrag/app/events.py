@@ -51,11 +51,15 @@ class Look:
 
 @dataclass(frozen=True)
 class Work:
-    """Progress of a longer task. what: "drag", "compare", "start", "invert", "tune", "film", "open"; "" at its end."""
+    """Progress of a longer task. what: "drag", "compare", "start", "invert", "tune", "film", "open"; "" at its end.
+
+    beside: of a file that is made while the session goes on, so its end is that of no other task.
+    """
 
     what: str
     step: int = 0
     steps: int = 0
+    beside: bool = False
 
 
 @dataclass(frozen=True)

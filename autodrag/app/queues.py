@@ -91,7 +91,8 @@ class Outbox:
         elif isinstance(event, Changed):
             self._tell({"type": "session", **event.session})
         else:
-            self._tell({"type": "work", "what": event.what, "step": event.step, "steps": event.steps})
+            kind = "file" if event.beside else "work"
+            self._tell({"type": kind, "what": event.what, "step": event.step, "steps": event.steps})
         self._changed.set()
 
     def _tell(self, message: dict[str, Any]) -> None:

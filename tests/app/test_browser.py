@@ -97,6 +97,23 @@ def test_methods_are_compared_side_by_side(view: Any) -> None:
     assert len(view.points) == 1
 
 
+def test_an_animation_that_is_saved_meanwhile_does_not_end_a_comparison(view: Any) -> None:
+    view.drag((20, 30), (24, 30))
+    view.frames(2)
+    view.page.locator("#steps").evaluate("e => { e.value = 1000; e.dispatchEvent(new Event('change')); }")
+    view.page.keyboard.press("c")
+    lane = view.page.locator(".lane[data-method=draggan]")
+    sync_api.expect(lane.locator(".numbers")).to_contain_text("px")
+    with view.page.expect_download(timeout=120_000):
+        view.page.locator("[data-export=gif]").click()
+    sync_api.expect(view.page.locator("#job-text")).to_contain_text("Comparing")
+    assert lane.get_by_role("button", name="Use this").is_disabled()
+    view.page.locator("#job-stop").click()
+    lane.get_by_role("button", name="Use this").click()
+    view.settle()
+    assert len(view.points) == 1
+
+
 def test_a_session_is_saved_and_opened_after_a_reload(view: Any, address: str, tmp_path: Path) -> None:
     view.drag((20, 30), (26, 30))
     view.frames(3)

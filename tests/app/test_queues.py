@@ -108,6 +108,17 @@ def test_what_is_told_comes_in_the_order_of_its_newest() -> None:
     assert alone(converse()) == ["session", "work"]
 
 
+def test_the_end_of_a_file_is_not_that_of_the_work_beside_it() -> None:
+    async def converse() -> list[tuple[str, str]]:
+        outbox = Outbox()
+        for event in (Work("compare", 0, 9), Work("film", 1, 1, beside=True), Work("", beside=True)):
+            outbox.put(event)
+        told = [await outbox.get() for _ in range(2)]
+        return [(message["type"], message["what"]) for message in told]
+
+    assert alone(converse()) == [("work", "compare"), ("file", "")]
+
+
 def look(lane: str, number: int) -> Look:
     return Look(lane, lambda: np.zeros((1, 1, 3), np.uint8), False, {"number": number})
 

@@ -69,7 +69,7 @@ stage.arrows = arrows;
 function heard(message) {
   if (message.type === "welcome") welcome(message);
   else if (message.type === "session") follow(message);
-  else if (message.type === "work") work(message);
+  else if (message.type === "work" || message.type === "file") work(message);
   else if (message.type === "note" && message.lane) comparison.tell(message.text);
   else if (message.type === "note") teller.note(message.text, true);
 }
@@ -85,7 +85,7 @@ async function welcome(message) {
   player.meet();
   gallery.meet();
   if (!message.known) {
-    work({ what: "" });
+    for (const type of ["file", "work"]) work({ type, what: "" });
     keeper.begin();
   }
   await keeper.bringBack((copy, key) => files.restore(copy, key));
@@ -153,14 +153,18 @@ function draw(header, bitmap) {
   stage.redraw();
 }
 
-function work({ what, step, steps }) {
+const tasks = { work: { what: "" }, file: { what: "" } }; // a file is made beside the session's work
+
+function work(message) {
+  tasks[message.type] = message;
+  const { what, step, steps } = tasks.work.what ? tasks.work : tasks.file;
   const own = teller.work(what, step, steps, panel.session && panel.method.live);
   $("player").hidden = !$("job").hidden || comparison.open;
   if (what === "compare" && comparison.open) comparison.begun = true;
   $("job-take").hidden = !own;
   $("job-stop").textContent = own ? "Cancel" : "Stop";
   document.body.dataset.work = what;
-  if (!what) comparison.stopped();
+  if (message.type === "work" && !what) comparison.stopped();
   touched();
 }
 
