@@ -81,10 +81,14 @@ class Controller:
 
     def welcome(self) -> Iterator[Event]:
         """Everything a page shows, for a new page and after larger changes."""
+        yield from self._told()
+        yield self._current()
+
+    def _told(self) -> Iterator[Event]:
+        """The state and its mask, which takes the place of the page's stroke of the brush, also of one refused."""
         yield self._changed()
         if self.editor.mask is not None:
             yield views.of_mask(self.editor)
-        yield self._current()
 
     def _current(self, final: bool = True, **header: Any) -> Look:
         """The image of the session. Its header names the motion whose end it shows, as `_changed` does."""
@@ -104,7 +108,7 @@ class Controller:
         if isinstance(order, protocol.Plan):
             self._planned = order.revision
         refused = () if isinstance(order, protocol.Drop) else (Note(BUSY),)
-        return Job(chain(refused, [self._changed()]), aside=True)
+        return Job(chain(refused, self._told()), aside=True)
 
     # --- commands ------------------------------------------------------------------------------------------------
 
@@ -139,7 +143,7 @@ class Controller:
 
     def failed(self) -> tuple[Event, ...]:
         """After an order that failed: keep what a drag has reached, and tell the page what there is."""
-        return self._settled() or (self._changed(),)
+        return self._settled() or tuple(self._told())
 
     def _refreshed(self) -> Iterator[Event]:
         yield Work("")
@@ -178,13 +182,11 @@ class Controller:
         before = self.editor.mask
         grow = self.editor.state.grow if before is not None else order.paint == "change"
         self.editor.protect(paint(before, order.points, order.radius, order.paint, resolution), grow)
-        yield self._changed()
-        yield views.of_mask(self.editor)
+        yield from self._told()
 
     def _masked(self, order: MaskFile) -> Iterator[Event]:
         self.editor.protect(order.data, grow=False)
-        yield self._changed()
-        yield views.of_mask(self.editor)
+        yield from self._told()
 
     def _grow(self, order: protocol.Grow) -> Iterator[Event]:
         self.editor.protect(self.editor.mask, order.on)

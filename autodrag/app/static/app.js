@@ -129,6 +129,7 @@ function follow(session) {
   gallery.follow(session);
   mirror();
   if (!session.masked) stage.mask = null;
+  if (!session.masked && !tools.painting) stage.stroke = null; // it was refused, or its mask follows
   touched();
   stage.redraw();
 }
