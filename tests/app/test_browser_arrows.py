@@ -98,6 +98,33 @@ def test_an_arrow_without_a_tip_ends_with_its_picture(outcome: Callable[[str], A
     assert after == [[], None]
 
 
+GIVEN_UP = "[arrows.handles, arrows.targets, arrows.open, arrows.planned]"
+
+
+def test_an_arrow_without_a_tip_is_the_first_that_undo_takes(outcome: Callable[[str], Any]) -> None:
+    draw = "arrows.plan(1, [10, 10], 5); arrows.move(1, [20, 10]); arrows.drop(1); arrows.setting();"  # not answered
+    kept = outcome(f"{draw} {TAPPED.replace('= 0', '= 1')} arrows.giveUp(state); return {GIVEN_UP};")
+    assert kept == [[[10, 10]], [[20, 10]], None, True]
+    dragged = "{ ...state, motion: 1, handles: [[10, 10]], targets: [[20, 10]], points: [[20, 10]] }"
+    back = outcome(f"const now = {dragged}; arrows.follow(now); {TAPPED} arrows.giveUp(now); return {GIVEN_UP};")
+    assert back == [[[10, 10]], [[20, 10]], None, False]  # those of the last drag again
+
+
+def test_undo_takes_an_arrow_without_a_tip_before_the_picture(open_view: Any, address: str) -> None:
+    view = open_view(address)
+    first, seed = view.picture, view.page.locator("#seed").input_value()
+    view.page.keyboard.press("r")
+    view.changes_from(first)
+    view.page.keyboard.press("a")
+    view.page.mouse.click(*view.at(20, 30))
+    sync_api.expect(view.page.locator("#hint")).to_have_text("Now press where it should go.")
+    view.page.keyboard.press("Control+z")
+    sync_api.expect(view.page.locator("#hint")).to_have_text("Draw arrows, then press Run.")
+    assert view.page.locator("#seed").input_value() != seed
+    view.page.keyboard.press("Control+z")
+    view.becomes(first)
+
+
 def test_arrows_of_another_moment_are_no_mirror_images(outcome: Callable[[str], Any]) -> None:
     mirrored = (
         "arrows.plan(1, [10, 30], 3); arrows.move(1, [15, 30]); arrows.drop(1); const { revision } = arrows.setting();"

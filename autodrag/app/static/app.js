@@ -189,6 +189,13 @@ function plan() {
   if (arrows.open === null) say(arrows.setting());
 }
 
+function undo() {
+  if (arrows.open === null) return command("undo");
+  arrows.giveUp(panel.session);
+  touched();
+  stage.redraw();
+}
+
 function drop() {
   arrows.forget();
   say({ type: "drop", gesture: arrows.gesture });
@@ -258,7 +265,7 @@ function theme() {
 
 const clicks = {
   "lanes-close": closeComparison,
-  undo: () => command("undo"),
+  undo,
   redo: () => command("redo"),
   reset: () => command("reset"),
   "mask-clear": () => command("clear_mask"),
@@ -297,7 +304,7 @@ listen({
     escape: () => (arrows.held.size ? drop() : comparison.open ? closeComparison() : stop()),
   },
   held: { o: (down) => player.peek(down) },
-  chords: { z: (shift) => command(shift ? "redo" : "undo"), y: clicks.redo },
+  chords: { z: (shift) => (shift ? clicks.redo() : undo()), y: clicks.redo },
   busy: () => asked > 0,
 });
 

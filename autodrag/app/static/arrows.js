@@ -179,6 +179,13 @@ export class Arrows {
     return true;
   }
 
+  // Undo an arrow without a tip: the page returns to what the server has.
+  giveUp(session) {
+    this.#close();
+    this.#from = "";
+    this.follow(session);
+  }
+
   // Give up an arrow without a tip, for another tool.
   #close() {
     if (this.open === null) return;
