@@ -150,7 +150,9 @@ class Controller:
         yield from self.welcome()
 
     def _picture(self, order: protocol.Picture) -> Iterator[Event]:
-        self.editor.choose(order.seed, order.psi, order.style, c=order.c, amend=order.amend)
+        origin = self.editor.state.origin
+        given = order.model_dump(include={"seed", "psi", "style", "c"}, exclude_unset=True)
+        self.editor.choose(**{**vars(origin), "seed": origin.seed or 0, **given}, amend=order.amend)
         yield from self._seen(order.settled)
 
     def _restyle(self, order: protocol.Restyle) -> Iterator[Event]:

@@ -43,12 +43,15 @@ class Slid(Message):
 
 
 class Picture(Slid):
-    """Choose an image. style null: the seed's own rows 6.. . c: index of the class, or null."""
+    """Choose an image. What is not given stays that of the current image, which may lie outside these ranges.
+
+    style null: the seed's own rows 6.. . c: index of the class, or null.
+    """
 
     type: Literal["picture"]
-    seed: Seed
-    psi: Annotated[float, Field(ge=-MAX_PSI, le=MAX_PSI, allow_inf_nan=False)]
-    style: Seed | None
+    seed: Seed = 0
+    psi: Annotated[float, Field(ge=-MAX_PSI, le=MAX_PSI, allow_inf_nan=False)] = 1.0
+    style: Seed | None = None
     c: Count | None = None
 
 

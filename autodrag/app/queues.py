@@ -67,6 +67,8 @@ def _merge(old: Order, new: Order) -> Order | None:
     if isinstance(old, Show) and isinstance(new, Show):
         return new
     if isinstance(old, Slid) and type(old) is type(new) and isinstance(new, Picture | Restyle) and new.amend:
+        if not old.model_fields_set <= new.model_fields_set:
+            return None
         return new.model_copy(update={"amend": old.amend})
     return None
 

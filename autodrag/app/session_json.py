@@ -38,9 +38,9 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "steps": editor.steps,
         "tuning": None if tuning is None else asdict(tuning),
         "methods": _methods(editor),
-        "seed": state.origin.seed,
+        "seed": _exact(state.origin.seed),
         "psi": state.origin.psi,
-        "style": state.origin.style,
+        "style": _exact(state.origin.style),
         "classes": scene.generator.c_dim,
         "c": state.origin.c,
         "photo": scene.photo is not None,
@@ -64,6 +64,11 @@ def describe(editor: Editor, motion: int) -> dict[str, Any]:
         "undo": editor.can_undo,
         "redo": editor.can_redo,
     }
+
+
+def _exact(seed: int | None) -> str | None:
+    """A seed as text: a session of `Editor` may have one that a page's numbers would round."""
+    return None if seed is None else str(seed)
 
 
 def _size(editor: Editor) -> int:

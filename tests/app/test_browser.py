@@ -11,7 +11,9 @@ from PIL import Image
 
 from autodrag.app.hub import AppConfig
 from autodrag.editor.model_cache import ModelCache
+from autodrag.editor.session import Editor
 from autodrag.errors import InputError
+from autodrag.generator import FrozenGenerator
 from autodrag.loading import load_generator
 from autodrag.weights import weights_path
 
@@ -135,6 +137,22 @@ def test_a_session_is_saved_and_opened_after_a_reload(view: Any, address: str, t
     view.page.locator("#play").click()
     sync_api.expect(view.page.locator("#scrub-text")).to_have_text(AT_END, timeout=120_000)
     view.becomes(before)
+
+
+def test_a_session_of_a_seed_that_no_page_chooses_goes_on(view: Any, tiny: FrozenGenerator, tmp_path: Path) -> None:
+    before, seed = view.picture, str(2**70 + 1)
+    Editor(tiny, seed=int(seed), psi=1.0, style=-3, method="draggan").save(tmp_path / "x.safetensors")
+    view.page.locator("#load").set_input_files(tmp_path / "x.safetensors")
+    sync_api.expect(view.page.locator("#seed")).to_have_value(seed)
+    opened = view.changes_from(before)
+    view.page.locator("#psi").press("ArrowLeft")
+    sync_api.expect(view.page.locator("#psi-text")).to_have_text("0.95")
+    view.changes_from(opened)
+    view.page.locator("#psi").press("ArrowRight")
+    view.becomes(opened)
+    assert view.page.locator("#seed").input_value() == seed
+    assert view.page.locator("#style").input_value() == "-3"
+    assert not view.page.locator(".note").count()
 
 
 def test_a_pull_given_up_shows_the_last_step_and_says_so(view: Any) -> None:

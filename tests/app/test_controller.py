@@ -70,6 +70,23 @@ def test_a_method_s_settings_stay_when_a_picture_is_opened(models: ModelCache, e
     assert (editor.steps, editor.tuning) == (7, Tuning(lr=0.05, mask_weight=3.0))
 
 
+@pytest.mark.parametrize(("seed", "style"), [(-7, 2**31), (2**70 + 1, -1)])
+def test_what_a_page_does_not_set_stays_as_it_is(
+    models: ModelCache, tiny: FrozenGenerator, seed: int, style: int
+) -> None:
+    """Also seeds that no page chooses, but Python's `Editor`."""
+    editor = Editor(tiny.name, seed=seed, style=style, psi=1.5, method="draggan", models=models)
+    one = Controller(models, editor)
+    psi = protocol.Picture(type="picture", psi=0.5, amend=False, settled=True)
+    changed, _ = one.take(psi).events
+    assert (changed.session["seed"], changed.session["style"]) == (str(seed), str(style))
+    wanted = Editor(tiny.name, seed=seed, style=style, psi=0.5, method="draggan", models=models)
+    assert np.array_equal(editor.image, wanted.image)
+    list(one.take(protocol.Picture(type="picture", seed=4, style=None, amend=False, settled=True)).events)
+    wanted = Editor(tiny.name, seed=4, psi=0.5, method="draggan", models=models)
+    assert np.array_equal(editor.image, wanted.image)
+
+
 def test_a_picture_that_cannot_be_made_is_told_beside_the_picture(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(renderer: Renderer, frame: object) -> None:
         raise InputError("The memory is full.")

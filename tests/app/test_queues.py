@@ -62,6 +62,15 @@ def test_a_sliding_slider_stays_one_step_of_undo() -> None:
     assert taken(inbox) == [slid(3, False), slid(4, False)]
 
 
+def test_another_setting_is_not_lost_in_a_sliding_slider() -> None:
+    seed = Picture(type="picture", seed=5, amend=False, settled=True)
+    psi = Picture(type="picture", psi=0.5, amend=True, settled=False)
+    inbox = Inbox()
+    for order in (seed, psi, psi):
+        inbox.put(order)
+    assert taken(inbox) == [seed, psi]
+
+
 def test_too_many_orders_are_refused() -> None:
     inbox = Inbox()
     with pytest.raises(InputError, match="still busy"):

@@ -90,7 +90,7 @@ def test_arrows_masks_styles_and_seeds(page: Any) -> None:
     assert page.told["session"]["psi"] == 0.95
     page.say(type="undo")
     page.until("main", final=True)
-    assert page.told["session"]["style"] == 9
+    assert page.told["session"]["style"] == "9"
     assert not page.notes
 
 
@@ -119,7 +119,7 @@ def test_every_page_has_a_session_of_its_own(open_page: Any) -> None:
     for page in pages:
         page.until("main", final=True)
     for seed, page in enumerate(pages):
-        assert page.told["session"]["seed"] == seed + 50
+        assert page.told["session"]["seed"] == str(seed + 50)
     shown = {page.pictures["main"].tobytes() for page in pages}
     assert len(shown) == 10
 

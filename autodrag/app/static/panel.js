@@ -36,11 +36,7 @@ export class Panel {
   }
 
   picture(change, slid = { amend: false, settled: true }) {
-    if (!this.session) return;
-    const { psi, style } = this.session;
-    const seed = this.session.seed ?? 0;
-    const c = Number.isInteger(this.session.c) ? this.session.c : null;
-    this.say({ type: "picture", seed, psi, style, c, ...change, ...slid });
+    this.say({ type: "picture", ...change, ...slid });
   }
 
   #slide(settled) {
