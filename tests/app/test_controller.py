@@ -87,6 +87,16 @@ def test_what_a_page_does_not_set_stays_as_it_is(
     assert np.array_equal(editor.image, wanted.image)
 
 
+def test_a_stroke_that_is_refused_gives_way_to_the_mask(models: ModelCache, editor: Editor) -> None:
+    editor.mask = np.eye(64)
+    one = Controller(models, editor)
+    own = one.take(OwnImage(encode(editor.image, lossless=True), InvertConfig(steps=2, starts=1))).events
+    next(own)
+    note, _, mask = one.take(protocol.Brush(type="brush", points=((20.0, 30.0),), radius=9.0, paint="keep")).events
+    assert "being prepared" in note.text
+    assert mask.lane == "mask" and np.array_equal(mask.make()[:, :, 0], 255 * np.eye(64))
+
+
 def test_a_picture_that_cannot_be_made_is_told_beside_the_picture(page: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(renderer: Renderer, frame: object) -> None:
         raise InputError("The memory is full.")

@@ -237,16 +237,6 @@ def test_what_is_refused_during_an_inversion_leaves_the_page_in_step(models: Mod
     assert editor.scene.photo is not None
 
 
-def test_a_stroke_that_is_refused_gives_way_to_the_mask(models: ModelCache, editor: Editor) -> None:
-    editor.mask = np.eye(64)
-    one = Controller(models, editor)
-    own = one.take(OwnImage(encode(editor.image, lossless=True), InvertConfig(steps=2, starts=1))).events
-    next(own)
-    note, _, mask = one.take(protocol.Brush(type="brush", points=HANDLES, radius=9.0, paint="keep")).events
-    assert "being prepared" in note.text
-    assert mask.lane == "mask" and np.array_equal(mask.make()[:, :, 0], 255 * np.eye(64))
-
-
 def test_an_order_that_ends_a_drag_tells_what_it_reached(models: ModelCache, editor: Editor) -> None:
     one = Controller(models, editor)
     editor.choose_method("draggan", 50)
