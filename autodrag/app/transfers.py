@@ -7,6 +7,7 @@ from fastapi import FastAPI, Query, Request, Response
 
 from autodrag.app.hub import Hub
 from autodrag.app.orders import GeneratorFile, MaskFile, OwnImage, SessionFile
+from autodrag.app.views import preview
 from autodrag.editor.photo import Crop
 from autodrag.errors import InputError
 
@@ -23,11 +24,20 @@ MEDIA = {
 
 def add_routes(app: FastAPI) -> None:
     """Add the routes of uploads and downloads; `app.state.hub` holds the sessions."""
+    app.add_api_route("/upload/{token}/preview", _upload_preview, methods=["POST"], response_class=Response)
     app.add_api_route("/upload/{token}/image", _upload_image, methods=["POST"])
     app.add_api_route("/upload/{token}/session", _upload_session, methods=["POST"])
     app.add_api_route("/upload/{token}/mask", _upload_mask, methods=["POST"])
     app.add_api_route("/upload/{token}/generator", _upload_generator, methods=["POST"])
     app.add_api_route("/export/{token}/autodrag.{kind}", _export, methods=["GET"], response_class=Response)
+
+
+async def _upload_preview(request: Request, token: str) -> Response:
+    """What the user crops: browsers know fewer formats, and other metadata that turns an image."""
+    hub: Hub = request.app.state.hub
+    client = hub.client(token)
+    data = await _body(request, hub.config.max_upload_mb)
+    return Response(await client.run(preview, data), media_type="image/jpeg")
 
 
 async def _upload_image(

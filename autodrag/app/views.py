@@ -11,10 +11,12 @@ from autodrag.app.events import Look
 from autodrag.editor.history import Moment
 from autodrag.editor.session import Editor
 from autodrag.editor.state import Frame
-from autodrag.images import fitted
+from autodrag.images import encode, fitted
 from autodrag.masks import to_levels
+from autodrag.pictures import read_picture
 
 THUMBNAIL = 96  # pixels
+PREVIEW = 2048  # pixels
 
 
 def of_frame(editor: Editor, frame: Frame, final: bool, lane: str = "main", **header: Any) -> Look:
@@ -53,3 +55,8 @@ def mask_picture(mask: Float[Tensor, "H W"]) -> UInt8[np.ndarray, "H W 3"]:
 def thumbnail(moment: Moment) -> UInt8[np.ndarray, "h w 3"]:
     """The image of a state, at most THUMBNAIL pixels high and wide."""
     return fitted(moment.scene.renderer(moment.state.frame), THUMBNAIL)
+
+
+def preview(data: bytes) -> bytes:
+    """A user's image as it is read here, as a JPEG of at most PREVIEW pixels. Raises InputError if it is none."""
+    return encode(fitted(read_picture(data), PREVIEW), lossless=False)

@@ -197,6 +197,7 @@ def test_a_picture_is_uploaded_and_dragged(view: Any, tmp_path: Path) -> None:
     (tmp_path / "bad.png").write_bytes(b"no picture")
     view.page.locator("#upload").set_input_files(tmp_path / "bad.png")
     sync_api.expect(view.page.locator(".note", has_text="not an image, or it is damaged")).to_be_visible()
+    assert "status of 400" in view.wrong.pop()  # the browser's word for it
 
 
 def test_keys_alone_can_drag(view: Any) -> None:

@@ -54,7 +54,9 @@ DRAWN = """([x, y]) => {
     const overlay = document.querySelector("#overlay");
     const box = overlay.getBoundingClientRect();
     const scale = overlay.width / box.width;
-    return overlay.getContext("2d").getImageData((x - box.x) * scale, (y - box.y) * scale, 1, 1).data[3] > 0;
+    const copy = new OffscreenCanvas(1, 1).getContext("2d");
+    copy.drawImage(overlay, (box.x - x) * scale, (box.y - y) * scale);
+    return copy.getImageData(0, 0, 1, 1).data[3] > 0;
 }"""
 
 

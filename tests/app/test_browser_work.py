@@ -278,25 +278,3 @@ def test_no_serious_issue_of_access(place: str, open_view: Any, scheme: str) -> 
     bad = [one for one in found if one["impact"] in ("serious", "critical")]
     serious = [f"{one['id']}: {node['html']}" for one in bad for node in one["nodes"]]
     assert not serious
-
-
-CROPS = """async () => {
-    const { Crop } = await import(new URL("static/crop.js", document.baseURI));
-    const photo = (width, height) => {
-        const canvas = Object.assign(document.createElement("canvas"), { width, height });
-        canvas.getContext("2d").fillRect(0, 0, width, height);
-        return new Promise((resolve) => canvas.toBlob(resolve));
-    };
-    const crop = new Crop();
-    const [first, second] = [await photo(40, 20), await photo(30, 30)];
-    const asked = crop.ask(first, [64, 64]);
-    while (!document.querySelector("#crop-dialog").open) await new Promise(requestAnimationFrame);
-    const late = new Promise((resolve) => setTimeout(resolve, 3000, "late"));
-    const other = await Promise.race([crop.ask(second, [64, 64]), late]);
-    document.querySelector("#crop-dialog [value=use]").click();
-    return [await asked, other];
-}"""
-
-
-def test_a_second_picture_does_not_take_the_place_of_the_one_in_the_crop_dialog(view: Any) -> None:
-    assert view.page.evaluate(CROPS) == ["0.50000,0.25000,0.50000,0.00000", None]

@@ -22,8 +22,8 @@ export class Crop {
     for (const name of ["crop-zoom", "crop-turn"]) $(name).addEventListener("input", () => this.#draw());
   }
 
-  // The crop as "x,y,width,turn", in fractions of the photograph's width and degrees; "" for a file that the browser
-  // cannot decode; null if the user cancels, or for another file while the dialog is open.
+  // The crop as "x,y,width,turn", in fractions of the photograph's width and degrees; "" if the browser lacks the memory
+  // for it; null if the user cancels, or for another file while the dialog is open.
   async ask(file, size) {
     const bitmap = await createImageBitmap(file).catch(() => null);
     const dialog = $("crop-dialog");

@@ -56,9 +56,15 @@ export class Files {
   async image(file) {
     const { steps, tune } = EFFORT[$("quality").value](this.panel.invert);
     const align = this.panel.session.alignable && $("align").checked;
-    const crop = align ? "" : await this.crop.ask(file, this.panel.session.size);
+    const crop = align ? "" : await this.#crop(file);
     if (crop === null) return;
     await this.#send(`image?steps=${steps}&tune=${tune}&align=${align}${crop && `&crop=${crop}`}`, file);
+  }
+
+  // The crop of the picture as the server reads it: browsers turn fewer kinds of files upright.
+  async #crop(file) {
+    const preview = await this.#send("preview", file);
+    return preview && this.crop.ask(await preview.blob(), this.panel.session.size);
   }
 
   session(file) {
@@ -80,14 +86,15 @@ export class Files {
     return read;
   }
 
+  // Returns the answer, or null if the file was refused or did not arrive, of which the user is told.
   async #send(what, file) {
     try {
       const answer = await fetch(`upload/${this.now().token}/${what}`, { method: "POST", body: file });
       if (!answer.ok) this.teller.note((await answer.json()).error ?? "The file was refused.", true);
-      return answer.ok;
+      return answer.ok ? answer : null;
     } catch {
       this.teller.note("The file could not be sent: it may be too large, or the connection is lost.", true);
-      return false;
+      return null;
     }
   }
 
