@@ -15,6 +15,7 @@ import { Player } from "./player.js";
 import { guard } from "./sliders.js";
 import { PictureCanvas } from "./canvas.js";
 import { Teller } from "./teller.js";
+import { switchTheme } from "./theme.js";
 import { Tools } from "./tools.js";
 
 let asked = 0; // commands sent since the last session update
@@ -154,18 +155,14 @@ function draw(header, bitmap) {
   stage.redraw();
 }
 
-const tasks = { work: { what: "" }, file: { what: "" } }; // a file is made beside the session's work
-
 function work(message) {
-  tasks[message.type] = message;
-  const { what, step, steps } = tasks.work.what ? tasks.work : tasks.file;
-  const own = teller.work(what, step, steps, panel.session && panel.method.live);
+  const what = teller.work(message, panel.session && panel.method.live);
   $("player").hidden = !$("job").hidden || comparison.open;
   if (what === "compare" && comparison.open) comparison.begun = true;
-  $("job-take").hidden = !own;
-  $("job-stop").textContent = own ? "Cancel" : "Stop";
+  $("job-take").hidden = !teller.own;
+  $("job-stop").textContent = teller.own ? "Cancel" : "Stop";
   document.body.dataset.work = what;
-  if (message.type === "work" && !what) comparison.stopped();
+  if (message.type === "work" && !message.what) comparison.stopped();
   touched();
 }
 
@@ -257,12 +254,6 @@ function mirror() {
   arrows.width = $("mirror").checked ? stage.size[0] : null;
 }
 
-function theme() {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const now = document.documentElement.dataset.theme ?? (dark ? "dark" : "light");
-  document.documentElement.dataset.theme = localStorage.theme = now === "dark" ? "light" : "dark";
-}
-
 const clicks = {
   "lanes-close": closeComparison,
   undo,
@@ -278,7 +269,7 @@ const clicks = {
   run,
   compare,
   clear,
-  theme,
+  theme: switchTheme,
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
 for (const button of document.querySelectorAll("[data-tool]")) {
@@ -308,5 +299,4 @@ listen({
   busy: () => asked > 0,
 });
 
-if (localStorage.theme) document.documentElement.dataset.theme = localStorage.theme;
 choose("pull");

@@ -17,7 +17,8 @@ const px = (number) => number.toFixed(1);
 export class Teller {
   #drawn = []; // arrival times of the pictures of the last second
   #timer = null;
-  #what = "";
+  #tasks = { work: { what: "" }, file: { what: "" } };
+  #what = ""; // of these, that is shown
 
   get own() {
     return OWN.includes(this.#what);
@@ -65,8 +66,10 @@ export class Teller {
     return `${stopped}about ${px(distance)} of ${px(asked)} px left${pins} · ${seconds.toFixed(2)} s`;
   }
 
-  // Returns whether an inversion is running.
-  work(what, step, steps, live) {
+  // A message on the session's work, or on a file that is made beside it. Returns what is shown.
+  work(message, live) {
+    this.#tasks[message.type] = message;
+    const { what, step, steps } = this.#tasks.work.what ? this.#tasks.work : this.#tasks.file;
     $("job").hidden = !what || (what === "drag" && live);
     $("job-stop").hidden = what === "film" || what === "open";
     const count = steps > 1 ? ` ${Math.min(step, steps)} / ${steps}` : "";
@@ -74,6 +77,6 @@ export class Teller {
     $("job-bar").value = steps ? step / steps : 0;
     if (what !== this.#what && what !== "drag" && this.#what !== "drag") this.#speak(what ? JOBS[what] : "Done");
     this.#what = what;
-    return this.own;
+    return what;
   }
 }
