@@ -265,6 +265,7 @@ def open_view(browser: Any) -> Iterator[Callable[..., View]]:
         screen = {"viewport": {"width": 1280, "height": 820}}
         hand = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
         page = browser.new_page(**((hand | {"has_touch": True} if phone else screen) | more))
+        page.set_default_timeout(120_000)
         views.append(View(page, address, expect))
         return views[-1]
 

@@ -222,10 +222,10 @@ def test_one_arrow_is_deleted_and_brought_back(view: Any) -> None:
     assert len(view.points) == 1
     view.page.keyboard.press("Control+z")  # the drag
     view.page.keyboard.press("Control+z")  # the deletion
-    view.page.wait_for_timeout(500)
+    now = view.page.locator(".history [aria-current]")
+    sync_api.expect(now).to_have_attribute("aria-label", "Step 3 of the history")
     view.page.locator("#run").click()
     view.frames(3)
-    view.page.wait_for_timeout(500)
     assert len(view.points) == 2
 
 
@@ -264,9 +264,8 @@ def test_a_scroll_over_a_slider_does_not_move_it(place: str, open_view: Any) -> 
         touch.send("Input.dispatchTouchEvent", {"type": "touchMove", "touchPoints": [{"x": x, "y": y - 15 * step}]})
         view.page.wait_for_timeout(30)
     touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-    view.page.wait_for_timeout(500)
-    assert view.page.evaluate("scrollY") > scrolled
-    assert slider.input_value() == before
+    view.page.wait_for_function("before => scrollY > before", arg=scrolled)
+    sync_api.expect(slider).to_have_value(before)
 
 
 @pytest.mark.skipif(AXE is None, reason="AXE names no axe.min.js of axe-core")
