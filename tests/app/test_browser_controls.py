@@ -110,6 +110,7 @@ def choose_pictures(view: Any, click: Any) -> None:
             page.locator(f"#{name}").fill(given)
             page.keyboard.press("Tab")
             sync_api.expect(page.locator(f"#{name}")).to_have_value(shown)
+    sync_api.expect(page.locator("#method-note")).to_contain_text("weights")  # also after other answers
     page.locator("#lr").fill("0.01")
     page.keyboard.press("Tab")
 

@@ -13,6 +13,7 @@ export class Panel {
   session = null;
   #sliding = false; // a slider is being moved: its values replace the previous one in the history
   #offered = ""; // the methods with buttons
+  #explained = null; // the chosen method that the note is of
 
   constructor(say) {
     this.say = say;
@@ -107,6 +108,8 @@ export class Panel {
     for (const [input, name] of [[$("lr"), "lr"], [$("lambda"), "mask_weight"]]) {
       if (tuning && document.activeElement !== input) input.value = tuning[name]; // not while the user is typing
     }
+    if (this.#explained === method) return; // else why another cannot be used would vanish with any answer
+    this.#explained = method;
     this.#explain(chosen.live ? "" : "Works step by step: the picture follows more slowly.");
   }
 
@@ -128,6 +131,7 @@ export class Panel {
   #offer(methods) {
     if (this.#offered === JSON.stringify(methods)) return;
     this.#offered = JSON.stringify(methods);
+    this.#explained = null;
     const buttons = methods.map(({ name, label, missing }) => {
       const button = document.createElement("button");
       button.textContent = label;
@@ -138,6 +142,7 @@ export class Panel {
       button.addEventListener("click", () => {
         if (missing) this.#explain(missing);
         else {
+          this.#explained = null;
           this.session.method = name; // for changes before the server responds
           this.say({ type: "method", name, steps: null });
         }
