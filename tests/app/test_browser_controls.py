@@ -227,6 +227,8 @@ def keep(view: Any, folder: Path) -> None:
     sync_api.expect(page.locator("#dataset")).to_have_value("mine")
     page.locator("#load").set_input_files(next(folder.glob("*.session.safetensors")))
     sync_api.expect(page.locator("#dataset")).to_have_value(name)
+    page.locator("#earlier").click()
+    sync_api.expect(page.locator(".note", has_text="There is no further session")).to_be_visible()
     page.locator("#dataset").select_option("mine")
     sync_api.expect(page.locator("#seed")).to_have_value(re.compile(r"\d+"))
 

@@ -76,6 +76,27 @@ def test_a_session_waits_for_its_generator(serve_again: Server, open_view: Any, 
     view.wrong.remove(refused[0])
 
 
+def test_a_new_tab_opens_the_sessions_of_closed_ones(serve_again: Server, open_view: Any) -> None:
+    with serve_again() as address:
+        view = open_view(address)
+        pictures = []
+        for _ in range(2):
+            view.open(address)
+            view.page.evaluate("() => sessionStorage.clear()")  # as in another tab
+            view.open(address)
+            pictures.append(chosen(view))
+            copied(view, 1)
+        view.page.evaluate("() => sessionStorage.clear()")
+        view.open(address)
+        for picture in reversed(pictures):
+            view.page.locator("#earlier").click()
+            view.becomes(picture)
+        view.page.locator("#earlier").click()
+        noted(view, "no further session")
+        view.page.keyboard.press("Control+z")
+        view.becomes(pictures[1])
+
+
 def sent(view: Any, asked: list[Any], count: int) -> None:
     """Wait until the page has sent this many copies."""
     while len(asked) < count:

@@ -269,6 +269,7 @@ const clicks = {
   run,
   compare,
   clear,
+  earlier: () => keeper.earlier().then((copy) => (copy ? files.session(copy) : teller.note("There is no further session."))),
   theme: switchTheme,
 };
 for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);

@@ -24,6 +24,7 @@ export class Keeper {
   #version = 0; // of the current session
   #copied = 0; // of the saved copy
   #heavy = false;
+  #seen = new Set(); // keys of other tabs' copies that were asked for
   #timer = null;
 
   // fetch(): the session file as a blob
@@ -69,9 +70,26 @@ export class Keeper {
   }
 
   async #prune(all) {
+    for (const { key } of (await this.#sorted(all)).slice(MOST)) all.delete(key);
+  }
+
+  // All copies as {key, data, time}, the newest first.
+  async #sorted(all) {
     const [keys, copies] = [await done(all.getAllKeys()), await done(all.getAll())];
-    const old = keys.map((key, i) => [copies[i].time, key]).sort((a, b) => b[0] - a[0]).slice(MOST);
-    for (const [, key] of old) all.delete(key);
+    return copies.map((copy, i) => ({ key: keys[i], ...copy })).sort((a, b) => b.time - a.time);
+  }
+
+  // The newest copy of another tab, which may be closed; with each call an older one. Null: there is no further one.
+  async earlier() {
+    try {
+      const copies = await this.#sorted(await store("readonly"));
+      const found = copies.find(({ key }) => key !== this.#key && !this.#seen.has(key));
+      if (found) this.#seen.add(found.key);
+      else this.#seen.clear();
+      return found?.data ?? null;
+    } catch {
+      return null; // storage is unavailable
+    }
   }
 
   // Give what is owed to restore(copy, key), until it returns true.
