@@ -1,16 +1,13 @@
 """Strokes of the brush in a real Chromium: long ones, and ones that something else interrupts."""
 
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
-from PIL import Image
 
-from autodrag.app.hub import AppConfig
-from autodrag.editor.model_cache import ModelCache
-from autodrag.generator import FrozenGenerator
+from autodrag.app.controller import Controller
+from autodrag.app.events import Event
+from autodrag.errors import InputError
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -60,24 +57,19 @@ DRAWN = """([x, y]) => {
 }"""
 
 
-def test_a_stroke_that_is_refused_does_not_stay(
-    config: AppConfig, serve: Any, tiny: FrozenGenerator, open_view: Any, tmp_path: Path
-) -> None:
-    models, longer = ModelCache("cpu", closed=True), replace(config.invert, steps=2000)
-    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "photo.png")
-    with serve(replace(config, invert=longer), models, models.add(tiny)) as address:
-        view = open_view(address)
-        page, middle = view.page, list(view.at(30, 30))
-        page.keyboard.press("b")
-        page.mouse.move(*view.at(10, 30))
-        page.mouse.down()
-        page.mouse.move(*view.at(50, 30), steps=8)
-        page.wait_for_function(DRAWN, arg=middle)
-        page.locator("#upload").set_input_files(tmp_path / "photo.png")
-        page.locator("#crop-dialog [value=use]").dispatch_event("click")
-        sync_api.expect(page.locator("#job-text")).to_contain_text("Inverting")
-        page.mouse.up()
-        sync_api.expect(page.locator(".note", has_text="being prepared")).to_be_visible()
-        page.wait_for_function(f"point => !({DRAWN})(point)", arg=middle)
-        page.locator("#job-stop").click()
-        page.close()
+def test_a_stroke_that_is_refused_does_not_stay(open_view: Any, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any) -> Iterator[Event]:
+        yield from ()
+        raise InputError("Your picture is being prepared.")
+
+    monkeypatch.setattr(Controller, "_brush", refused)
+    view = open_view(address)
+    page, middle = view.page, list(view.at(30, 30))
+    page.keyboard.press("b")
+    page.mouse.move(*view.at(10, 30))
+    page.mouse.down()
+    page.mouse.move(*view.at(50, 30), steps=8)
+    page.wait_for_function(DRAWN, arg=middle)
+    page.mouse.up()
+    page.wait_for_function(f"point => !({DRAWN})(point)", arg=middle)
+    sync_api.expect(page.locator("#mask-clear")).to_be_disabled()
