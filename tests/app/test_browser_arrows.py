@@ -125,6 +125,17 @@ def test_undo_takes_an_arrow_without_a_tip_before_the_picture(open_view: Any, ad
     view.becomes(first)
 
 
+def test_the_undo_button_takes_the_first_arrow_of_a_session(open_view: Any, address: str) -> None:
+    view = open_view(address)
+    button = view.page.locator("#undo")
+    sync_api.expect(button).to_be_disabled()
+    view.page.keyboard.press("a")
+    view.page.mouse.click(*view.at(20, 30))
+    button.click()
+    sync_api.expect(button).to_be_disabled()
+    sync_api.expect(view.page.locator("#hint")).to_have_text("Draw arrows, then press Run.")
+
+
 def test_arrows_of_another_moment_are_no_mirror_images(outcome: Callable[[str], Any]) -> None:
     mirrored = (
         "arrows.plan(1, [10, 30], 3); arrows.move(1, [15, 30]); arrows.drop(1); const { revision } = arrows.setting();"

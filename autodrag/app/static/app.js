@@ -170,6 +170,7 @@ function work(message) {
 
 function touched() {
   const any = arrows.handles.length > 0;
+  $("undo").disabled = arrows.open === null && !panel.session?.undo;
   $("run").disabled = !arrows.ready;
   $("compare").disabled = !any || arrows.open !== null;
   $("clear").disabled = !any && !arrows.pins.length;

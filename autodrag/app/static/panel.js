@@ -76,7 +76,6 @@ export class Panel {
     $("class-row").hidden = session.classes === 0;
     $("class").max = session.classes - 1;
     $("class").value = Number.isInteger(session.c) ? session.c : "";
-    $("undo").disabled = !session.undo;
     $("redo").disabled = !session.redo;
     $("reset").disabled = session.frames < 2;
     $("align-row").hidden = !session.alignable;
