@@ -89,6 +89,8 @@ def run(config: GeneratorBench) -> None:
         )
     make_folder(Path(config.out).parent)
     device = pick_device(config.device)
+    for size in config.sizes:
+        _check_height(size)
     rates: dict[str, float] = {dtype: matmul_rate(device, getattr(torch, dtype)) for dtype in config.dtypes}
     print(f"{device_name(device)}, torch {torch.__version__}")
     for dtype, rate in rates.items():
@@ -124,13 +126,17 @@ def official(size: int, dtype: str, channels_last: bool, device: torch.device) -
 
     Raises InputError for a height that is no power of 2 from 8 to 2048.
     """
-    if size not in HEIGHTS:
-        raise InputError(f"There is no generator of {size} px: choose one of {', '.join(map(str, HEIGHTS))}.")
+    _check_height(size)
     channels = {2**i: min(512, 32768 // 2**i) for i in range(2, size.bit_length())}
     kind: torch.dtype = getattr(torch, dtype)
     return FrozenGenerator.random(
         (size, size), W_DIM, channels, mapping_layers=8, device=device, dtype=kind, channels_last=channels_last
     )
+
+
+def _check_height(size: int) -> None:
+    if size not in HEIGHTS:
+        raise InputError(f"There is no generator of {size} px: choose one of {', '.join(map(str, HEIGHTS))}.")
 
 
 def convolution_gigaflops(generator: FrozenGenerator, call: str) -> float:

@@ -6,6 +6,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 _MIB = 2**20
+SLOW = 100.0  # milliseconds of a matrix product
 
 
 @dataclass(frozen=True)
@@ -39,11 +41,18 @@ def cost(work: Callable[[], object], device: torch.device, repeats: int, seconds
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of a large matrix product, an upper bound for convolutions in this dtype."""
-    size = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-    best = min(cost(lambda: a @ b, device, repeats=8, seconds=4.0).milliseconds for _ in range(2))
-    return 2 * size**3 / best * 1000
+    """FLOP/s of a large matrix product, an upper bound for convolutions in this dtype.
+
+    The product grows while it takes less than SLOW ms: a full one takes minutes where the dtype is emulated.
+    """
+    size, largest, rate = 256, 8192 if device.type == "cuda" else 2048, 0.0
+    while True:
+        a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+        best = min(cost(partial(torch.matmul, a, b), device, repeats=8, seconds=4.0).milliseconds for _ in range(2))
+        rate = max(rate, 2 * size**3 / best * 1000)
+        if best >= SLOW or size >= largest:
+            return rate
+        size *= 2
 
 
 def synchronise(device: torch.device) -> None:

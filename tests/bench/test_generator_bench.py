@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from autodrag.bench import generator as bench
-from autodrag.bench.measure import cost
+from autodrag.bench import measure
+from autodrag.bench.measure import Cost, cost, matmul_rate
 from autodrag.config import compose, typed
 from autodrag.errors import InputError
 from autodrag.generator import FrozenGenerator
@@ -28,6 +29,14 @@ def test_memory_beyond_what_was_held() -> None:
     found = cost(lambda: torch.ones(2**24).sum() + held[0], torch.device("cpu"), repeats=2, seconds=5.0)
     assert found.repeats == 2 and found.milliseconds > 0
     assert found.peak_mib is None or found.peak_mib == pytest.approx(64, abs=16)
+
+
+@pytest.mark.parametrize(("milliseconds", "size"), [(1.0, 2048), (measure.SLOW, 256)])
+def test_a_matrix_product_that_is_slow_grows_no_more(
+    monkeypatch: pytest.MonkeyPatch, milliseconds: float, size: int
+) -> None:
+    monkeypatch.setattr(measure, "cost", lambda *given, **limits: Cost(milliseconds, 1, None))
+    assert matmul_rate(torch.device("cpu"), torch.float32) == pytest.approx(2000 * size**3 / milliseconds)
 
 
 def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,7 @@ def refuses(forger, tmp_path):
         with pytest.raises(CheckpointError) as caught:
             read_checkpoint(path)
         text = str(caught.value).removeprefix(f"{path} ")
-        assert time.process_time() - start < 2
+        assert time.process_time() - start < 30  # a bomb that goes off takes minutes or all memory
         assert text.endswith(".")
         assert "expected: " in text
         assert "\n" not in text
