@@ -100,7 +100,7 @@ def test_methods_are_compared_side_by_side(view: Any) -> None:
 
 
 def test_an_animation_that_is_saved_meanwhile_does_not_end_a_comparison(view: Any) -> None:
-    view.drag((20, 30), (24, 30))
+    view.drag((20, 30), (44, 30))  # hundreds of steps away
     view.frames(2)
     view.page.locator("#steps").evaluate("e => { e.value = 1000; e.dispatchEvent(new Event('change')); }")
     view.page.keyboard.press("c")
