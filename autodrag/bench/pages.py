@@ -14,7 +14,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from autodrag.errors import InputError
 
-PATIENCE = 120.0  # seconds without a picture until a page gives up
+PATIENCE = 120.0  # seconds until a page gives up that has too few pictures
+WARM_UP, LEAST = 2, 2  # pictures that are not counted, and that are
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Pulls:
 def pull_all(address: str, resolution: tuple[int, int], pages: int, rate: float, seconds: float) -> list[Pulls]:
     """Open pages at ws://..., which drag concurrently with `rate` pointer moves per second each.
 
-    Raises InputError if a page gets no first picture, or no two pictures of its drag, in PATIENCE seconds.
+    Raises InputError if a page gets no first picture, or too few of its drag, in PATIENCE seconds.
     """
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
         return process.submit(_pull_in_threads, address, resolution, pages, rate, seconds).result()
@@ -44,7 +45,7 @@ def _pull_in_threads(address: str, resolution: tuple[int, int], pages: int, rate
 
 
 def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, seconds: float) -> Pulls:
-    """Drag a point near the centre in a circle; the first two images are a warm-up and not counted."""
+    """Drag a point near the centre in a circle, for longer than `seconds` if fewer than LEAST images come by then."""
     height, width = resolution
     middle = [width / 2, height / 2]
     delays: list[float] = []
@@ -52,8 +53,8 @@ def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, se
     while _picture(socket, 1.0) is None:
         _check_patience(begin)
     begin = last = perf_counter()
-    while perf_counter() - begin < seconds or len(delays) < 2:
-        if len(delays) < 2:
+    while perf_counter() - begin < seconds or len(delays) < WARM_UP + LEAST:
+        if len(delays) < WARM_UP + LEAST:
             _check_patience(begin)
         if perf_counter() - last >= 1 / rate:
             last = perf_counter()
@@ -64,16 +65,16 @@ def _pull(socket: ClientConnection, resolution: tuple[int, int], rate: float, se
         sent = _picture(socket, max(0.0, 1 / rate - (perf_counter() - last)))
         if sent:
             delays.append(perf_counter() * 1000 - sent)
-            if len(delays) == 2:
+            if len(delays) == WARM_UP:
                 begin = perf_counter()
-    return Pulls(delays[2:], perf_counter() - begin)
+    return Pulls(delays[WARM_UP:], perf_counter() - begin)
 
 
 def _check_patience(begin: float) -> None:
     if perf_counter() - begin > PATIENCE:
         raise InputError(
-            f"The editor sent no picture of a drag in {PATIENCE:g} s: read above what it said, or choose a smaller "
-            "generator=."
+            f"The editor sent too few pictures of a drag in {PATIENCE:g} s: read above what it said, or choose a "
+            "smaller generator=."
         )
 
 

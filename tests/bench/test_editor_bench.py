@@ -40,7 +40,7 @@ class Silent(ClientConnection):
 @pytest.mark.parametrize("begin", [False, True])
 def test_a_server_without_pictures_is_not_waited_for_without_end(begin: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pages, "PATIENCE", 0.3, raising=False)
-    with pytest.raises(InputError, match=r"sent no picture of a drag in 0\.3 s"):
+    with pytest.raises(InputError, match=r"sent too few pictures of a drag in 0\.3 s"):
         pages._pull(Silent(begin), (64, 64), 20.0, 1.0)
 
 
@@ -48,7 +48,7 @@ def test_pictures_are_counted(tiny: FrozenGenerator, tmp_path: Path, capsys: pyt
     network = tiny.trainable_copy()
     write_safetensors(tmp_path / "tiny.safetensors", network.config, network.state_dict())
     places = [f"generator={tmp_path / 'tiny.safetensors'}", f"out={tmp_path / 'out.json'}"]
-    run(typed(EditorBench, compose("bench/editor", [*SMALL, *places, "seconds=4", "pages=2", "device=cpu"])))
+    run(typed(EditorBench, compose("bench/editor", [*SMALL, *places, "seconds=0.1", "pages=2", "device=cpu"])))
     numbers = json.loads((tmp_path / "out.json").read_text())
     assert numbers["frames_a_second_and_page"] > 0  # how many is the machine's affair
     assert 0 < numbers["delay_ms_median"] <= numbers["delay_ms_95"]
