@@ -80,6 +80,17 @@ def test_notes_are_about_all_methods(write: Any, tmp_path: Path) -> None:
         assert "CPU, 2 threads; another" in text
 
 
+def test_seconds_are_explained_where_a_table_has_some(write: Any, tmp_path: Path) -> None:
+    write(tmp_path, "landmarks", "autodrag")
+    write(tmp_path, "landmarks", "oracle", device="another", seconds=None)
+    write(tmp_path, "landmarks", "plain-30000")
+    write(tmp_path, "short", "autodrag", seconds=None)
+    results = read_results(tmp_path)
+    tables = [make(results, "synthface") for make in (table1, samples, short_drags)]
+    said = [[note for note in table.notes if "econds" in note] for table in tables if table is not None]
+    assert said == [["Seconds of one edit at a time, warmed up, on CPU, 2 threads."], [], []]
+
+
 def test_the_papers_recipe_says_how_little_of_it_was_trained(write: Any, tmp_path: Path) -> None:
     write(tmp_path, "landmarks", "paper", samples_seen=30_000)
     write(tmp_path, "landmarks", "paper-toward", samples_seen=1_500_000)

@@ -68,6 +68,7 @@ def _moved_landmarks(
         "the points (share of the range); `identity`: drift of the appearance predicted from the image; both at the "
         "first setting.",
         *_frechet_notes(found.values()),
+        *_timed(found, settings[0]),
         *_common(found),
     ]
     return Table(name, f"{title} on {dataset}", columns, rows, notes)
@@ -148,6 +149,7 @@ def table2(results: list[Result], dataset: str) -> Table | None:
     notes = [
         f"{setting} points of the flow ({first.summary['tools']['flow']}), the first N pairs of {dataset}, images "
         f"in [-1, 1] at 256 px; mean and 95 % bootstrap interval. {_pairs(first)}",
+        *_timed(found, setting),
         *_common(found),
     ]
     return Table("table2", f"Table 2: paired image reconstruction on {dataset}", columns, rows, notes)
@@ -232,6 +234,12 @@ def _seconds(result: Result, setting: str) -> list[str]:
     return [NOTHING, NOTHING] if times is None else [f"{times[kind]['mean']:.3g}" for kind in ("method", "rendered")]
 
 
+def _timed(found: Mapping[str, Result], setting: str) -> list[str]:
+    """What the columns of seconds are, if any result has some."""
+    timed = [result for result in found.values() if result.seconds(setting) is not None]
+    return [f"Seconds of one edit at a time, warmed up, on {devices_of(timed)}."] if timed else []
+
+
 def _frechet_notes(results: Iterable[Result]) -> list[str]:
     """One for each distance that any of them has."""
     known: dict[str, Mapping[str, Any]] = {}
@@ -254,10 +262,9 @@ def _common(found: Mapping[str, Result]) -> list[str]:
     commits = sorted({str(summary["commit"])[:12] for summary in summaries})
     missing = sorted({metric for summary in summaries for metric in summary["missing"]})
     seeds = sorted({str(summary["seed"]) for summary in summaries})
-    seconds = f"Seconds of one edit at a time, warmed up, on {devices_of(found.values())}."
-    made = [seconds, about_optimisers(found.values())]
+    made = f"Seed {', '.join(seeds)}; commit {', '.join(commits)}."
     return [
-        " ".join([*filter(None, made), f"Seed {', '.join(seeds)}; commit {', '.join(commits)}."]),
+        " ".join(filter(None, [about_optimisers(found.values()), made])),
         *([f"Not available in this run: {', '.join(missing)}."] if missing else []),
         *([SHORT] if REFERENCE in found and found.keys() & set(WITHOUT) else []),
     ]
